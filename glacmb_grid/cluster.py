@@ -1,0 +1,52 @@
+"""The only room that knows dask.distributed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dask
+
+from glacmb_grid.config import Compute
+from glacmb_grid.errors import InputError
+
+
+@contextmanager
+def scheduler(compute: Compute) -> Iterator[str]:
+    """Run dask as configured.
+
+    Parameters
+    ----------
+    compute : Compute
+        `threads` (default), `processes`, `synchronous`, or `distributed`: a local cluster of worker processes, or the
+        cluster at `address`.
+
+    Yields
+    ------
+    str
+        What works, for the log.
+    """
+    workers = compute.workers or os.cpu_count() or 1
+    if compute.scheduler != "distributed":
+        with dask.config.set(scheduler=compute.scheduler, num_workers=workers):
+            yield f"{workers} {compute.scheduler}"
+        return
+    from distributed import Client, LocalCluster
+
+    if compute.address:
+        try:
+            client = Client(compute.address, timeout=20)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise InputError(
+                "compute.address",
+                expected="a running dask scheduler",
+                found=f"{compute.address}: {error}",
+                remedy="start it, correct the address, or leave it out for a local cluster",
+            ) from error
+        with client:
+            yield f"the cluster at {compute.address}"
+        return
+    options = {"n_workers": workers, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with LocalCluster(**options) as local, Client(local):
+        yield f"{workers} local worker processes"

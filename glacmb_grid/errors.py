@@ -1,0 +1,80 @@
+"""Errors that tell a user what is wrong with an input and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class InputError(ValueError):
+    """An input is not what it should be.
+
+    Parameters
+    ----------
+    where : str
+        The file (or configuration key) and, after a colon, the variable or column.
+    expected, found : str
+        What was expected there, and what was found instead.
+    remedy : str
+        What the user can do.
+    """
+
+    def __init__(self, where: str, *, expected: str, found: str, remedy: str) -> None:
+        self.where, self.expected, self.found, self.remedy = where, expected, found, remedy
+        super().__init__(f"{where}\n    expected: {expected}\n    found:    {found}\n    remedy:   {remedy}")
+
+    def __reduce__(self) -> tuple[object, ...]:  # keyword-only arguments need help to cross processes
+        return _rebuild, (self.where, self.expected, self.found, self.remedy)
+
+
+def _rebuild(where: str, expected: str, found: str, remedy: str) -> InputError:
+    return InputError(where, expected=expected, found=found, remedy=remedy)
+
+
+class InputErrors(ValueError):  # noqa: N818 - several of them
+    """Several problems, reported together."""
+
+    def __init__(self, problems: list[Exception]) -> None:
+        self.problems = problems
+        count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
+        super().__init__(f"{count}:\n" + "\n".join(f"{i}. {p}" for i, p in enumerate(problems, 1)))
+
+
+class Problems:
+    """Collects input errors so that a check can report all of them at once."""
+
+    def __init__(self) -> None:
+        self.found: list[Exception] = []
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """Run a block; keep its input errors instead of raising them."""
+        try:
+            yield
+        except InputErrors as several:
+            self.found += several.problems
+        except InputError as one:
+            self.found.append(one)
+
+    def attempt(self, call: Callable[[], T]) -> T | None:
+        """Return the call's result, or None where it raised an input error (which is kept)."""
+        with self.collect():
+            return call()
+        return None
+
+    def raise_if_any(self) -> None:
+        """Raise the only problem, or all of them together."""
+        if len(self.found) == 1:
+            raise self.found[0]
+        if self.found:
+            raise InputErrors(self.found)
+
+
+def listing(items: Iterable[object], limit: int = 8) -> str:
+    """A few items and how many more there are."""
+    texts = [str(i) for i in items]
+    more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
+    return ", ".join(texts[:limit]) + more

@@ -1,0 +1,1 @@
+"""The outside world to our words, lazily: one source, one file."""

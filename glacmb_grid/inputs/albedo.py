@@ -1,0 +1,163 @@
+"""Series of MOD10A1 snow-albedo rasters as NASA AppEEARS delivers them, one file a day."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import dask
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import rasterio
+import rioxarray
+import xarray as xr
+
+from glacmb_grid.errors import InputError, listing
+from glacmb_grid.inputs.files import find_files
+
+_DAY = re.compile(r"doy(\d{4})(\d{3})")
+LAND, CLOUD = 125, 150
+HIGHEST = 100  # percent; larger values are codes (101 no decision, 111 night, 125 land, 137 water, 150 cloud, ...)
+
+
+def open_albedo(files: str | Path | Iterable[str | Path]) -> xr.Dataset:
+    """A lazy daily cube of snow albedo.
+
+    Parameters
+    ----------
+    files : paths or patterns
+        Rasters of `Snow_Albedo_Daily_Tile` (MOD10A1 v6.1) with ``doyYYYYDDD`` in their names, on one grid.
+
+    Returns
+    -------
+    xr.Dataset, (time, y, x)
+        `albedo` (1, NaN where the raster holds a code), `land` and `cloud` (1 where the code says so, else 0).
+
+    Raises
+    ------
+    InputError
+        Names without a date, two files of one day, differing grids, unreadable rasters.
+
+    Notes
+    -----
+    Code 125 (land) can be bare ice or debris; leaving it out makes summer albedo too high, so its share is kept.
+    """
+    paths = find_files(files, what="albedo rasters")
+    days = [_day(p) for p in paths]
+    order = np.argsort(days)
+    paths, days = [paths[i] for i in order], [days[i] for i in order]
+    twice = [str(p) for p, a, b in zip(paths[1:], days, days[1:], strict=False) if a == b]
+    if twice:
+        raise InputError(
+            f"{twice[0]}",
+            expected="one raster a day",
+            found=f"{len(twice)} day(s) given twice",
+            remedy="narrow the pattern to one product and one layer",
+        )
+    template = _template(paths[0])
+    shape = template.shape
+    blocks = [da.from_delayed(dask.delayed(_read)(str(p), shape), (1, *shape), np.uint8) for p in paths]
+    codes = xr.DataArray(
+        da.concatenate(blocks),
+        dims=("time", "y", "x"),
+        coords={"time": np.array(days, dtype="datetime64[ns]"), "y": template["y"], "x": template["x"]},
+    )
+    ds = xr.Dataset(
+        {
+            "albedo": (codes.astype("float32") / 100.0).where(codes <= HIGHEST),
+            "land": (codes == LAND).astype("float32"),
+            "cloud": (codes == CLOUD).astype("float32"),
+        }
+    )
+    return ds.rio.write_crs(template.rio.crs)
+
+
+def _day(path: Path) -> np.datetime64:
+    found = _DAY.search(path.name)
+    if not found:
+        raise InputError(
+            f"{path}",
+            expected="a file name with doyYYYYDDD",
+            found=path.name,
+            remedy="keep the names that AppEEARS gives, or narrow the pattern",
+        )
+    return np.datetime64(f"{found.group(1)}-01-01") + (int(found.group(2)) - 1)
+
+
+def _template(path: Path) -> xr.DataArray:
+    try:
+        raster = rioxarray.open_rasterio(path)
+    except (rasterio.errors.RasterioIOError, OSError) as error:
+        raise InputError(
+            f"{path}",
+            expected="a raster that GDAL reads",
+            found=str(error).splitlines()[0],
+            remedy="download the file again",
+        ) from error
+    assert isinstance(raster, xr.DataArray)
+    if raster.dtype != np.uint8:
+        raise InputError(
+            f"{path}",
+            expected="the stored codes 0..255 (uint8)",
+            found=f"{raster.dtype}",
+            remedy="give the raster as delivered, not a scaled copy",
+        )
+    return raster.isel(band=0, drop=True)
+
+
+def _read(path: str, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    with rasterio.open(path) as file:
+        if (file.height, file.width) != shape:
+            raise InputError(
+                path,
+                expected=f"{shape[0]} x {shape[1]} pixels like the first raster",
+                found=f"{file.height} x {file.width}",
+                remedy="download one area for all days",
+            )
+        values: npt.NDArray[np.uint8] = file.read(1)[None]
+    return values
+
+
+def summer_albedo(
+    sampled: xr.Dataset, *, months: Iterable[int] = (6, 7, 8), min_days: int = 3, min_coverage: float = 0.2
+) -> xr.Dataset:
+    """Seasonal statistics of daily zonal means.
+
+    Parameters
+    ----------
+    sampled : xr.Dataset, (glacier, time)
+        `albedo`, `albedo_coverage`, `land`, `cloud` from sampling a cube of `open_albedo`.
+    months : iterable of int
+        Calendar months of the season, within one calendar year.
+    min_days : int
+        Fewer usable days leave a gap (NaN).
+    min_coverage : float
+        Share of the glacier that a usable day must show.
+
+    Returns
+    -------
+    xr.Dataset, (glacier, year)
+        `albedo_mean`, `albedo_min` (1), `albedo_days`, `cloud_share`, `land_share`.
+    """
+    time = sampled["time"].dt
+    season = sampled.isel(time=np.flatnonzero(np.isin(time.month.values, list(months))))
+    if not season.sizes["time"]:
+        raise InputError(
+            "albedo", expected=f"days in the months {listing(months)}", found="none", remedy="correct `albedo.months`"
+        )
+    usable = season["albedo"].where(season["albedo_coverage"] >= min_coverage)
+    year = season["time"].dt.year.rename("year")
+    days = usable.notnull().groupby(year).sum().astype("int32")
+    enough = days >= min_days
+    out = xr.Dataset(
+        {
+            "albedo_mean": usable.groupby(year).mean().where(enough),
+            "albedo_min": usable.groupby(year).min().where(enough),
+            "albedo_days": days,
+            "cloud_share": season["cloud"].groupby(year).mean(),
+            "land_share": season["land"].groupby(year).mean(),
+        }
+    ).transpose("glacier", "year")
+    return out.drop_vars([c for c in out.coords if c not in out.dims])

@@ -1,0 +1,159 @@
+"""Finding input files and opening them with errors that say which file is broken."""
+
+from __future__ import annotations
+
+import glob
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+import xarray as xr
+
+from glacmb_grid.errors import InputError, listing
+
+_BROKEN = "download or copy the file again, then compare its size with the source"
+
+
+def find_files(paths: str | Path | Iterable[str | Path], *, what: str) -> list[Path]:
+    """Existing files named by paths and glob patterns, in order, each once.
+
+    Raises
+    ------
+    InputError
+        Where a path or a pattern finds nothing.
+    """
+    wanted = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    found: dict[Path, None] = {}
+    for one in wanted:
+        path = Path(one)
+        if path.exists():
+            hits = [path]
+        else:
+            hits = sorted(Path(p) for p in glob.glob(str(one)))  # noqa: PTH207 - patterns may be absolute
+        if not hits:
+            raise InputError(
+                f"{one}",
+                expected=f"{what}: an existing file or a pattern that finds some",
+                found="no such file",
+                remedy=f"correct the path; {_nearby(path)}",
+            )
+        found.update(dict.fromkeys(hits))
+    return list(found)
+
+
+def _nearby(path: Path) -> str:
+    parent = path.parent
+    while not parent.exists():
+        parent = parent.parent
+    there = sorted(p.name for p in parent.iterdir()) if parent.is_dir() else []
+    return f"{parent} holds {listing(there) or 'nothing'}"
+
+
+def open_dataset(path: Path) -> xr.Dataset:
+    """Open a NetCDF, GRIB or Zarr file lazily.
+
+    Raises
+    ------
+    InputError
+        Where the file cannot be read as one, or is shorter than its header says.
+    """
+    if path.is_file():
+        _check_classic(path)
+    try:
+        return xr.open_dataset(path, chunks={}, **({"engine": "zarr"} if path.is_dir() else {}))
+    except (OSError, ValueError, RuntimeError, KeyError, EOFError) as error:
+        raise InputError(
+            f"{path}",
+            expected="a readable NetCDF, GRIB or Zarr file",
+            found=f"{type(error).__name__}: {error}".splitlines()[0],
+            remedy=_BROKEN,
+        ) from error
+
+
+def _check_classic(path: Path) -> None:
+    """Refuse a truncated classic NetCDF file: the library would read zeros past its end."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head[:3] != b"CDF" or head[3] not in (1, 2, 5):
+        return
+    try:
+        needed = _ClassicHeader(path.read_bytes()[: 1 << 24], head[3]).data_end()
+    except (struct.error, IndexError) as error:
+        raise InputError(
+            f"{path}", expected="a whole NetCDF header", found="a file that ends inside its header", remedy=_BROKEN
+        ) from error
+    size = path.stat().st_size
+    if size < needed:
+        raise InputError(
+            f"{path}",
+            expected=f"at least {needed} bytes, as its header says",
+            found=f"{size} bytes: truncated",
+            remedy=_BROKEN,
+        )
+
+
+class _ClassicHeader:
+    """Just enough of the classic NetCDF format to know where the data end.
+
+    References
+    ----------
+    NetCDF Users Guide, appendix "The NetCDF Classic Format Specification".
+    """
+
+    _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
+
+    def __init__(self, data: bytes, version: int) -> None:
+        self.data, self.at = data, 4
+        self.count = ">q" if version == 5 else ">i"
+        self.offset = ">i" if version == 1 else ">q"
+
+    def take(self, form: str) -> int:
+        (value,) = struct.unpack_from(form, self.data, self.at)
+        self.at += struct.calcsize(form)
+        return int(value)
+
+    def skip_name(self) -> None:
+        self.skip_padded(self.take(self.count))
+
+    def skip_padded(self, length: int) -> None:
+        self.at += -(-length // 4) * 4
+        if self.at > len(self.data):
+            raise IndexError
+
+    def skip_attributes(self) -> None:
+        self.take(">i")
+        for _ in range(self.take(self.count)):
+            self.skip_name()
+            kind = self.take(">i")
+            self.skip_padded(self.take(self.count) * self._SIZES[kind])
+
+    def data_end(self) -> int:
+        """One past the last byte of data that the header promises (without the padding of the last value)."""
+        records = self.take(self.count)
+        self.take(">i")
+        lengths = []
+        for _ in range(self.take(self.count)):
+            self.skip_name()
+            lengths.append(self.take(self.count))
+        self.skip_attributes()
+        self.take(">i")
+        variables = [self._variable(lengths) for _ in range(self.take(self.count))]
+        per_record = [-(-size // 4) * 4 for _, size, is_record in variables if is_record]
+        stride = sum(per_record) if len(per_record) > 1 else sum(s for _, s, is_record in variables if is_record)
+        ends = [
+            begin + (size if not is_record else max(records - 1, 0) * stride + (size if records else 0))
+            for begin, size, is_record in variables
+        ]
+        return max(ends, default=self.at)
+
+    def _variable(self, lengths: list[int]) -> tuple[int, int, bool]:
+        self.skip_name()
+        dims = [lengths[self.take(self.count)] for _ in range(self.take(self.count))]
+        self.skip_attributes()
+        size = self._SIZES[self.take(">i")]
+        self.take(self.count)  # vsize, unreliable for large variables
+        begin = self.take(self.offset)
+        is_record = bool(dims) and dims[0] == 0
+        for length in dims[1:] if is_record else dims:
+            size *= length
+        return begin, size, is_record

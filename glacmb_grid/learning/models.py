@@ -1,0 +1,72 @@
+"""The models by name, behind one fit and one predict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import xarray as xr
+
+from glacmb_grid.config import FeedForward, Mean, Ridge, Section, TemperatureIndex
+from glacmb_grid.learning.baselines import fit_mean, fit_ridge, predict_mean, predict_ridge
+from glacmb_grid.learning.network import fit_network, predict_network
+from glacmb_grid.learning.temperature_index import fit_temperature_index, predict_temperature_index
+
+Fit = Callable[[xr.Dataset, xr.Dataset, Any, int], xr.Dataset]
+Predict = Callable[[xr.Dataset, xr.Dataset], xr.DataArray]
+
+MODELS: dict[str, tuple[Fit, Predict, type[Section]]] = {
+    "mean": (fit_mean, predict_mean, Mean),
+    "ridge": (fit_ridge, predict_ridge, Ridge),
+    "temperature_index": (fit_temperature_index, predict_temperature_index, TemperatureIndex),
+    "ff_fcnn": (fit_network, predict_network, FeedForward),
+}
+
+
+def fit(
+    model: str, samples: xr.Dataset, folds: xr.Dataset, settings: Section | None = None, *, seed: int = 1
+) -> xr.Dataset:
+    """Fit a model in every fold.
+
+    Parameters
+    ----------
+    model : {"mean", "ridge", "temperature_index", "ff_fcnn"}
+    samples : xr.Dataset
+        From `build_samples`.
+    folds : xr.Dataset
+        From `make_folds`.
+    settings : Section, optional
+        The model's section of the configuration; default its defaults.
+    seed : int
+
+    Returns
+    -------
+    xr.Dataset
+        Parameters, (fold, ...). Nothing in them depends on the observations that their fold withholds.
+    """
+    fit_model, _, kind = _model(model)
+    parameters = fit_model(samples, folds, settings if settings is not None else kind(), seed)
+    return parameters.assign_attrs(model=model)
+
+
+def predict(parameters: xr.Dataset, rows: xr.Dataset) -> xr.DataArray:
+    """Balance of glacier-years by every fold and member.
+
+    Parameters
+    ----------
+    parameters : xr.Dataset
+        From `fit`.
+    rows : xr.Dataset
+        Samples or any rows from `as_rows`.
+
+    Returns
+    -------
+    xr.DataArray, (fold, member, row), m w.e.
+    """
+    return _model(str(parameters.attrs["model"]))[1](parameters, rows)
+
+
+def _model(name: str) -> tuple[Fit, Predict, type[Section]]:
+    if name not in MODELS:
+        raise ValueError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
+    return MODELS[name]

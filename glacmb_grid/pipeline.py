@@ -1,0 +1,347 @@
+"""A table of stages, what each depends on, and the run that brings them up to date."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from glacmb_grid import stages
+from glacmb_grid.cluster import scheduler
+from glacmb_grid.config import RunConfig, digest, portable
+from glacmb_grid.errors import InputError, listing
+from glacmb_grid.inputs.files import find_files
+from glacmb_grid.stages import Context
+from glacmb_grid.stores import RunStore, files_identity, versions
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Attributes
+    ----------
+    name : str
+        Also its folder in the run's store.
+    run : callable
+        Writes its results into ``context.out``.
+    needs : tuple of str
+        Stages that it reads.
+    settings : dict
+        Configuration that shapes its result, by key.
+    files : tuple
+        Paths and patterns of raw inputs, each with what it is.
+    """
+
+    name: str
+    run: Callable[[Context], None]
+    needs: tuple[str, ...]
+    settings: dict[str, Any]
+    files: tuple[tuple[Any, str], ...] = ()
+
+
+def table(config: RunConfig) -> list[Stage]:
+    """The stages of a configuration, in an order that respects their needs."""
+    c = config
+    raw = ("raw",) if c.synthetic else ()
+    albedo = ("albedo",) if c.albedo else ()
+    links = c.observations.links
+    observation_files = [(p, "link table") for p in (links.table, links.positions) if p]
+    climate_files = [
+        (c.climate.files, "climate files"),
+        *([(c.climate.invariant, "invariant file")] if c.climate.invariant else []),
+    ]
+    models = stages.models_of(c)
+    fits = tuple(f"learning/{m}" for m in models)
+    out = [
+        Stage("glaciers", stages.read_glaciers, raw, {"glaciers": c.glaciers}, ((c.glaciers.path, "outlines"),)),
+        Stage("cubes", stages.ingest_climate, raw, {"climate": c.climate}, tuple(climate_files)),
+        Stage(
+            "weights", stages.make_weights, ("glaciers", "cubes"), {"sampling.min_coverage": c.sampling.min_coverage}
+        ),
+        Stage(
+            "terrain",
+            stages.make_terrain,
+            (*raw, "glaciers"),
+            {"elevation": c.elevation},
+            ((c.elevation.files, "elevation model"),),
+        ),
+        Stage(
+            "sampled",
+            stages.sample_climate,
+            ("cubes", "weights", "terrain"),
+            {"sampling.lapse_rate": c.sampling.lapse_rate},
+        ),
+        Stage(
+            "predictors",
+            stages.make_predictors,
+            ("glaciers", "sampled", "terrain", *albedo),
+            {"predictors": c.predictors, "sampling.lapse_rate": c.sampling.lapse_rate},
+        ),
+        Stage(
+            "samples",
+            stages.make_samples,
+            (*raw, "glaciers", "predictors"),
+            {"observations": c.observations},
+            ((c.observations.path, "observations"), *observation_files),
+        ),
+        *(
+            Stage(
+                f"learning/{m}",
+                stages.fit_model(m),
+                ("samples",),
+                {
+                    f"models.{m}": getattr(c.models, m),
+                    "seed": c.seed,
+                    "validation.inner": c.validation.inner,
+                    "schemes": stages.schemes_of(c),
+                },
+            )
+            for m in models
+        ),
+        Stage(
+            "evaluation",
+            stages.evaluate,
+            fits,
+            {
+                "scores": c.scores,
+                "seed": c.seed,
+                "models.compare": c.models.compare,
+                "validation": c.validation,
+            },
+        ),
+        Stage(
+            "products",
+            stages.make_products,
+            ("glaciers", "predictors", "samples", *fits),
+            {
+                "product": c.product,
+                "models.compare": c.models.compare if c.product.truth else None,
+            },
+            ((c.product.truth, "truth"),) if c.product.truth else (),
+        ),
+    ]
+    if c.albedo:
+        out.insert(
+            4,
+            Stage(
+                "albedo",
+                stages.sample_albedo,
+                (*raw, "glaciers"),
+                {"albedo": c.albedo},
+                ((c.albedo.files, "albedo rasters"),),
+            ),
+        )
+    if c.synthetic:
+        out.insert(0, Stage("raw", stages.make_synthetic, (), {"synthetic": c.synthetic}))
+    return out
+
+
+def wanted_mark(stage: Stage, store: RunStore, upstream: dict[str, str]) -> dict[str, Any]:
+    """What a current store of this stage would carry.
+
+    Raises
+    ------
+    InputError
+        Where an input file is missing.
+    """
+    settings = {
+        k: portable(v.model_dump(mode="python") if isinstance(v, BaseModel) else v) for k, v in stage.settings.items()
+    }
+    inputs: dict[str, str] = {}
+    for paths, what in stage.files:
+        inputs |= files_identity(store, find_files(paths, what=what))
+    mark = {"settings": settings, "inputs": inputs, "needs": upstream, "version": versions().get("glacmb-grid", "")}
+    return {**mark, "key": digest(mark)}
+
+
+def differences(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
+    """Why a store is not current, in words; empty where it is."""
+    if old is None:
+        return ["not done yet"]
+    if old.get("key") == new["key"]:
+        return []
+    told = []
+    for kind, words in (("settings", "setting"), ("inputs", "input"), ("needs", "stage")):
+        before, after = _flat(old.get(kind, {})), _flat(new[kind])
+        changed = [k for k in dict.fromkeys([*before, *after]) if before.get(k) != after.get(k)]
+        if kind == "settings":
+            told += [f"{words} {k}: {before.get(k)!r} -> {after.get(k)!r}" for k in changed]
+        elif changed:
+            told.append(f"{words} {listing(changed, 4)} changed")
+    if old.get("version") != new["version"]:
+        told.append(f"made by version {old.get('version')}")
+    return told or ["changed"]
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict) or not tree:
+        return {prefix: tree} if prefix else {}
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        out |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return out
+
+
+def status(config: RunConfig) -> list[tuple[str, str, str]]:
+    """Name, state (`current`, `stale`, `missing`, `blocked`) and reason of every stage."""
+    store = RunStore(config.root)
+    keys: dict[str, str] = {}
+    lines = []
+    for stage in table(config):
+        mark = store.mark(stage.name)
+        try:
+            new = wanted_mark(stage, store, {n: keys[n] for n in stage.needs})
+        except InputError as error:
+            will_be_made = config.synthetic is not None and store.mark("raw") is None
+            reason = "its input is made by the stage raw" if will_be_made else f"{error.where}: {error.found}"
+            lines.append((stage.name, "missing" if will_be_made else "blocked", reason))
+            keys[stage.name] = "?"
+            continue
+        keys[stage.name] = new["key"]
+        why = differences(mark, new)
+        state = "current" if not why else "missing" if mark is None else "stale"
+        lines.append((stage.name, state, "; ".join(why) if state == "stale" else ""))
+    return lines
+
+
+def select(config: RunConfig, only: str | None) -> set[str]:
+    """Names of the stages to bring up to date: all, or one (or one folder of them) with all that it needs."""
+    stages_by_name = {s.name: s for s in table(config)}
+    if only is None:
+        return set(stages_by_name)
+    asked = [n for n in stages_by_name if n == only or n.startswith(f"{only}/")]
+    if not asked:
+        raise InputError(
+            f"--stage {only}",
+            expected=f"one of {', '.join(stages_by_name)}",
+            found=repr(only),
+            remedy="choose one of these",
+        )
+    todo, chosen = list(asked), set()
+    while todo:
+        name = todo.pop()
+        chosen.add(name)
+        todo += [n for n in stages_by_name[name].needs if n not in chosen]
+    return chosen
+
+
+def run(config: RunConfig, *, stage: str | None = None, overwrite: bool = False, say: Say = print) -> list[str]:
+    """Bring a run up to date.
+
+    Parameters
+    ----------
+    config : RunConfig
+    stage : str, optional
+        Only this stage and what it needs.
+    overwrite : bool
+        Redo the stages (with `stage` just that one) even where they are current.
+    say : callable
+        Takes a line of progress.
+
+    Returns
+    -------
+    list of str
+        Names of the stages that ran.
+
+    Raises
+    ------
+    InputError or InputErrors
+    """
+    store = RunStore(config.root)
+    chosen = select(config, stage)
+    ran: dict[str, float] = {}
+    with store.locked(say), scheduler(config.compute) as workers:
+        started = time.time()
+        keys: dict[str, str] = {}
+        inputs: dict[str, str] = {}
+        notes: list[str] = []
+        outcome = "failed"
+        try:
+            for one in (s for s in table(config) if s.name in chosen):
+                mark = wanted_mark(one, store, {n: keys[n] for n in one.needs})
+                keys[one.name] = mark["key"]
+                inputs |= mark["inputs"]
+                forced = overwrite and (stage is None or one.name == stage or one.name.startswith(f"{stage}/"))
+                why = differences(store.mark(one.name), mark) or (["asked for by --overwrite"] if forced else [])
+                if why:
+                    ran[one.name] = _run_one(one, mark, config, store, inputs, why, say, notes)
+            outcome = "finished"
+        finally:
+            if ran or outcome == "failed":
+                store.append_log(_log(config, started, ran, workers, outcome, notes, inputs))
+    return list(ran)
+
+
+def _run_one(
+    stage: Stage,
+    mark: dict[str, Any],
+    config: RunConfig,
+    store: RunStore,
+    inputs: dict[str, str],
+    why: list[str],
+    say: Say,
+    notes: list[str],
+) -> float:
+    reason = "" if why == ["not done yet"] else f" ({listing(why, 3)})"
+    say(f"{stage.name}{reason}")
+    begun = time.perf_counter()
+    with _heard(say, notes), store.writing(stage.name, mark) as folder:
+        stage.run(Context(config, store, folder, lambda text: say(f"    {text}"), dict(inputs)))
+    seconds = time.perf_counter() - begun
+    say(f"    done in {seconds:.1f} s")
+    return seconds
+
+
+@contextmanager
+def _heard(say: Say, notes: list[str]) -> Iterator[None]:
+    """Tell our own warnings to the user and keep them for `run.json`."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default", UserWarning)
+        yield
+    for one in caught:
+        if issubclass(one.category, UserWarning) and "glacmb_grid" in Path(one.filename).parts:
+            notes.append(str(one.message))
+            say(f"    note: {one.message}")
+
+
+def peak_memory() -> float:
+    """Largest resident set of this process and of its largest child, GB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    largest = [resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return round(max(largest) * unit / 1e9, 3)
+
+
+def _log(
+    config: RunConfig,
+    started: float,
+    ran: dict[str, float],
+    workers: str,
+    outcome: str,
+    notes: list[str],
+    inputs: dict[str, str],
+) -> dict[str, Any]:
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "outcome": outcome,
+        "seconds": round(time.time() - started, 2),
+        "stages": {n: round(s, 2) for n, s in ran.items()},
+        "peak_memory_gb": peak_memory(),
+        "workers": workers,
+        "seed": config.seed,
+        "notes": notes,
+        "inputs": inputs,
+        "versions": {"python": platform.python_version(), **versions()},
+        "configuration": portable(config.model_dump(mode="python")),
+    }

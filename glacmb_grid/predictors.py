@@ -1,0 +1,253 @@
+"""(glacier, time) -> (glacier, year, predictor), and the forcing that physical models need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from glacmb_grid.errors import InputError, listing
+from glacmb_grid.physics import positive_temperature, snow_fraction
+from glacmb_grid.vocabulary import MELTING_POINT, OROGRAPHY, VARIABLES
+from glacmb_grid.years import calendar_months, complete_years, days_in_month, hydrological_year, year_bounds
+
+Floats = npt.NDArray[np.float64]
+
+SEASONS = {"accumulation": slice(0, 7), "ablation": slice(7, 12), "summer": slice(8, 11), "annual": slice(0, 12)}
+"""Positions within the hydrological year: October-April, May-September, June-August, all (northern hemisphere)."""
+_SNOW_THRESHOLD, _SNOW_SPREAD = 1.0, 2.0
+_TOPOGRAPHY = ("elevation_min", "elevation_max", "elevation_mean", "elevation_median", "slope", "northness", "eastness")
+
+
+def build_predictors(
+    sampled: xr.Dataset,
+    terrain: xr.Dataset,
+    glaciers: xr.Dataset,
+    *,
+    albedo: xr.Dataset | None = None,
+    first_month: int = 10,
+    monthly: Sequence[str] | None = None,
+    temperature_spread: float = 4.0,
+    lapse_rate: float = -0.0065,
+    reference: tuple[int, int] | None = None,
+    coordinates: bool = False,
+) -> xr.Dataset:
+    """Annual predictors of every glacier and complete hydrological year.
+
+    Parameters
+    ----------
+    sampled : xr.Dataset, (glacier, time)
+        Zonal means, with `t2m_corrected` where there is a temperature.
+    terrain : xr.Dataset, (glacier,)
+        From `terrain`.
+    glaciers : xr.Dataset, (glacier,)
+        From `glaciers_dataset`: area, longitude, latitude.
+    albedo : xr.Dataset, (glacier, year), optional
+        From `summer_albedo`; its gaps stay NaN.
+    first_month : int
+        Of the hydrological year.
+    monthly : sequence of str, optional
+        Variables that give twelve monthly values and seasonal aggregates; default all.
+    temperature_spread : float
+        Scatter of temperature within a month, K, for degree days.
+    lapse_rate : float
+        K m-1, for degree days and snowfall over the hypsometry.
+    reference : (int, int), optional
+        First and last year of the reference period; adds to every seasonal predictor its `_climatology` (mean of the
+        glacier over the period) and `_anomaly`.
+    coordinates : bool
+        Whether longitude and latitude are predictors.
+
+    Returns
+    -------
+    xr.Dataset
+        `predictors` (glacier, year, predictor) float32; the forcing `temperature` (K, at the model's orography) and
+        `precipitation` (m w.e.) (glacier, year, month), `days` (year, month), `orography` (glacier), `hypsometry`
+        (glacier, band); coordinates `year_bnds` and `month` (calendar month in the order of the year).
+    """
+    years = complete_years(sampled["time"].values, first_month)
+    if not len(years):
+        raise InputError(
+            "climate: time",
+            expected="at least one complete hydrological year",
+            found=f"{sampled.sizes['time']} months from {str(sampled['time'].values[0])[:7]}",
+            remedy=f"download from month {first_month} of one year to the month before it of the next",
+        )
+    cube = by_year(sampled, years, first_month)
+    names = [n for n in (monthly if monthly is not None else VARIABLES) if n in cube]
+    columns: dict[str, Floats] = {}
+    for name in names:
+        _add_monthly(columns, name, cube[name if name != "t2m" else "t2m_corrected"].values, first_month)
+    _add_degree_days(columns, cube, terrain, temperature_spread, lapse_rate)
+    if albedo is not None:
+        _add_albedo(columns, albedo, years)
+    if reference is not None:
+        _add_climatology(columns, years, reference)
+    _add_static(columns, terrain, glaciers, coordinates)
+    return _assemble(columns, cube, terrain, years, first_month)
+
+
+def by_year(sampled: xr.Dataset, years: npt.NDArray[np.int64], first_month: int) -> xr.Dataset:
+    """Monthly variables as (glacier, year, month), month by its position in the hydrological year."""
+    year, position = hydrological_year(sampled["time"].values, first_month)
+    kept = np.isin(year, years)
+    order = np.flatnonzero(kept)[np.lexsort((position[kept], year[kept]))]
+    out = xr.Dataset(coords={"glacier": sampled["glacier"], "year": years, "month": calendar_months(first_month)})
+    for name, variable in sampled.data_vars.items():
+        if "time" in variable.dims and not str(name).endswith("_coverage"):
+            values = variable.transpose("glacier", "time").values[:, order].astype(np.float64)
+            out[name] = (("glacier", "year", "month"), values.reshape(len(values), len(years), 12))
+        elif variable.dims == ("glacier",):
+            out[name] = variable
+    days = days_in_month(sampled["time"].values[order]).astype(np.float64).reshape(len(years), 12)
+    return out.assign(days=(("year", "month"), days))
+
+
+def _add_monthly(columns: dict[str, Floats], name: str, values: Floats, first_month: int) -> None:
+    for i, month in enumerate(calendar_months(first_month)):
+        columns[f"{name}_{month:02d}"] = values[:, :, i]
+    summed = VARIABLES[name].kind == "accumulated"
+    for season, positions in SEASONS.items():
+        part = values[:, :, positions]
+        columns[f"{name}_{season}"] = part.sum(axis=2) if summed else part.mean(axis=2)
+
+
+def _add_degree_days(
+    columns: dict[str, Floats], cube: xr.Dataset, terrain: xr.Dataset, spread: float, lapse_rate: float
+) -> None:
+    """Positive degree days (K d) and computed snowfall (m w.e.), means over the hypsometry."""
+    if "t2m_corrected" not in cube:
+        return
+    above = terrain["hypsometry"].values - terrain["elevation_mean"].values[:, None]
+    celsius = cube["t2m_corrected"].values - MELTING_POINT
+    days = cube["days"].values
+    melt = np.zeros_like(celsius)
+    snow = np.zeros_like(celsius)
+    for band in range(above.shape[1]):
+        at_band = celsius + lapse_rate * above[:, band, None, None]
+        melt += positive_temperature(at_band, spread) * days / above.shape[1]
+        if "tp" in cube:
+            snow += snow_fraction(at_band, _SNOW_THRESHOLD, _SNOW_SPREAD) * cube["tp"].values / above.shape[1]
+    for season, positions in SEASONS.items():
+        columns[f"degree_days_{season}"] = melt[:, :, positions].sum(axis=2)
+        if "tp" in cube:
+            columns[f"snowfall_{season}"] = snow[:, :, positions].sum(axis=2)
+
+
+def _add_albedo(columns: dict[str, Floats], albedo: xr.Dataset, years: npt.NDArray[np.int64]) -> None:
+    on_years = albedo.reindex(year=years)
+    for name in ("albedo_mean", "albedo_min"):
+        columns[f"summer_{name}"] = on_years[name].transpose("glacier", "year").values.astype(np.float64)
+
+
+def _add_climatology(columns: dict[str, Floats], years: npt.NDArray[np.int64], reference: tuple[int, int]) -> None:
+    inside = (years >= reference[0]) & (years <= reference[1])
+    if not inside.any():
+        raise InputError(
+            "predictors: reference",
+            expected=f"years within {years[0]}..{years[-1]}",
+            found=f"{reference}",
+            remedy="choose a period that the climate covers",
+        )
+    for name in [n for n in columns if n.rsplit("_", 1)[-1] in SEASONS]:
+        climatology = columns[name][:, inside].mean(axis=1, keepdims=True)
+        columns[f"{name}_climatology"] = np.broadcast_to(climatology, columns[name].shape)
+        columns[f"{name}_anomaly"] = columns[name] - climatology
+
+
+def _add_static(columns: dict[str, Floats], terrain: xr.Dataset, glaciers: xr.Dataset, coordinates: bool) -> None:
+    some = next(iter(columns.values()))
+    static = {n: terrain[n].values for n in _TOPOGRAPHY if n in terrain}
+    static["log_area"] = np.log(glaciers["area"].values)
+    if coordinates:
+        static |= {n: glaciers[n].values for n in ("longitude", "latitude")}
+    for name, values in static.items():
+        columns[name] = np.broadcast_to(values.astype(np.float64)[:, None], some.shape)
+
+
+def _assemble(
+    columns: dict[str, Floats], cube: xr.Dataset, terrain: xr.Dataset, years: npt.NDArray[np.int64], first_month: int
+) -> xr.Dataset:
+    values = np.stack(list(columns.values()), axis=2).astype(np.float32)
+    ds = xr.Dataset(
+        {"predictors": (("glacier", "year", "predictor"), values)},
+        coords={
+            "glacier": cube["glacier"],
+            "year": years,
+            "predictor": np.array(list(columns), dtype=object),
+            "month": calendar_months(first_month),
+            "year_bnds": (("year", "bnds"), year_bounds(years, first_month)),
+        },
+        attrs={"first_month": first_month},
+    )
+    _require_finite(ds)
+    if "t2m" in cube and "tp" in cube:
+        orography = cube[OROGRAPHY] if OROGRAPHY in cube else terrain["elevation_mean"]
+        ds = ds.assign(
+            temperature=cube["t2m"],
+            precipitation=cube["tp"],
+            days=cube["days"],
+            orography=("glacier", orography.values.astype(np.float64)),
+            hypsometry=terrain["hypsometry"],
+        )
+    return ds
+
+
+def _require_finite(ds: xr.Dataset) -> None:
+    """Gaps are allowed in the albedo only: fitting fills them inside each fold."""
+    missing = ~np.isfinite(ds["predictors"].values)
+    missing[:, :, [str(n).startswith("summer_albedo") for n in ds["predictor"].values]] = False
+    if missing.any():
+        names = ds["predictor"].values[missing.any(axis=(0, 1))]
+        ids = ds["glacier"].values[missing.any(axis=(1, 2))]
+        raise InputError(
+            "predictors",
+            expected="finite values for every glacier and year",
+            found=f"missing values in {listing(names)} for {len(ids)} glacier(s): {listing(ids)}",
+            remedy="the climate has gaps there (sea cells, missing months): give a cube with valid cells under these "
+            "glaciers, or leave them out",
+        )
+
+
+def as_rows(predictors: xr.Dataset, glacier: npt.NDArray[np.int64], year: npt.NDArray[np.int64]) -> xr.Dataset:
+    """Chosen glacier-years as rows.
+
+    Parameters
+    ----------
+    predictors : xr.Dataset
+        From `build_predictors`.
+    glacier, year : int arrays, (row,)
+        Positions along the two dimensions.
+
+    Returns
+    -------
+    xr.Dataset, (row, predictor), (row, month), (row, band), (row,)
+        With coordinates `row_glacier` and `row_year`.
+    """
+    at = {"glacier": xr.DataArray(glacier, dims="row"), "year": xr.DataArray(year, dims="row")}
+    rows = predictors.drop_vars("year_bnds", errors="ignore").isel(at)
+    rows = rows.reset_coords(["glacier", "year"]).rename(glacier="row_glacier", year="row_year")
+    return rows.set_coords(["row_glacier", "row_year"])
+
+
+def matching(names: Iterable[str], patterns: Sequence[str]) -> list[int]:
+    """Positions of the names that match any of the shell-style patterns.
+
+    Raises
+    ------
+    InputError
+        Where a pattern matches nothing.
+    """
+    there = [str(n) for n in names]
+    for pattern in patterns:
+        if not any(fnmatchcase(n, pattern) for n in there):
+            raise InputError(
+                f"models: predictors: {pattern!r}",
+                expected="a pattern that matches some predictor",
+                found="no match",
+                remedy=f"choose among {listing(there, 40)}",
+            )
+    return [i for i, n in enumerate(there) if any(fnmatchcase(n, p) for p in patterns)]

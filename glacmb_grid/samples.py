@@ -1,0 +1,103 @@
+"""Observations and what is known of their glacier-years, ready to learn from.
+
+An observation is a weighted sum of glacier-years: ``observed = A @ balance``. For annual balances A is the identity; a
+multi-year (geodetic) observation is one more row of it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from glacmb_grid.errors import InputError, listing
+from glacmb_grid.predictors import as_rows
+from glacmb_grid.vocabulary import MASS_BALANCE_ATTRS
+from glacmb_grid.weights import Weights, from_entries, identity
+
+_KEPT = ("site", "name", "link", "time_system", "uncertainty_given")
+
+
+def build_samples(predictors: xr.Dataset, linked: pd.DataFrame) -> tuple[xr.Dataset, pd.DataFrame]:
+    """Annual observations joined to the rows of their glacier-year.
+
+    Parameters
+    ----------
+    predictors : xr.Dataset
+        From `build_predictors`.
+    linked : DataFrame
+        `observations` of `link`.
+
+    Returns
+    -------
+    samples : xr.Dataset
+        Over `sample`: `mass_balance`, `mass_balance_uncertainty` (m w.e.), coordinates `glacier`, `year`, `site`,
+        `link`; over `row`: the predictors and the forcing; over `entry`: the operator observation <- row.
+    outside : DataFrame
+        Linked observations of years without climate.
+
+    Raises
+    ------
+    InputError
+        Where no observation is left.
+    """
+    years = pd.Index(predictors["year"].values)
+    inside = linked["year"].isin(years)
+    taken = linked[inside].sort_values(["glacier", "year"])
+    if taken.empty:
+        span = f"{years.min()}..{years.max()}"
+        raise InputError(
+            "observations",
+            expected=f"balances of these glaciers in the hydrological years {span}",
+            found=f"{len(linked)} linked to outlines, none in these years",
+            remedy="check the links and the period",
+        )
+    glacier = pd.Index(predictors["glacier"].values).get_indexer(taken["glacier"])
+    rows = as_rows(predictors, glacier, years.get_indexer(taken["year"]))
+    names = [f"{g}:{y}" for g, y in zip(taken["glacier"], taken["year"], strict=True)]
+    samples = rows.assign(
+        mass_balance=("sample", taken["mass_balance"].to_numpy(np.float64), MASS_BALANCE_ATTRS),
+        mass_balance_uncertainty=("sample", taken["uncertainty"].to_numpy(np.float64), {"units": "m"}),
+    ).assign_coords(
+        sample=np.array(names, dtype=object),
+        glacier=("sample", taken["glacier"].to_numpy().astype(object)),
+        year=("sample", taken["year"].to_numpy(np.int64)),
+        **{k: ("sample", taken[k].to_numpy().astype(object)) for k in _KEPT if k != "uncertainty_given"},
+        uncertainty_given=("sample", taken["uncertainty_given"].to_numpy(bool)),
+    )
+    return with_operator(samples, identity(names)), linked[~inside].reset_index(drop=True)
+
+
+def with_operator(samples: xr.Dataset, operator: Weights) -> xr.Dataset:
+    """Samples with another observation operator, (sample) <- (row)."""
+    assert operator.size == samples.sizes["row"], "the operator takes the rows of these samples"
+    assert len(operator.rows) == samples.sizes["sample"], "and gives their observations"
+    return samples.drop_dims("entry", errors="ignore").assign(
+        operator_sample=("entry", operator.row),
+        operator_row=("entry", operator.column),
+        operator_weight=("entry", operator.weight),
+    )
+
+
+def operator_of(samples: xr.Dataset) -> Weights:
+    """The observation operator of samples."""
+    return from_entries(
+        samples["operator_sample"].values,
+        samples["operator_row"].values,
+        samples["operator_weight"].values,
+        rows=samples["sample"].values,
+        size=samples.sizes["row"],
+    )
+
+
+def as_table(samples: xr.Dataset) -> pd.DataFrame:
+    """One line per annual sample with its predictors, for people and other tools."""
+    operator = operator_of(samples)
+    if not operator.is_identity:
+        raise ValueError(f"only annual samples make a table; {listing(operator.rows, 3)} are not all annual")
+    columns = ["glacier", "year", "mass_balance", "mass_balance_uncertainty", *_KEPT]
+    table = pd.DataFrame({"sample": samples["sample"].values} | {c: samples[c].values for c in columns})
+    for text in ("sample", "glacier", "site", "name", "link", "time_system"):
+        table[text] = table[text].astype(str)
+    values = pd.DataFrame(samples["predictors"].values, columns=[str(p) for p in samples["predictor"].values])
+    return pd.concat([table, values], axis=1)

@@ -1,0 +1,1 @@
+"""Grid and outlines in, (glacier, time) out."""

@@ -1,0 +1,172 @@
+"""Topography of each glacier from a digital elevation model, weighted by true area."""
+
+from __future__ import annotations
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from glacmb_grid.errors import InputError, listing
+from glacmb_grid.sampling.grid import Grid, grid_of
+from glacmb_grid.sampling.zonal import overlap_weights
+from glacmb_grid.vocabulary import EARTH_RADIUS
+from glacmb_grid.weights import Weights
+
+Floats = npt.NDArray[np.float64]
+BANDS = 10
+
+_ATTRS = {
+    "elevation_min": ("m", "minimum elevation"),
+    "elevation_max": ("m", "maximum elevation"),
+    "elevation_mean": ("m", "mean elevation"),
+    "elevation_median": ("m", "median elevation"),
+    "slope": ("degree", "mean slope"),
+    "northness": ("1", "cosine of the mean aspect"),
+    "eastness": ("1", "sine of the mean aspect"),
+    "hypsometry": ("m", "mean elevation of each tenth of the glacier's area, from the lowest to the highest"),
+    "elevation_coverage": ("1", "share of the glacier's area with a valid elevation"),
+}
+
+
+def terrain(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, *, min_coverage: float = 0.5) -> xr.Dataset:
+    """Elevation, slope, aspect and hypsometry of every glacier.
+
+    Parameters
+    ----------
+    dem : xr.DataArray, (y, x), m
+        NaN where there is no elevation.
+    glaciers : GeoDataFrame
+        Index of glacier ids, EPSG:4326.
+    min_coverage : float
+        The smallest share of a glacier's area that must have an elevation.
+
+    Returns
+    -------
+    xr.Dataset, (glacier,) and (glacier, band)
+        See the attributes; `elevation_coverage` tells how much of the area was seen.
+
+    Raises
+    ------
+    InputError
+        Naming the glaciers with less coverage than `min_coverage`.
+    """
+    grid = grid_of(dem, name="elevation model")
+    dem = _window(dem, glaciers, grid)
+    grid = grid_of(dem, name="elevation model")
+    weights = overlap_weights(glaciers, grid)
+    elevation = np.asarray(dem.values, np.float64)
+    fields = {"elevation": elevation, **_gradient(elevation, grid)}
+    at_cells = {name: field.ravel()[weights.column] for name, field in fields.items()}
+    coverage = _coverage(weights, at_cells["elevation"])
+    _require_coverage(coverage, glaciers, min_coverage)
+    starts = np.searchsorted(weights.row, np.arange(len(weights.rows) + 1))
+    rows = [
+        _one_glacier({n: v[a:b] for n, v in at_cells.items()}, weights.weight[a:b])
+        for a, b in zip(starts[:-1], starts[1:], strict=True)
+    ]
+    return _as_dataset(rows, coverage, weights.rows)
+
+
+def _window(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, grid: Grid) -> xr.DataArray:
+    """The part of the elevation model around the glaciers, two cells wider for the slope."""
+    x0, y0, x1, y1 = glaciers.to_crs(grid.crs).total_bounds
+    pieces = {}
+    for dim, edges, low, high in ((grid.y, grid.y_edges, y0, y1), (grid.x, grid.x_edges, x0, x1)):
+        step = abs(edges[1] - edges[0])
+        inside = np.flatnonzero((edges[:-1] > low - 3 * step) & (edges[:-1] < high + 3 * step))
+        pieces[dim] = slice(inside[0], inside[-1] + 1) if len(inside) > 1 else slice(0, 2)
+    return dem.isel(pieces)
+
+
+def _gradient(elevation: Floats, grid: Grid) -> dict[str, Floats]:
+    """Slope in degrees and the unit vector of steepest descent, (y, x)."""
+    y = (grid.y_edges[:-1] + grid.y_edges[1:]) / 2
+    x = (grid.x_edges[:-1] + grid.x_edges[1:]) / 2
+    if grid.is_geographic:
+        y_metres, x_scale = EARTH_RADIUS * np.deg2rad(y), EARTH_RADIUS * np.cos(np.deg2rad(y))[:, None]
+        x_metres = np.deg2rad(x)
+    else:
+        y_metres, x_scale, x_metres = y, np.ones((len(y), 1)), x
+    north = np.gradient(elevation, y_metres, axis=0)
+    east = np.gradient(elevation, x_metres, axis=1) / x_scale
+    steepness = np.hypot(north, east)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "slope": np.degrees(np.arctan(steepness)),
+            "northness": np.where(steepness > 0, -north / steepness, np.nan),
+            "eastness": np.where(steepness > 0, -east / steepness, np.nan),
+        }
+
+
+def _coverage(weights: Weights, elevation: Floats) -> Floats:
+    seen = np.bincount(weights.row, weights.weight * np.isfinite(elevation), len(weights.rows))
+    return np.asarray(seen / weights.total)
+
+
+def _require_coverage(coverage: Floats, glaciers: gpd.GeoDataFrame, least: float) -> None:
+    poor = coverage < least
+    if poor.any():
+        ids = [f"{g} ({c:.0%})" for g, c in zip(glaciers.index[poor], coverage[poor], strict=True)]
+        raise InputError(
+            "elevation model",
+            expected=f"valid elevations over at least {least:.0%} of every glacier",
+            found=f"{poor.sum()} of {len(coverage)} glaciers below that: {listing(ids)}",
+            remedy="add the missing tiles or fill the voids; or lower `elevation.min_coverage`, or leave these glaciers out",
+        )
+
+
+def _one_glacier(cells: dict[str, Floats], area: Floats) -> dict[str, float | Floats]:
+    valid = np.isfinite(cells["elevation"])
+    elevation, weight = cells["elevation"][valid], area[valid]
+    bands = area_bands(elevation, weight)
+    aspect = np.arctan2(_mean(cells["eastness"], area), _mean(cells["northness"], area))
+    return {
+        "elevation_min": float(elevation.min()),
+        "elevation_max": float(elevation.max()),
+        "elevation_mean": float(np.average(elevation, weights=weight)),
+        "elevation_median": _median(elevation, weight),
+        "slope": _mean(cells["slope"], area),
+        "northness": float(np.cos(aspect)),
+        "eastness": float(np.sin(aspect)),
+        "hypsometry": bands,
+    }
+
+
+def _mean(values: Floats, weight: Floats) -> float:
+    valid = np.isfinite(values)
+    total = weight[valid].sum()
+    return float((values[valid] * weight[valid]).sum() / total) if total > 0 else 0.0
+
+
+def _median(values: Floats, weight: Floats) -> float:
+    order = np.argsort(values, kind="stable")
+    share = np.cumsum(weight[order])
+    return float(values[order][np.searchsorted(share, share[-1] / 2)])
+
+
+def area_bands(elevation: Floats, area: Floats, bands: int = BANDS) -> Floats:
+    """Mean elevation of each equal share of the area, lowest first, (band,).
+
+    Parameters
+    ----------
+    elevation, area : float64 arrays, (cell,)
+        m and any unit of area.
+    """
+    order = np.argsort(elevation, kind="stable")
+    reached = np.concatenate([[0.0], np.cumsum(area[order])])
+    volume = np.concatenate([[0.0], np.cumsum(area[order] * elevation[order])])
+    marks = np.interp(np.linspace(0, reached[-1], bands + 1), reached, volume)
+    return np.diff(marks) / (reached[-1] / bands)
+
+
+def _as_dataset(rows: list[dict[str, float | Floats]], coverage: Floats, ids: npt.NDArray[np.str_]) -> xr.Dataset:
+    ds = xr.Dataset(coords={"glacier": ("glacier", ids.astype(object)), "band": np.arange(BANDS)})
+    for name in rows[0] if rows else ():
+        dims = ("glacier", "band") if name == "hypsometry" else ("glacier",)
+        ds[name] = (dims, np.array([r[name] for r in rows], np.float64))
+    ds["elevation_coverage"] = ("glacier", coverage)
+    for name, (units, long_name) in _ATTRS.items():
+        if name in ds:
+            ds[name].attrs = {"units": units, "long_name": long_name}
+    return ds

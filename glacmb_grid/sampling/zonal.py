@@ -1,0 +1,229 @@
+"""Overlap weights of outlines and grid cells, and the zonal mean of a cube."""
+
+from __future__ import annotations
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import shapely
+import xarray as xr
+
+from glacmb_grid.errors import InputError, listing
+from glacmb_grid.sampling.grid import Grid, grid_of
+from glacmb_grid.vocabulary import EARTH_RADIUS
+from glacmb_grid.weights import Weights, from_entries
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Objects = npt.NDArray[np.object_]
+
+_ECCENTRICITY = 0.0818191908426215  # WGS 84
+_LONGEST_EDGE = 0.009  # degrees, at most 1 km
+
+
+def authalic_sine(latitude: npt.ArrayLike) -> Floats:
+    """Sine of the authalic latitude of WGS 84.
+
+    Parameters
+    ----------
+    latitude : array_like, degrees
+
+    Notes
+    -----
+    On the plane ``(R lon, R sin(beta))`` areas are those of the ellipsoid, and the cells of a latitude-longitude grid
+    stay rectangles.
+
+    References
+    ----------
+    Snyder (1987), Map Projections: A Working Manual, eq. 3-11 and 3-12.
+    """
+    e = _ECCENTRICITY
+
+    def q(sine: Floats) -> Floats:
+        return (1 - e**2) * (sine / (1 - (e * sine) ** 2) + np.arctanh(e * sine) / e)
+
+    sine = np.sin(np.deg2rad(np.asarray(latitude, np.float64)))
+    return np.asarray(q(sine) / q(np.ones(1))[0])
+
+
+def equal_area_plane(coordinates: Floats) -> Floats:
+    """Longitude and latitude in degrees to the cylindrical equal-area plane in metres, (vertex, 2)."""
+    x = EARTH_RADIUS * np.deg2rad(coordinates[:, 0])
+    return np.column_stack([x, EARTH_RADIUS * authalic_sine(coordinates[:, 1])])
+
+
+def to_plane(geometries: Objects) -> Objects:
+    """Geographic outlines on the equal-area plane; edges longer than 1 km are densified first."""
+    return np.asarray(shapely.transform(shapely.segmentize(geometries, _LONGEST_EDGE), equal_area_plane))
+
+
+def overlap_weights(glaciers: gpd.GeoDataFrame, grid: Grid | xr.Dataset | xr.DataArray) -> Weights:
+    """Overlap area of every outline with every cell that it touches.
+
+    Parameters
+    ----------
+    glaciers : GeoDataFrame
+        Index of glacier ids, geometry in EPSG:4326.
+    grid : Grid, xr.Dataset or xr.DataArray
+        Geographic grids are worked in the equal-area plane of the ellipsoid, projected ones in their own plane.
+
+    Returns
+    -------
+    Weights
+        Rows are glaciers in the given order, columns are flat (y, x) cell numbers, weights m2; `total` is the whole
+        area of the outline, so that what lies outside the grid lowers the coverage.
+    """
+    grid = grid if isinstance(grid, Grid) else grid_of(grid)
+    shapes, y_edges, x_edges = _on_plane(glaciers, grid)
+    number, y, x = _candidates(shapely.bounds(shapes), y_edges, x_edges)
+    area = _areas(shapes[number], y_edges[y], y_edges[y + 1], x_edges[x], x_edges[x + 1])
+    kept = area > 0
+    return from_entries(
+        number[kept],
+        (y * grid.shape[1] + x)[kept],
+        area[kept],
+        rows=glaciers.index.to_numpy(),
+        total=shapely.area(shapes),
+        size=grid.shape[0] * grid.shape[1],
+        source=grid.digest,
+    )
+
+
+def require_cover(weights: Weights, least: float, *, source: str) -> None:
+    """Raise where the grid covers too little of an outline.
+
+    Parameters
+    ----------
+    weights : Weights
+        From `overlap_weights`.
+    least : float
+        Smallest share of the area that must lie on the grid.
+    source : str
+        What the grid is, for the message.
+
+    Raises
+    ------
+    InputError
+        Listing the glaciers and their shares.
+    """
+    share = np.bincount(weights.row, weights.weight, len(weights.rows)) / weights.total
+    poor = share < least
+    if poor.any():
+        ids = [f"{g} ({s:.0%})" for g, s in zip(weights.rows[poor], share[poor], strict=True)]
+        raise InputError(
+            source,
+            expected=f"cells under at least {least:.0%} of every glacier's area",
+            found=f"{int(poor.sum())} of {len(poor)} glaciers below that: {listing(ids)}",
+            remedy="download a larger area, or leave these glaciers out of the outlines",
+        )
+
+
+def _on_plane(glaciers: gpd.GeoDataFrame, grid: Grid) -> tuple[Objects, Floats, Floats]:
+    if not grid.is_geographic:
+        return np.asarray(glaciers.geometry.to_crs(grid.crs).array), grid.y_edges, grid.x_edges
+    shapes = np.asarray(glaciers.geometry.array, dtype=object)
+    middle = (shapely.bounds(shapes)[:, 0] + shapely.bounds(shapes)[:, 2]) / 2
+    centre = (grid.x_edges[0] + grid.x_edges[-1]) / 2
+    turns = 360.0 * np.round((centre - middle) / 360.0)  # bring outlines to the grid's own longitudes
+    moved = turns != 0
+    if moved.any():
+        shapes = shapes.copy()
+        shapes[moved] = [
+            shapely.transform(s, lambda c, t=t: c + [t, 0.0]) for s, t in zip(shapes[moved], turns[moved], strict=True)
+        ]
+    return (
+        to_plane(shapes),
+        EARTH_RADIUS * authalic_sine(np.clip(grid.y_edges, -90, 90)),
+        EARTH_RADIUS * np.deg2rad(grid.x_edges),
+    )
+
+
+def _candidates(bounds: Floats, y_edges: Floats, x_edges: Floats) -> tuple[Integers, Integers, Integers]:
+    """Outline number, row and column of every cell inside an outline's bounding box."""
+    y0, y1 = _span(y_edges, bounds[:, 1], bounds[:, 3])
+    x0, x1 = _span(x_edges, bounds[:, 0], bounds[:, 2])
+    height, width = np.maximum(y1 - y0, 0), np.maximum(x1 - x0, 0)
+    count = height * width
+    number = np.repeat(np.arange(len(bounds)), count)
+    place = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    return number, y0[number] + place // width[number], x0[number] + place % width[number]
+
+
+def _span(edges: Floats, low: Floats, high: Floats) -> tuple[Integers, Integers]:
+    """First cell and one past the last cell that an interval touches; edges in either direction."""
+    if edges[0] > edges[-1]:
+        last, first = _span(-edges, -high, -low)[::-1]
+        return first, last
+    first = np.searchsorted(edges, low, side="right") - 1
+    last = np.searchsorted(edges, high, side="left")
+    cells = len(edges) - 1
+    return np.clip(first, 0, cells), np.clip(last, 0, cells)
+
+
+def _areas(shapes: Objects, y0: Floats, y1: Floats, x0: Floats, x1: Floats) -> Floats:
+    """Area of each shape inside its cell; cells wholly inside a shape and shapes inside a cell need no clipping."""
+    boxes = shapely.box(np.minimum(x0, x1), np.minimum(y0, y1), np.maximum(x0, x1), np.maximum(y0, y1))
+    area = np.zeros(len(shapes))
+    shapely.prepare(shapes)
+    full = shapely.contains_properly(shapes, boxes)
+    area[full] = shapely.area(boxes[full])
+    rest = np.flatnonzero(~full)
+    within = shapely.covered_by(shapes[rest], boxes[rest])
+    area[rest[within]] = shapely.area(shapes[rest[within]])
+    cut = rest[~within]
+    cut = cut[shapely.intersects(shapes[cut], boxes[cut])]
+    area[cut] = shapely.area(shapely.intersection(shapes[cut], boxes[cut]))
+    return area
+
+
+def sample(cube: xr.Dataset, weights: Weights) -> xr.Dataset:
+    """Zonal means of every variable of a cube, lazily.
+
+    Parameters
+    ----------
+    cube : xr.Dataset, (time, y, x)
+        Variables without the grid's dimensions are left out.
+    weights : Weights
+        Made for this grid.
+
+    Returns
+    -------
+    xr.Dataset, (glacier, time)
+        float32 means, NaN where no valid cell is touched, and for each variable `<name>_coverage`, the share of the
+        outline's area that valid cells cover.
+
+    Raises
+    ------
+    ValueError
+        Where the weights belong to another grid.
+    """
+    grid = grid_of(cube)
+    if weights.source != grid.digest:
+        raise ValueError(f"these weights belong to grid {weights.source}, the cube's grid is {grid.digest}")
+    names = [str(n) for n, v in cube.data_vars.items() if grid.y in v.dims and grid.x in v.dims]
+    sampled = xr.Dataset(coords={"glacier": ("glacier", weights.rows.astype(object))}, attrs=cube.attrs)
+    for name in names:
+        mean, coverage = _sample_variable(cube[name], weights, grid)
+        sampled[name] = mean.assign_attrs(cube[name].attrs)
+        sampled[f"{name}_coverage"] = coverage.assign_attrs(
+            units="1", long_name=f"share of the glacier's area that valid cells of {name} cover"
+        )
+    return sampled
+
+
+def _sample_variable(variable: xr.DataArray, weights: Weights, grid: Grid) -> tuple[xr.DataArray, xr.DataArray]:
+    def kernel(block: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        flat = block.reshape(*block.shape[:-2], -1)[..., weights.touched]
+        partial = weights.apply(flat)
+        return partial.mean.astype(np.float32), (partial.denominator / weights.total).astype(np.float32)
+
+    mean, coverage = xr.apply_ufunc(
+        kernel,
+        variable,
+        input_core_dims=[[grid.y, grid.x]],
+        output_core_dims=[["glacier"], ["glacier"]],
+        dask="parallelized",
+        output_dtypes=[np.float32, np.float32],
+        dask_gufunc_kwargs={"output_sizes": {"glacier": len(weights.rows)}},
+    )
+    return mean.transpose("glacier", ...), coverage.transpose("glacier", ...)

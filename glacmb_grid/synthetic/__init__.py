@@ -1,0 +1,124 @@
+"""A small mountain region with a known truth, written as raw files in the agencies' own formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .albedo import scene_days, scene_grid, scenes
+from .climate import draw_weather
+from .files import (
+    fine_surface,
+    outline_area_km2,
+    write_dem,
+    write_fog,
+    write_invariant,
+    write_outlines,
+    write_scene,
+    write_truth,
+    write_variable,
+)
+from .glaciers import grow_glaciers
+from .observations import observe
+from .reanalysis import VARIABLES, simulate
+from .terrain import Grid, make_relief, noise
+from .truth import calibrate, make_bands, run
+
+__all__ = ["write_region"]
+
+ARC_SECOND = 1 / 3600
+FOLDERS = ("era5_land", "dem", "rgi", "albedo", "fog")
+
+
+def write_region(
+    root: Path,
+    *,
+    seed: int = 1,
+    glaciers: int = 60,
+    years: tuple[int, int] = (2000, 2024),
+    measured: int = 15,
+) -> dict[str, Path]:
+    """Write a mountain region with a known truth as raw files.
+
+    Parameters
+    ----------
+    root : Path
+        Folder, made if absent.
+    seed : int
+        Same arguments, same bytes.
+    glaciers : int
+        Number of glaciers; the region grows with it (60 glaciers: 1.5 by 0.8 degree).
+    years : (int, int)
+        First and last hydrological year (1 October of the year before to 30 September). Climate runs to the
+        December of the last one, so that three months belong to an incomplete year.
+    measured : int
+        Number of glaciers with observations.
+
+    Returns
+    -------
+    dict of Path
+        ``era5_land`` (folder), ``invariant``, ``dem``, ``outlines``, ``albedo`` (folder), ``balance`` and
+        ``glaciers`` (the two FoG tables) and ``truth``.
+
+    Raises
+    ------
+    ValueError
+        If there are more measured glaciers than glaciers, or the years run backwards.
+    """
+    if not 1 <= measured <= glaciers:
+        msg = f"measured: expected 1 to {glaciers} (the number of glaciers), found {measured}"
+        raise ValueError(msg)
+    if years[1] < years[0]:
+        msg = f"years: expected (first, last), found {years}"
+        raise ValueError(msg)
+    for folder in FOLDERS:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    return _write(root, seed, glaciers, years, measured)
+
+
+def _window(glaciers: int) -> Grid:
+    """6 arc-second grid whose area follows the number of glaciers."""
+    scale = float(np.clip(np.sqrt(glaciers / 60), 0.5, 2.5))
+    rows, columns = (round(n * scale / 30) * 30 for n in (480, 900))
+    return Grid(78.0, 42.4, 6 * ARC_SECOND, rows, columns)
+
+
+def _write(root: Path, seed: int, count: int, years: tuple[int, int], measured: int) -> dict[str, Path]:
+    """Simulate, then write; each part draws from its own stream."""
+    draw = [np.random.default_rng([seed, part]) for part in range(8)]
+    paths = _paths(root)
+    ids = [f"RGI2000-v7.0-G-13-{number + 1:05d}" for number in range(count)]
+    grid = _window(count)
+    ice = grow_glaciers(draw[1], make_relief(draw[0], grid), grid, count)
+    area_km2 = outline_area_km2(ice.outline)
+    weather = draw_weather(draw[2], f"{years[0] - 2}-10-01", f"{years[1]}-12-31")
+    bands = calibrate(draw[4], weather, make_bands(draw[3], ice, grid, area_km2), years)
+    days = scene_days(weather, years)
+    truth = run(weather, bands, years, days)
+    reanalysis = simulate(draw[5], weather, grid, ice.surface, ice.label >= 0, f"{years[0] - 1}-10")
+    fog = observe(draw[6], ice, truth, area_km2, measured)
+    for name in VARIABLES:
+        write_variable(paths["era5_land"] / f"era5_land_monthly_{name}.nc", name, reanalysis)
+    write_invariant(paths["invariant"], reanalysis)
+    write_dem(paths["dem"], *fine_surface(draw[7], ice, grid, noise(draw[7], grid.refined(2).shape, 0.8, 40)))
+    write_outlines(paths["outlines"], ice, grid, ids)
+    for date, scene in scenes(draw[7], weather, truth, days, ice, grid):
+        write_scene(paths["albedo"], date, scene, scene_grid(grid))
+    write_fog(root / "fog", fog)
+    write_truth(paths["truth"], truth, fog, ids)
+    return paths
+
+
+def _paths(root: Path) -> dict[str, Path]:
+    """Where everything goes."""
+    return {
+        "era5_land": root / "era5_land",
+        "invariant": root / "era5_land" / "era5_land_invariant.nc",
+        "dem": root / "dem" / "astgtm_synthetic_dem.tif",
+        "outlines": root / "rgi" / "RGI2000-v7.0-G-13_synthetic.gpkg",
+        "albedo": root / "albedo",
+        "balance": root / "fog" / "FOG_EE_MASS_BALANCE.csv",
+        "glaciers": root / "fog" / "FOG_A_GLACIER.csv",
+        "truth": root / "truth.nc",
+    }

@@ -1,0 +1,1 @@
+"""From fitted folds to every glacier and year."""

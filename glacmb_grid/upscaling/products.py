@@ -1,0 +1,180 @@
+"""The regional glacier x year dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from glacmb_grid.predictors import as_rows
+from glacmb_grid.vocabulary import MASS_BALANCE_ATTRS
+from glacmb_grid.years import year_bounds
+
+Floats = npt.NDArray[np.float64]
+Predict = Callable[[xr.Dataset], xr.DataArray]
+BLOCK = 2000  # glaciers predicted at a time
+
+
+def withheld(glaciers: npt.NDArray[np.object_], samples: xr.Dataset, folds: xr.Dataset) -> npt.NDArray[np.bool_]:
+    """Which folds each glacier may take, (glacier, fold).
+
+    A measured glacier takes, in all its years, only folds that withheld every row of it; any other takes all.
+    """
+    seen = np.zeros((len(glaciers), folds.sizes["fold"]), dtype=bool)
+    number = {g: i for i, g in enumerate(glaciers.tolist())}
+    for glacier, fit in zip(samples["glacier"].values.tolist(), folds["fit"].values.T, strict=True):
+        if glacier in number:
+            seen[number[glacier]] |= fit
+    if (seen.all(axis=1)).any():
+        stuck = glaciers[seen.all(axis=1)].tolist()
+        raise ValueError(f"no fold withholds {stuck[:5]}: products need folds that leave glaciers out")
+    return ~seen
+
+
+def upscale(predict: Predict, predictors: xr.Dataset, samples: xr.Dataset, folds: xr.Dataset) -> tuple[Floats, Floats]:
+    """Mean and variance over the allowed folds and members.
+
+    Parameters
+    ----------
+    predict : callable
+        Rows to (fold, member, row), m w.e.
+    predictors : xr.Dataset
+        From `build_predictors`.
+    samples, folds : xr.Dataset
+        What the folds were made of, to know which glaciers each has seen.
+
+    Returns
+    -------
+    mean, variance : float64 arrays, (glacier, year)
+    """
+    ids, years = predictors["glacier"].values, predictors["year"].values
+    allowed = withheld(ids, samples, folds)
+    mean, variance = np.empty((2, len(ids), len(years)))
+    for start in range(0, len(ids), BLOCK):
+        block = np.arange(start, min(start + BLOCK, len(ids)))
+        rows = as_rows(predictors, np.repeat(block, len(years)), np.tile(np.arange(len(years)), len(block)))
+        values = predict(rows).values
+        values = values.reshape(*values.shape[:2], len(block), len(years))
+        weight = allowed[block].T[:, None, :, None] / values.shape[1]
+        total = weight.sum(axis=(0, 1))
+        mean[block] = (weight * values).sum(axis=(0, 1)) / total
+        variance[block] = (weight * (values - mean[block]) ** 2).sum(axis=(0, 1)) / total
+    return mean, variance
+
+
+def residual_variance(
+    predictions: pd.DataFrame, glaciers: npt.NDArray[np.object_], years: npt.NDArray[np.int64]
+) -> Floats:
+    """Out-of-fold residual variance of each glacier-year, (glacier, year), m2.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Out-of-fold predictions of one model; schemes `logo` and, where there is one, `both_out`.
+
+    Notes
+    -----
+    Years with observations take the residuals of `logo`, years without any those of `both_out`. A measured glacier's own
+    residuals are left out of its own uncertainty.
+    """
+    out = np.empty((len(glaciers), len(years)))
+    schemes = {str(s): t for s, t in predictions.groupby("scheme")}
+    logo = schemes["logo"]
+    both = schemes.get("both_out", logo)
+    observed_year = np.isin(years, logo["year"].unique())
+    for table, columns in ((logo, observed_year), (both, ~observed_year)):
+        square = (table["observed"] - table["predicted"]) ** 2
+        sums, counts = square.groupby(table["glacier"]).sum(), square.groupby(table["glacier"]).count()
+        own_sum = sums.reindex(glaciers, fill_value=0.0).to_numpy(np.float64)
+        own_count = counts.reindex(glaciers, fill_value=0).to_numpy(np.float64)
+        level = (sums.sum() - own_sum) / (counts.sum() - own_count)
+        out[:, columns] = level[:, None]
+    return out
+
+
+def build_product(
+    mean: Floats,
+    member_variance: Floats,
+    residual: Floats,
+    predictors: xr.Dataset,
+    glaciers: xr.Dataset,
+    measured: npt.NDArray[np.bool_],
+    *,
+    attrs: dict[str, str],
+) -> xr.Dataset:
+    """The product with its CF attributes.
+
+    Parameters
+    ----------
+    mean, member_variance, residual : float64 arrays, (glacier, year)
+        From `upscale` and `residual_variance`.
+    predictors, glaciers : xr.Dataset
+        For the years and for area and position.
+    measured : bool array, (glacier,)
+    attrs : dict
+        Global attributes: title, provenance.
+
+    Returns
+    -------
+    xr.Dataset
+        `mass_balance` and `mass_balance_uncertainty` (glacier, year), m; `area`, `measured` (glacier,).
+    """
+    years = predictors["year"].values.astype(np.int32)
+    bounds = year_bounds(years.astype(np.int64), int(predictors.attrs["first_month"]))
+    ds = xr.Dataset(
+        {
+            "mass_balance": (
+                ("glacier", "year"),
+                mean.astype(np.float32),
+                {
+                    **MASS_BALANCE_ATTRS,
+                    "cell_methods": "area: mean",
+                    "ancillary_variables": "mass_balance_uncertainty measured",
+                },
+            ),
+            "mass_balance_uncertainty": (
+                ("glacier", "year"),
+                np.sqrt(member_variance + residual).astype(np.float32),
+                {
+                    "units": "m",
+                    "long_name": "one standard deviation of the annual mass balance, water equivalent",
+                    "comment": "sqrt(member variance + out-of-fold residual variance)",
+                },
+            ),
+            "area": glaciers["area"],
+            "measured": (
+                "glacier",
+                measured.astype(np.int8),
+                {
+                    "long_name": "whether annual observations of the glacier were available",
+                    "flag_values": np.array([0, 1], np.int8),
+                    "flag_meanings": "unmeasured measured",
+                },
+            ),
+        },
+        coords={
+            "year": (
+                "year",
+                years,
+                {"long_name": "hydrological year, named by the calendar year in which it ends", "units": "1"},
+            ),
+            "time": (
+                "year",
+                bounds[:, 0] + (bounds[:, 1] - bounds[:, 0]) // 2,
+                {
+                    "standard_name": "time",
+                    "long_name": "middle of the hydrological year",
+                    "bounds": "year_bnds",
+                },
+            ),
+            "year_bnds": (("year", "bnds"), bounds),
+            "glacier_id": glaciers["glacier_id"],
+            "longitude": glaciers["longitude"],
+            "latitude": glaciers["latitude"],
+        },
+        attrs={"Conventions": "CF-1.11", "featureType": "timeSeries", **attrs},
+    )
+    return ds

@@ -1,0 +1,1 @@
+"""Honest judgement: folds, scores, comparisons."""

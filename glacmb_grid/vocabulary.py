@@ -1,0 +1,162 @@
+"""The words of the project: dimensions, variables, units and CF attributes.
+
+Every other room speaks these names; readers in `inputs` translate the outside world into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import xarray as xr
+
+STANDARD_GRAVITY = 9.80665  # m s-2, turns geopotential into height
+MELTING_POINT = 273.15  # K
+WATER_DENSITY = 1000.0  # kg m-3: 1 m w.e. = 1000 kg m-2
+EARTH_RADIUS = 6371007.181  # m, the authalic sphere of WGS 84
+
+Kind = Literal["instantaneous", "accumulated"]
+Origin = Literal["analysis", "forecast", "land surface model"]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One climate variable as ERA5-Land names it.
+
+    `low` and `high` bound a believable monthly value (for accumulated variables: per day) in `units`.
+    """
+
+    name: str
+    long_name: str
+    units: str
+    kind: Kind
+    origin: Origin
+    low: float
+    high: float
+    standard_name: str | None = None
+    sign: str = ""
+
+
+_DOWNWARD = "positive downward"
+_SURFACE_MODEL: Origin = "land surface model"
+
+VARIABLES: dict[str, Variable] = {
+    v.name: v
+    for v in (
+        Variable("asn", "snow albedo", "1", "instantaneous", _SURFACE_MODEL, -0.01, 1.01),
+        Variable(
+            "d2m", "2 metre dewpoint temperature", "K", "instantaneous", "forecast", 170, 320, "dew_point_temperature"
+        ),
+        Variable(
+            "es",
+            "snow evaporation",
+            "m",
+            "accumulated",
+            _SURFACE_MODEL,
+            -0.03,
+            0.03,
+            sign="negative where snow evaporates",
+        ),
+        Variable("fal", "forecast albedo", "1", "instantaneous", _SURFACE_MODEL, -0.01, 1.01, "surface_albedo"),
+        Variable("rsn", "snow density", "kg m-3", "instantaneous", _SURFACE_MODEL, 0, 1000, "snow_density"),
+        Variable(
+            "sd",
+            "snow depth water equivalent",
+            "m",
+            "instantaneous",
+            _SURFACE_MODEL,
+            -0.001,
+            12,
+            "lwe_thickness_of_surface_snow_amount",
+        ),
+        Variable("sde", "snow depth", "m", "instantaneous", _SURFACE_MODEL, -0.001, 100, "surface_snow_thickness"),
+        Variable("sf", "snowfall", "m", "accumulated", "forecast", -1e-4, 0.2, "lwe_thickness_of_snowfall_amount"),
+        Variable("slhf", "surface latent heat flux", "J m-2", "accumulated", _SURFACE_MODEL, -4e7, 4e7, sign=_DOWNWARD),
+        Variable("smlt", "snowmelt", "m", "accumulated", _SURFACE_MODEL, -1e-4, 0.3),
+        Variable("snowc", "snow cover", "%", "instantaneous", _SURFACE_MODEL, -0.1, 100.1),
+        Variable("sp", "surface pressure", "Pa", "instantaneous", "forecast", 2e4, 1.1e5, "surface_air_pressure"),
+        Variable(
+            "sshf", "surface sensible heat flux", "J m-2", "accumulated", _SURFACE_MODEL, -4e7, 4e7, sign=_DOWNWARD
+        ),
+        Variable(
+            "ssr", "surface net solar radiation", "J m-2", "accumulated", _SURFACE_MODEL, -1e5, 5e7, sign=_DOWNWARD
+        ),
+        Variable(
+            "ssrd", "surface solar radiation downwards", "J m-2", "accumulated", "forecast", -1e5, 5e7, sign=_DOWNWARD
+        ),
+        Variable(
+            "str", "surface net thermal radiation", "J m-2", "accumulated", _SURFACE_MODEL, -4e7, 2e7, sign=_DOWNWARD
+        ),
+        Variable(
+            "strd", "surface thermal radiation downwards", "J m-2", "accumulated", "forecast", 0, 5e7, sign=_DOWNWARD
+        ),
+        Variable("t2m", "2 metre temperature", "K", "instantaneous", "forecast", 180, 330, "air_temperature"),
+        Variable(
+            "tp",
+            "total precipitation",
+            "m",
+            "accumulated",
+            "forecast",
+            -1e-4,
+            0.2,
+            "lwe_thickness_of_precipitation_amount",
+        ),
+        Variable(
+            "tsn",
+            "temperature of snow layer",
+            "K",
+            "instantaneous",
+            _SURFACE_MODEL,
+            170,
+            320,
+            "temperature_in_surface_snow",
+        ),
+        Variable("u10", "10 metre eastward wind", "m s-1", "instantaneous", "forecast", -60, 60, "eastward_wind"),
+        Variable("v10", "10 metre northward wind", "m s-1", "instantaneous", "forecast", -60, 60, "northward_wind"),
+    )
+}
+"""The 22 ERA5-Land variables of a full run; amounts of water in m water equivalent."""
+
+OROGRAPHY = "orography"
+LAND_MASK = "land_mask"
+
+MASS_BALANCE_ATTRS = {
+    "units": "m",
+    "long_name": "glacier-wide annual mass balance, water equivalent",
+    "comment": "specific balance of the hydrological year; 1 m w.e. = 1000 kg m-2",
+}
+GLACIER_ID_ATTRS = {"long_name": "Randolph Glacier Inventory identifier", "cf_role": "timeseries_id"}
+
+
+def check_dataset(ds: xr.Dataset, *, name: str, variables: dict[str, tuple[str, ...]]) -> None:
+    """Raise where a Dataset that passes between stages lacks a variable or carries other dimensions.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+    name : str
+        What the Dataset is, for the message.
+    variables : dict
+        Variable name -> its dimensions.
+
+    Raises
+    ------
+    ValueError
+        With every difference in one message.
+    """
+    wrong = [
+        f"{v!r} is missing (there: {', '.join(map(str, ds.variables))})" for v in variables if v not in ds.variables
+    ]
+    wrong += [
+        f"{v!r} has dimensions {ds[v].dims}, expected {dims}"
+        for v, dims in variables.items()
+        if v in ds.variables and ds[v].dims != dims
+    ]
+    if wrong:
+        raise ValueError(f"{name}: " + "; ".join(wrong))
+
+
+def names_of(kind: Kind, among: Iterable[str] = tuple(VARIABLES)) -> list[str]:
+    """The variables of one kind."""
+    return [n for n in among if VARIABLES[n].kind == kind]

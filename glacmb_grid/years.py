@@ -1,0 +1,72 @@
+"""Hydrological-year arithmetic.
+
+Hydrological year Y runs from the first day of its start month in Y-1 to the day before that month begins in Y
+(start month 10: 1 October Y-1 .. 30 September Y; 4, for the southern hemisphere: 1 April Y-1 .. 31 March Y).
+A start month of 1 makes it the calendar year Y.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+NORTHERN_START, SOUTHERN_START = 10, 4
+Months = npt.NDArray[np.datetime64]
+Integers = npt.NDArray[np.int64]
+
+
+def start_month(mean_latitude: float) -> int:
+    """The usual first month of the hydrological year of a hemisphere."""
+    return NORTHERN_START if mean_latitude >= 0 else SOUTHERN_START
+
+
+def months_since_epoch(time: Months) -> Integers:
+    """Months since January 1970 of dates, (time,)."""
+    return time.astype("datetime64[M]").astype(np.int64)
+
+
+def hydrological_year(time: Months, first_month: int) -> tuple[Integers, Integers]:
+    """Year and position (0..11) within the hydrological year of each date.
+
+    Parameters
+    ----------
+    time : datetime64 array, (time,)
+    first_month : int
+        1..12.
+
+    Returns
+    -------
+    year, position : int arrays, (time,)
+    """
+    if not 1 <= first_month <= 12:
+        raise ValueError(f"first month of the hydrological year must be 1..12, found {first_month}")
+    since = months_since_epoch(time) - (first_month - 1)
+    ends_next_year = 0 if first_month == 1 else 1
+    return since // 12 + 1970 + ends_next_year, since % 12
+
+
+def complete_years(time: Months, first_month: int) -> Integers:
+    """Hydrological years of which all twelve months are present, sorted."""
+    year, position = hydrological_year(time, first_month)
+    found = np.unique(np.stack([year, position]), axis=1)
+    years, counts = np.unique(found[0], return_counts=True)
+    return years[counts == 12]
+
+
+def year_bounds(years: Integers, first_month: int) -> Months:
+    """First instant of each year and of the next, (year, 2) datetime64[D]."""
+    ends_next_year = 0 if first_month == 1 else 1
+    start = (np.asarray(years) - 1970 - ends_next_year) * 12 + first_month - 1
+    return np.stack([start, start + 12], axis=-1).astype("datetime64[M]").astype("datetime64[D]")
+
+
+def days_in_month(time: Months) -> Integers:
+    """Number of days of the month of each date."""
+    month = time.astype("datetime64[M]")
+    days = (month + 1).astype("datetime64[D]") - month.astype("datetime64[D]")
+    return days.astype(np.int64)
+
+
+def calendar_months(first_month: int) -> list[int]:
+    """Calendar months in the order of the hydrological year."""
+    return [(first_month - 1 + i) % 12 + 1 for i in range(12)]
