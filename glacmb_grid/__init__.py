@@ -1,10 +1,89 @@
-"""Regional upscaling of glaciological mass-balance observations to every glacier of a region."""
+"""Regional upscaling of glaciological mass-balance observations to every glacier of a region.
+
+The names below are the public interface: pure functions, Dataset in and Dataset out. They are imported when first used,
+so that a command line that only reads a configuration starts at once.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from glacmb_grid.config import load_config as load_config
+    from glacmb_grid.errors import InputError as InputError
+    from glacmb_grid.errors import InputErrors as InputErrors
+    from glacmb_grid.inputs.albedo import open_albedo as open_albedo
+    from glacmb_grid.inputs.albedo import summer_albedo as summer_albedo
+    from glacmb_grid.inputs.climate import open_climate as open_climate
+    from glacmb_grid.inputs.elevation import open_elevation as open_elevation
+    from glacmb_grid.inputs.links import link as link
+    from glacmb_grid.inputs.links import read_link_table as read_link_table
+    from glacmb_grid.inputs.observations import read_observations as read_observations
+    from glacmb_grid.inputs.outlines import glaciers_dataset as glaciers_dataset
+    from glacmb_grid.inputs.outlines import read_outlines as read_outlines
+    from glacmb_grid.learning.models import fit as fit
+    from glacmb_grid.learning.models import predict as predict
+    from glacmb_grid.pipeline import run as run
+    from glacmb_grid.predictors import build_predictors as build_predictors
+    from glacmb_grid.samples import build_samples as build_samples
+    from glacmb_grid.sampling.lapse_rate import correct_temperature as correct_temperature
+    from glacmb_grid.sampling.terrain import terrain as terrain
+    from glacmb_grid.sampling.zonal import overlap_weights as overlap_weights
+    from glacmb_grid.sampling.zonal import sample as sample
+    from glacmb_grid.synthetic import write_region as write_region
+    from glacmb_grid.upscaling.products import upscale as upscale
+    from glacmb_grid.validation.folds import make_folds as make_folds
+    from glacmb_grid.validation.scores import compare as compare
+    from glacmb_grid.validation.scores import out_of_fold as out_of_fold
+    from glacmb_grid.validation.scores import score as score
 
 try:
     __version__ = version("glacmb-grid")
 except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
+
+_HOMES = {
+    "InputError": "errors",
+    "InputErrors": "errors",
+    "build_predictors": "predictors",
+    "build_samples": "samples",
+    "compare": "validation.scores",
+    "correct_temperature": "sampling.lapse_rate",
+    "fit": "learning.models",
+    "glaciers_dataset": "inputs.outlines",
+    "link": "inputs.links",
+    "load_config": "config",
+    "make_folds": "validation.folds",
+    "open_albedo": "inputs.albedo",
+    "open_climate": "inputs.climate",
+    "open_elevation": "inputs.elevation",
+    "out_of_fold": "validation.scores",
+    "overlap_weights": "sampling.zonal",
+    "predict": "learning.models",
+    "read_link_table": "inputs.links",
+    "read_observations": "inputs.observations",
+    "read_outlines": "inputs.outlines",
+    "run": "pipeline",
+    "sample": "sampling.zonal",
+    "score": "validation.scores",
+    "summer_albedo": "inputs.albedo",
+    "terrain": "sampling.terrain",
+    "upscale": "upscaling.products",
+    "write_region": "synthetic",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'glacmb_grid' has no attribute {name!r}")
+    value = getattr(import_module(f"glacmb_grid.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

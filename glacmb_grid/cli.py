@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import warnings
 from collections.abc import Sequence
@@ -117,15 +118,15 @@ def _synth(options: argparse.Namespace) -> int:
 
 
 def _summary(config: RunConfig) -> None:
-    """The score table, what beat what, and where the product lies."""
+    """Print the score table, what beat what, and where the product lies."""
     scores_file = config.root / "evaluation" / "scores.csv"
     if not scores_file.exists():
         return
     scores = pd.read_csv(scores_file)
     _say(f"\nRMSE, m w.e. ({config.scores.level:.0%} block-bootstrap interval), out of fold")
     rmse = scores[scores["metric"] == "rmse"]
-    cells = {(r.model, r.scheme): _cell(r.value, r.lower, r.upper) for r in rmse.itertuples()}
-    r2 = {(r.model, r.scheme): f"{r.value:5.2f}" for r in scores[scores["metric"] == "r2"].itertuples()}
+    cells = {(r["model"], r["scheme"]): _cell(r["value"], r["lower"], r["upper"]) for r in rmse.to_dict("records")}
+    r2 = {(r["model"], r["scheme"]): f"{r['value']:5.2f}" for r in scores[scores["metric"] == "r2"].to_dict("records")}
     schemes = list(dict.fromkeys(rmse["scheme"]))
     _say(f"  {'model':18s}" + "".join(f"{s:>22s} {'R2':>5s}" for s in schemes))
     for model in dict.fromkeys(rmse["model"]):
@@ -144,7 +145,7 @@ def _summary(config: RunConfig) -> None:
 
 
 def _cell(value: float, lower: float, upper: float) -> str:
-    return f"{value:.3f}" if pd.isna(lower) else f"{value:.3f} [{lower:.3f}, {upper:.3f}]"
+    return f"{value:.3f}" if math.isnan(lower) else f"{value:.3f} [{lower:.3f}, {upper:.3f}]"
 
 
 def _verdicts(config: RunConfig) -> None:

@@ -36,7 +36,7 @@ def scheduler(compute: Compute) -> Iterator[str]:
 
     if compute.address:
         try:
-            client = Client(compute.address, timeout=20)
+            client = Client(compute.address, timeout=20)  # type: ignore[no-untyped-call]
         except (OSError, TimeoutError, ValueError) as error:
             raise InputError(
                 "compute.address",
@@ -47,6 +47,8 @@ def scheduler(compute: Compute) -> Iterator[str]:
         with client:
             yield f"the cluster at {compute.address}"
         return
-    options = {"n_workers": workers, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
-    with LocalCluster(**options) as local, Client(local):
+    cluster = LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
+    )
+    with cluster, Client(cluster):  # type: ignore[no-untyped-call]
         yield f"{workers} local worker processes"

@@ -16,7 +16,7 @@ def positive_temperature(mean: npt.ArrayLike, spread: float) -> Floats:
     ----------
     mean : array_like, degrees Celsius
     spread : float
-        Standard deviation within the month, K.
+        Standard deviation within the month, K; positive.
 
     Notes
     -----

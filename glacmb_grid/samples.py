@@ -39,7 +39,7 @@ def build_samples(predictors: xr.Dataset, linked: pd.DataFrame) -> tuple[xr.Data
     Raises
     ------
     InputError
-        Where no observation is left.
+        Where no observation is left, or where one belongs to a glacier without predictors.
     """
     years = pd.Index(predictors["year"].values)
     inside = linked["year"].isin(years)
@@ -53,6 +53,13 @@ def build_samples(predictors: xr.Dataset, linked: pd.DataFrame) -> tuple[xr.Data
             remedy="check the links and the period",
         )
     glacier = pd.Index(predictors["glacier"].values).get_indexer(taken["glacier"])
+    if (glacier < 0).any():
+        raise InputError(
+            "observations",
+            expected="balances of glaciers that have predictors",
+            found=f"none for {listing(taken['glacier'][glacier < 0].unique())}",
+            remedy="link the observations to the outlines of this run",
+        )
     rows = as_rows(predictors, glacier, years.get_indexer(taken["year"]))
     names = [f"{g}:{y}" for g, y in zip(taken["glacier"], taken["year"], strict=True)]
     samples = rows.assign(
@@ -62,9 +69,10 @@ def build_samples(predictors: xr.Dataset, linked: pd.DataFrame) -> tuple[xr.Data
         sample=np.array(names, dtype=object),
         glacier=("sample", taken["glacier"].to_numpy().astype(object)),
         year=("sample", taken["year"].to_numpy(np.int64)),
-        **{k: ("sample", taken[k].to_numpy().astype(object)) for k in _KEPT if k != "uncertainty_given"},
         uncertainty_given=("sample", taken["uncertainty_given"].to_numpy(bool)),
     )
+    texts = {k: ("sample", taken[k].to_numpy().astype(object)) for k in _KEPT if k != "uncertainty_given"}
+    samples = samples.assign_coords(texts)
     return with_operator(samples, identity(names)), linked[~inside].reset_index(drop=True)
 
 

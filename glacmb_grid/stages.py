@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -208,8 +209,8 @@ def make_samples(context: Context) -> None:
     write_table(unmatched, context.out / "unmatched.csv")
     glaciers = len(np.unique(samples["glacier"].values.astype(str)))
     context.say(
-        f"{samples.sizes['sample']} glacier-years of {glaciers} glaciers; {len(linked.unmatched)} rows without an outline "
-        f"and {len(outside)} outside the climate's years are listed in samples/unmatched.csv"
+        f"{samples.sizes['sample']} glacier-years of {glaciers} glaciers; samples/unmatched.csv lists "
+        f"{len(linked.unmatched)} rows without an outline and {len(outside)} outside the climate's years"
     )
 
 
@@ -242,7 +243,7 @@ def models_of(config: RunConfig) -> list[str]:
     return list(dict.fromkeys([*config.models.compare, config.product.model]))
 
 
-def _predictions(context: Context, models: list[str]) -> pd.DataFrame:
+def _predictions(context: Context, models: Sequence[str]) -> pd.DataFrame:
     return pd.concat([pd.read_parquet(context.of(f"learning/{m}", "predictions.parquet")) for m in models])
 
 
@@ -253,10 +254,10 @@ def evaluate(context: Context) -> None:
     predictions = predictions[predictions["scheme"].isin(config.validation.schemes)]
     order = pd.Categorical(predictions["scheme"], config.validation.schemes, ordered=True)
     predictions = predictions.iloc[np.argsort(order.codes, kind="stable")]
-    options = {"draws": config.scores.bootstrap, "level": config.scores.level, "seed": config.seed}
+    draws, level = config.scores.bootstrap, config.scores.level
     write_table(predictions, context.out / "predictions.csv")
-    write_table(score(predictions, **options), context.out / "scores.csv")
-    write_table(compare(predictions, **options), context.out / "comparisons.csv")
+    write_table(score(predictions, draws=draws, level=level, seed=config.seed), context.out / "scores.csv")
+    write_table(compare(predictions, draws=draws, level=level, seed=config.seed), context.out / "comparisons.csv")
 
 
 def make_products(context: Context) -> None:
@@ -273,7 +274,7 @@ def make_products(context: Context) -> None:
     means = {}
     for model in models_of(config) if config.product.truth else [config.product.model]:
         parameters = of_scheme(read_zarr(context.of(f"learning/{model}", "parameters.zarr")), PRODUCT_SCHEME)
-        mean, variance = upscale(lambda rows, p=parameters: predict(p, rows), predictors, samples, folds)
+        mean, variance = upscale(partial(predict, parameters), predictors, samples, folds)
         means[model] = mean
         if model == config.product.model:
             residual = residual_variance(_predictions(context, [model]), ids, predictors["year"].values)

@@ -241,7 +241,7 @@ def write_zarr(ds: xr.Dataset, path: Path, chunks: dict[str, int] | None = None)
 
 def read_zarr(path: Path, chunks: dict[str, int] | None = None) -> xr.Dataset:
     """Open a store of ours; in memory unless chunks are given. Text comes back as Python strings."""
-    ds = xr.open_zarr(path, chunks=chunks)
+    ds: xr.Dataset = xr.open_zarr(path, chunks=chunks)
     text = {n: _as_objects(v) for n, v in ds.variables.items() if v.dtype.kind in "TU"}
     ds = ds.assign_coords({n: v for n, v in text.items() if n in ds.coords})
     ds = ds.assign({n: v for n, v in text.items() if n not in ds.coords})
@@ -274,7 +274,8 @@ def _portable(ds: xr.Dataset) -> xr.Dataset:
     """A copy without numpy unicode arrays, which Zarr v3 does not specify."""
     text = {n: _as_objects(v) for n, v in ds.variables.items() if v.dtype.kind in "UT"}
     ds = ds.assign_coords({n: v for n, v in text.items() if n in ds.coords})
-    return ds.assign({n: v for n, v in text.items() if n not in ds.coords})
+    out: xr.Dataset = ds.assign({n: v for n, v in text.items() if n not in ds.coords})
+    return out
 
 
 def _time_encoding(ds: xr.Dataset) -> dict[str, dict[str, Any]]:
@@ -292,7 +293,8 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 def read_outlines_store(path: Path) -> gpd.GeoDataFrame:
     """Outlines from GeoParquet, indexed by glacier."""
-    return gpd.read_parquet(path)
+    outlines: gpd.GeoDataFrame = gpd.read_parquet(path)
+    return outlines
 
 
 def files_identity(store: RunStore, paths: Iterable[Path]) -> dict[str, str]:

@@ -8,7 +8,8 @@ only in where W comes from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -51,7 +52,7 @@ class Weights:
     row, column : int64 arrays, (entry,)
         Row number and column number (flat index into the source) of every weight, sorted by row.
     weight : float64 array, (entry,)
-        Non-negative; for zonal sampling the overlap area, m2.
+        Non-negative; for zonal sampling the overlap area, m2. Entries of the same row and column add.
     rows : str array, (row,)
         What each row is (a glacier id, say).
     total : float64 array, (row,)
@@ -75,6 +76,12 @@ class Weights:
         assert len(self.rows) == len(self.total), "one total for each row"
         if (self.weight < 0).any():
             raise ValueError("weights must not be negative")
+        if not np.isfinite(self.weight).all():
+            raise ValueError("weights must be finite")
+        if (self.row < 0).any() or (self.row >= len(self.rows)).any():
+            raise ValueError(f"row numbers must lie in 0..{len(self.rows) - 1}")
+        if (self.column < 0).any() or (self.column >= self.size).any():
+            raise ValueError(f"column numbers must lie in 0..{self.size - 1}")
 
     @cached_property
     def touched(self) -> Integers:
@@ -115,7 +122,7 @@ class Weights:
             Arrays of (..., row).
         """
         leading = values.shape[:-1]
-        flat = values.reshape(-1, values.shape[-1]).T.astype(np.float64)
+        flat = values.reshape(math.prod(leading), values.shape[-1]).T.astype(np.float64)
         valid = np.isfinite(flat)
         numerator = self.matrix @ np.where(valid, flat, 0.0)
         denominator = self.matrix @ valid.astype(np.float64)
@@ -176,8 +183,9 @@ def from_entries(
     w = np.asarray(weight, np.float64)
     order = np.lexsort((c, r))
     names = np.asarray(rows).astype(str)
-    whole = np.bincount(r, w, len(names)) if total is None else np.asarray(total, np.float64)
-    return Weights(r[order], c[order], w[order], names, whole, int(size), source)
+    whole = np.zeros(len(names)) if total is None else np.asarray(total, np.float64)
+    weights = Weights(r[order], c[order], w[order], names, whole, int(size), source)
+    return weights if total is not None else replace(weights, total=np.bincount(r, w, len(names)))
 
 
 def identity(rows: npt.ArrayLike) -> Weights:

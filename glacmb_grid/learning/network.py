@@ -217,7 +217,8 @@ def _refill(state: State | None, new: State, fresh: list[int], slots: int) -> St
     renew = np.zeros(slots, bool)
     renew[fresh] = True
     flags = jnp.asarray(renew)
-    return jax.tree.map(lambda a, b: jnp.where(_like(flags, a), a, b), new, state)
+    merged: State = jax.tree.map(lambda a, b: jnp.where(_like(flags, a), a, b), new, state)
+    return merged
 
 
 def _keep(

@@ -1,8 +1,8 @@
 """The temperature-index model: the conventional baseline, and no straw man.
 
-Monthly degree-day melt and solid precipitation on equal-area bands of the glacier's own hypsometry, with a snowpack that
-melts before the ice beneath it. Three parameters are fitted on the training rows under weak priors: the degree-day
-factor of ice, the precipitation factor and the temperature bias.
+Monthly degree-day melt and solid precipitation on equal-area bands of the glacier's own hypsometry, with a snowpack
+that melts before the ice beneath it. Three parameters are fitted on the training rows under weak priors: the
+degree-day factor of ice, the precipitation factor and the temperature bias.
 """
 
 from __future__ import annotations
@@ -112,7 +112,6 @@ def fit_temperature_index(samples: xr.Dataset, folds: xr.Dataset, settings: Temp
         {"value": (("fold", "coefficient"), np.array(values))},
         coords={
             "fold": folds["fold"],
-            "scheme": folds["scheme"],
             "scheme": folds["scheme"],
             "coefficient": list(PARAMETERS),
             "units": ("coefficient", list(_UNITS)),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyproj
+import rioxarray  # noqa: F401 - gives the datasets their `rio`
 import xarray as xr
 
 from glacmb_grid.errors import InputError
@@ -16,6 +18,7 @@ Floats = npt.NDArray[np.float64]
 
 _NAMES = (("latitude", "longitude"), ("lat", "lon"), ("y", "x"))
 _WGS84 = pyproj.CRS.from_epsg(4326)
+_TOLERANCE = 0.01  # of a cell: how far a centre may lie from its place on an even grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +55,7 @@ class Grid:
         """Identity of the grid: its edges and its reference system."""
         mark = hashlib.sha256(self.crs.to_wkt().encode())
         for edges in (self.y_edges, self.x_edges):
-            mark.update(np.round(edges, 7).tobytes())
+            mark.update((np.round(edges, 7) + 0.0).tobytes())  # adding zero makes -0.0 and 0.0 one
         return mark.hexdigest()[:16]
 
 
@@ -72,12 +75,12 @@ def grid_of(ds: xr.Dataset | xr.DataArray, *, name: str = "grid") -> Grid:
         Where the coordinates are missing, not monotonic, irregular, or where y/x carry no reference system.
     """
     for y, x in _NAMES:
-        if y in ds.dims and x in ds.dims:
+        if {y, x} <= set(ds.dims) & set(ds.coords):
             return Grid(_edges(ds, y, name), _edges(ds, x, name), _crs(ds, y, name), y, x)
     raise InputError(
         name,
-        expected="dimensions latitude and longitude (or y and x)",
-        found=f"dimensions {tuple(ds.dims)}",
+        expected="dimensions latitude and longitude (or y and x) with coordinates",
+        found=f"dimensions {tuple(ds.dims)}, coordinates {tuple(ds.coords)}",
         remedy="rename the horizontal dimensions; unstructured and curvilinear grids must be regridded first",
     )
 
@@ -107,7 +110,7 @@ def _edges(ds: xr.Dataset | xr.DataArray, dim: str, name: str) -> Floats:
             remedy="download a larger area: cell edges cannot be told from one centre",
         )
     step = np.diff(centre)
-    typical = float(np.median(step))
+    typical = (centre[-1] - centre[0]) / (len(centre) - 1)
     if typical == 0 or (np.sign(step) != np.sign(typical)).any():
         raise InputError(
             f"{name}: {dim}",
@@ -115,12 +118,17 @@ def _edges(ds: xr.Dataset | xr.DataArray, dim: str, name: str) -> Floats:
             found=f"values from {centre[0]:g} to {centre[-1]:g} that turn back",
             remedy="sort the file along this dimension",
         )
-    if np.abs(step / typical - 1).max() > 0.01:
+    even = centre[0] + typical * np.arange(len(centre))
+    if np.abs(centre - even).max() > _TOLERANCE * abs(typical) + _precision(raw):
         raise InputError(
             f"{name}: {dim}",
-            expected=f"regular spacing of about {abs(typical):g}",
+            expected=f"regular spacing of about {abs(np.median(step)):g}",
             found=f"spacing between {np.abs(step).min():g} and {np.abs(step).max():g}",
             remedy="fill the missing rows or columns, or regrid to a regular grid",
         )
-    step_exact = (centre[-1] - centre[0]) / (len(centre) - 1)
-    return centre[0] + step_exact * (np.arange(len(centre) + 1) - 0.5)
+    return centre[0] + typical * (np.arange(len(centre) + 1) - 0.5)
+
+
+def _precision(raw: npt.NDArray[Any]) -> float:
+    """How far stored coordinates may lie from what they stand for, in their unit."""
+    return 1e-5 + 2 * float(np.spacing(np.abs(raw).max())) if raw.dtype == np.float32 else 0.0

@@ -31,6 +31,8 @@ def correct_temperature(sampled: xr.Dataset, elevation: xr.DataArray, *, lapse_r
     ------
     InputError
         Where there is no orography to correct from.
+    ValueError
+        Where the elevations belong to other glaciers, or to the same in another order.
     """
     out = sampled
     for name in CORRECTED:
@@ -47,7 +49,8 @@ def correct_temperature(sampled: xr.Dataset, elevation: xr.DataArray, *, lapse_r
                 remedy="add `climate: {invariant: FILE}`, or `sampling: {lapse_rate: 0}` to do without "
                 "an elevation correction",
             )
-        shift = lapse_rate * (elevation - sampled[OROGRAPHY])
+        height, orography = xr.align(elevation, sampled[OROGRAPHY], join="exact")
+        shift = lapse_rate * (height - orography)
         moved = (sampled[name] + shift).astype("float32").transpose(*sampled[name].dims)
         attrs = {
             **sampled[name].attrs,

@@ -58,10 +58,9 @@ def upscale(predict: Predict, predictors: xr.Dataset, samples: xr.Dataset, folds
         rows = as_rows(predictors, np.repeat(block, len(years)), np.tile(np.arange(len(years)), len(block)))
         values = predict(rows).values
         values = values.reshape(*values.shape[:2], len(block), len(years))
-        weight = allowed[block].T[:, None, :, None] / values.shape[1]
-        total = weight.sum(axis=(0, 1))
-        mean[block] = (weight * values).sum(axis=(0, 1)) / total
-        variance[block] = (weight * (values - mean[block]) ** 2).sum(axis=(0, 1)) / total
+        share = allowed[block].T / (allowed[block].sum(axis=1) * values.shape[1])
+        mean[block] = np.einsum("fg,fmgy->gy", share, values)
+        variance[block] = np.einsum("fg,fmgy->gy", share, (values - mean[block]) ** 2)
     return mean, variance
 
 
@@ -77,8 +76,8 @@ def residual_variance(
 
     Notes
     -----
-    Years with observations take the residuals of `logo`, years without any those of `both_out`. A measured glacier's own
-    residuals are left out of its own uncertainty.
+    Years with observations take the residuals of `logo`, years without any those of `both_out`. A measured glacier's
+    own residuals are left out of its own uncertainty.
     """
     out = np.empty((len(glaciers), len(years)))
     schemes = {str(s): t for s, t in predictions.groupby("scheme")}

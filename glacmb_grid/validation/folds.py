@@ -7,6 +7,7 @@ No mask depends on an observed value.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,8 @@ import xarray as xr
 from glacmb_grid.errors import InputError
 
 Bools = npt.NDArray[np.bool_]
-Labels = npt.NDArray[np.object_]
+Labels = npt.NDArray[Any]
+Ds = TypeVar("Ds", xr.Dataset, xr.DataArray)
 Masks = list[tuple[str, Bools, Bools]]
 
 
@@ -71,7 +73,7 @@ def join_folds(folds: Sequence[xr.Dataset]) -> xr.Dataset:
     return xr.concat(list(folds), "fold", join="exact", coords="minimal", compat="override")
 
 
-def of_scheme(ds: xr.Dataset | xr.DataArray, scheme: str) -> xr.Dataset | xr.DataArray:
+def of_scheme(ds: Ds, scheme: str) -> Ds:
     """The folds (or their parameters, or their predictions) of one scheme."""
     return ds.isel(fold=np.flatnonzero(ds["scheme"].values == scheme))
 

@@ -149,7 +149,7 @@ def block_weights(table: pd.DataFrame, scheme: str, draws: int, seed: int) -> Fl
             return None
         counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
         weight *= counts[:, number]
-    return weight[weight.sum(axis=1) > 0]
+    return np.asarray(weight[weight.sum(axis=1) > 0])
 
 
 def score(predictions: pd.DataFrame, *, draws: int = 2000, level: float = 0.9, seed: int = 1) -> pd.DataFrame:
@@ -211,10 +211,8 @@ def compare(predictions: pd.DataFrame, *, draws: int = 2000, level: float = 0.9,
         models = list(dict.fromkeys(group["model"]))
         tables = {m: group[group["model"] == m].sort_values("sample").reset_index(drop=True) for m in models}
         weight = block_weights(tables[models[0]], str(scheme), draws, seed)
-        for a in models:
-            for b in models:
-                if a != b:
-                    lines.append((scheme, protocol, a, b, *_difference(tables[a], tables[b], weight, level)))
+        pairs = [(a, b) for a in models for b in models if a != b]
+        lines += [(scheme, protocol, a, b, *_difference(tables[a], tables[b], weight, level)) for a, b in pairs]
     columns = ["scheme", "protocol", "model", "baseline", "metric", "difference", "lower", "upper", "n", "verdict"]
     return pd.DataFrame(lines, columns=columns)
 
