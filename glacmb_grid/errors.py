@@ -42,6 +42,9 @@ class InputErrors(ValueError):  # noqa: N818 - several of them
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
         super().__init__(f"{count}:\n" + "\n".join(f"{i}. {p}" for i, p in enumerate(problems, 1)))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return InputErrors, (self.problems,)
+
 
 class Problems:
     """Collects input errors so that a check can report all of them at once."""
@@ -61,9 +64,10 @@ class Problems:
 
     def attempt(self, call: Callable[[], T]) -> T | None:
         """Return the call's result, or None where it raised an input error (which is kept)."""
+        result: list[T] = []
         with self.collect():
-            return call()
-        return None
+            result.append(call())
+        return result[0] if result else None
 
     def raise_if_any(self) -> None:
         """Raise the only problem, or all of them together."""

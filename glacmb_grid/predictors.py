@@ -12,12 +12,21 @@ import xarray as xr
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.physics import positive_temperature, snow_fraction
 from glacmb_grid.vocabulary import MELTING_POINT, OROGRAPHY, VARIABLES
-from glacmb_grid.years import calendar_months, complete_years, days_in_month, hydrological_year, year_bounds
+from glacmb_grid.years import (
+    calendar_months,
+    complete_years,
+    days_in_month,
+    hydrological_year,
+    start_month,
+    year_bounds,
+)
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
-SEASONS = {"accumulation": slice(0, 7), "ablation": slice(7, 12), "summer": slice(8, 11), "annual": slice(0, 12)}
-"""Positions within the hydrological year: October-April, May-September, June-August, all (northern hemisphere)."""
+SEASONS = {"accumulation": range(7), "ablation": range(7, 12), "summer": range(8, 11), "annual": range(12)}
+"""Months after the usual start of the hemisphere's year: October-April, May-September, June-August and all in the
+northern, April-October, November-March, December-February and all in the southern hemisphere."""
 _SNOW_THRESHOLD, _SNOW_SPREAD = 1.0, 2.0
 _TOPOGRAPHY = ("elevation_min", "elevation_max", "elevation_mean", "elevation_median", "slope", "northness", "eastness")
 
@@ -50,14 +59,14 @@ def build_predictors(
     first_month : int
         Of the hydrological year.
     monthly : sequence of str, optional
-        Variables that give twelve monthly values and seasonal aggregates; default all.
+        Variables that give twelve monthly values and seasonal aggregates; default all that are there.
     temperature_spread : float
         Scatter of temperature within a month, K, for degree days.
     lapse_rate : float
         K m-1, for degree days and snowfall over the hypsometry.
     reference : (int, int), optional
-        First and last year of the reference period; adds to every seasonal predictor its `_climatology` (mean of the
-        glacier over the period) and `_anomaly`.
+        First and last year of the reference period, all of it within the climate; adds to every seasonal predictor
+        its `_climatology` (mean of the glacier over the period) and `_anomaly`.
     coordinates : bool
         Whether longitude and latitude are predictors.
 
@@ -67,7 +76,16 @@ def build_predictors(
         `predictors` (glacier, year, predictor) float32; the forcing `temperature` (K, at the model's orography) and
         `precipitation` (m w.e.) (glacier, year, month), `days` (year, month), `orography` (glacier), `hypsometry`
         (glacier, band); coordinates `year_bnds` and `month` (calendar month in the order of the year).
+
+    Raises
+    ------
+    InputError
+        No complete year, a variable that is not there, two values of one month, a reference period that the climate
+        does not cover, missing values.
+    ValueError
+        Where the Datasets do not have the same glaciers in the same order.
     """
+    _require_same_glaciers(sampled, terrain, glaciers, albedo)
     years = complete_years(sampled["time"].values, first_month)
     if not len(years):
         raise InputError(
@@ -77,11 +95,11 @@ def build_predictors(
             remedy=f"download from month {first_month} of one year to the month before it of the next",
         )
     cube = by_year(sampled, years, first_month)
-    names = [n for n in (monthly if monthly is not None else VARIABLES) if n in cube]
+    seasons = season_positions(first_month, float(glaciers["latitude"].mean()))
     columns: dict[str, Floats] = {}
-    for name in names:
-        _add_monthly(columns, name, cube[name if name != "t2m" else "t2m_corrected"].values, first_month)
-    _add_degree_days(columns, cube, terrain, temperature_spread, lapse_rate)
+    for name in _monthly_names(cube, monthly):
+        _add_monthly(columns, name, cube[name if name != "t2m" else "t2m_corrected"].values, first_month, seasons)
+    _add_degree_days(columns, cube, terrain, temperature_spread, lapse_rate, seasons)
     if albedo is not None:
         _add_albedo(columns, albedo, years)
     if reference is not None:
@@ -90,11 +108,48 @@ def build_predictors(
     return _assemble(columns, cube, terrain, years, first_month)
 
 
-def by_year(sampled: xr.Dataset, years: npt.NDArray[np.int64], first_month: int) -> xr.Dataset:
+def _require_same_glaciers(sampled: xr.Dataset, *others: xr.Dataset | None) -> None:
+    """Raise where a Dataset that names its glaciers does not name those that were sampled, in their order."""
+    expected = sampled["glacier"].values.astype(str)
+    for other in others:
+        if other is None:
+            continue
+        label = next((n for n in ("glacier", "glacier_id") if n in other.coords), None)
+        if label is not None and not np.array_equal(other[label].values.astype(str), expected):
+            raise ValueError(f"the Dataset of {listing(other.data_vars)} has other glaciers than those sampled")
+
+
+def season_positions(first_month: int, mean_latitude: float) -> dict[str, list[int]]:
+    """Positions within the hydrological year of the months of each season, which are the hemisphere's own."""
+    shift = start_month(mean_latitude) - first_month
+    return {name: sorted((m + shift) % 12 for m in months) for name, months in SEASONS.items()}
+
+
+def _monthly_names(cube: xr.Dataset, wanted: Sequence[str] | None) -> list[str]:
+    there = [n for n in VARIABLES if n in cube]
+    missing = [n for n in wanted or () if n not in there]
+    if missing:
+        raise InputError(
+            f"predictors: monthly: {listing(missing)}",
+            expected=f"variables of this climate: {listing(there, 30)}",
+            found="not there",
+            remedy="add them to `climate: {variables: ...}`, or remove them from `predictors: {monthly: ...}`",
+        )
+    return there if wanted is None else list(wanted)
+
+
+def by_year(sampled: xr.Dataset, years: Integers, first_month: int) -> xr.Dataset:
     """Monthly variables as (glacier, year, month), month by its position in the hydrological year."""
     year, position = hydrological_year(sampled["time"].values, first_month)
     kept = np.isin(year, years)
     order = np.flatnonzero(kept)[np.lexsort((position[kept], year[kept]))]
+    if len(order) != 12 * len(years):
+        raise InputError(
+            "climate: time",
+            expected="one value a month",
+            found=f"{len(order)} values in {len(years)} years",
+            remedy="average daily or hourly values to months first; remove months that are there twice",
+        )
     out = xr.Dataset(coords={"glacier": sampled["glacier"], "year": years, "month": calendar_months(first_month)})
     for name, variable in sampled.data_vars.items():
         if "time" in variable.dims and not str(name).endswith("_coverage"):
@@ -106,17 +161,24 @@ def by_year(sampled: xr.Dataset, years: npt.NDArray[np.int64], first_month: int)
     return out.assign(days=(("year", "month"), days))
 
 
-def _add_monthly(columns: dict[str, Floats], name: str, values: Floats, first_month: int) -> None:
+def _add_monthly(
+    columns: dict[str, Floats], name: str, values: Floats, first_month: int, seasons: dict[str, list[int]]
+) -> None:
     for i, month in enumerate(calendar_months(first_month)):
         columns[f"{name}_{month:02d}"] = values[:, :, i]
     summed = VARIABLES[name].kind == "accumulated"
-    for season, positions in SEASONS.items():
+    for season, positions in seasons.items():
         part = values[:, :, positions]
         columns[f"{name}_{season}"] = part.sum(axis=2) if summed else part.mean(axis=2)
 
 
 def _add_degree_days(
-    columns: dict[str, Floats], cube: xr.Dataset, terrain: xr.Dataset, spread: float, lapse_rate: float
+    columns: dict[str, Floats],
+    cube: xr.Dataset,
+    terrain: xr.Dataset,
+    spread: float,
+    lapse_rate: float,
+    seasons: dict[str, list[int]],
 ) -> None:
     """Positive degree days (K d) and computed snowfall (m w.e.), means over the hypsometry."""
     if "t2m_corrected" not in cube:
@@ -131,25 +193,27 @@ def _add_degree_days(
         melt += positive_temperature(at_band, spread) * days / above.shape[1]
         if "tp" in cube:
             snow += snow_fraction(at_band, _SNOW_THRESHOLD, _SNOW_SPREAD) * cube["tp"].values / above.shape[1]
-    for season, positions in SEASONS.items():
+    for season, positions in seasons.items():
         columns[f"degree_days_{season}"] = melt[:, :, positions].sum(axis=2)
         if "tp" in cube:
             columns[f"snowfall_{season}"] = snow[:, :, positions].sum(axis=2)
 
 
-def _add_albedo(columns: dict[str, Floats], albedo: xr.Dataset, years: npt.NDArray[np.int64]) -> None:
+def _add_albedo(columns: dict[str, Floats], albedo: xr.Dataset, years: Integers) -> None:
     on_years = albedo.reindex(year=years)
     for name in ("albedo_mean", "albedo_min"):
         columns[f"summer_{name}"] = on_years[name].transpose("glacier", "year").values.astype(np.float64)
 
 
-def _add_climatology(columns: dict[str, Floats], years: npt.NDArray[np.int64], reference: tuple[int, int]) -> None:
-    inside = (years >= reference[0]) & (years <= reference[1])
-    if not inside.any():
+def _add_climatology(columns: dict[str, Floats], years: Integers, reference: tuple[int, int]) -> None:
+    """Means over a period that is wholly there, so that no later year can change them."""
+    first, last = reference
+    inside = (years >= first) & (years <= last)
+    if first > last or inside.sum() != last - first + 1:
         raise InputError(
             "predictors: reference",
-            expected=f"years within {years[0]}..{years[-1]}",
-            found=f"{reference}",
+            expected=f"a period whose hydrological years are all within {years[0]}..{years[-1]} and complete",
+            found=f"{first}..{last}, of which {inside.sum()} there",
             remedy="choose a period that the climate covers",
         )
     for name in [n for n in columns if n.rsplit("_", 1)[-1] in SEASONS]:
@@ -169,7 +233,7 @@ def _add_static(columns: dict[str, Floats], terrain: xr.Dataset, glaciers: xr.Da
 
 
 def _assemble(
-    columns: dict[str, Floats], cube: xr.Dataset, terrain: xr.Dataset, years: npt.NDArray[np.int64], first_month: int
+    columns: dict[str, Floats], cube: xr.Dataset, terrain: xr.Dataset, years: Integers, first_month: int
 ) -> xr.Dataset:
     values = np.stack(list(columns.values()), axis=2).astype(np.float32)
     ds = xr.Dataset(
@@ -207,12 +271,12 @@ def _require_finite(ds: xr.Dataset) -> None:
             "predictors",
             expected="finite values for every glacier and year",
             found=f"missing values in {listing(names)} for {len(ids)} glacier(s): {listing(ids)}",
-            remedy="the climate has gaps there (sea cells, missing months): give a cube with valid cells under these "
-            "glaciers, or leave them out",
+            remedy="the climate (sea cells, missing months) or the elevation model (voids) has gaps there: give files "
+            "with valid cells under these glaciers, or leave them out",
         )
 
 
-def as_rows(predictors: xr.Dataset, glacier: npt.NDArray[np.int64], year: npt.NDArray[np.int64]) -> xr.Dataset:
+def as_rows(predictors: xr.Dataset, glacier: Integers, year: Integers) -> xr.Dataset:
     """Chosen glacier-years as rows.
 
     Parameters

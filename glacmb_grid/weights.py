@@ -9,7 +9,7 @@ only in where W comes from.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -183,9 +183,8 @@ def from_entries(
     w = np.asarray(weight, np.float64)
     order = np.lexsort((c, r))
     names = np.asarray(rows).astype(str)
-    whole = np.zeros(len(names)) if total is None else np.asarray(total, np.float64)
-    weights = Weights(r[order], c[order], w[order], names, whole, int(size), source)
-    return weights if total is not None else replace(weights, total=np.bincount(r, w, len(names)))
+    whole = np.asarray(np.bincount(r, w, len(names))[: len(names)] if total is None else total, np.float64)
+    return Weights(r[order], c[order], w[order], names, whole, int(size), source)
 
 
 def identity(rows: npt.ArrayLike) -> Weights:

@@ -50,7 +50,7 @@ def complete_years(time: Months, first_month: int) -> Integers:
     year, position = hydrological_year(time, first_month)
     found = np.unique(np.stack([year, position]), axis=1)
     years, counts = np.unique(found[0], return_counts=True)
-    return years[counts == 12]
+    return np.asarray(years[counts == 12])
 
 
 def year_bounds(years: Integers, first_month: int) -> Months:
@@ -64,7 +64,7 @@ def days_in_month(time: Months) -> Integers:
     """Number of days of the month of each date."""
     month = time.astype("datetime64[M]")
     days = (month + 1).astype("datetime64[D]") - month.astype("datetime64[D]")
-    return days.astype(np.int64)
+    return np.asarray(days.astype(np.int64))
 
 
 def calendar_months(first_month: int) -> list[int]:

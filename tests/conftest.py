@@ -8,7 +8,10 @@ from pathlib import Path
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # before anything imports jax
 os.environ["MPLBACKEND"] = "Agg"
 
+import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 from hypothesis import settings
 
 settings.register_profile("default", deadline=None)
@@ -37,3 +40,84 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"GLACMB_REQUIRE_REAL=1, yet skipped: {call.excinfo.value}"
     return report
+
+
+def toy_predictors(glaciers=6, years=(2001, 2012), seed=0):
+    """Predictors of a few made-up glaciers, through the package's own `build_predictors`."""
+    from glacmb_grid.predictors import build_predictors
+
+    rng = np.random.default_rng(seed)
+    time = np.arange(f"{years[0] - 1}-10", f"{years[1]}-10", dtype="datetime64[M]").astype("datetime64[ns]")
+    month = (time.astype("datetime64[M]").astype(int) % 12) + 1
+    ids = np.array([f"G{i:02d}" for i in range(glaciers)], dtype=object)
+    height = rng.uniform(2800, 3400, glaciers)
+    season = 272.0 - 9.0 * np.cos(2 * np.pi * (month - 1) / 12)
+    yearly = np.repeat(rng.normal(0, 0.8, years[1] - years[0] + 1), 12)
+    warmth = season + yearly + rng.normal(0, 1.0, len(time)) - 0.0065 * (height[:, None] - 3000)
+    rain = 0.12 * rng.gamma(4, 0.25, (glaciers, len(time)))
+    dims, coords = ("glacier", "time"), {"glacier": ids, "time": time}
+    sampled = xr.Dataset(
+        {"t2m": (dims, warmth), "t2m_corrected": (dims, warmth), "tp": (dims, rain), "orography": ("glacier", height)},
+        coords=coords,
+    )
+    bands = height[:, None] + np.linspace(-250, 250, 10)
+    terrain = xr.Dataset(
+        {
+            "hypsometry": (("glacier", "band"), bands),
+            "elevation_min": ("glacier", bands[:, 0]),
+            "elevation_max": ("glacier", bands[:, -1]),
+            "elevation_mean": ("glacier", height),
+            "elevation_median": ("glacier", height),
+            "slope": ("glacier", rng.uniform(8, 25, glaciers)),
+            "northness": ("glacier", np.full(glaciers, 0.8)),
+            "eastness": ("glacier", rng.uniform(-1, 1, glaciers)),
+        },
+        coords={"glacier": ids},
+    )
+    static = xr.Dataset(
+        {n: ("glacier", rng.uniform(1, 9, glaciers)) for n in ("area", "longitude", "latitude")},
+        coords={"glacier": ids},
+    )
+    return build_predictors(sampled, terrain, static)
+
+
+def toy_samples(predictors, keep=1.0, seed=0, noise=0.05):
+    """Observations of made-up glaciers: a temperature-index balance with known parameters, and noise."""
+    from glacmb_grid.config import TemperatureIndex
+    from glacmb_grid.learning.temperature_index import balance, forcing_of
+    from glacmb_grid.predictors import as_rows
+    from glacmb_grid.samples import build_samples
+
+    rng = np.random.default_rng(seed)
+    size = predictors.sizes["glacier"], predictors.sizes["year"]
+    glacier, year = (a.ravel() for a in np.indices(size))
+    rows = as_rows(predictors, glacier, year)
+    settings = {k: v for k, v in TemperatureIndex().model_dump().items() if isinstance(v, float)}
+    truth = balance(forcing_of(rows), np.array(TOY_TRUTH), settings)
+    taken = rng.random(len(truth)) < keep
+    ids = predictors["glacier"].values[glacier[taken]]
+    table = pd.DataFrame(
+        {
+            "glacier": ids,
+            "year": predictors["year"].values[year[taken]],
+            "mass_balance": truth[taken] + rng.normal(0, noise, taken.sum()),
+            "uncertainty": 0.2,
+            "uncertainty_given": False,
+            "site": ids,
+            "name": ids,
+            "link": "exact",
+            "time_system": "",
+        }
+    )
+    return build_samples(predictors, table)[0]
+
+
+TOY_TRUTH = (0.006, 1.3, 0.4)
+
+
+@pytest.fixture(scope="session")
+def toys():
+    """The makers above and the truth they plant."""
+    from types import SimpleNamespace
+
+    return SimpleNamespace(predictors=toy_predictors, samples=toy_samples, truth=TOY_TRUTH)

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import glob
+import importlib.util
 import struct
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 
 _BROKEN = "download or copy the file again, then compare its size with the source"
+_LIBRARY_ERRORS = (OSError, ValueError, TypeError, RuntimeError, KeyError, EOFError, AttributeError)
+_HEADER = 1 << 24  # bytes, more than any header of the classic format takes
+
+# First bytes of what is often saved under a name that ends in .nc
+_FOREIGN: Final = (
+    (b"\x1f\x8b", "a gzip archive", "unpack it first: gunzip"),
+    (b"PK\x03\x04", "a ZIP archive", "unpack it first: unzip"),
+    (b"BZh", "a bzip2 archive", "unpack it first: bunzip2"),
+    (b"\xfd7zXZ", "an xz archive", "unpack it first: unxz"),
+    (b"<", "a web page (HTML or XML)", "the download failed: look at the page, then download the file again"),
+)
 
 
 def find_files(paths: str | Path | Iterable[str | Path], *, what: str) -> list[Path]:
@@ -26,10 +40,8 @@ def find_files(paths: str | Path | Iterable[str | Path], *, what: str) -> list[P
     found: dict[Path, None] = {}
     for one in wanted:
         path = Path(one)
-        if path.exists():
-            hits = [path]
-        else:
-            hits = sorted(Path(p) for p in glob.glob(str(one)))  # noqa: PTH207 - patterns may be absolute
+        pattern = str(one)
+        hits = [path] if path.exists() else sorted(Path(p) for p in glob.glob(pattern))  # noqa: PTH207 - may be absolute
         if not hits:
             raise InputError(
                 f"{one}",
@@ -38,7 +50,28 @@ def find_files(paths: str | Path | Iterable[str | Path], *, what: str) -> list[P
                 remedy=f"correct the path; {_nearby(path)}",
             )
         found.update(dict.fromkeys(hits))
+    if not found:
+        raise InputError(what, expected="at least one path or pattern", found="none", remedy="name the files")
     return list(found)
+
+
+def find_file(path: str | Path, *, what: str) -> Path:
+    """The one file that a path or a pattern names.
+
+    Raises
+    ------
+    InputError
+        Where it finds nothing, or several.
+    """
+    found = find_files(path, what=what)
+    if len(found) > 1:
+        raise InputError(
+            f"{path}",
+            expected=f"{what}: one file",
+            found=f"{len(found)}: {listing(p.name for p in found)}",
+            remedy="narrow the pattern, or join the files first",
+        )
+    return found[0]
 
 
 def _nearby(path: Path) -> str:
@@ -58,27 +91,59 @@ def open_dataset(path: Path) -> xr.Dataset:
         Where the file cannot be read as one, or is shorter than its header says.
     """
     if path.is_file():
-        _check_classic(path)
+        try:
+            with path.open("rb") as file:
+                head = file.read(_HEADER)
+        except OSError as error:
+            raise InputError(
+                f"{path}", expected="a readable file", found=str(error), remedy="correct its permissions"
+            ) from error
+        _check_kind(path, head)
+        _check_classic(path, head)
     try:
-        return xr.open_dataset(path, chunks={}, **({"engine": "zarr"} if path.is_dir() else {}))
-    except (OSError, ValueError, RuntimeError, KeyError, EOFError) as error:
-        raise InputError(
-            f"{path}",
-            expected="a readable NetCDF, GRIB or Zarr file",
-            found=f"{type(error).__name__}: {error}".splitlines()[0],
-            remedy=_BROKEN,
-        ) from error
+        return _open(path)
+    except _LIBRARY_ERRORS as error:
+        raise _unreadable(path, error) from error
 
 
-def _check_classic(path: Path) -> None:
+def _open(path: Path, *, decode_times: bool = True) -> xr.Dataset:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what they warn of (times that cannot be decoded and such) is checked later
+        engine = "zarr" if path.is_dir() else None
+        return xr.open_dataset(path, chunks={}, engine=engine, decode_times=decode_times)
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    try:
+        _open(path, decode_times=False).close()
+    except _LIBRARY_ERRORS:
+        return InputError(f"{path}", expected="a readable NetCDF, GRIB or Zarr file", found=reason, remedy=_BROKEN)
+    return InputError(
+        f"{path}: time",
+        expected="dates of the standard calendar",
+        found=reason,
+        remedy="give time a CF unit such as `hours since 1900-01-01`",
+    )
+
+
+def _check_kind(path: Path, head: bytes) -> None:
+    """Refuse files that are something else than their name says."""
+    kinds = [("an empty file", _BROKEN)] if not head else []
+    kinds += [(kind, remedy) for magic, kind, remedy in _FOREIGN if head.lstrip()[: len(magic)] == magic]
+    if head[:4] == b"GRIB" and importlib.util.find_spec("cfgrib") is None:
+        kinds.append(("a GRIB file, which needs cfgrib", "install cfgrib, or convert the file to NetCDF"))
+    for kind, remedy in kinds:
+        raise InputError(f"{path}", expected="a readable NetCDF, GRIB or Zarr file", found=kind, remedy=remedy)
+
+
+def _check_classic(path: Path, head: bytes) -> None:
     """Refuse a truncated classic NetCDF file: the library would read zeros past its end."""
-    with path.open("rb") as file:
-        head = file.read(4)
-    if head[:3] != b"CDF" or head[3] not in (1, 2, 5):
+    if head[:3] != b"CDF" or len(head) < 4 or head[3] not in (1, 2, 5):
         return
     try:
-        needed = _ClassicHeader(path.read_bytes()[: 1 << 24], head[3]).data_end()
-    except (struct.error, IndexError) as error:
+        needed = _ClassicHeader(head, head[3]).data_end()
+    except (struct.error, IndexError, KeyError) as error:
         raise InputError(
             f"{path}", expected="a whole NetCDF header", found="a file that ends inside its header", remedy=_BROKEN
         ) from error
@@ -100,7 +165,7 @@ class _ClassicHeader:
     NetCDF Users Guide, appendix "The NetCDF Classic Format Specification".
     """
 
-    _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
+    _SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
 
     def __init__(self, data: bytes, version: int) -> None:
         self.data, self.at = data, 4
@@ -117,7 +182,7 @@ class _ClassicHeader:
 
     def skip_padded(self, length: int) -> None:
         self.at += -(-length // 4) * 4
-        if self.at > len(self.data):
+        if length < 0 or self.at > len(self.data):
             raise IndexError
 
     def skip_attributes(self) -> None:
@@ -129,7 +194,7 @@ class _ClassicHeader:
 
     def data_end(self) -> int:
         """One past the last byte of data that the header promises (without the padding of the last value)."""
-        records = self.take(self.count)
+        records = max(self.take(self.count), 0)  # -1 where a program was still writing
         self.take(">i")
         lengths = []
         for _ in range(self.take(self.count)):

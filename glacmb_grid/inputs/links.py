@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +13,12 @@ import pandas as pd
 import shapely
 
 from glacmb_grid.errors import InputError, Problems, listing
-from glacmb_grid.inputs.files import find_files
+from glacmb_grid.inputs.files import find_file
+from glacmb_grid.inputs.tables import column, positions, read_table, site_name
 
-_RGI_OLD = re.compile(r"^RGI(\d)\d-(\d{2}\.\d{5})$")
-_RGI_NEW = re.compile(r"^RGI2000-v7")
+_RGI_5_OR_6 = re.compile(r"^RGI[56]0-(\d{2}\.\d{5})$")  # versions that share their suffixes
 _KM_PER_DEGREE = 111.2
+_FAR = 10.0  # times the allowed distance: a position that contradicts an identifier wherever it lies
 _SITE = ("fogid", "wgms_id", "glacier_id", "site")
 _GLACIER = ("rgiid", "rgi_id", "rgi7_id")
 _LONGITUDE = ("cenlon", "longitude", "lon")
@@ -54,33 +54,10 @@ def read_link_table(path: str | Path) -> pd.DataFrame:
     DataFrame
         Columns `site`, `rgi_id`, `longitude`, `latitude` (blank or NaN where the table has none).
     """
-    file = find_files(path, what="link table")[0]
-    lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    start = next((i for i, line in enumerate(lines[:50]) if _is_header(line)), None)
-    if start is None:
-        raise InputError(
-            f"{file}",
-            expected=f"a header with one of {', '.join(_SITE)} (in any case)",
-            found=f"first line {lines[0][:80]!r}" if lines else "an empty file",
-            remedy="give the RGI-FoG links table or the FoG glacier table",
-        )
-    raw = pd.read_csv(io.StringIO("\n".join(lines[start:])), dtype=str, keep_default_na=False)
-    lower = {str(c).strip().lower(): c for c in raw.columns}
-
-    def column(names: tuple[str, ...]) -> pd.Series:
-        found = next((lower[n] for n in names if n in lower), None)
-        return raw[found].str.strip() if found is not None else pd.Series("", index=raw.index, dtype=object)
-
-    site = column(_SITE).map(lambda s: s.lstrip("0") or "0" if s.isdigit() else s)
-    position = {
-        "longitude": pd.to_numeric(column(_LONGITUDE), errors="coerce"),
-        "latitude": pd.to_numeric(column(_LATITUDE), errors="coerce"),
-    }
-    return pd.DataFrame({"site": site, "rgi_id": column(_GLACIER), **position})[site != ""]
-
-
-def _is_header(line: str) -> bool:
-    return any(cell.strip().lower() in _SITE for cell in line.split(","))
+    file = find_file(path, what="link table")
+    raw = read_table(file, header=_SITE)
+    table = pd.DataFrame({"site": column(raw, _SITE).map(site_name), "rgi_id": column(raw, _GLACIER)})
+    return table.join(positions(raw, _LONGITUDE, _LATITUDE, file))[table["site"] != ""]
 
 
 def link(
@@ -121,12 +98,17 @@ def link(
         A mapping to an unknown outline, two sites on one outline in one year, a
         position inside two outlines, an identifier and a position that contradict each other.
     """
-    sites = _sites(observations, table, positions)
-    finder = _Finder(glaciers, dict(mapping or {}), suffix, position, max_distance_km)
     problems = Problems()
-    known = {str(s): problems.attempt(lambda row=row: finder.find(row)) for s, row in sites.iterrows()}
+    chosen = {site_name(site): glacier for site, glacier in (mapping or {}).items()}
+    with problems.collect():
+        _check_mapping(chosen, observations, glaciers)
+    sites = _sites(observations, table, positions)
+    finder = _Finder(glaciers, chosen, suffix, position, max_distance_km)
+    found: dict[str, tuple[str, str, str]] = {}
+    for site in sites.index.astype(str):
+        with problems.collect():
+            found[site] = finder.find(sites.loc[site])
     problems.raise_if_any()
-    found = {s: k if k is not None else ("", "", "") for s, k in known.items()}
     labelled = observations.assign(
         glacier=observations["site"].map(lambda s: found[s][0]),
         link=observations["site"].map(lambda s: found[s][1]),
@@ -139,19 +121,33 @@ def link(
     return Linked(linked.reset_index(drop=True), unmatched.reset_index(drop=True))
 
 
+def _check_mapping(mapping: Mapping[str, str], observations: pd.DataFrame, glaciers: gpd.GeoDataFrame) -> None:
+    problems = Problems()
+    for key, wrong, what in (
+        ("site", sorted(set(mapping) - set(observations["site"])), "a site of the observations"),
+        ("outline", sorted(set(mapping.values()) - set(glaciers.index)), "an outline of this run"),
+    ):
+        if wrong:
+            with problems.collect():
+                raise InputError(
+                    f"observations.links.mapping: {key}",
+                    expected=what,
+                    found=listing(map(repr, wrong)),
+                    remedy="correct the identifier, or remove the entry",
+                )
+    problems.raise_if_any()
+
+
 def _sites(observations: pd.DataFrame, table: pd.DataFrame | None, positions: pd.DataFrame | None) -> pd.DataFrame:
     """One row per site: every RGI id named for it and a position, from the observations first."""
     extra = [t for t in (table, positions) if t is not None]
     everything = pd.concat([observations[["site", "rgi_id", "longitude", "latitude"]], *extra], ignore_index=True)
     everything = everything[everything["site"].isin(observations["site"])]
-    groups = everything.groupby("site", sort=True)
-    return pd.DataFrame(
-        {
-            "rgi_ids": groups["rgi_id"].agg(lambda ids: tuple(dict.fromkeys(i for i in ids if i))),
-            "longitude": groups["longitude"].first(),
-            "latitude": groups["latitude"].first(),
-        }
-    )
+    rows = everything.groupby("site", sort=True)
+    known = everything.dropna(subset=["longitude", "latitude"]).drop_duplicates("site").set_index("site")
+    sites = pd.DataFrame(index=pd.Index(sorted(rows.groups), name="site"))
+    sites["rgi_ids"] = [tuple(dict.fromkeys(i for i in rows.get_group(s)["rgi_id"] if i)) for s in sites.index]
+    return sites.join(known[["longitude", "latitude"]])
 
 
 @dataclass
@@ -165,15 +161,15 @@ class _Finder:
     def __post_init__(self) -> None:
         self.suffixes: dict[str, str] = {}
         for glacier in self.glaciers.index:
-            match = _RGI_OLD.match(glacier)
+            match = _RGI_5_OR_6.match(glacier)
             if match:
-                self.suffixes[match.group(2)] = glacier
+                self.suffixes[match.group(1)] = glacier
 
     def find(self, site: pd.Series) -> tuple[str, str, str]:
         """Outline, kind of link, and else the reason why there is none."""
         name = str(site.name)
         if name in self.mapping:
-            return self._mapped(name)
+            return self.mapping[name], "mapping", ""
         point = None
         if pd.notna(site["longitude"]) and pd.notna(site["latitude"]):
             point = shapely.Point(float(site["longitude"]), float(site["latitude"]))
@@ -187,41 +183,29 @@ class _Finder:
             return self._by_position(name, point)
         return "", "", "no outline with this identifier" if site["rgi_ids"] else "neither identifier nor position"
 
-    def _mapped(self, name: str) -> tuple[str, str, str]:
-        target = self.mapping[name]
-        if target not in self.glaciers.index:
-            raise InputError(
-                f"observations.links.mapping: {name}",
-                expected="an outline of this run",
-                found=repr(target),
-                remedy="correct the identifier, or remove the entry",
-            )
-        return target, "mapping", ""
-
     def _exact(self, name: str, ids: list[str], point: shapely.Point | None) -> tuple[str, str, str]:
         if len(ids) > 1:
             raise InputError(
                 f"observations: site {name}",
                 expected="one outline",
                 found=f"identifiers of several: {listing(ids)}",
-                remedy=f"decide with `observations: {{links: {{mapping: {{'{name}': ID}}}}}}`",
+                remedy=f"decide with {_decision(name)}",
             )
-        if point is not None:
-            holders = [g for g in self._holding(point) if g != ids[0]]
-            if holders and self._distance_km(ids[0], point) > self.max_distance_km:
+        distance = self._distance_km(ids[0], point) if point is not None else 0.0
+        if point is not None and distance > self.max_distance_km:
+            holders = self._holding(point)
+            if holders or distance > _FAR * self.max_distance_km:
                 raise InputError(
                     f"observations: site {name}",
                     expected=f"a position in or near {ids[0]}, its identifier",
-                    found=f"a position inside {listing(holders)}",
-                    remedy=f"decide with `observations: {{links: {{mapping: {{'{name}': ID}}}}}}`",
+                    found=f"a position {distance:.0f} km away" + (f", inside {listing(holders)}" if holders else ""),
+                    remedy=f"correct one of them, or decide with {_decision(name)}",
                 )
         return ids[0], "exact", ""
 
     def _by_suffix(self, name: str, ids: tuple[str, ...], point: shapely.Point | None) -> tuple[str, str, str] | None:
-        matches = {i: m.group(2) for i in ids if (m := _RGI_OLD.match(i))}
-        if matches and not self.suffixes and any(_RGI_NEW.match(g) for g in self.glaciers.index[:1]):
-            return None  # RGI 7 ids are new: only geometry can relate them
-        found = {self.suffixes[s] for s in matches.values() if s in self.suffixes}
+        suffixes = [m.group(1) for i in ids if (m := _RGI_5_OR_6.match(i))]
+        found = {self.suffixes[s] for s in suffixes if s in self.suffixes}  # none of RGI 7, whose ids are new
         if not found:
             return None
         if len(found) > 1:
@@ -229,15 +213,12 @@ class _Finder:
                 f"observations: site {name}",
                 expected="one outline",
                 found=f"suffixes of several: {listing(found)}",
-                remedy=f"decide with `observations: {{links: {{mapping: {{'{name}': ID}}}}}}`",
+                remedy=f"decide with {_decision(name)}",
             )
         (glacier,) = found
         if point is None:
-            return (
-                "",
-                "",
-                f"same suffix as {glacier}, but no position to confirm it (give links.table or links.positions)",
-            )
+            why = f"same suffix as {glacier}, but no position to confirm it (give links.table or links.positions)"
+            return "", "", why
         distance = self._distance_km(glacier, point)
         if distance > self.max_distance_km:
             return "", "", f"same suffix as {glacier}, but its position lies {distance:.0f} km away"
@@ -250,7 +231,7 @@ class _Finder:
                 f"observations: site {name}",
                 expected="a position inside one outline",
                 found=f"inside {listing(holders)}",
-                remedy=f"decide with `observations: {{links: {{mapping: {{'{name}': ID}}}}}}`",
+                remedy=f"decide with {_decision(name)}",
             )
         return (holders[0], "position", "") if holders else ("", "", "its position lies in no outline")
 
@@ -260,9 +241,16 @@ class _Finder:
 
     def _distance_km(self, glacier: str, point: shapely.Point) -> float:
         """Distance from the outline, on a plane around the point."""
+        outline = self.glaciers.geometry[glacier]
+        middle = (outline.bounds[0] + outline.bounds[2]) / 2
+        turn = 360.0 * np.round((middle - point.x) / 360.0)
         squeeze = np.array([np.cos(np.deg2rad(point.y)), 1.0])
-        shape, spot = shapely.transform(np.array([self.glaciers.geometry[glacier], point]), lambda c: c * squeeze)
-        return float(shapely.distance(shape, spot)) * _KM_PER_DEGREE
+        near = shapely.transform(point, lambda c: (c + [turn, 0.0]) * squeeze)
+        return float(shapely.distance(shapely.transform(outline, lambda c: c * squeeze), near)) * _KM_PER_DEGREE
+
+
+def _decision(name: str) -> str:
+    return f"`observations: {{links: {{mapping: {{'{name}': ID}}}}}}`"
 
 
 def _refuse_two_sites(linked: pd.DataFrame) -> None:

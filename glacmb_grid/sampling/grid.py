@@ -126,7 +126,7 @@ def _edges(ds: xr.Dataset | xr.DataArray, dim: str, name: str) -> Floats:
             found=f"spacing between {np.abs(step).min():g} and {np.abs(step).max():g}",
             remedy="fill the missing rows or columns, or regrid to a regular grid",
         )
-    return centre[0] + typical * (np.arange(len(centre) + 1) - 0.5)
+    return np.asarray(centre[0] + typical * (np.arange(len(centre) + 1) - 0.5))
 
 
 def _precision(raw: npt.NDArray[Any]) -> float:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
+import shapely
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.sampling.grid import Grid, grid_of
-from glacmb_grid.sampling.zonal import overlap_weights
+from glacmb_grid.sampling.zonal import ROUNDING, on_grid, overlap_weights
 from glacmb_grid.vocabulary import EARTH_RADIUS
 from glacmb_grid.weights import Weights
 
@@ -22,8 +25,8 @@ _ATTRS = {
     "elevation_mean": ("m", "mean elevation"),
     "elevation_median": ("m", "median elevation"),
     "slope": ("degree", "mean slope"),
-    "northness": ("1", "cosine of the mean aspect"),
-    "eastness": ("1", "sine of the mean aspect"),
+    "northness": ("1", "cosine of the mean aspect, 0 where all is flat"),
+    "eastness": ("1", "sine of the mean aspect, 0 where all is flat"),
     "hypsometry": ("m", "mean elevation of each tenth of the glacier's area, from the lowest to the highest"),
     "elevation_coverage": ("1", "share of the glacier's area with a valid elevation"),
 }
@@ -49,28 +52,25 @@ def terrain(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, *, min_coverage: floa
     Raises
     ------
     InputError
-        Naming the glaciers with less coverage than `min_coverage`.
+        Naming the glaciers with less coverage than `min_coverage`, or with none at all.
     """
     grid = grid_of(dem, name="elevation model")
     dem = _window(dem, glaciers, grid)
     grid = grid_of(dem, name="elevation model")
     weights = overlap_weights(glaciers, grid)
-    elevation = np.asarray(dem.values, np.float64)
+    elevation = np.asarray(dem.transpose(grid.y, grid.x).values, np.float64)
     fields = {"elevation": elevation, **_gradient(elevation, grid)}
     at_cells = {name: field.ravel()[weights.column] for name, field in fields.items()}
     coverage = _coverage(weights, at_cells["elevation"])
     _require_coverage(coverage, glaciers, min_coverage)
     starts = np.searchsorted(weights.row, np.arange(len(weights.rows) + 1))
-    rows = [
-        _one_glacier({n: v[a:b] for n, v in at_cells.items()}, weights.weight[a:b])
-        for a, b in zip(starts[:-1], starts[1:], strict=True)
-    ]
+    rows = [_one_glacier({n: v[a:b] for n, v in at_cells.items()}, weights.weight[a:b]) for a, b in pairwise(starts)]
     return _as_dataset(rows, coverage, weights.rows)
 
 
 def _window(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, grid: Grid) -> xr.DataArray:
     """The part of the elevation model around the glaciers, two cells wider for the slope."""
-    x0, y0, x1, y1 = glaciers.to_crs(grid.crs).total_bounds
+    x0, y0, x1, y1 = shapely.total_bounds(on_grid(glaciers, grid))
     pieces = {}
     for dim, edges, low, high in ((grid.y, grid.y_edges, y0, y1), (grid.x, grid.x_edges, x0, x1)):
         step = abs(edges[1] - edges[0])
@@ -105,14 +105,15 @@ def _coverage(weights: Weights, elevation: Floats) -> Floats:
 
 
 def _require_coverage(coverage: Floats, glaciers: gpd.GeoDataFrame, least: float) -> None:
-    poor = coverage < least
+    poor = ~((coverage >= least - ROUNDING) & (coverage > 0))
     if poor.any():
         ids = [f"{g} ({c:.0%})" for g, c in zip(glaciers.index[poor], coverage[poor], strict=True)]
         raise InputError(
             "elevation model",
             expected=f"valid elevations over at least {least:.0%} of every glacier",
             found=f"{poor.sum()} of {len(coverage)} glaciers below that: {listing(ids)}",
-            remedy="add the missing tiles or fill the voids; or lower `elevation.min_coverage`, or leave these glaciers out",
+            remedy="add the missing tiles or fill the voids; or lower `elevation.min_coverage`, or leave these "
+            "glaciers out",
         )
 
 
@@ -120,23 +121,25 @@ def _one_glacier(cells: dict[str, Floats], area: Floats) -> dict[str, float | Fl
     valid = np.isfinite(cells["elevation"])
     elevation, weight = cells["elevation"][valid], area[valid]
     bands = area_bands(elevation, weight)
-    aspect = np.arctan2(_mean(cells["eastness"], area), _mean(cells["northness"], area))
+    east, north = _mean(cells["eastness"], area), _mean(cells["northness"], area)
+    direction = np.hypot(east, north)
     return {
         "elevation_min": float(elevation.min()),
         "elevation_max": float(elevation.max()),
         "elevation_mean": float(np.average(elevation, weights=weight)),
         "elevation_median": _median(elevation, weight),
         "slope": _mean(cells["slope"], area),
-        "northness": float(np.cos(aspect)),
-        "eastness": float(np.sin(aspect)),
+        "northness": north / direction if direction > 0 else 0.0,
+        "eastness": east / direction if direction > 0 else 0.0,
         "hypsometry": bands,
     }
 
 
 def _mean(values: Floats, weight: Floats) -> float:
+    """Mean of what is valid, NaN where nothing is."""
     valid = np.isfinite(values)
     total = weight[valid].sum()
-    return float((values[valid] * weight[valid]).sum() / total) if total > 0 else 0.0
+    return float((values[valid] * weight[valid]).sum() / total) if total > 0 else np.nan
 
 
 def _median(values: Floats, weight: Floats) -> float:
@@ -157,7 +160,7 @@ def area_bands(elevation: Floats, area: Floats, bands: int = BANDS) -> Floats:
     reached = np.concatenate([[0.0], np.cumsum(area[order])])
     volume = np.concatenate([[0.0], np.cumsum(area[order] * elevation[order])])
     marks = np.interp(np.linspace(0, reached[-1], bands + 1), reached, volume)
-    return np.diff(marks) / (reached[-1] / bands)
+    return np.asarray(np.diff(marks) / (reached[-1] / bands))
 
 
 def _as_dataset(rows: list[dict[str, float | Floats]], coverage: Floats, ids: npt.NDArray[np.str_]) -> xr.Dataset:

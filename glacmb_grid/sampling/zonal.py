@@ -18,7 +18,8 @@ Integers = npt.NDArray[np.int64]
 Objects = npt.NDArray[np.object_]
 
 _ECCENTRICITY = 0.0818191908426215  # WGS 84
-_LONGEST_EDGE = 0.009  # degrees, at most 1 km
+_LONGEST_EDGE = 0.0089  # degrees, at most 1 km anywhere
+ROUNDING = 1e-9  # of a share of area: what sums of overlaps may lack of the whole
 
 
 def authalic_sine(latitude: npt.ArrayLike) -> Floats:
@@ -106,8 +107,9 @@ def require_cover(weights: Weights, least: float, *, source: str) -> None:
     InputError
         Listing the glaciers and their shares.
     """
-    share = np.bincount(weights.row, weights.weight, len(weights.rows)) / weights.total
-    poor = share < least
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.bincount(weights.row, weights.weight, len(weights.rows)) / weights.total
+    poor = ~(share >= least - ROUNDING)  # an outline without area has no share
     if poor.any():
         ids = [f"{g} ({s:.0%})" for g, s in zip(weights.rows[poor], share[poor], strict=True)]
         raise InputError(
@@ -118,19 +120,24 @@ def require_cover(weights: Weights, least: float, *, source: str) -> None:
         )
 
 
-def _on_plane(glaciers: gpd.GeoDataFrame, grid: Grid) -> tuple[Objects, Floats, Floats]:
+def on_grid(glaciers: gpd.GeoDataFrame, grid: Grid) -> Objects:
+    """Outlines in the grid's own coordinates, on a geographic grid at its own longitudes."""
     if not grid.is_geographic:
-        return np.asarray(glaciers.geometry.to_crs(grid.crs).array), grid.y_edges, grid.x_edges
-    shapes = np.asarray(glaciers.geometry.array, dtype=object)
-    middle = (shapely.bounds(shapes)[:, 0] + shapely.bounds(shapes)[:, 2]) / 2
+        return np.asarray(glaciers.geometry.to_crs(grid.crs).array, dtype=object)
+    shapes = np.array(glaciers.geometry.array, dtype=object)
+    middle = shapely.bounds(shapes)[:, [0, 2]].mean(axis=1)
     centre = (grid.x_edges[0] + grid.x_edges[-1]) / 2
-    turns = 360.0 * np.round((centre - middle) / 360.0)  # bring outlines to the grid's own longitudes
-    moved = turns != 0
-    if moved.any():
-        shapes = shapes.copy()
-        shapes[moved] = [
-            shapely.transform(s, lambda c, t=t: c + [t, 0.0]) for s, t in zip(shapes[moved], turns[moved], strict=True)
-        ]
+    turns = np.round((centre - middle) / 360.0)
+    for turn in np.unique(turns[turns != 0]):
+        moved = turns == turn
+        shapes[moved] = shapely.transform(shapes[moved], lambda c, by=360.0 * turn: c + np.array([by, 0.0]))
+    return shapes
+
+
+def _on_plane(glaciers: gpd.GeoDataFrame, grid: Grid) -> tuple[Objects, Floats, Floats]:
+    shapes = on_grid(glaciers, grid)
+    if not grid.is_geographic:
+        return shapes, grid.y_edges, grid.x_edges
     return (
         to_plane(shapes),
         EARTH_RADIUS * authalic_sine(np.clip(grid.y_edges, -90, 90)),
@@ -152,8 +159,7 @@ def _candidates(bounds: Floats, y_edges: Floats, x_edges: Floats) -> tuple[Integ
 def _span(edges: Floats, low: Floats, high: Floats) -> tuple[Integers, Integers]:
     """First cell and one past the last cell that an interval touches; edges in either direction."""
     if edges[0] > edges[-1]:
-        last, first = _span(-edges, -high, -low)[::-1]
-        return first, last
+        return _span(-edges, -high, -low)
     first = np.searchsorted(edges, low, side="right") - 1
     last = np.searchsorted(edges, high, side="left")
     cells = len(edges) - 1
@@ -211,16 +217,22 @@ def sample(cube: xr.Dataset, weights: Weights) -> xr.Dataset:
     return sampled
 
 
+def _touched_cells(variable: xr.DataArray, weights: Weights, grid: Grid) -> xr.DataArray:
+    """The cells that carry weight, (..., cell); of a lazy variable only chunks that hold one are ever read."""
+    y, x = np.divmod(weights.touched, grid.shape[1])
+    cells = variable.isel({grid.y: xr.DataArray(y, dims="cell"), grid.x: xr.DataArray(x, dims="cell")})
+    return cells if cells.chunks is None else cells.chunk(cell=-1)
+
+
 def _sample_variable(variable: xr.DataArray, weights: Weights, grid: Grid) -> tuple[xr.DataArray, xr.DataArray]:
     def kernel(block: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        flat = block.reshape(*block.shape[:-2], -1)[..., weights.touched]
-        partial = weights.apply(flat)
+        partial = weights.apply(block)
         return partial.mean.astype(np.float32), (partial.denominator / weights.total).astype(np.float32)
 
     mean, coverage = xr.apply_ufunc(
         kernel,
-        variable,
-        input_core_dims=[[grid.y, grid.x]],
+        _touched_cells(variable, weights, grid),
+        input_core_dims=[["cell"]],
         output_core_dims=[["glacier"], ["glacier"]],
         dask="parallelized",
         output_dtypes=[np.float32, np.float32],

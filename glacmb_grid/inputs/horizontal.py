@@ -1,0 +1,95 @@
+"""Longitude and latitude of climate files in one order and range."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from glacmb_grid.errors import InputError
+
+Floats = npt.NDArray[np.float64]
+
+_SAME = 1e-4  # degrees
+_COORDINATES = {"valid_time": "time", "lat": "latitude", "lon": "longitude", "y": "latitude", "x": "longitude"}
+
+
+def with_usual_names(ds: xr.Dataset) -> xr.Dataset:
+    """Coordinates renamed to time, latitude and longitude where their own names are known."""
+    renames: dict[str, str] = {}
+    for old, new in _COORDINATES.items():
+        taken = new in ds.variables or new in ds.dims or new in renames.values()
+        if not taken and (old in ds.dims or old in ds.coords):
+            renames[old] = new
+    return ds.rename(renames)
+
+
+def in_order(field: xr.DataArray, where: str) -> xr.DataArray:
+    """Latitude descending, longitude ascending in -180..180; a window across the antimeridian stays in one piece.
+
+    Raises
+    ------
+    InputError
+        Coordinates that are no degrees, or given twice.
+    """
+    longitude = np.round(field["longitude"].values.astype(np.float64), 5)
+    latitude = np.round(field["latitude"].values.astype(np.float64), 5)
+    if not field["latitude"].size * field["longitude"].size:
+        raise InputError(where, expected="at least one cell", found="none", remedy="download a larger area")
+    inside = (np.abs(latitude) <= 90.001).all() and ((longitude >= -180.001) & (longitude <= 360.001)).all()
+    if not inside:
+        raise InputError(
+            where,
+            expected="latitudes in -90..90, longitudes in -180..180 or 0..360",
+            found=f"latitudes {latitude.min():g}..{latitude.max():g}, longitudes "
+            f"{longitude.min():g}..{longitude.max():g}",
+            remedy="regrid projected fields to latitude and longitude first",
+        )
+    wrapped = _around_one_meridian(longitude)
+    if len(np.unique(wrapped)) < len(wrapped) or len(np.unique(latitude)) < len(latitude):
+        raise InputError(
+            where,
+            expected="every latitude and longitude once",
+            found=f"longitudes {longitude.min():g}..{longitude.max():g} with the same meridian or parallel twice",
+            remedy="leave the repeated column or row out (0 and 360 are one meridian)",
+        )
+    field = field.assign_coords(longitude=("longitude", wrapped), latitude=("latitude", latitude))
+    return field.isel(longitude=np.argsort(wrapped), latitude=np.argsort(-latitude))
+
+
+def _around_one_meridian(longitude: Floats) -> Floats:
+    """Longitudes without a jump: counted eastward from the widest gap, their middle within -180..180."""
+    turn = np.round(longitude % 360, 5) % 360
+    ordered = np.unique(turn)
+    gaps = np.diff(np.append(ordered, ordered[0] + 360))
+    widest = int(np.argmax(gaps))
+    is_global = len(ordered) > 1 and gaps[widest] < 1.5 * float(np.median(gaps))
+    start = 180.0 if is_global else ordered[(widest + 1) % len(ordered)]
+    east = start + (turn - start) % 360
+    middle = (east.min() + east.max()) / 2
+    return np.asarray(np.round(east - 360 * np.floor((middle + 180) / 360), 5))
+
+
+def require_same_grid(a: xr.DataArray, b: xr.DataArray, where_a: str, where_b: str) -> None:
+    """Raise where two fields lie on different cells."""
+    for dim in ("latitude", "longitude"):
+        if a.sizes[dim] != b.sizes[dim] or np.abs(a[dim].values - b[dim].values).max() > _SAME:
+            raise InputError(
+                f"{where_b}: {dim}",
+                expected=f"the grid of {where_a}: {a.sizes[dim]} values, {a[dim].values[0]:g}..{a[dim].values[-1]:g}",
+                found=f"{b.sizes[dim]} values, {b[dim].values[0]:g}..{b[dim].values[-1]:g}",
+                remedy="download all variables for the same area, or regrid",
+            )
+
+
+def cells_of(field: xr.DataArray, template: xr.DataArray, where: str) -> xr.DataArray:
+    """The cells of `template` out of a field on the same or a larger grid, with the coordinates of `template`."""
+    places = {}
+    for dim in ("latitude", "longitude"):
+        wanted = template.get_index(dim)
+        found = field.sortby(dim).get_index(dim).get_indexer(wanted, method="nearest", tolerance=_SAME)
+        if (found < 0).any():
+            require_same_grid(template, field, "the climate files", where)
+        places[dim] = found
+    ordered = field.sortby(["latitude", "longitude"]).isel(places)
+    return ordered.assign_coords(latitude=template["latitude"], longitude=template["longitude"])

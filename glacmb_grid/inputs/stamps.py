@@ -1,0 +1,161 @@
+"""Which month a record belongs to, and from which stream: every month once, from the final stream where there is one."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from glacmb_grid.errors import InputError, listing
+
+Expver = Literal["prefer_final", "final"]
+Months = npt.NDArray[np.datetime64]
+
+FINAL, PRELIMINARY = 1, 5
+STREAM = "stream"  # coordinate along time: FINAL or PRELIMINARY
+_FIRST_YEAR, _LAST_YEAR = 1800, 2200
+
+
+def on_months(piece: xr.DataArray, bounds: xr.DataArray | None, expver: Expver, where: str) -> xr.DataArray:
+    """Records of one file with time at the first of their month and the stream that each came from.
+
+    Parameters
+    ----------
+    piece : xr.DataArray, (time, ...) or (time, expver, ...)
+    bounds : xr.DataArray, (time, 2), optional
+        The file's own time bounds; without them a stamp lies anywhere within its month.
+    expver : {"prefer_final", "final"}
+    where : str
+        For errors.
+    """
+    months = _months(piece["time"], bounds, where)
+    piece = _without_dimension(piece, where) if "expver" in piece.dims else _labelled(piece, where)
+    stream = piece[STREAM].values
+    piece = piece.drop_vars([c for c in piece.coords if c not in piece.dims])
+    piece = piece.assign_coords(time=months.astype("datetime64[ns]"), **{STREAM: ("time", stream)})
+    return piece.isel(time=np.flatnonzero(stream == FINAL)) if expver == "final" else piece
+
+
+def _months(time: xr.DataArray, bounds: xr.DataArray | None, where: str) -> Months:
+    if not np.issubdtype(time.dtype, np.datetime64):
+        sample = str(time.values[0]) if time.size else "nothing"
+        raise InputError(
+            f"{where}: time",
+            expected="dates of the standard calendar",
+            found=f"{time.dtype} values such as {sample}",
+            remedy="give time a CF unit such as `hours since 1900-01-01` and a standard calendar",
+        )
+    if not time.size or np.isnat(time.values).any():
+        raise InputError(
+            f"{where}: time",
+            expected="a date for every record",
+            found=f"{int(np.isnat(time.values).sum())} of {time.size} records without one"
+            if time.size
+            else "no record",
+            remedy="download the file again",
+        )
+    months: Months = time.values.astype("datetime64[M]")
+    if bounds is not None and np.issubdtype(bounds.dtype, np.datetime64) and bounds.shape == (time.size, 2):
+        months = _middle_months(bounds.values, where)
+    years = months.astype("datetime64[Y]").astype(np.int64) + 1970
+    if years.min() < _FIRST_YEAR or years.max() > _LAST_YEAR:
+        raise InputError(
+            f"{where}: time",
+            expected=f"years within {_FIRST_YEAR}..{_LAST_YEAR}",
+            found=f"{years.min()}..{years.max()}",
+            remedy="correct the unit of time in the file",
+        )
+    return months
+
+
+def _middle_months(bounds: Months, where: str) -> Months:
+    start, end = bounds[:, 0].astype("datetime64[s]"), bounds[:, 1].astype("datetime64[s]")
+    days = (end - start) / np.timedelta64(1, "D")
+    odd = (days < 27) | (days > 32)
+    if odd.any():
+        raise InputError(
+            f"{where}: time bounds",
+            expected="one month for every record",
+            found=f"{listing(f'{d:g}' for d in np.unique(days[odd]))} day(s)",
+            remedy="give monthly fields; daily and hourly data must be averaged to months first",
+        )
+    return np.asarray((start + (end - start) // 2).astype("datetime64[M]"))
+
+
+def _labels(values: npt.NDArray[np.generic], where: str) -> npt.NDArray[np.int64]:
+    """1 and 5 of integers, floats, text and bytes such as `0005`."""
+    texts = [v.decode() if isinstance(v, bytes) else str(v) for v in np.atleast_1d(values)]
+    try:
+        labels = np.array([int(float(t)) for t in texts])
+    except ValueError:
+        labels = np.array([-1])
+    if not np.isin(labels, (FINAL, PRELIMINARY)).all():
+        raise InputError(
+            f"{where}: expver",
+            expected=f"{FINAL} (final) and {PRELIMINARY} (preliminary)",
+            found=listing(sorted(set(texts))),
+            remedy="leave records of other experiments out",
+        )
+    return labels
+
+
+def _labelled(piece: xr.DataArray, where: str) -> xr.DataArray:
+    labels = _labels(piece["expver"].values, where) if "expver" in piece.coords else np.array([FINAL])
+    return piece.assign_coords({STREAM: ("time", np.broadcast_to(labels, piece.sizes["time"]))})
+
+
+def _without_dimension(piece: xr.DataArray, where: str) -> xr.DataArray:
+    """Of an `expver` dimension the final stream, whole months of it replaced by the preliminary one where it is empty."""
+    labels = _labels(piece["expver"].values, where)
+    if len(set(labels)) < len(labels):
+        raise InputError(
+            f"{where}: expver", expected="each stream once", found=listing(labels), remedy="download the file again"
+        )
+    streams = {int(v): piece.isel(expver=i, drop=True) for i, v in enumerate(labels)}
+    if len(streams) == 1:
+        ((label, only),) = streams.items()
+        return only.assign_coords({STREAM: ("time", np.full(only.sizes["time"], label))})
+    final = streams[FINAL]
+    has_final = final.notnull().any([d for d in final.dims if d != "time"]).compute()
+    chosen = final.where(has_final, streams[PRELIMINARY])
+    return chosen.assign_coords({STREAM: ("time", np.where(has_final.values, FINAL, PRELIMINARY))})
+
+
+def one_a_month(variable: xr.DataArray, where: str) -> xr.DataArray:
+    """The final record where a month has both; every month between the first and the last exactly once, sorted.
+
+    Raises
+    ------
+    InputError
+        Months missing, or more than once from the same stream.
+    """
+    months = variable["time"].values.astype("datetime64[M]")
+    if not len(months):
+        raise InputError(
+            f"{where}: time",
+            expected="at least one month of the final stream",
+            found="only preliminary ones",
+            remedy="wait for the final stream, or set `climate: {expver: prefer_final}`",
+        )
+    final = variable[STREAM].values == FINAL
+    keep = final | ~np.isin(months, months[final])
+    variable, months = variable.isel(time=np.flatnonzero(keep)), months[keep]
+    values, counts = np.unique(months, return_counts=True)
+    if (counts > 1).any():
+        raise InputError(
+            f"{where}: time",
+            expected="every month once",
+            found=f"more than once: {listing(values[counts > 1])}",
+            remedy="remove the duplicate files or records (daily and hourly data must be averaged to months first)",
+        )
+    gaps = np.setdiff1d(np.arange(values[0], values[-1] + 1), values)
+    if len(gaps):
+        raise InputError(
+            f"{where}: time",
+            expected=f"every month from {values[0]} to {values[-1]}",
+            found=f"{len(gaps)} missing: {listing(gaps)}",
+            remedy="download the missing months",
+        )
+    return variable.drop_vars(STREAM).sortby("time")
