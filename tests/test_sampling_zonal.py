@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import dask
 import dask.array as da
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.sampling.grid import grid_of
+from glacmb_grid.sampling.grid import Grid, grid_of
 from glacmb_grid.sampling.lapse_rate import correct_temperature
 from glacmb_grid.sampling.zonal import authalic_sine, overlap_weights, require_cover, sample
 
@@ -78,7 +79,7 @@ def line_integral(ring, pieces=20000):
     node, share = (points + 1) / 2, weights / 2
     total = 0.0
     each = max(pieces // len(corners), 20)
-    for (x0, y0), (x1, y1) in zip(corners[:-1], corners[1:], strict=True):
+    for (x0, y0), (x1, y1) in pairwise(corners):
         t = ((np.arange(each)[:, None] + node) / each).ravel()
         sine = np.sin(np.deg2rad(y0 + t * (y1 - y0)))
         e = np.sqrt(SQUARED)
@@ -116,15 +117,15 @@ def test_areas_of_triangles_cut_by_the_grid(latitude):
     """Every cell's piece is clipped in longitude and latitude by other code and integrated along its edges."""
     x, y = 10.0 + np.arange(9) * 0.1, latitude + (np.arange(9) - 4) * 0.1
     shape = shapely.Polygon([(10.12, latitude - 0.31), (10.71, latitude - 0.12), (10.33, latitude + 0.36)])
-    weights = overlap_weights(outlines(shape), cube(y, x))
+    weights = overlap_weights(outlines(shape.segmentize(0.0005)), cube(y, x))
     found = as_dense(weights).reshape(9, 9)
     for i in range(9):
         for j in range(9):
             box = shapely.box(x[j] - 0.05, y[i] - 0.05, x[j] + 0.05, y[i] + 0.05)
             piece = shapely.intersection(shape, box)
             expected = line_integral(piece.exterior, 400) if piece.area > 0 else 0.0
-            assert found[i, j] == pytest.approx(expected, rel=2e-6, abs=5.0)  # chords of 1 km miss a few m2
-    assert weights.total[0] == pytest.approx(line_integral(shape.exterior), rel=1e-6)
+            assert found[i, j] == pytest.approx(expected, rel=1e-7, abs=1.0)
+    assert weights.total[0] == pytest.approx(line_integral(shape.exterior), rel=1e-7)
     assert found.sum() == pytest.approx(weights.total[0], rel=1e-12)
 
 
@@ -246,7 +247,7 @@ def test_a_glacier_inside_one_cell_has_one_weight_which_is_its_area():
     weights = overlap_weights(outlines(shape), ds)
     assert weights.column.tolist() == [4]
     assert weights.weight[0] == weights.total[0]
-    assert weights.total[0] == pytest.approx(line_integral(shape.exterior), rel=1e-6)
+    assert weights.total[0] == pytest.approx(line_integral(shape.exterior), rel=1e-5)
 
 
 def test_a_glacier_that_fills_its_cells_exactly():
@@ -344,7 +345,7 @@ def region(months=24, seed=0):
     lat, lon = np.arange(47.0, 45.95, -0.1), np.arange(9.0, 10.55, 0.1)
     f = rng.normal(270, 10, (months, len(lat), len(lon))).astype(np.float32)
     f[:, rng.random(f.shape[1:]) < 0.2] = np.nan
-    f[3, 4] = np.nan
+    f[0, 4] = np.nan
     time = np.arange("2000-01", months, dtype="datetime64[M]").astype("datetime64[ns]")
     shapes = [star(*rng.uniform([9.2, 46.2], [10.3, 46.8]), rng.uniform(0.005, 0.2), 14, i) for i in range(40)]
     return cube(lat, lon, f, time=time), outlines(*shapes)
@@ -447,7 +448,7 @@ def test_weights_of_another_grid_are_refused():
             sample(other, weights)
 
 
-def test_a_cube_of_means_has_no_rows_left_out_when_composed_by_blocks_of_cells():
+def test_zonal_means_from_two_halves_of_the_grid_add_up():
     ds, glaciers = region(months=2)
     weights = overlap_weights(glaciers, ds)
     flat = ds["f"].values.reshape(2, -1)
@@ -557,10 +558,9 @@ def test_equal_grids_have_one_digest():
 
 
 def test_negative_zero_is_zero():
-    a = grid_of(cube(np.array([0.0, 0.1]), np.array([0.05, 0.15 + 1e-16])))
-    b = grid_of(cube(np.array([0.0, 0.1]), np.array([0.05 - 1e-16, 0.15])))
-    assert np.signbit(b.x_edges[0]) != np.signbit(a.x_edges[0]) or a.x_edges[0] == b.x_edges[0]
-    assert a.digest == b.digest
+    edges, crs = np.array([0.0, 0.1, 0.2]), pyproj.CRS.from_epsg(4326)
+    digests = {Grid(edges, x, crs, "y", "x").digest for x in (edges, edges * [-1.0, 1, 1], edges - [1e-17, 0, 0])}
+    assert len(digests) == 1
 
 
 def test_different_grids_have_different_digests():

@@ -69,7 +69,7 @@ def test_a_date_lies_within_the_bounds_of_its_year(date, first_month):
 
 @pytest.mark.parametrize("first_month", [0, 13, -1])
 def test_an_impossible_first_month_is_refused(first_month):
-    with pytest.raises(ValueError, match="1..12"):
+    with pytest.raises(ValueError, match=r"1\.\.12"):
         hydrological_year(stamps("2000-01-01"), first_month)
 
 

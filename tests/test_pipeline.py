@@ -1,0 +1,347 @@
+"""The main job on a small synthetic region: what it writes, reruns, survives and repeats."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+import yaml
+
+from glacmb_grid import stages
+from glacmb_grid.config import load_config
+from glacmb_grid.errors import InputError
+from glacmb_grid.pipeline import run, status
+from glacmb_grid.stores import RunStore
+
+CONFIG = {
+    "synthetic": {"seed": 2, "glaciers": 12, "measured": 6, "years": [2001, 2008]},
+    "glaciers": {"path": "${store.root}/raw/rgi/RGI2000-v7.0-G-13_synthetic.gpkg"},
+    "climate": {
+        "files": "${store.root}/raw/era5_land/era5_land_monthly_*.nc",
+        "invariant": "${store.root}/raw/era5_land/era5_land_invariant.nc",
+        "accumulated": "daily_mean",
+        "variables": ["t2m", "tp", "sf", "ssrd"],
+    },
+    "elevation": {"files": "${store.root}/raw/dem/astgtm_synthetic_dem.tif"},
+    "albedo": {"files": "${store.root}/raw/albedo/*.tif"},
+    "observations": {
+        "path": "${store.root}/raw/fog/FOG_EE_MASS_BALANCE.csv",
+        "units": "mm w.e.",
+        "links": {"positions": "${store.root}/raw/fog/FOG_A_GLACIER.csv"},
+    },
+    "models": {
+        "ff_fcnn": {
+            "predictors": ["degree_days_*", "snowfall_*", "summer_albedo_*", "elevation_*"],
+            "widths": [8, 4],
+            "members": 2,
+            "epochs": 40,
+            "patience": 10,
+        },
+        "ridge": {"predictors": ["degree_days_*", "snowfall_*"]},
+    },
+    "scores": {"bootstrap": 200},
+    "product": {"truth": "${store.root}/raw/truth.nc"},
+}
+
+
+def quiet(_):
+    """Say nothing."""
+
+
+def config_in(folder, name="small", **changes):
+    content = {**CONFIG, **changes, "store": {"root": str(folder / name)}}
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A finished run, read-only."""
+    config = load_config(config_in(tmp_path_factory.mktemp("done")))
+    run(config, say=quiet)
+    return config
+
+
+@pytest.fixture
+def copy(done, tmp_path):
+    """A finished run of one's own."""
+    path = config_in(tmp_path)
+    shutil.copytree(done.root, tmp_path / "small")
+    return path
+
+
+def bytes_of(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_the_product_opens_plainly_and_has_every_glacier_and_year(done):
+    products = done.root / "products"
+    with xr.open_dataset(products / "glacier_annual.nc") as netcdf, xr.open_zarr(products / "glacier_annual.zarr") as zarr:
+        for ds in (netcdf, zarr):
+            assert dict(ds.sizes) == {"glacier": 12, "year": 8, "bnds": 2}
+            assert list(ds["year"].values) == list(range(2001, 2009))
+            assert np.isfinite(ds["mass_balance"].values).all()
+            assert (ds["mass_balance_uncertainty"].values > 0).all()
+            assert ds["mass_balance"].attrs["units"] == "m"
+            assert ds["glacier_id"].attrs["cf_role"] == "timeseries_id"
+            assert all(str(i).startswith("RGI2000-v7.0-G-13-") for i in ds["glacier_id"].values)
+            assert str(ds["year_bnds"].values[0][0])[:10] == "2000-10-01"
+            assert {"area", "longitude", "latitude"} <= set(ds.variables)
+        np.testing.assert_array_equal(netcdf["mass_balance"].values, zarr["mass_balance"].values)
+    with netCDF4.Dataset(products / "glacier_annual.nc") as header:
+        assert header.Conventions.startswith("CF-")
+        assert header["glacier_id"].dtype is str
+
+
+def test_the_product_equals_the_out_of_fold_predictions_where_there_are_observations(done):
+    table = pd.read_csv(done.root / "evaluation" / "predictions.csv")
+    logo = table[(table["scheme"] == "logo") & (table["model"] == "ff_fcnn")]
+    with xr.open_dataset(done.root / "products" / "glacier_annual.nc") as ds:
+        frame = ds["mass_balance"].assign_coords(glacier=ds["glacier_id"].values).to_series()
+        measured = set(ds["glacier_id"].values[ds["measured"].values == 1])
+    at = frame.loc[list(zip(logo["glacier"], logo["year"], strict=True))]
+    np.testing.assert_allclose(at.to_numpy(), logo["predicted"], rtol=1e-5, atol=1e-6)
+    assert measured == set(logo["glacier"])
+
+
+def test_tables_have_the_columns_that_other_tools_rely_on(done):
+    scores = pd.read_csv(done.root / "evaluation" / "scores.csv")
+    assert list(scores) == ["scheme", "protocol", "model", "slice", "metric", "value", "lower", "upper", "n"]
+    assert set(scores["model"]) == {"mean", "ridge", "temperature_index", "ff_fcnn"}
+    assert set(scores["scheme"]) == {"logo", "loyo", "both_out"}
+    assert set(scores["metric"]) == {"rmse", "rmse_glacier_mean", "mae", "bias", "r2"}
+    assert set(scores["slice"]) == {"all"}
+    assert set(scores["protocol"]) == {"nested"}
+    predictions = pd.read_csv(done.root / "evaluation" / "predictions.csv")
+    assert list(predictions) == [
+        "scheme", "protocol", "model", "sample", "glacier", "year", "observed", "predicted", "predicted_uncertainty",
+        "fold",
+    ]  # fmt: skip
+    samples = pd.read_parquet(done.root / "samples" / "samples.parquet")
+    assert len(predictions) == 3 * 4 * len(samples)
+    assert {"sample", "glacier", "year", "mass_balance", "mass_balance_uncertainty", "link"} <= set(samples)
+    assert set(samples["link"]) == {"position"}
+    error = predictions["predicted"] - predictions["observed"]
+    rmse = np.sqrt((error**2).groupby([predictions["scheme"], predictions["model"]]).mean())
+    told = scores[scores["metric"] == "rmse"].set_index(["scheme", "model"])["value"]
+    np.testing.assert_allclose(rmse, told.loc[rmse.index], rtol=1e-8)
+
+
+def test_skill_against_the_truth_is_reported_apart_for_unmeasured_glaciers(done):
+    found = pd.read_csv(done.root / "products" / "truth_scores.csv").set_index(["model", "slice", "metric"])
+    with xr.open_dataset(done.root / "raw" / "truth.nc") as truth, xr.open_dataset(
+        done.root / "products" / "glacier_annual.nc"
+    ) as product:
+        assert (truth["glacier_id"].values == product["glacier_id"].values).all()
+        error = product["mass_balance"].values - truth["mass_balance"].transpose("glacier", "year").values
+        unmeasured = product["measured"].values == 0
+    expected = np.sqrt(np.mean(error[unmeasured] ** 2))
+    assert found.loc[("ff_fcnn", "unmeasured", "rmse"), "value"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_run_json_tells_what_ran(done):
+    log = json.loads((done.root / "run.json").read_text())["runs"]
+    assert log[0]["outcome"] == "finished"
+    assert log[0]["stages"].keys() >= {"cubes", "sampled", "learning/ff_fcnn", "products"}
+    assert log[0]["peak_memory_gb"] > 0.05
+    assert log[0]["versions"]["xarray"] == xr.__version__
+
+
+def test_a_second_run_does_nothing(done):
+    before = (done.root / "run.json").read_bytes()
+    assert run(done, say=quiet) == []
+    assert (done.root / "run.json").read_bytes() == before
+    assert {state for _, state, _ in status(done)} == {"current"}
+
+
+@pytest.mark.parametrize(
+    ("override", "reran"),
+    [
+        ("scores.bootstrap=300", ["evaluation"]),
+        ("product.title=another", ["products"]),
+        ("models.ridge.penalties=[1.0]", ["learning/ridge", "evaluation", "products"]),
+        ("compute.workers=1", []),
+    ],
+)
+def test_a_changed_section_reruns_just_what_depends_on_it(copy, override, reran):
+    assert run(load_config(copy, [override]), say=quiet) == reran
+
+
+def test_a_changed_lapse_rate_reruns_from_sampling_on_and_says_why(copy):
+    lines = []
+    ran = run(load_config(copy, ["sampling.lapse_rate=-0.006"]), stage="samples", say=lines.append)
+    assert ran == ["sampled", "predictors", "samples"]
+    assert any("sampling.lapse_rate: -0.0065 -> -0.006" in line for line in lines)
+
+
+def test_status_names_what_is_stale(copy):
+    lines = {name: (state, why) for name, state, why in status(load_config(copy, ["models.ff_fcnn.epochs=41"]))}
+    assert lines["learning/ff_fcnn"] == ("stale", "setting models.ff_fcnn.epochs: 40 -> 41")
+    assert lines["learning/ridge"][0] == "current"
+    assert lines["products"][0] == "stale"
+
+
+def test_a_changed_input_file_is_noticed_and_a_touched_one_is_not(copy):
+    config = load_config(copy)
+    table = config.root / "raw" / "fog" / "FOG_EE_MASS_BALANCE.csv"
+    os.utime(table)
+    assert run(config, say=quiet) == []
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join(lines[:-3]) + "\n")
+    ran = run(config, stage="samples", say=quiet)
+    assert ran == ["samples"]
+
+
+def test_overwrite_redoes_one_stage_with_the_same_bytes(copy):
+    config = load_config(copy)
+    before = bytes_of(config.root / "predictors")
+    assert run(config, stage="predictors", overwrite=True, say=quiet) == ["predictors"]
+    assert bytes_of(config.root / "predictors") == before
+    assert run(config, say=quiet) == []
+
+
+def test_an_unknown_stage_is_named(done):
+    with pytest.raises(InputError, match=r"expected: one of raw, glaciers"):
+        run(done, stage="sampel", say=quiet)
+
+
+def test_a_failing_stage_leaves_the_old_results_in_place(copy, monkeypatch):
+    config = load_config(copy)
+    before = bytes_of(config.root / "products")
+
+    def broken(*_args, **_options):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(stages, "write_netcdf", broken)
+    with pytest.raises(OSError, match="disk full"):
+        run(config, stage="products", overwrite=True, say=quiet)
+    assert bytes_of(config.root / "products") == before
+    monkeypatch.undo()
+    assert run(config, say=quiet) == []
+    assert not list(config.root.glob(".partial-*"))
+    assert json.loads((config.root / "run.json").read_text())["runs"][-1]["outcome"] == "failed"
+
+
+def test_another_place_and_another_day_give_the_same_bytes(done, tmp_path):
+    config = load_config(config_in(tmp_path))
+    run(config, say=quiet)
+    assert bytes_of(config.root / "products") == bytes_of(done.root / "products")
+    assert bytes_of(config.root / "evaluation") == bytes_of(done.root / "evaluation")
+    for name, content in bytes_of(done.root / "products").items():
+        assert str(tmp_path.parent).encode() not in content, name
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_two_worker_processes_give_the_same_product_as_threads(done, tmp_path):
+    path = config_in(tmp_path, compute={"scheduler": "distributed", "workers": 2})
+    config = load_config(path)
+    run(config, say=quiet)
+    assert bytes_of(config.root / "products") == bytes_of(done.root / "products")
+    assert json.loads((config.root / "run.json").read_text())["runs"][0]["workers"] == "2 local worker processes"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["sampled", "learning/ff_fcnn"])
+def test_a_killed_run_is_completed_by_the_next(done, tmp_path, stage):
+    path = config_in(tmp_path)
+    command = [sys.executable, "-u", "-m", "glacmb_grid", "run", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.strip() == stage:
+                time.sleep(0.2)
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "small" / "products").exists()
+    lines = []
+    ran = run(load_config(path), say=lines.append)
+    assert "glaciers" not in ran
+    assert stage in ran
+    assert any("taking over from an interrupted run by process" in line for line in lines)
+    assert bytes_of(tmp_path / "small" / "products") == bytes_of(done.root / "products")
+
+
+def test_one_run_per_store_and_the_lock_names_its_holder(tmp_path):
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom glacmb_grid.stores import RunStore\n"
+        "with RunStore(Path(sys.argv[1])).locked(print):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    )
+    store = RunStore(tmp_path / "store")
+    with subprocess.Popen([sys.executable, "-c", code, str(store.root)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline().strip() == "held"
+        with pytest.raises(InputError, match=f"a run by process {holder.pid} on"), store.locked(quiet):
+            pass
+        holder.kill()
+        holder.wait()
+    said = []
+    with store.locked(said.append):
+        assert f"process {holder.pid}" in said[0]
+    said.clear()
+    with store.locked(said.append):
+        assert said == []
+
+
+def test_a_switch_cut_short_is_undone(tmp_path):
+    store = RunStore(tmp_path)
+    for text in ("first", "second"):
+        with store.writing("learning/ridge", {"key": text}) as folder:
+            (folder / "file").write_text(text)
+    assert store.mark("learning/ridge")["key"] == "second"
+    (tmp_path / "learning" / "ridge").rename(tmp_path / ".old-learning.ridge")
+    (tmp_path / ".stages" / "learning.ridge.json").unlink()
+    with store.locked(quiet):
+        assert (tmp_path / "learning" / "ridge" / "file").read_text() == "second"
+        assert store.mark("learning/ridge") is None  # there, but not taken for current
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_oetztal_from_real_files(real_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("GLACMB_DATA", str(real_data))
+    file = Path(__file__).parents[1] / "configs" / "oetztal.yaml"
+    config = load_config(file, [f"store.root={tmp_path / 'oetztal'}"])
+    run(config, say=quiet)
+    with xr.open_dataset(config.root / "products" / "glacier_annual.nc") as ds:
+        assert (ds.sizes["glacier"], ds.sizes["year"]) == (19, 37)
+        assert (ds["year"].values[0], ds["year"].values[-1]) == (1982, 2018)
+        assert np.isfinite(ds["mass_balance"].values).all()
+        assert np.isfinite(ds["mass_balance_uncertainty"].values).all()
+        assert int(ds["measured"].sum()) == 3
+        vernagt = ds["mass_balance"].values[list(ds["glacier_id"].values).index("RGI50-11.00719")]
+    scores = pd.read_csv(config.root / "evaluation" / "scores.csv").set_index(["scheme", "model", "metric"])
+    assert set(scores["n"]) == {111}
+    for scheme, most in (("loyo", 0.29), ("logo", 0.30), ("both_out", 0.30)):
+        assert 0.2 < scores.loc[(scheme, "temperature_index", "rmse"), "value"] <= most
+        assert scores.loc[(scheme, "ff_fcnn", "rmse"), "value"] < scores.loc[(scheme, "mean", "rmse"), "value"]
+    assert scores.xs("logo")["lower"].isna().all()  # three glaciers give no interval
+    assert scores.xs("loyo")["lower"].notna().all()
+    observed = pd.read_csv(config.root / "evaluation" / "predictions.csv").query("scheme == 'logo' and model == 'mean'")
+    own = observed[observed["glacier"] == "RGI50-11.00719"].sort_values("year")["observed"].to_numpy()
+    assert np.corrcoef(own, vernagt)[0, 1] > 0.7
+
+
+@pytest.mark.slow
+def test_the_demonstration_beats_the_mean_on_unmeasured_glaciers(tmp_path):
+    file = Path(__file__).parents[1] / "configs" / "demo.yaml"
+    config = load_config(file, [f"store.root={tmp_path / 'demo'}"])
+    run(config, say=quiet)
+    found = pd.read_csv(config.root / "products" / "truth_scores.csv").set_index(["model", "slice", "metric"])["value"]
+    assert found["ff_fcnn", "unmeasured", "rmse"] < 0.85 * found["mean", "unmeasured", "rmse"]
+    with xr.open_dataset(config.root / "products" / "glacier_annual.nc") as ds:
+        assert dict(ds.sizes) == {"glacier": 60, "year": 25, "bnds": 2}
+        assert np.isfinite(ds["mass_balance"].values).all()
