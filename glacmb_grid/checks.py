@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import geopandas as gpd
 import numpy as np
+import shapely
 import xarray as xr
 
 from glacmb_grid import stages
@@ -12,12 +13,17 @@ from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.albedo import open_albedo
 from glacmb_grid.inputs.climate import check_values, open_climate
 from glacmb_grid.inputs.elevation import open_elevation
-from glacmb_grid.inputs.links import Linked
+from glacmb_grid.inputs.files import find_file
+from glacmb_grid.inputs.links import Linked, read_link_table
+from glacmb_grid.inputs.observations import read_observations
 from glacmb_grid.inputs.outlines import read_outlines
 from glacmb_grid.predictors import build_predictors, matching
 from glacmb_grid.sampling.grid import grid_of
-from glacmb_grid.vocabulary import OROGRAPHY
-from glacmb_grid.years import complete_years, start_month
+from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
+from glacmb_grid.years import complete_years, hydrological_year, start_month
+
+_CELLS = 50  # looked at in each direction
+_ANY = 1e-9  # share of an outline: merely touched
 
 
 def check(config: RunConfig) -> list[str]:
@@ -38,15 +44,9 @@ def check(config: RunConfig) -> list[str]:
         All problems together.
     """
     problems = Problems()
-    c = config.climate
+    c, g = config.climate, config.glaciers
     glaciers = problems.attempt(
-        lambda: read_outlines(
-            config.glaciers.path,
-            layer=config.glaciers.layer,
-            id_column=config.glaciers.id,
-            crs=config.glaciers.crs,
-            merge_pieces=config.glaciers.merge_pieces,
-        )
+        lambda: read_outlines(g.path, layer=g.layer, id_column=g.id, crs=g.crs, merge_pieces=g.merge_pieces)
     )
     cube = problems.attempt(
         lambda: open_climate(
@@ -59,27 +59,48 @@ def check(config: RunConfig) -> list[str]:
         )
     )
     dem = problems.attempt(lambda: open_elevation(config.elevation.files))
-    albedo = problems.attempt(lambda: open_albedo(config.albedo.files)) if config.albedo else None
+    albedo_files = config.albedo.files if config.albedo else None
+    albedo = problems.attempt(lambda: open_albedo(albedo_files)) if albedo_files is not None else None
+    tables_are_sound = _check_tables(config, problems)
     found = []
     if cube is not None:
         found += _check_climate(config, cube, problems)
     if glaciers is not None:
         found.append(f"{len(glaciers)} glaciers, {glaciers['area'].sum():.1f} km2")
-        for grid, what in ((cube, "climate files"), (dem, "elevation model"), (albedo, "albedo rasters")):
+        for grid, what, least in (
+            (cube, "climate files", config.sampling.min_coverage),
+            (dem, "elevation model", config.elevation.min_coverage),
+            (albedo, "albedo rasters", _ANY),
+        ):
             if grid is not None:
                 with problems.collect():
-                    _check_area(glaciers, grid, what)
-        linked = problems.attempt(lambda: stages.linked_observations(config, glaciers))
+                    _check_area(glaciers, grid, what, least)
+        linked = problems.attempt(lambda: stages.linked_observations(config, glaciers)) if tables_are_sound else None
         if linked is not None:
             found += _check_links(config, glaciers, linked, cube, problems)
     problems.raise_if_any()
     return found
 
 
-def _check_climate(config: RunConfig, cube: xr.Dataset, problems: Problems) -> list[str]:
-    few = cube.isel(time=[0, cube.sizes["time"] // 2])
+def _check_tables(config: RunConfig, problems: Problems) -> bool:
+    """Whether the observations and the tables beside them can be read, whatever the outlines are."""
+    o, before = config.observations, len(problems.found)
     with problems.collect():
-        check_values(few, source="climate files")
+        read_observations(o.path, units=o.units, default_uncertainty=o.default_uncertainty)
+    for path in (o.links.table, o.links.positions):
+        if path is not None:
+            with problems.collect():
+                read_link_table(path)
+    sound = len(problems.found) == before
+    if config.product.truth is not None:
+        with problems.collect():
+            find_file(config.product.truth, what="known truth")
+    return sound
+
+
+def _check_climate(config: RunConfig, cube: xr.Dataset, problems: Problems) -> list[str]:
+    with problems.collect():
+        _check_values(config, cube)
     if config.sampling.lapse_rate != 0 and "t2m" in cube and OROGRAPHY not in cube:
         with problems.collect():
             raise InputError(
@@ -87,6 +108,15 @@ def _check_climate(config: RunConfig, cube: xr.Dataset, problems: Problems) -> l
                 expected="the invariant file, for the elevation correction",
                 found="none",
                 remedy="add `climate: {invariant: FILE}`, or set `sampling: {lapse_rate: 0}`",
+            )
+    absent = [n for n in config.predictors.monthly or () if n not in cube]
+    if absent:
+        with problems.collect():
+            raise InputError(
+                "predictors: monthly",
+                expected=f"variables of the climate files: {listing(sorted(set(VARIABLES) & set(cube.data_vars)), 30)}",
+                found=listing(absent),
+                remedy="add the files that hold them, or take them out of `predictors.monthly`",
             )
     with problems.collect():
         names = _predictor_names(config, [str(n) for n in cube.data_vars])
@@ -96,6 +126,22 @@ def _check_climate(config: RunConfig, cube: xr.Dataset, problems: Problems) -> l
                 matching(names, patterns)
     months = cube["time"].values.astype("datetime64[M]")
     return [f"climate {', '.join(map(str, cube.data_vars))}, {months[0]} to {months[-1]}"]
+
+
+def _check_values(config: RunConfig, cube: xr.Dataset) -> None:
+    """A quick look at one year of a few cells in the middle of the cube."""
+    start = max(0, min(cube.sizes["time"] // 2, cube.sizes["time"] - 12))
+    strides = {d: slice(None, None, -(-cube.sizes[d] // _CELLS)) for d in ("latitude", "longitude")}
+    try:
+        year = cube.isel({"time": slice(start, start + 12), **strides}).load()
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            "climate files",
+            expected="fields that can be read",
+            found=f"{type(error).__name__}: {error}".splitlines()[0],
+            remedy="download the files again",
+        ) from error
+    check_values(year, source="climate files", annual_precipitation=config.climate.annual_precipitation)
 
 
 def _predictor_names(config: RunConfig, variables: list[str]) -> list[str]:
@@ -130,18 +176,25 @@ def _predictor_names(config: RunConfig, variables: list[str]) -> list[str]:
     return [str(n) for n in built["predictor"].values]
 
 
-def _check_area(glaciers: gpd.GeoDataFrame, grid: xr.Dataset | xr.DataArray, what: str) -> None:
+def _check_area(glaciers: gpd.GeoDataFrame, grid: xr.Dataset | xr.DataArray, what: str, least: float) -> None:
+    """Every outline lies on the grid with at least this share of its area."""
     cells = grid_of(grid, name=what)
-    bounds = glaciers.geometry.to_crs(cells.crs).bounds.to_numpy()
     x0, x1 = sorted((cells.x_edges[0], cells.x_edges[-1]))
     y0, y1 = sorted((cells.y_edges[0], cells.y_edges[-1]))
-    outside = (bounds[:, 2] < x0) | (bounds[:, 0] > x1) | (bounds[:, 3] < y0) | (bounds[:, 1] > y1)
-    if outside.any():
+    shapes = np.asarray(glaciers.geometry.to_crs(cells.crs).array, dtype=object)
+    inside = shapely.area(shapely.intersection(shapes, shapely.box(x0, y0, x1, y1)))
+    if cells.is_geographic:  # the grid may count longitudes another way
+        for turn in (-360.0, 360.0):
+            inside += shapely.area(shapely.intersection(shapes, shapely.box(x0 + turn, y0, x1 + turn, y1)))
+    share = inside / shapely.area(shapes)
+    poor = share < least
+    if poor.any():
+        ids = [f"{g} ({s:.0%})" for g, s in zip(glaciers.index[poor], share[poor], strict=True)]
         raise InputError(
             what,
-            expected="cells under every glacier",
-            found=f"x {x0:.3f}..{x1:.3f}, y {y0:.3f}..{y1:.3f}, which leaves out {int(outside.sum())} of {len(glaciers)} "
-            f"glaciers: {listing(glaciers.index[outside])}",
+            expected="cells under every glacier" + (f", at least {least:.0%} of its area" if least > _ANY else ""),
+            found=f"x {x0:.3f}..{x1:.3f}, y {y0:.3f}..{y1:.3f}, which leaves out {int(poor.sum())} of "
+            f"{len(glaciers)} glaciers: {listing(ids)}",
             remedy="download a larger area, or leave these glaciers out of the outlines",
         )
 
@@ -157,7 +210,8 @@ def _check_links(
     if cube is None:
         return found
     first = config.predictors.first_month or start_month(float(glaciers["latitude"].mean()))
-    years = complete_years(cube["time"].values, first)
+    time = cube["time"].values
+    years = complete_years(time, first)
     usable = observed[observed["year"].isin(years)]
     with problems.collect():
         if usable["glacier"].nunique() < 2:
@@ -167,6 +221,9 @@ def _check_links(
                 found=f"{len(usable)} of {usable['glacier'].nunique()} glacier(s)",
                 remedy="check `observations.links` and the climate's period",
             )
+    incomplete = np.setdiff1d(hydrological_year(time, first)[0], years)
+    if len(incomplete):
+        found.append(f"incomplete hydrological years left out: {listing(incomplete)}")
     if len(years):
         found.append(f"hydrological years {years[0]}..{years[-1]}, {len(usable)} glacier-years to learn from")
     return found

@@ -12,22 +12,64 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import pydantic
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from glacmb_grid.errors import InputError, InputErrors, listing
+from glacmb_grid.errors import InputError, Problems, listing
+from glacmb_grid.vocabulary import VARIABLES
 
 Scheme = Literal["logo", "loyo", "both_out"]
 ModelName = Literal["mean", "ridge", "temperature_index", "ff_fcnn"]
 
 
+T = TypeVar("T")
+
+
+def _rising(span: tuple[T, T]) -> tuple[T, T]:
+    first, last = span
+    if not first < last:  # type: ignore[operator]
+        raise ValueError("Input should be a pair with the smaller value first")
+    return span
+
+
+def _each_once(values: list[T]) -> list[T]:
+    if len(set(values)) < len(values):
+        raise ValueError("Input should name each entry once")
+    return values
+
+
+def _known_variable(name: str) -> str:
+    if name not in VARIABLES and name != "z":
+        near = difflib.get_close_matches(name, VARIABLES, 1, 0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"Input should be one of the ERA5-Land short names {', '.join(VARIABLES)}{hint}")
+    return name
+
+
+def _one_season(months: tuple[int, ...]) -> tuple[int, ...]:
+    if {1, 12} <= set(months) and len(set(months)) < 12:
+        raise ValueError("Input should be a season within one calendar year (January and December are two seasons)")
+    return tuple(dict.fromkeys(months))
+
+
+def _text_keys(mapping: Any) -> Any:
+    """YAML reads a bare 491 as a number."""
+    return {str(k): v for k, v in mapping.items()} if isinstance(mapping, dict) else mapping
+
+
+Years = Annotated[tuple[int, int], AfterValidator(_rising)]
+Amounts = Annotated[tuple[float, float], AfterValidator(_rising)]
+Name = Annotated[str, AfterValidator(_known_variable)]
+Months = Annotated[tuple[Annotated[int, Field(ge=1, le=12)], ...], AfterValidator(_one_season), Field(min_length=1)]
+
+
 class Section(BaseModel):
     """Frozen; unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Synthetic(Section):
@@ -36,7 +78,7 @@ class Synthetic(Section):
     seed: int = 1
     glaciers: int = Field(60, ge=2)
     measured: int = Field(15, ge=1)
-    years: tuple[int, int] = (2000, 2024)
+    years: Years = (2000, 2024)
 
 
 class Glaciers(Section):
@@ -52,27 +94,27 @@ class Glaciers(Section):
 class Climate(Section):
     """Monthly climate cube."""
 
-    files: list[str]
+    files: list[str] = Field(min_length=1)
     accumulated: Literal["daily_mean", "hourly_mean", "monthly_total"]
     invariant: Path | None = None
-    variables: list[str] | None = None
-    units: dict[str, str] = {}
+    variables: list[Name] | None = Field(None, min_length=1)
+    units: dict[Name, str] = {}
     expver: Literal["prefer_final", "final"] = "prefer_final"
-    annual_precipitation: tuple[float, float] | None = None
+    annual_precipitation: Amounts | None = None
 
 
 class Elevation(Section):
     """Digital elevation model."""
 
-    files: list[str]
+    files: list[str] = Field(min_length=1)
     min_coverage: float = Field(0.5, ge=0, le=1)
 
 
 class Albedo(Section):
     """A series of MOD10A1 rasters."""
 
-    files: list[str]
-    months: tuple[int, ...] = (6, 7, 8)
+    files: list[str] = Field(min_length=1)
+    months: Months = (6, 7, 8)
     min_days: int = Field(3, ge=1)
     min_coverage: float = Field(0.2, ge=0, le=1)
 
@@ -82,7 +124,7 @@ class Links(Section):
 
     table: Path | None = None
     positions: Path | None = None
-    mapping: dict[str, str] = {}
+    mapping: Annotated[dict[str, str], BeforeValidator(_text_keys)] = {}
     suffix: bool = True
     position: bool = True
     max_distance_km: float = Field(2.0, ge=0)
@@ -108,9 +150,9 @@ class Predictors(Section):
     """What is made of the monthly values."""
 
     first_month: int | None = Field(None, ge=1, le=12)
-    monthly: list[str] | None = None
+    monthly: list[Name] | None = None
     temperature_spread: float = Field(4.0, gt=0)
-    reference: tuple[int, int] | None = None
+    reference: Years | None = None
     coordinates: bool = False
 
 
@@ -122,7 +164,7 @@ class Ridge(Section):
     """Linear model with an L2 penalty chosen on inner folds."""
 
     predictors: list[str] = ["*"]
-    penalties: list[float] = [0.1, 1.0, 10.0, 100.0, 1000.0]
+    penalties: list[Annotated[float, Field(gt=0)]] = Field([0.1, 1.0, 10.0, 100.0, 1000.0], min_length=1)
 
 
 class TemperatureIndex(Section):
@@ -142,7 +184,7 @@ class FeedForward(Section):
     """FF-FCNN: a small fully connected network, an ensemble of members in every fold."""
 
     predictors: list[str] = ["*"]
-    widths: tuple[int, ...] = (40, 20, 10, 5)
+    widths: tuple[Annotated[int, Field(ge=1)], ...] = (40, 20, 10, 5)
     members: int = Field(5, ge=1)
     epochs: int = Field(600, ge=1)
     patience: int = Field(60, ge=1)
@@ -156,7 +198,12 @@ class FeedForward(Section):
 class Models(Section):
     """Which models are judged, and their settings."""
 
-    compare: list[ModelName] = ["mean", "ridge", "temperature_index", "ff_fcnn"]
+    compare: Annotated[list[ModelName], AfterValidator(_each_once), Field(min_length=1)] = [
+        "mean",
+        "ridge",
+        "temperature_index",
+        "ff_fcnn",
+    ]
     mean: Mean = Mean()
     ridge: Ridge = Ridge()
     temperature_index: TemperatureIndex = TemperatureIndex()
@@ -166,7 +213,7 @@ class Models(Section):
 class Validation(Section):
     """Folds."""
 
-    schemes: list[Scheme] = ["logo", "loyo", "both_out"]
+    schemes: Annotated[list[Scheme], AfterValidator(_each_once), Field(min_length=1)] = ["logo", "loyo", "both_out"]
     inner: int = Field(5, ge=2)
 
 
@@ -258,24 +305,39 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
     """
     file = Path(path).resolve()
     raw = _read_yaml(file)
+    problems = Problems()
     for override in overrides or []:
-        _set(raw, override)
+        with problems.collect():
+            _set(raw, override)
     raw.setdefault("name", file.stem)
-    root = _store_root(raw, file)
-    raw["store"] = {**(raw.get("store") or {}), "root": str(root)}
     unset: dict[str, list[str]] = {}
-    values = _expanded(raw, (), file, str(root), unset)
-    problems: list[Exception] = [_unset_variable(file, name, keys) for name, keys in unset.items()]
+    with problems.collect():
+        _set_store_root(raw, file, unset)
+    values = _expanded(raw, (), file, _root_of(raw), unset)
+    problems.found += [_unset_variable(file, name, keys) for name, keys in unset.items()]
     config = _validated(values, file, problems)
-    if problems:
-        raise problems[0] if len(problems) == 1 else InputErrors(problems)
+    problems.raise_if_any()
     assert config is not None
     return config
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which YAML would keep the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Read one mapping."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            text = str(key.value)
+            if text in seen and text != "<<":
+                raise yaml.constructor.ConstructorError(None, None, f"key {text!r} is given twice", key.start_mark)
+            seen.add(text)
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+        raw = yaml.load(file.read_text(encoding="utf-8-sig"), _Loader)
     except FileNotFoundError as error:
         there = [p.name for p in sorted(file.parent.glob("*.y*ml"))] if file.parent.is_dir() else []
         raise InputError(
@@ -295,7 +357,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
         raise InputError(
             f"{file}",
             expected="sections such as `glaciers:` and `climate:`",
-            found=type(raw).__name__,
+            found="nothing" if raw is None else type(raw).__name__,
             remedy="start from configs/oetztal.yaml",
         )
     return raw
@@ -316,18 +378,38 @@ def _set(raw: dict[str, Any], override: str) -> None:
         if not isinstance(here.get(parent), dict):
             here[parent] = {}
         here = here[parent]
-    here[last] = yaml.safe_load(value)
+    try:
+        here[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(
+            f"--set {override}",
+            expected="a YAML value",
+            found=" ".join(str(error).split()),
+            remedy="quote it, e.g. --set \"product.title='a: b'\"",
+        ) from error
 
 
-def _store_root(raw: dict[str, Any], file: Path) -> Path:
-    said = (raw.get("store") or {}).get("root") if isinstance(raw.get("store"), dict) else None
+def _set_store_root(raw: dict[str, Any], file: Path, unset: dict[str, list[str]]) -> None:
+    """Fill in the default of `store.root`, or its variables; what is no section or no text is left to validation."""
+    store = raw.get("store") if raw.get("store") is not None else {}
+    if not isinstance(store, dict):
+        return
+    said = store.get("root")
     if said is None:
-        return Path.cwd() / "runs" / str(raw["name"])
-    unset: dict[str, list[str]] = {}
-    root = _expanded(said, ("store", "root"), file, "", unset)
-    for name, keys in unset.items():
-        raise _unset_variable(file, name, keys)
-    return Path(root)
+        raw["store"] = {**store, "root": str(Path.cwd() / "runs" / str(raw["name"]))}
+        return
+    if not isinstance(said, str):
+        return
+    if "${store.root}" in said:
+        raise InputError(
+            f"{file}: store.root", expected="a folder", found=f"{said!r}, which names itself", remedy="write it out"
+        )
+    raw["store"] = {**store, "root": _expanded(said, ("store", "root"), file, "", unset)}
+
+
+def _root_of(raw: dict[str, Any]) -> str:
+    store = raw.get("store")
+    return str(store.get("root", "")) if isinstance(store, dict) else ""
 
 
 def _expanded(value: Any, key: tuple[str, ...], file: Path, root: str, unset: dict[str, list[str]]) -> Any:
@@ -360,12 +442,11 @@ def _unset_variable(file: Path, name: str, keys: list[str]) -> InputError:
     )
 
 
-def _validated(values: dict[str, Any], file: Path, problems: list[Exception]) -> RunConfig | None:
-    values = _lists(values)
+def _validated(values: dict[str, Any], file: Path, problems: Problems) -> RunConfig | None:
     try:
-        return RunConfig.model_validate(values)
+        return RunConfig.model_validate(_lists(values))
     except pydantic.ValidationError as error:
-        problems += [_explained(e, file) for e in error.errors()]
+        problems.found += [_explained(e, file) for e in error.errors()]
         return None
 
 
@@ -379,7 +460,7 @@ def _lists(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _explained(error: Any, file: Path) -> InputError:
-    keys = [str(k) for k in error["loc"]]
+    keys = [str(k) for k in error["loc"] if k != "[key]"]
     where = f"{file}: {'.'.join(keys)}"
     if error["type"] == "extra_forbidden":
         valid = _valid_keys(keys[:-1])
@@ -392,7 +473,8 @@ def _explained(error: Any, file: Path) -> InputError:
         )
     if error["type"] == "missing":
         return InputError(where, expected="this key", found="nothing", remedy=f"add `{keys[-1]}:`")
-    return InputError(where, expected=error["msg"], found=repr(error["input"]), remedy="correct the value")
+    expected = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+    return InputError(where, expected=expected, found=repr(error["input"]), remedy="correct the value")
 
 
 def _valid_keys(path: list[str]) -> list[str]:

@@ -159,9 +159,7 @@ def wanted_mark(stage: Stage, store: RunStore, upstream: dict[str, str]) -> dict
     settings = {
         k: portable(v.model_dump(mode="python") if isinstance(v, BaseModel) else v) for k, v in stage.settings.items()
     }
-    inputs: dict[str, str] = {}
-    for paths, what in stage.files:
-        inputs |= files_identity(store, find_files(paths, what=what))
+    inputs = {what: files_identity(store, find_files(paths, what=what)) for paths, what in stage.files}
     mark = {"settings": settings, "inputs": inputs, "needs": upstream, "version": versions().get("glacmb-grid", "")}
     return {**mark, "key": digest(mark)}
 
@@ -265,7 +263,7 @@ def run(config: RunConfig, *, stage: str | None = None, overwrite: bool = False,
     with store.locked(say), scheduler(config.compute) as workers:
         started = time.time()
         keys: dict[str, str] = {}
-        inputs: dict[str, str] = {}
+        inputs: dict[str, dict[str, str]] = {}
         notes: list[str] = []
         outcome = "failed"
         try:
@@ -289,7 +287,7 @@ def _run_one(
     mark: dict[str, Any],
     config: RunConfig,
     store: RunStore,
-    inputs: dict[str, str],
+    inputs: dict[str, dict[str, str]],
     why: list[str],
     say: Say,
     notes: list[str],
@@ -330,7 +328,7 @@ def _log(
     workers: str,
     outcome: str,
     notes: list[str],
-    inputs: dict[str, str],
+    inputs: dict[str, dict[str, str]],
 ) -> dict[str, Any]:
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
@@ -341,7 +339,7 @@ def _log(
         "workers": workers,
         "seed": config.seed,
         "notes": notes,
-        "inputs": inputs,
+        "inputs": stages.describe_inputs(inputs),
         "versions": {"python": platform.python_version(), **versions()},
         "configuration": portable(config.model_dump(mode="python")),
     }

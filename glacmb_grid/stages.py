@@ -41,6 +41,7 @@ from glacmb_grid.years import start_month
 
 PRODUCT_SCHEME = "logo"
 _MONTHS_A_CHUNK = 120
+_FEW_FILES = 4
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Context:
     store: RunStore
     out: Path
     say: Callable[[str], None]
-    inputs: dict[str, str]
+    inputs: dict[str, dict[str, str]]
 
     def of(self, stage: str, name: str) -> Path:
         """A result of an earlier stage."""
@@ -288,6 +289,16 @@ def make_products(context: Context) -> None:
     context.say(f"{product.sizes['glacier']} glaciers x {product.sizes['year']} years by {config.product.model}")
 
 
+def describe_inputs(inputs: dict[str, dict[str, str]]) -> dict[str, str]:
+    """Names and digests of the raw inputs by kind; many files of a kind are told by their number and one digest."""
+    return {
+        what: ", ".join(f"{n} {d}" for n, d in sorted(files.items()))
+        if len(files) <= _FEW_FILES
+        else f"{len(files)} files, {min(files)} to {max(files)}, {digest(files)}"
+        for what, files in inputs.items()
+    }
+
+
 def _provenance(context: Context) -> dict[str, str]:
     config = context.config
     said = {n: getattr(config, n) for n in type(config).model_fields if n not in ("store", "compute")}
@@ -297,7 +308,7 @@ def _provenance(context: Context) -> dict[str, str]:
         "source": f"glacmb_grid, model {config.product.model}, folds that leave one glacier out",
         "configuration": config.name,
         "configuration_digest": digest(*said.values()),
-        "inputs": "; ".join(f"{n} {d}" for n, d in sorted(context.inputs.items())),
+        "inputs": "; ".join(f"{what}: {text}" for what, text in describe_inputs(context.inputs).items()),
         "versions": "; ".join(f"{n} {v}" for n, v in versions().items()),
     }
 

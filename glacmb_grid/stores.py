@@ -189,7 +189,12 @@ def _now() -> str:
 
 
 def _files(path: Path) -> list[Path]:
-    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    """The files behind an input: a folder's, a shapefile's parts, or the file itself."""
+    if path.is_dir():
+        return sorted(p for p in path.rglob("*") if p.is_file())
+    if path.suffix.lower() == ".shp":
+        return sorted(p for p in path.parent.glob(f"{path.stem}.*") if p.is_file())
+    return [path]
 
 
 def _size_and_stamp(path: Path) -> tuple[int, int]:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import netCDF4
@@ -88,7 +87,10 @@ def bytes_of(folder):
 
 def test_the_product_opens_plainly_and_has_every_glacier_and_year(done):
     products = done.root / "products"
-    with xr.open_dataset(products / "glacier_annual.nc") as netcdf, xr.open_zarr(products / "glacier_annual.zarr") as zarr:
+    with (
+        xr.open_dataset(products / "glacier_annual.nc") as netcdf,
+        xr.open_zarr(products / "glacier_annual.zarr") as zarr,
+    ):
         for ds in (netcdf, zarr):
             assert dict(ds.sizes) == {"glacier": 12, "year": 8, "bnds": 2}
             assert list(ds["year"].values) == list(range(2001, 2009))
@@ -141,9 +143,10 @@ def test_tables_have_the_columns_that_other_tools_rely_on(done):
 
 def test_skill_against_the_truth_is_reported_apart_for_unmeasured_glaciers(done):
     found = pd.read_csv(done.root / "products" / "truth_scores.csv").set_index(["model", "slice", "metric"])
-    with xr.open_dataset(done.root / "raw" / "truth.nc") as truth, xr.open_dataset(
-        done.root / "products" / "glacier_annual.nc"
-    ) as product:
+    with (
+        xr.open_dataset(done.root / "raw" / "truth.nc") as truth,
+        xr.open_dataset(done.root / "products" / "glacier_annual.nc") as product,
+    ):
         assert (truth["glacier_id"].values == product["glacier_id"].values).all()
         error = product["mass_balance"].values - truth["mass_balance"].transpose("glacier", "year").values
         unmeasured = product["measured"].values == 0
@@ -262,7 +265,6 @@ def test_a_killed_run_is_completed_by_the_next(done, tmp_path, stage):
         assert process.stdout is not None
         for line in process.stdout:
             if line.strip() == stage:
-                time.sleep(0.2)
                 process.send_signal(signal.SIGKILL)
                 break
     assert process.returncode == -signal.SIGKILL
@@ -270,7 +272,7 @@ def test_a_killed_run_is_completed_by_the_next(done, tmp_path, stage):
     lines = []
     ran = run(load_config(path), say=lines.append)
     assert "glaciers" not in ran
-    assert stage in ran
+    assert "products" in ran
     assert any("taking over from an interrupted run by process" in line for line in lines)
     assert bytes_of(tmp_path / "small" / "products") == bytes_of(done.root / "products")
 

@@ -122,7 +122,9 @@ def test_better_only_where_the_interval_excludes_zero():
     truth = random_table(12, 12, seed=1)
     good = truth.assign(model="good", predicted=truth["observed"] + 0.1 * np.random.default_rng(0).normal(size=144))
     bad = truth.assign(model="bad", predicted=truth["observed"] + 0.9 * np.random.default_rng(1).normal(size=144))
-    like = good.assign(model="like", predicted=good["predicted"].sample(frac=1, random_state=0).index * 0 + good["predicted"])
+    like = good.assign(
+        model="like", predicted=good["predicted"].sample(frac=1, random_state=0).index * 0 + good["predicted"]
+    )
     found = compare(pd.concat([good, bad, like]), draws=500).set_index(["model", "baseline"])
     assert found.loc[("good", "bad"), "verdict"] == "better"
     assert found.loc[("bad", "good"), "verdict"] == "worse"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-import dask
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import rasterio
-import rioxarray
+import rasterio.errors
+import rioxarray  # noqa: F401 - makes `.rio`
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.files import find_files
+from glacmb_grid.inputs.rasters import open_raster, unreadable
 
 _DAY = re.compile(r"doy(\d{4})(\d{3})")
 LAND, CLOUD = 125, 150
@@ -57,10 +59,9 @@ def open_albedo(files: str | Path | Iterable[str | Path]) -> xr.Dataset:
             remedy="narrow the pattern to one product and one layer",
         )
     template = _template(paths[0])
-    shape = template.shape
-    blocks = [da.from_delayed(dask.delayed(_read)(str(p), shape), (1, *shape), np.uint8) for p in paths]
+    layout = _Layout.of(paths[0])
     codes = xr.DataArray(
-        da.concatenate(blocks),
+        _stack([str(p) for p in paths], layout),
         dims=("time", "y", "x"),
         coords={"time": np.array(days, dtype="datetime64[ns]"), "y": template["y"], "x": template["x"]},
     )
@@ -71,7 +72,44 @@ def open_albedo(files: str | Path | Iterable[str | Path]) -> xr.Dataset:
             "cloud": (codes == CLOUD).astype("float32"),
         }
     )
-    return ds.rio.write_crs(template.rio.crs)
+    with_crs: xr.Dataset = ds.rio.write_crs(template.rio.crs)
+    return with_crs
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What all rasters of a series must share."""
+
+    shape: tuple[int, int]
+    transform: tuple[float, ...]
+    crs: str
+    dtype: str
+
+    @classmethod
+    def of(cls, file: Path | str) -> _Layout:
+        """The layout of one raster."""
+        try:
+            with rasterio.open(file) as raster:
+                steps = tuple(round(v, 9) for v in raster.transform[:6])
+                return cls(raster.shape, steps, str(raster.crs), " ".join(raster.dtypes))
+        except (rasterio.errors.RasterioError, OSError) as error:
+            raise unreadable(file, error) from error
+
+    def __str__(self) -> str:
+        height, width = self.shape
+        return f"{height} x {width} pixels of {self.dtype} from ({self.transform[2]:g}, {self.transform[5]:g})"
+
+
+def _stack(paths: list[str], layout: _Layout) -> da.Array:
+    """All rasters, each read when it is needed, (time, y, x)."""
+
+    def read(block_id: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+        return _read(paths[block_id[0]], layout)
+
+    chunks = ((1,) * len(paths), (layout.shape[0],), (layout.shape[1],))
+    empty = np.empty((0, 0, 0), np.uint8)
+    stacked: da.Array = da.map_blocks(read, chunks=chunks, dtype=np.uint8, meta=empty)  # type: ignore[no-untyped-call]
+    return stacked
 
 
 def _day(path: Path) -> np.datetime64:
@@ -83,20 +121,20 @@ def _day(path: Path) -> np.datetime64:
             found=path.name,
             remedy="keep the names that AppEEARS gives, or narrow the pattern",
         )
-    return np.datetime64(f"{found.group(1)}-01-01") + (int(found.group(2)) - 1)
+    year, day = int(found.group(1)), int(found.group(2))
+    date = np.datetime64(f"{year:04d}-01-01") + (day - 1)
+    if date.astype("datetime64[Y]") != np.datetime64(f"{year:04d}"):
+        raise InputError(
+            f"{path}",
+            expected="a day of the year within 001..366",
+            found=f"doy{found.group(1)}{found.group(2)}",
+            remedy="correct the file's name",
+        )
+    return date
 
 
 def _template(path: Path) -> xr.DataArray:
-    try:
-        raster = rioxarray.open_rasterio(path)
-    except (rasterio.errors.RasterioIOError, OSError) as error:
-        raise InputError(
-            f"{path}",
-            expected="a raster that GDAL reads",
-            found=str(error).splitlines()[0],
-            remedy="download the file again",
-        ) from error
-    assert isinstance(raster, xr.DataArray)
+    raster = open_raster(path, masked=False)
     if raster.dtype != np.uint8:
         raise InputError(
             f"{path}",
@@ -104,19 +142,30 @@ def _template(path: Path) -> xr.DataArray:
             found=f"{raster.dtype}",
             remedy="give the raster as delivered, not a scaled copy",
         )
-    return raster.isel(band=0, drop=True)
+    if raster.rio.crs is None:
+        raise InputError(
+            f"{path}",
+            expected="a coordinate reference system",
+            found="none",
+            remedy="give the raster as delivered, or write one into it with `gdal_edit.py -a_srs`",
+        )
+    return raster
 
 
-def _read(path: str, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    with rasterio.open(path) as file:
-        if (file.height, file.width) != shape:
-            raise InputError(
-                path,
-                expected=f"{shape[0]} x {shape[1]} pixels like the first raster",
-                found=f"{file.height} x {file.width}",
-                remedy="download one area for all days",
-            )
-        values: npt.NDArray[np.uint8] = file.read(1)[None]
+def _read(path: str, layout: _Layout) -> npt.NDArray[np.uint8]:
+    found = _Layout.of(path)
+    if found != layout:
+        raise InputError(
+            path,
+            expected=f"{layout} like the first raster",
+            found=f"{found}" + ("" if found.crs == layout.crs else f" in {found.crs}"),
+            remedy="download one area and one product for all days",
+        )
+    try:
+        with rasterio.open(path) as raster:
+            values: npt.NDArray[np.uint8] = raster.read(1)[None]
+    except (rasterio.errors.RasterioError, OSError) as error:
+        raise unreadable(path, error) from error
     return values
 
 

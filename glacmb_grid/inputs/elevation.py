@@ -6,13 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import rasterio
-import rioxarray
 import xarray as xr
 from rioxarray.merge import merge_arrays
 
-from glacmb_grid.errors import InputError
+from glacmb_grid.errors import InputError, Problems
 from glacmb_grid.inputs.files import find_files
+from glacmb_grid.inputs.rasters import open_raster
 
 LOWEST, HIGHEST = -450.0, 8900.0  # m; values outside are voids of files that declare no nodata value
 
@@ -35,29 +34,24 @@ def open_elevation(paths: str | Path | Iterable[str | Path]) -> xr.DataArray:
     InputError
         Unreadable file, no reference system, several bands.
     """
-    tiles = [_open(file) for file in find_files(paths, what="elevation model")]
+    problems = Problems()
+    tiles: list[xr.DataArray] = []
+    for file in find_files(paths, what="elevation model"):
+        with problems.collect():
+            tiles.append(_open(file))
+    problems.raise_if_any()
     dem = tiles[0] if len(tiles) == 1 else merge_arrays(tiles, nodata=np.nan)
-    dem = dem.astype("float32")
-    return dem.where((dem >= LOWEST) & (dem <= HIGHEST)).rename("elevation")
+    return dem.astype("float32").rename("elevation")
 
 
 def _open(file: Path) -> xr.DataArray:
-    try:
-        dem = rioxarray.open_rasterio(file, masked=True, chunks={})
-    except (rasterio.errors.RasterioIOError, OSError, ValueError) as error:
+    dem = open_raster(file)
+    if not dem.rio.transform().is_rectilinear:
         raise InputError(
             f"{file}",
-            expected="a raster that GDAL reads",
-            found=str(error).splitlines()[0],
-            remedy="check the path; download the file again if it is damaged",
-        ) from error
-    assert isinstance(dem, xr.DataArray)
-    if dem.sizes["band"] != 1:
-        raise InputError(
-            f"{file}",
-            expected="one band of elevations",
-            found=f"{dem.sizes['band']} bands",
-            remedy="extract the elevation band first, for instance with `gdal_translate -b 1`",
+            expected="rows and columns along the axes of its reference system",
+            found="a rotated raster",
+            remedy="warp it first, for instance with `gdalwarp`",
         )
     if dem.rio.crs is None:
         raise InputError(
@@ -66,4 +60,5 @@ def _open(file: Path) -> xr.DataArray:
             found="none",
             remedy="write one into the file, for instance with `gdal_edit.py -a_srs EPSG:4326`",
         )
-    return dem.isel(band=0, drop=True)
+    dem = dem.astype("float32")  # before tiles are merged: integers have no NaN for the gaps
+    return dem.where((dem >= LOWEST) & (dem <= HIGHEST))

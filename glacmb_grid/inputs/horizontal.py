@@ -32,8 +32,8 @@ def in_order(field: xr.DataArray, where: str) -> xr.DataArray:
     InputError
         Coordinates that are no degrees, or given twice.
     """
-    longitude = np.round(field["longitude"].values.astype(np.float64), 5)
-    latitude = np.round(field["latitude"].values.astype(np.float64), 5)
+    longitude: Floats = np.asarray(field["longitude"].values, np.float64).round(5)
+    latitude: Floats = np.asarray(field["latitude"].values, np.float64).round(5)
     if not field["latitude"].size * field["longitude"].size:
         raise InputError(where, expected="at least one cell", found="none", remedy="download a larger area")
     inside = (np.abs(latitude) <= 90.001).all() and ((longitude >= -180.001) & (longitude <= 360.001)).all()

@@ -145,8 +145,8 @@ def _sites(observations: pd.DataFrame, table: pd.DataFrame | None, positions: pd
     everything = everything[everything["site"].isin(observations["site"])]
     rows = everything.groupby("site", sort=True)
     known = everything.dropna(subset=["longitude", "latitude"]).drop_duplicates("site").set_index("site")
-    sites = pd.DataFrame(index=pd.Index(sorted(rows.groups), name="site"))
-    sites["rgi_ids"] = [tuple(dict.fromkeys(i for i in rows.get_group(s)["rgi_id"] if i)) for s in sites.index]
+    ids = {str(site): tuple(dict.fromkeys(i for i in group["rgi_id"] if i)) for site, group in rows}
+    sites = pd.DataFrame({"rgi_ids": pd.Series(ids, dtype=object)})
     return sites.join(known[["longitude", "latitude"]])
 
 
@@ -245,7 +245,7 @@ class _Finder:
         middle = (outline.bounds[0] + outline.bounds[2]) / 2
         turn = 360.0 * np.round((middle - point.x) / 360.0)
         squeeze = np.array([np.cos(np.deg2rad(point.y)), 1.0])
-        near = shapely.transform(point, lambda c: (c + [turn, 0.0]) * squeeze)
+        near = shapely.transform(point, lambda c: (c + np.array([turn, 0.0])) * squeeze)
         return float(shapely.distance(shapely.transform(outline, lambda c: c * squeeze), near)) * _KM_PER_DEGREE
 
 

@@ -109,7 +109,8 @@ def _glacier_wide(table: pd.DataFrame, file: Path) -> pd.DataFrame:
     """Rows with a balance and without bounds, or with both bounds 9999."""
     lower, upper = (numbers(table[c], table[LINE], f"{file}: {c}") for c in ("lower_bound", "upper_bound"))
     whole = (np.isnan(lower) & np.isnan(upper)) | ((lower == _WHOLE) & (upper == _WHOLE))
-    return table[whole & ~is_blank(table["mass_balance"])]
+    rows: pd.DataFrame = table[whole & ~is_blank(table["mass_balance"])]
+    return rows
 
 
 def _typed(table: pd.DataFrame, file: Path) -> pd.DataFrame:
@@ -198,8 +199,9 @@ def _refuse_codes(values: pd.Series[float], lines: pd.Series[int], where: str) -
 def _check_twice(table: pd.DataFrame, file: Path) -> None:
     twice = table.duplicated(["site", "year"], keep=False)
     if twice.any():
-        rows = table[twice].groupby(["site", "year"])[LINE].agg(list)
-        pairs = [f"{site} in {year} (lines {listing(lines)})" for (site, year), lines in rows.items()]
+        rows = table[twice].sort_values(["site", "year", LINE])
+        labels = rows["site"] + " in " + rows["year"].astype(str)
+        pairs = [f"{label} (lines {listing(rows[LINE][labels == label])})" for label in labels.unique()[:8]]
         raise InputError(
             f"{file}",
             expected="one glacier-wide balance per site and year",

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyogrio
 import pyproj
+import pyproj.exceptions
 import shapely
+import shapely.geometry.polygon
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
-from glacmb_grid.inputs.files import find_files
+from glacmb_grid.inputs.files import find_file
 from glacmb_grid.vocabulary import GLACIER_ID_ATTRS
 
 _ID_COLUMNS = ("rgi_id", "RGIId", "RGIID", "glacier_id")
@@ -23,6 +26,7 @@ _NAME_COLUMNS = ("glac_name", "Name", "name")
 _PIECE = re.compile(r"_d\d+$")
 _LARGEST_REPAIR = 0.01  # share of the area that mending rings may change
 _GEOD = pyproj.Geod(ellps="WGS84")
+_GDAL_ERRORS = (OSError, ValueError, RuntimeError)  # pyogrio's own are RuntimeErrors
 
 
 def read_outlines(
@@ -59,7 +63,7 @@ def read_outlines(
     InputError
         Naming the file and the glaciers: no reference system, blank or duplicate ids, missing or broken geometry.
     """
-    file = find_files(path, what="glacier outlines")[0]
+    file = find_file(path, what="glacier outlines")
     raw = _read(file, layer)
     raw = _to_geographic(raw, file, crs)
     column = _id_column(raw, file, id_column)
@@ -75,14 +79,31 @@ def _read(file: Path, layer: str | None) -> gpd.GeoDataFrame:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=UserWarning, module="pyogrio")
-            return gpd.read_file(file, layer=layer) if layer else gpd.read_file(file)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, OSError, ValueError) as error:
+            layers = [str(name) for name in pyogrio.list_layers(file)[:, 0]]
+            chosen = _layer(layers, layer, file)
+            return gpd.read_file(file, layer=chosen)
+    except _GDAL_ERRORS as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(
             f"{file}",
-            expected="a vector file that GDAL reads" + (f" with layer {layer!r}" if layer else ""),
-            found=str(error).splitlines()[0],
-            remedy="check the path and the layer; a shapefile needs its .shx, .dbf and .prj beside it",
+            expected="a vector file that GDAL reads",
+            found=(str(error) or type(error).__name__).splitlines()[0],
+            remedy="check the path; a shapefile needs its .shx, .dbf and .prj beside it",
         ) from error
+
+
+def _layer(layers: list[str], wanted: str | None, file: Path) -> str:
+    if wanted is None and len(layers) == 1:
+        return layers[0]
+    if wanted not in layers:
+        raise InputError(
+            f"{file}: layer" + (f" {wanted}" if wanted else ""),
+            expected=f"one of its layers: {listing(layers, 30) or 'none'}",
+            found=f"{wanted!r}" if wanted else "none named",
+            remedy="name the layer with the outlines: `glaciers: {layer: NAME}`",
+        )
+    return wanted
 
 
 def _to_geographic(raw: gpd.GeoDataFrame, file: Path, declared: str | None) -> gpd.GeoDataFrame:
@@ -101,7 +122,14 @@ def _to_geographic(raw: gpd.GeoDataFrame, file: Path, declared: str | None) -> g
                 found="none (no .prj file?)",
                 remedy="restore the .prj file, or declare it: `glaciers: {crs: EPSG:4326}`",
             )
-        raw = raw.set_crs(declared)
+        raw = raw.set_crs(_crs(declared))
+    elif declared is not None and not _same_crs(raw.crs, _crs(declared)):
+        raise InputError(
+            f"{file}",
+            expected=f"{declared}, as `glaciers: {{crs}}` declares",
+            found=f"{raw.crs.name}, which the file itself carries",
+            remedy="remove `glaciers: {crs}`: the file knows better; or correct the file",
+        )
     raw = raw.to_crs(4326)
     x0, y0, x1, y1 = raw.total_bounds
     if not (-360 <= x0 <= x1 <= 360 and -90 <= y0 <= y1 <= 90):
@@ -112,6 +140,23 @@ def _to_geographic(raw: gpd.GeoDataFrame, file: Path, declared: str | None) -> g
             remedy="the declared reference system is not the file's own: correct it",
         )
     return raw
+
+
+def _crs(text: str) -> pyproj.CRS:
+    try:
+        return pyproj.CRS.from_user_input(text)
+    except pyproj.exceptions.CRSError as error:
+        raise InputError(
+            "glaciers: crs",
+            expected="a reference system such as EPSG:4326",
+            found=repr(text),
+            remedy="correct it",
+        ) from error
+
+
+def _same_crs(a: pyproj.CRS, b: pyproj.CRS) -> bool:
+    code = a.to_epsg(min_confidence=20)
+    return bool(a.equals(b, ignore_axis_order=True)) or (code is not None and code == b.to_epsg(min_confidence=20))
 
 
 def _id_column(raw: gpd.GeoDataFrame, file: Path, wanted: str | None) -> str:
@@ -127,6 +172,8 @@ def _id_column(raw: gpd.GeoDataFrame, file: Path, wanted: str | None) -> str:
 
 
 def _checked_ids(values: pd.Series, file: Path, column: str) -> pd.Series:
+    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
+        values = values.astype("Int64")
     ids = values.astype("string").str.strip()
     blank = ids.isna() | (ids == "")
     if blank.any():
@@ -168,7 +215,7 @@ def _mended(raw: gpd.GeoDataFrame, file: Path) -> gpd.GeoSeries:
             found=f"none for {listing(ids)}",
             remedy="remove these rows or restore their outlines",
         )
-    flat = gpd.GeoSeries(shapely.force_2d(np.asarray(before.array)), index=before.index, crs=before.crs)
+    flat = gpd.GeoSeries(_eastward(shapely.force_2d(np.asarray(before.array))), index=before.index, crs=before.crs)
     invalid = ~flat.is_valid
     if not invalid.any():
         return flat
@@ -176,7 +223,7 @@ def _mended(raw: gpd.GeoDataFrame, file: Path) -> gpd.GeoSeries:
     mended[invalid] = [_polygons_only(shapely.make_valid(g)) for g in flat[invalid]]
     old = np.abs(shapely.area(np.asarray(flat[invalid].array)))
     change = np.abs(shapely.area(np.asarray(mended[invalid].array)) - old)
-    bad = change > _LARGEST_REPAIR * np.maximum(old, 1e-12)
+    bad = (change > _LARGEST_REPAIR * old) | (old == 0)
     ids = raw["glacier"][invalid]
     if bad.any():
         raise InputError(
@@ -190,6 +237,13 @@ def _mended(raw: gpd.GeoDataFrame, file: Path) -> gpd.GeoSeries:
     return mended
 
 
+def _eastward(shapes: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
+    """Outlines given in longitudes beyond 180 as negative ones; those across 180 stay in one piece."""
+    beyond = shapely.bounds(shapes)[:, 0] >= 180
+    shapes[beyond] = shapely.transform(shapes[beyond], lambda c: c - np.array([360.0, 0.0]))
+    return shapes
+
+
 def _polygons_only(geometry: shapely.Geometry) -> shapely.Geometry:
     parts = [g for g in shapely.get_parts(geometry) if g.geom_type in ("Polygon", "MultiPolygon")]
     return shapely.union_all(parts)
@@ -201,11 +255,17 @@ def _merged(raw: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
 
 
 def _with_measures(glaciers: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    area = [abs(_GEOD.geometry_area_perimeter(g)[0]) / 1e6 for g in glaciers.geometry]
+    area = [_area(g) for g in glaciers.geometry]
     inside = glaciers.geometry.representative_point()
     measured = glaciers.assign(area=area, longitude=inside.x.to_numpy(), latitude=inside.y.to_numpy())
     measured.index.name = "glacier"
     return measured[["name", "area", "longitude", "latitude", "geometry"]]
+
+
+def _area(shape: shapely.Geometry) -> float:
+    """On the ellipsoid in km2; rings are turned first, as the sign of their area tells shells from holes."""
+    turned = (shapely.geometry.polygon.orient(part) for part in shapely.get_parts(shape))
+    return float(sum(_GEOD.geometry_area_perimeter(part)[0] for part in turned)) / 1e6
 
 
 def glaciers_dataset(glaciers: gpd.GeoDataFrame) -> xr.Dataset:

@@ -1,4 +1,4 @@
-"""Which month a record belongs to, and from which stream: every month once, from the final stream where there is one."""
+"""Which month a record belongs to, and from which stream: every month once, preferably from the final stream."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def on_months(piece: xr.DataArray, bounds: xr.DataArray | None, expver: Expver, 
     piece = _without_dimension(piece, where) if "expver" in piece.dims else _labelled(piece, where)
     stream = piece[STREAM].values
     piece = piece.drop_vars([c for c in piece.coords if c not in piece.dims])
-    piece = piece.assign_coords(time=months.astype("datetime64[ns]"), **{STREAM: ("time", stream)})
+    piece = piece.assign_coords({"time": months.astype("datetime64[ns]"), STREAM: ("time", stream)})
     return piece.isel(time=np.flatnonzero(stream == FINAL)) if expver == "final" else piece
 
 
@@ -107,7 +107,7 @@ def _labelled(piece: xr.DataArray, where: str) -> xr.DataArray:
 
 
 def _without_dimension(piece: xr.DataArray, where: str) -> xr.DataArray:
-    """Of an `expver` dimension the final stream, whole months of it replaced by the preliminary one where it is empty."""
+    """Of an `expver` dimension the final stream, in months where that is empty the preliminary one."""
     labels = _labels(piece["expver"].values, where)
     if len(set(labels)) < len(labels):
         raise InputError(

@@ -17,7 +17,9 @@ from glacmb_grid.vocabulary import EARTH_RADIUS
 from glacmb_grid.weights import Weights
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 BANDS = 10
+_CELLS_A_SIDE = 1024  # of the squares that are worked on one after the other
 
 _ATTRS = {
     "elevation_min": ("m", "minimum elevation"),
@@ -55,17 +57,31 @@ def terrain(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, *, min_coverage: floa
         Naming the glaciers with less coverage than `min_coverage`, or with none at all.
     """
     grid = grid_of(dem, name="elevation model")
-    dem = _window(dem, glaciers, grid)
+    groups = _neighbours(glaciers, grid)
+    parts = [_terrain_of(_window(dem, glaciers.iloc[rows], grid), glaciers.iloc[rows]) for rows in groups]
+    ds = xr.concat(parts, "glacier").isel(glacier=np.argsort(np.concatenate(groups)))
+    _require_coverage(ds["elevation_coverage"].values, glaciers, min_coverage)
+    return ds
+
+
+def _neighbours(glaciers: gpd.GeoDataFrame, grid: Grid) -> list[Integers]:
+    """Row numbers of glaciers that lie together, so that only a part of the elevation model is in memory at a time."""
+    bounds = shapely.bounds(on_grid(glaciers, grid))
+    side = _CELLS_A_SIDE * np.abs([grid.x_edges[1] - grid.x_edges[0], grid.y_edges[1] - grid.y_edges[0]])
+    tile = np.floor((bounds[:, :2] + bounds[:, 2:]) / (2 * side))
+    _, number = np.unique(tile, axis=0, return_inverse=True)
+    return [np.flatnonzero(number.ravel() == k) for k in range(number.max() + 1)]
+
+
+def _terrain_of(dem: xr.DataArray, glaciers: gpd.GeoDataFrame) -> xr.Dataset:
     grid = grid_of(dem, name="elevation model")
     weights = overlap_weights(glaciers, grid)
     elevation = np.asarray(dem.transpose(grid.y, grid.x).values, np.float64)
     fields = {"elevation": elevation, **_gradient(elevation, grid)}
     at_cells = {name: field.ravel()[weights.column] for name, field in fields.items()}
-    coverage = _coverage(weights, at_cells["elevation"])
-    _require_coverage(coverage, glaciers, min_coverage)
     starts = np.searchsorted(weights.row, np.arange(len(weights.rows) + 1))
     rows = [_one_glacier({n: v[a:b] for n, v in at_cells.items()}, weights.weight[a:b]) for a, b in pairwise(starts)]
-    return _as_dataset(rows, coverage, weights.rows)
+    return _as_dataset(rows, _coverage(weights, at_cells["elevation"]), weights.rows)
 
 
 def _window(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, grid: Grid) -> xr.DataArray:
@@ -119,8 +135,9 @@ def _require_coverage(coverage: Floats, glaciers: gpd.GeoDataFrame, least: float
 
 def _one_glacier(cells: dict[str, Floats], area: Floats) -> dict[str, float | Floats]:
     valid = np.isfinite(cells["elevation"])
+    if not valid.any():
+        return {n: np.full(BANDS, np.nan) if n == "hypsometry" else np.nan for n in _ATTRS if n != "elevation_coverage"}
     elevation, weight = cells["elevation"][valid], area[valid]
-    bands = area_bands(elevation, weight)
     east, north = _mean(cells["eastness"], area), _mean(cells["northness"], area)
     direction = np.hypot(east, north)
     return {
@@ -131,7 +148,7 @@ def _one_glacier(cells: dict[str, Floats], area: Floats) -> dict[str, float | Fl
         "slope": _mean(cells["slope"], area),
         "northness": north / direction if direction > 0 else 0.0,
         "eastness": east / direction if direction > 0 else 0.0,
-        "hypsometry": bands,
+        "hypsometry": area_bands(elevation, weight),
     }
 
 
@@ -165,7 +182,7 @@ def area_bands(elevation: Floats, area: Floats, bands: int = BANDS) -> Floats:
 
 def _as_dataset(rows: list[dict[str, float | Floats]], coverage: Floats, ids: npt.NDArray[np.str_]) -> xr.Dataset:
     ds = xr.Dataset(coords={"glacier": ("glacier", ids.astype(object)), "band": np.arange(BANDS)})
-    for name in rows[0] if rows else ():
+    for name in rows[0]:
         dims = ("glacier", "band") if name == "hypsometry" else ("glacier",)
         ds[name] = (dims, np.array([r[name] for r in rows], np.float64))
     ds["elevation_coverage"] = ("glacier", coverage)

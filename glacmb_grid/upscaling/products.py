@@ -144,6 +144,7 @@ def build_product(
                 },
             ),
             "area": glaciers["area"],
+            "year_bnds": (("year", "bnds"), bounds),
             "measured": (
                 "glacier",
                 measured.astype(np.int8),
@@ -169,7 +170,6 @@ def build_product(
                     "bounds": "year_bnds",
                 },
             ),
-            "year_bnds": (("year", "bnds"), bounds),
             "glacier_id": glaciers["glacier_id"],
             "longitude": glaciers["longitude"],
             "latitude": glaciers["latitude"],

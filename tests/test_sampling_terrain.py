@@ -1,0 +1,248 @@
+"""Topography of tilted planes and of a few cells, known by hand."""
+
+from __future__ import annotations
+
+import geopandas as gpd
+import numpy as np
+import pyproj
+import pytest
+import rioxarray  # noqa: F401
+import shapely
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+import glacmb_grid.sampling.terrain
+from glacmb_grid.errors import InputError
+from glacmb_grid.sampling.terrain import area_bands, terrain
+
+GEOD = pyproj.Geod(ellps="WGS84")
+UTM = 32632
+X0, Y0 = 650000.0, 5190000.0
+
+
+def outlines(*shapes, crs=UTM, ids=None):
+    ids = ids or [f"G{i}" for i in range(len(shapes))]
+    return gpd.GeoDataFrame(geometry=list(shapes), index=ids, crs=crs)
+
+
+def utm_dem(elevation, step=50.0, n=60, ascending=False):
+    """Cells centred on (X0, Y0) + multiples of step, rows from north to south unless ascending."""
+    x, y = X0 + step * np.arange(n), Y0 + step * np.arange(n)[:: 1 if ascending else -1]
+    values = elevation(*np.meshgrid(x, y)) if callable(elevation) else elevation
+    return xr.DataArray(values, dims=("y", "x"), coords={"y": y, "x": x}).rio.write_crs(UTM)
+
+
+def circle(east, north, radius):
+    return shapely.Point(X0 + east, Y0 + north).buffer(radius)
+
+
+@pytest.mark.parametrize("ascending", [False, True])
+@pytest.mark.parametrize(
+    ("rise_east", "rise_north", "northness", "eastness"),
+    [
+        (0, -0.2, 1, 0),
+        (0, 0.2, -1, 0),
+        (-0.1, 0, 0, 1),
+        (0.3, 0, 0, -1),
+        (-0.3, -0.4, 0.8, 0.6),
+        (0.3, -0.4, 0.8, -0.6),
+    ],
+)
+def test_a_tilted_plane_in_metres(rise_east, rise_north, northness, eastness, ascending):
+    dem = utm_dem(lambda x, y: 3000 + rise_east * (x - X0) + rise_north * (y - Y0), ascending=ascending)
+    ds = terrain(dem, outlines(circle(1500, 1400, 600), circle(800, 900, 300)))
+    centre = 3000 + rise_east * np.array([1500, 800]) + rise_north * np.array([1400, 900])
+    np.testing.assert_allclose(ds["elevation_mean"], centre, atol=0.5)
+    np.testing.assert_allclose(ds["elevation_median"], centre, atol=25)
+    np.testing.assert_allclose(ds["slope"], np.degrees(np.arctan(np.hypot(rise_east, rise_north))), rtol=1e-9)
+    np.testing.assert_allclose(ds["northness"], northness, atol=1e-9)
+    np.testing.assert_allclose(ds["eastness"], eastness, atol=1e-9)
+    np.testing.assert_allclose(ds["elevation_coverage"], 1, rtol=1e-12)
+    half_range = np.hypot(rise_east, rise_north) * np.array([600, 300])
+    np.testing.assert_allclose(ds["elevation_max"] - ds["elevation_min"], 2 * half_range, atol=35)
+
+
+@pytest.mark.parametrize("ascending", [False, True])
+@pytest.mark.parametrize("latitude", [-46.0, 5.0, 46.8, 72.0])
+def test_a_tilted_plane_in_degrees(latitude, ascending):
+    step = 1 / 1200
+    lat = latitude + step * (np.arange(60) - 30)[:: 1 if ascending else -1]
+    lon = 86.0 + step * np.arange(60)
+    values = 4000 + 30 * (lat[:, None] - latitude) / step + 20 * (lon - 86.0) / step
+    dem = xr.DataArray(values, dims=("y", "x"), coords={"y": lat, "x": lon}).rio.write_crs(4326)
+    ds = terrain(dem, outlines(shapely.Point(86.0 + 30 * step, latitude).buffer(0.012), crs=4326))
+    north = 30 / GEOD.inv(86, latitude - step / 2, 86, latitude + step / 2)[2]
+    east = 20 / GEOD.inv(86, latitude, 86 + step, latitude)[2]
+    assert float(ds["slope"][0]) == pytest.approx(np.degrees(np.arctan(np.hypot(east, north))), rel=0.01)
+    assert float(ds["northness"][0]) == pytest.approx(-north / np.hypot(east, north), abs=0.005)
+    assert float(ds["eastness"][0]) == pytest.approx(-east / np.hypot(east, north), abs=0.005)
+    assert float(ds["elevation_mean"][0]) == pytest.approx(4000 + 30 * 20, abs=1)
+
+
+def test_longitudes_off_by_360_are_the_same_place():
+    lat, lon = -45.0 - np.arange(80) * 0.001, 287.0 + np.arange(80) * 0.001
+    values = 1000 + 10 * np.arange(80)[:, None] + 3 * np.arange(80)
+    there = xr.DataArray(values, dims=("y", "x"), coords={"y": lat, "x": lon}).rio.write_crs(4326)
+    glacier = outlines(shapely.Point(-72.96, -45.04).buffer(0.01), crs=4326)
+    xr.testing.assert_allclose(terrain(there, glacier), terrain(there.assign_coords(x=lon - 360), glacier), rtol=1e-6)
+
+
+def test_aspect_is_a_circular_mean():
+    """Half of the glacier faces east, half north-west: their mean direction is north-north-east."""
+    roof = utm_dem(lambda x, y: np.where(x < X0 + 1475, (x - y) * np.sqrt(0.5), -x) * 0.1 + 10000)
+    west, east = (
+        shapely.box(X0 + 400, Y0 + 500, X0 + 1400, Y0 + 900),
+        shapely.box(X0 + 1550, Y0 + 500, X0 + 2550, Y0 + 900),
+    )
+    ds = terrain(roof, outlines(shapely.union_all([west, east]), west, east))
+    half = np.sqrt(0.5)
+    np.testing.assert_allclose(ds["northness"][1:], [half, 0], atol=1e-9)
+    np.testing.assert_allclose(ds["eastness"][1:], [-half, 1], atol=1e-9)
+    both = np.array([half, 1 - half]) / np.hypot(half, 1 - half)
+    np.testing.assert_allclose([ds["northness"][0], ds["eastness"][0]], both, atol=1e-9)
+
+
+def test_a_flat_glacier_faces_nowhere():
+    ds = terrain(utm_dem(np.full((60, 60), 2500.0)), outlines(circle(1500, 1500, 400)))
+    values = [float(ds[n][0]) for n in ("slope", "northness", "eastness", "elevation_mean")]
+    assert values == [0.0, 0.0, 0.0, 2500.0]
+    np.testing.assert_allclose(ds["hypsometry"], np.full((1, 10), 2500.0), rtol=1e-14)
+
+
+def test_statistics_of_four_cells_with_unequal_areas():
+    """The outline covers 1, 0.5, 0.5 and 0.25 of cells at 10, 20, 30 and 40 m."""
+    values = np.full((60, 60), 25.0)
+    values[29:31, 29:31] = [[30.0, 40.0], [10.0, 20.0]]  # rows from the north: 10 and 20 m in the south
+    dem = utm_dem(values, step=100.0)
+    west, south = X0 + 2850, Y0 + 2850
+    ds = terrain(dem, outlines(shapely.box(west, south, west + 150, south + 150)))
+    assert float(ds["elevation_min"][0]) == 10.0
+    assert float(ds["elevation_max"][0]) == 40.0
+    assert float(ds["elevation_mean"][0]) == pytest.approx((10 + 0.5 * 20 + 0.5 * 30 + 0.25 * 40) / 2.25)
+    assert float(ds["elevation_median"][0]) == 20.0
+    area = 2.25
+    shares = [(10, 1.0), (20, 0.5), (30, 0.5), (40, 0.25)]
+    fine = np.repeat([e for e, _ in shares], [int(a * 9000) for _, a in shares])
+    np.testing.assert_allclose(ds["hypsometry"][0], fine.reshape(10, -1).mean(axis=1), rtol=1e-9)
+    assert ds["hypsometry"].values.mean() == pytest.approx(float(ds["elevation_mean"][0]))
+    assert area * 9000 == len(fine)
+
+
+def test_area_bands_by_hand():
+    np.testing.assert_allclose(area_bands(np.array([30.0, 10.0, 20.0]), np.array([1.0, 1.0, 1.0]), 3), [10, 20, 30])
+    np.testing.assert_allclose(area_bands(np.array([30.0, 10.0]), np.array([1.0, 3.0]), 2), [10, 20])
+    np.testing.assert_allclose(area_bands(np.array([5.0]), np.array([7.0])), np.full(10, 5.0))
+
+
+@given(st.integers(0, 10**6), st.integers(1, 50), st.integers(1, 12))
+def test_area_bands_share_out_the_whole_glacier(seed, cells, bands):
+    rng = np.random.default_rng(seed)
+    elevation, area = np.round(rng.uniform(1000, 5000, cells), 1), rng.uniform(0.01, 9, cells)
+    found = area_bands(elevation, area, bands)
+    assert found.mean() == pytest.approx(np.average(elevation, weights=area), rel=1e-12)
+    assert (np.diff(found) >= -1e-6).all()
+    assert found.min() >= elevation.min() - 1e-6
+    assert found.max() <= elevation.max() + 1e-6
+
+
+def test_voids_are_left_out_and_counted():
+    dem = utm_dem(lambda x, y: 3000 + 0.2 * (y - Y0))
+    holed = dem.copy()
+    holed.loc[{"x": slice(X0 + 1475, X0 + 1625)}] = np.nan
+    glacier = outlines(shapely.box(X0 + 975, Y0 + 975, X0 + 1975, Y0 + 1975))
+    ds, whole = terrain(holed, glacier), terrain(dem, glacier)
+    columns = (X0 + 50 * np.arange(60) >= X0 + 1475) & (X0 + 50 * np.arange(60) <= X0 + 1625)
+    assert float(ds["elevation_coverage"][0]) == pytest.approx(1 - columns.sum() * 50 / 1000)
+    for name in ("elevation_mean", "slope", "northness", "eastness"):
+        assert float(ds[name][0]) == pytest.approx(float(whole[name][0]), rel=1e-9, abs=1e-9)
+
+
+def test_too_little_coverage_names_the_glaciers():
+    dem = utm_dem(lambda x, y: 3000 + 0.2 * (y - Y0))
+    dem = dem.where(dem["x"] > X0 + 1475)
+    shapes = [shapely.box(X0 + a, Y0 + 975, X0 + a + 400, Y0 + 1975) for a in (2000, 1375, 1000)]
+    glaciers = outlines(*shapes, ids=["seen", "mostly", "void"])
+    with pytest.raises(InputError, match="void") as error:
+        terrain(dem, glaciers, min_coverage=0.7)
+    assert "1 of 3 glaciers" in error.value.found
+    assert "void (0%)" in error.value.found
+    assert "seen" not in error.value.found
+    assert "mostly" not in error.value.found
+    ds = terrain(dem, glaciers.loc[["seen", "mostly"]], min_coverage=0.7)
+    np.testing.assert_allclose(ds["elevation_coverage"], [1, 0.75], rtol=1e-12)
+
+
+def test_a_glacier_without_any_elevation_is_an_error_whatever_is_asked():
+    with pytest.raises(InputError, match=r"G0 \(0%\)"):
+        terrain(utm_dem(np.full((60, 60), np.nan)), outlines(circle(1500, 1500, 300)), min_coverage=0.0)
+
+
+def test_a_glacier_off_the_elevation_model_is_named():
+    glaciers = outlines(circle(1500, 1500, 300), circle(90000, 1500, 300), ids=["here", "away"])
+    with pytest.raises(InputError, match=r"away \(0%\)"):
+        terrain(utm_dem(np.full((60, 60), 3000.0)), glaciers)
+
+
+def test_full_coverage_may_be_demanded():
+    dem = utm_dem(lambda x, y: 3000 + 0.2 * (y - Y0))
+    ds = terrain(dem, outlines(*(circle(1500, 1500, 300 + i) for i in range(20))), min_coverage=1.0)
+    np.testing.assert_allclose(ds["elevation_coverage"], 1, rtol=1e-12)
+
+
+def test_no_slope_where_every_neighbour_is_void():
+    values = np.full((60, 60), np.nan)
+    values[30, 30] = 3000.0
+    inside = shapely.box(X0 + 1490, Y0 + 1440, X0 + 1510, Y0 + 1460)
+    ds = terrain(utm_dem(values), outlines(inside))
+    assert float(ds["elevation_mean"][0]) == 3000.0
+    assert np.isnan(ds["slope"][0])
+
+
+def rough(n=60):
+    rng = np.random.default_rng(5)
+    return np.cumsum(np.cumsum(rng.normal(size=(n, n)), axis=0), axis=1) + 3000
+
+
+def test_the_window_does_not_change_the_results():
+    dem = utm_dem(rough())
+    shapes = [circle(700, 700, 260), circle(2200, 2100, 340), circle(120, 2800, 90)]
+    together = terrain(dem, outlines(*shapes))
+    for i, shape in enumerate(shapes):
+        alone = terrain(dem, outlines(shape, ids=[f"G{i}"]))
+        xr.testing.assert_allclose(alone, together.isel(glacier=[i]), rtol=1e-9)
+
+
+@pytest.mark.parametrize("cells", [1, 7, 25])
+def test_working_in_squares_does_not_change_the_results(monkeypatch, cells):
+    dem = utm_dem(rough())
+    centres = np.random.default_rng(0).uniform(300, 2600, (25, 2))
+    glaciers = outlines(*(circle(*c, 30 + 10 * i) for i, c in enumerate(centres)))
+    expected = terrain(dem, glaciers)
+    monkeypatch.setattr(glacmb_grid.sampling.terrain, "_CELLS_A_SIDE", cells)
+    found = terrain(dem, glaciers)
+    assert found["glacier"].values.tolist() == glaciers.index.tolist()
+    xr.testing.assert_allclose(found, expected, rtol=1e-9)
+    assert found["slope"].attrs == expected["slope"].attrs
+
+
+def test_the_direction_of_rows_and_columns_does_not_change_the_results():
+    dem, glaciers = utm_dem(rough()), outlines(circle(700, 700, 260), circle(2200, 2100, 340))
+    expected = terrain(dem, glaciers)
+    for other in (dem.isel(y=slice(None, None, -1)), dem.isel(x=slice(None, None, -1)), dem.transpose("x", "y")):
+        xr.testing.assert_allclose(terrain(other, glaciers), expected, rtol=1e-9)
+
+
+def test_a_lazy_elevation_model_gives_the_same():
+    dem, glaciers = utm_dem(rough()), outlines(circle(700, 700, 260))
+    xr.testing.assert_identical(terrain(dem.chunk(7), glaciers), terrain(dem, glaciers))
+
+
+def test_every_variable_has_units_and_the_order_of_the_outlines():
+    ds = terrain(utm_dem(rough()), outlines(circle(700, 700, 260), circle(2200, 2100, 340), ids=["z", "a"]))
+    assert ds["glacier"].values.tolist() == ["z", "a"]
+    assert ds["hypsometry"].dims == ("glacier", "band")
+    assert all({"units", "long_name"} <= set(v.attrs) for v in ds.data_vars.values())
+    assert {v.attrs["units"] for n, v in ds.data_vars.items() if n.startswith("elevation_m")} == {"m"}
+    assert (ds["elevation_min"] <= ds["hypsometry"].isel(band=0)).all()
+    assert (ds["hypsometry"].isel(band=9) <= ds["elevation_max"]).all()

@@ -1,0 +1,78 @@
+"""The registry of variables and the check of what passes between stages."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from glacmb_grid.vocabulary import EARTH_RADIUS, VARIABLES, check_dataset, names_of
+
+SURFACE = {"d2m", "fal", "sf", "slhf", "sp", "sshf", "ssr", "ssrd", "str", "strd", "t2m", "tp", "u10", "v10"}
+SNOW = {"asn", "es", "rsn", "sd", "sde", "smlt", "snowc", "tsn"}
+CANDIDATES = sorted(SURFACE | SNOW)
+PER_DAY = {"es", "sf", "slhf", "smlt", "sshf", "ssr", "ssrd", "str", "strd", "tp"}
+
+
+def test_the_registry_holds_the_22_candidates():
+    assert len(VARIABLES) == 22
+    assert sorted(VARIABLES) == CANDIDATES
+    assert all(name == v.name for name, v in VARIABLES.items())
+
+
+def test_accumulated_variables_are_the_fluxes_and_amounts():
+    assert set(names_of("accumulated")) == PER_DAY
+    assert set(names_of("instantaneous")) == set(CANDIDATES) - PER_DAY
+    assert names_of("accumulated", ["tp", "t2m", "sf"]) == ["tp", "sf"]
+
+
+def test_snow_variables_are_known_as_model_output():
+    assert all(VARIABLES[n].origin == "land surface model" for n in SNOW)
+    assert {v.origin for v in VARIABLES.values()} <= {"analysis", "forecast", "land surface model"}
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_every_entry_is_consistent(name):
+    v = VARIABLES[name]
+    assert v.low < v.high
+    assert v.long_name == v.long_name.strip() != ""
+    assert v.units in {"1", "%", "K", "m", "m s-1", "Pa", "kg m-3", "J m-2"}
+    if v.units == "J m-2":
+        assert (v.kind, v.sign) == ("accumulated", "positive downward")
+    if v.units == "K":
+        assert v.low < 273.15 < v.high
+        assert v.kind == "instantaneous"
+    assert v.standard_name is None or re.fullmatch(r"[a-z0-9_]+", v.standard_name)
+    assert (name == "es") == ("evaporates" in v.sign)
+
+
+def test_standard_names_are_given_once():
+    named = [v.standard_name for v in VARIABLES.values() if v.standard_name]
+    assert len(set(named)) == len(named)
+
+
+def test_the_sphere_has_the_area_of_the_ellipsoid():
+    a, e2 = 6378137.0, 0.0066943799901413165
+    e = np.sqrt(e2)
+    area = 2 * np.pi * a**2 * (1 + (1 - e2) / e * np.arctanh(e))
+    assert pytest.approx(area, rel=1e-9) == 4 * np.pi * EARTH_RADIUS**2
+
+
+DATASET = xr.Dataset({"t2m": (("glacier", "time"), np.zeros((1, 2))), "area": ("glacier", [1.0])})
+
+
+def test_a_dataset_as_it_should_be_passes():
+    check_dataset(DATASET, name="sampled", variables={"t2m": ("glacier", "time"), "area": ("glacier",)})
+
+
+def test_every_difference_is_told_in_one_message():
+    with pytest.raises(ValueError, match="sampled: ") as error:
+        check_dataset(
+            DATASET, name="sampled", variables={"t2m": ("time", "glacier"), "tp": ("glacier",), "area": ("glacier",)}
+        )
+    text = str(error.value)
+    assert "'tp' is missing (there: t2m, area)" in text
+    assert "'t2m' has dimensions ('glacier', 'time'), expected ('time', 'glacier')" in text
+    assert "'area' has" not in text
