@@ -212,6 +212,15 @@ def _check_links(
     first = config.predictors.first_month or start_month(float(glaciers["latitude"].mean()))
     time = cube["time"].values
     years = complete_years(time, first)
+    if not len(years):
+        with problems.collect():
+            raise InputError(
+                "climate: time",
+                expected=f"at least one hydrological year of twelve months from month {first}",
+                found=f"{len(time)} months, {str(time[0])[:7]} to {str(time[-1])[:7]}",
+                remedy="download a longer period",
+            )
+        return found
     usable = observed[observed["year"].isin(years)]
     with problems.collect():
         if usable["glacier"].nunique() < 2:
@@ -224,6 +233,5 @@ def _check_links(
     incomplete = np.setdiff1d(hydrological_year(time, first)[0], years)
     if len(incomplete):
         found.append(f"incomplete hydrological years left out: {listing(incomplete)}")
-    if len(years):
-        found.append(f"hydrological years {years[0]}..{years[-1]}, {len(usable)} glacier-years to learn from")
+    found.append(f"hydrological years {years[0]}..{years[-1]}, {len(usable)} glacier-years to learn from")
     return found

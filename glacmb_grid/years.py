@@ -63,7 +63,7 @@ def year_bounds(years: Integers, first_month: int) -> Months:
 def days_in_month(time: Months) -> Integers:
     """Number of days of the month of each date."""
     month = time.astype("datetime64[M]")
-    days = (month + 1).astype("datetime64[D]") - month.astype("datetime64[D]")
+    days = (month + np.timedelta64(1, "M")).astype("datetime64[D]") - month.astype("datetime64[D]")
     return np.asarray(days.astype(np.int64))
 
 

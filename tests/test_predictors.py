@@ -22,7 +22,7 @@ SOUTHERN = {name: {(m + 5) % 12 + 1 for m in months} for name, months in NORTHER
 
 def months(first, last):
     """Both inclusive, stamped in the middle of the month."""
-    time = np.arange(first, np.datetime64(last, "M") + 1, dtype="datetime64[M]")
+    time = np.arange(first, np.datetime64(last, "M") + np.timedelta64(1, "M"), dtype="datetime64[M]")
     return time.astype("datetime64[ns]") + np.timedelta64(14, "D")
 
 
@@ -49,7 +49,7 @@ def make_sampled(first="1999-06", last="2004-03", **fields):
 
 
 def make_terrain(spread=0.0):
-    bands = 3000.0 + spread * np.linspace(-1, 1, 10)
+    bands = 3000.0 + spread * np.linspace(-1, 2, 10)
     names = ("elevation_min", "elevation_max", "elevation_mean", "elevation_median")
     ds = xr.Dataset({n: ("glacier", np.full(3, 3000.0)) for n in names}, coords={"glacier": IDS})
     other = {n: ("glacier", np.array([0.1, 0.2, 0.3])) for n in ("slope", "northness", "eastness")}
@@ -158,7 +158,7 @@ def test_degree_days_of_a_constant_temperature(celsius):
 def test_degree_days_are_means_over_the_hypsometry():
     sampled = make_sampled(t2m=270.0, t2m_corrected=274.15)
     ds = build(sampled, spread=450.0, lapse_rate=-0.008)
-    bands = 1.0 - 0.008 * 450 * np.linspace(-1, 1, 10)
+    bands = 1.0 - 0.008 * 450 * np.linspace(-1, 2, 10)
     expected = 366 * np.mean([float(positive_temperature(t, 4.0)) for t in bands])
     assert column(ds, "degree_days_annual")[0, 0] == pytest.approx(expected, rel=1e-6)
     snow = np.mean([float(snow_fraction(t, 1.0, 2.0)) for t in bands]) * 78

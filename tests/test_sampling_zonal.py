@@ -132,8 +132,9 @@ def test_areas_of_triangles_cut_by_the_grid(latitude):
 @given(st.floats(-80, 80), st.integers(0, 10**6))
 @settings(max_examples=40)
 def test_outlines_with_short_edges_have_their_geodesic_area(latitude, seed):
+    """With edges of 110 m: what is left, 3e-7 at 80 degrees, shrinks with the square of their length."""
     squeeze = 1 / np.cos(np.deg2rad(latitude))
-    ring = np.asarray(star(0, 0, 0.03, 60, seed).segmentize(0.002).exterior.coords) * [squeeze, 1] + [86.4, latitude]
+    ring = np.asarray(star(0, 0, 0.03, 60, seed).segmentize(0.001).exterior.coords) * [squeeze, 1] + [86.4, latitude]
     shape = shapely.Polygon(ring)
     ds = cube(np.round(latitude, 1) + (np.arange(7) - 3) * 0.1, 86.4 + (np.arange(21) - 10) * 0.1)
     weights = overlap_weights(outlines(shape), ds)
@@ -346,7 +347,7 @@ def region(months=24, seed=0):
     f = rng.normal(270, 10, (months, len(lat), len(lon))).astype(np.float32)
     f[:, rng.random(f.shape[1:]) < 0.2] = np.nan
     f[0, 4] = np.nan
-    time = np.arange("2000-01", months, dtype="datetime64[M]").astype("datetime64[ns]")
+    time = (np.datetime64("2000-01", "M") + np.arange(months).astype("timedelta64[M]")).astype("datetime64[ns]")
     shapes = [star(*rng.uniform([9.2, 46.2], [10.3, 46.8]), rng.uniform(0.005, 0.2), 14, i) for i in range(40)]
     return cube(lat, lon, f, time=time), outlines(*shapes)
 

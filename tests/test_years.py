@@ -31,7 +31,8 @@ def stamps(*texts):
 
 def months(first, last):
     """Both inclusive."""
-    return np.arange(first, np.datetime64(last, "M") + 1, dtype="datetime64[M]").astype("datetime64[ns]")
+    after = np.datetime64(last, "M") + np.timedelta64(1, "M")
+    return np.arange(first, after, dtype="datetime64[M]").astype("datetime64[ns]")
 
 
 @pytest.mark.parametrize(

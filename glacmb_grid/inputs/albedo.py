@@ -122,7 +122,7 @@ def _day(path: Path) -> np.datetime64:
             remedy="keep the names that AppEEARS gives, or narrow the pattern",
         )
     year, day = int(found.group(1)), int(found.group(2))
-    date = np.datetime64(f"{year:04d}-01-01") + (day - 1)
+    date = np.datetime64(f"{year:04d}-01-01") + np.timedelta64(day - 1, "D")
     if date.astype("datetime64[Y]") != np.datetime64(f"{year:04d}"):
         raise InputError(
             f"{path}",

@@ -280,7 +280,7 @@ def _require_within(field: xr.DataArray, bounds: tuple[float, float], where: str
 
 def _with_bounds(ds: xr.Dataset) -> xr.Dataset:
     month = ds["time"].values.astype("datetime64[M]")
-    bounds = np.stack([month, month + 1], axis=-1).astype("datetime64[ns]")
+    bounds = np.stack([month, month + np.timedelta64(1, "M")], axis=-1).astype("datetime64[ns]")
     ds = ds.assign_coords(time_bnds=(("time", "bnds"), bounds))
     ds["time"].attrs.update(bounds="time_bnds", standard_name="time")
     ds["latitude"].attrs.update(units="degrees_north", standard_name="latitude")

@@ -150,7 +150,7 @@ def one_a_month(variable: xr.DataArray, where: str) -> xr.DataArray:
             found=f"more than once: {listing(values[counts > 1])}",
             remedy="remove the duplicate files or records (daily and hourly data must be averaged to months first)",
         )
-    gaps = np.setdiff1d(np.arange(values[0], values[-1] + 1), values)
+    gaps = np.setdiff1d(np.arange(values[0], values[-1] + np.timedelta64(1, "M")), values)
     if len(gaps):
         raise InputError(
             f"{where}: time",

@@ -210,7 +210,7 @@ def draw_weather(rng: np.random.Generator, first: str, last: str) -> Weather:
     Weather
         Daily series.
     """
-    dates = np.arange(np.datetime64(first, "D"), np.datetime64(last, "D") + 1)
+    dates = np.arange(np.datetime64(first, "D"), np.datetime64(last, "D") + np.timedelta64(1, "D"))
     days = dates.size
     share = np.r_[1.0, np.full(MODES - 1, 0.16)]
     warm_slow, wet_slow = _slow(rng, days, MODES), _slow(rng, days, MODES)

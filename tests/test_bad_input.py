@@ -1,0 +1,340 @@
+"""`glacmb-grid check` on a whole small region in which one thing after the other is broken."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+import shapely
+import xarray as xr
+import yaml
+from rasterio.transform import Affine
+
+from glacmb_grid.checks import check
+from glacmb_grid.cli import main
+from glacmb_grid.config import load_config
+from glacmb_grid.errors import InputError, InputErrors
+
+LATITUDE, LONGITUDE = np.round(46.8 - 0.1 * np.arange(3), 1), np.round(10.6 + 0.1 * np.arange(4), 1)
+BOXES = {"RGI60-11.00001": (10.62, 46.68, 10.66, 46.72), "RGI60-11.00002": (10.78, 46.62, 10.84, 46.66)}
+
+
+def climate(start="2018-10", count=27, longitude=LONGITUDE, warm=270.0):
+    time = np.datetime64(start, "M") + np.arange(count).astype("timedelta64[M]")
+    shape = (count, len(LATITUDE), len(longitude))
+    month = np.broadcast_to(np.arange(count)[:, None, None], shape)
+    dims = ("time", "latitude", "longitude")
+    return xr.Dataset(
+        {
+            "t2m": (dims, warm + 8 * np.sin(month / 12 * 2 * np.pi), {"units": "K"}),
+            "tp": (dims, 0.003 + 0 * month, {"units": "m"}),
+        },
+        coords={"time": time.astype("datetime64[ns]"), "latitude": LATITUDE, "longitude": longitude},
+    )
+
+
+def invariant():
+    dims = ("time", "latitude", "longitude")
+    fields = {"z": (dims, np.full((1, 3, 4), 2500 * 9.80665), {"units": "m**2 s**-2"})}
+    return xr.Dataset(fields, climate(count=1).coords)
+
+
+def outlines(boxes=None, crs=4326):
+    boxes = BOXES if boxes is None else boxes
+    return gpd.GeoDataFrame({"RGIId": list(boxes)}, geometry=[shapely.box(*b) for b in boxes.values()], crs=crs)
+
+
+def raster(path, values, step=0.01, west=10.55, north=46.85):
+    values = np.asarray(values)
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=1,
+        height=values.shape[0],
+        width=values.shape[1],
+        dtype=values.dtype,
+        crs="EPSG:4326",
+        transform=Affine(step, 0, west, 0, -step, north),
+    ) as file:
+        file.write(values, 1)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """Raw files without a fault."""
+    folder = tmp_path_factory.mktemp("sound")
+    climate().to_netcdf(folder / "era5.nc")
+    invariant().to_netcdf(folder / "invariant.nc")
+    outlines().to_file(folder / "outlines.gpkg")
+    raster(folder / "dem.tif", (2500 + 10 * np.add.outer(np.arange(30), np.arange(40))).astype("int16"))
+    raster(folder / "MOD10A1_doy2019182000000.tif", np.full((30, 40), 60, "uint8"))
+    rows = [(i, y, -500 - 10 * i, f"RGI60-11.0000{i}") for i in (1, 2) for y in (2019, 2020, 2021)]
+    pd.DataFrame(rows, columns=["WGMS_ID", "YEAR", "ANNUAL_BALANCE", "RGI_ID"]).to_csv(folder / "fog.csv", index=False)
+    config = {
+        "glaciers": {"path": "outlines.gpkg"},
+        "climate": {"files": "era5.nc", "accumulated": "daily_mean", "invariant": "invariant.nc"},
+        "elevation": {"files": "dem.tif"},
+        "albedo": {"files": "MOD10A1_*.tif"},
+        "observations": {"path": "fog.csv", "units": "mm w.e."},
+    }
+    (folder / "alps.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+@pytest.fixture
+def region(sound, tmp_path):
+    """A copy to break."""
+    return shutil.copytree(sound, tmp_path / "region")
+
+
+def checked(region, *overrides):
+    return check(load_config(region / "alps.yaml", list(overrides)))
+
+
+def refused(region, *overrides) -> str:
+    with pytest.raises((InputError, InputErrors)) as raised:
+        checked(region, *overrides)
+    text = str(raised.value)
+    for part in ("expected:", "found:", "remedy:"):
+        assert part in text
+    return text
+
+
+def test_a_sound_region_is_told_in_words(sound):
+    found = "\n".join(checked(sound))
+    assert "climate t2m, tp, orography, 2018-10 to 2020-12" in found
+    assert "2 glaciers" in found
+    assert "6 observations linked to outlines (6 by exact), 0 rows unmatched" in found
+    assert "hydrological years 2019..2020, 4 glacier-years to learn from" in found
+
+
+def test_an_incomplete_last_year_is_listed(sound):
+    assert "incomplete hydrological years left out: 2021" in checked(sound)
+
+
+def test_outlines_beyond_the_cube_are_named(region):
+    far = BOXES | {"RGI60-11.00003": (12.0, 46.6, 12.1, 46.7), "RGI60-11.00004": (10.92, 46.6, 11.12, 46.7)}
+    (region / "outlines.gpkg").unlink()
+    outlines(far).to_file(region / "outlines.gpkg")
+    text = refused(region)
+    assert "climate files" in text
+    assert "RGI60-11.00003 (0%), RGI60-11.00004 (15%)" in text
+    assert "elevation model" in text
+    assert "RGI60-11.00001" not in text
+
+
+def test_a_cube_with_longitudes_to_360_covers_the_same_outlines(region):
+    shifted = climate()
+    shifted = shifted.assign_coords(longitude=shifted["longitude"] - 11 + 360)
+    (region / "invariant.nc").unlink()
+    invariant().assign_coords(longitude=LONGITUDE - 11).to_netcdf(region / "invariant.nc")
+    (region / "era5.nc").unlink()
+    shifted.to_netcdf(region / "era5.nc")
+    (region / "outlines.gpkg").unlink()
+    outlines({n: (a - 11, b, c - 11, d) for n, (a, b, c, d) in BOXES.items()}).to_file(region / "outlines.gpkg")
+    raster(region / "dem.tif", np.full((30, 40), 2500, "int16"), west=-0.45)
+    raster(region / "MOD10A1_doy2019182000000.tif", np.full((30, 40), 60, "uint8"), west=-0.45)
+    assert "2 glaciers" in "\n".join(checked(region))
+
+
+def test_everything_broken_is_told_at_once(region):
+    wrong = climate(warm=0.0)
+    wrong["tp"] = wrong["tp"] * 1000
+    (region / "era5.nc").unlink()
+    wrong.to_netcdf(region / "era5.nc")
+    (region / "dem.tif").write_text("no raster")
+    raster(region / "b_doy2019182.tif", np.full((30, 40), 60, "uint8"))
+    (region / "outlines.gpkg").unlink()
+    outlines().assign(RGIId="same").to_file(region / "outlines.gpkg")
+    (region / "fog.csv").write_text("WGMS_ID,YEAR,ANNUAL_BALANCE\n1,,-500\n2,2019,9999x\n")
+    text = refused(
+        region,
+        "albedo.files=[MOD10A1_*.tif, b_doy*.tif]",
+        "climate.invariant=null",
+        "observations.links.table=gone.csv",
+        "predictors.monthly=[ssrd]",
+        "models.ridge.predictors=[no_such_thing]",
+        "product.truth=gone.nc",
+    )
+    for part in (
+        "degrees Celsius",  # temperature
+        "these look like mm",  # precipitation
+        "dem.tif",
+        "given twice",  # albedo
+        "more than once: same",  # outlines
+        "fog.csv: year",
+        "fog.csv: mass_balance",
+        "gone.csv",
+        "gone.nc",
+        "climate: invariant",
+        "predictors: monthly",
+        "no_such_thing",
+    ):
+        assert part in text, f"{part} in {text}"
+    assert int(text.split(" ", 1)[0]) >= 12
+
+
+def test_the_wrong_stream_is_seen_before_a_run(region):
+    ds = climate()
+    ds["tp"].values[:] = 0.0009
+    ds.to_netcdf(region / "x.nc")
+    text = refused(region, "climate.files=x.nc", "climate.accumulated=monthly_total")
+    assert "m per year" in text
+    assert "climate.accumulated" in text
+    assert checked(region, "climate.files=x.nc")
+    own = refused(region, "climate.files=x.nc", "climate.annual_precipitation=[0.5, 3]")
+    assert "0.5..3 m per year" in own
+
+
+def test_observations_of_unknown_glaciers_are_counted(region):
+    with (region / "fog.csv").open("a") as file:
+        file.write("77,2019,-300,RGI60-11.99999\n")
+    assert "1 rows unmatched" in "\n".join(checked(region))
+
+
+def test_too_few_observations_to_learn_from(region):
+    (region / "fog.csv").write_text("WGMS_ID,YEAR,ANNUAL_BALANCE,RGI_ID\n1,2019,-500,RGI60-11.00001\n")
+    assert "at least two of these glaciers" in refused(region)
+
+
+def test_a_field_that_breaks_off_in_the_middle(region):
+    path = region / "era5.nc"
+    path.unlink()
+    rng = np.random.default_rng(1)
+    ds = climate()
+    ds["t2m"].values[:] += rng.normal(0, 0.1, ds["t2m"].shape)
+    ds.to_netcdf(path, encoding={"t2m": {"zlib": True, "chunksizes": (27, 3, 4)}})
+    content = bytearray(path.read_bytes())
+    start = content.rfind(b"\x78\x5e") if content.rfind(b"\x78\x5e") > 0 else content.rfind(b"\x78\x01")
+    content[start + 2 : start + 60] = bytes(58)
+    path.write_bytes(bytes(content))
+    text = refused(region)
+    assert "download" in text
+
+
+def shp_without_dbf(region):
+    outlines().to_file(region / "outlines.shp")
+    (region / "outlines.dbf").unlink()
+    return "glaciers.path=outlines.shp"
+
+
+def bow_tie(region):
+    shape = shapely.Polygon([(10.7, 46.7), (10.72, 46.72), (10.72, 46.7), (10.7, 46.72)])
+    gpd.GeoDataFrame({"RGIId": ["a"]}, geometry=[shape], crs=4326).to_file(region / "x.gpkg")
+    return "glaciers.path=x.gpkg"
+
+
+def single_cell(region):
+    climate().isel(latitude=[0], longitude=[0]).to_netcdf(region / "x.nc")
+    return "climate.files=x.nc"
+
+
+def all_nan(region):
+    climate(warm=np.nan).to_netcdf(region / "x.nc")
+    return "climate.files=x.nc"
+
+
+def irregular(region):
+    climate().assign_coords(longitude=[10.6, 10.7, 10.9, 11.3]).to_netcdf(region / "x.nc")
+    return "climate.files=x.nc"
+
+
+def text_variable(region):
+    ds = climate()
+    ds["t2m"] = (ds["t2m"].dims, np.full(ds["t2m"].shape, "warm"), {"units": "K"})
+    ds.to_netcdf(region / "x.nc")
+    return "climate.files=x.nc"
+
+
+def empty_time(region):
+    climate().isel(time=slice(0)).to_netcdf(region / "x.nc")
+    return "climate.files=x.nc"
+
+
+def eleven_months(region):
+    climate(count=11).to_netcdf(region / "x.nc")
+    return "climate.files=x.nc"
+
+
+def no_dem_cells(region):
+    raster(region / "x.tif", np.full((1, 1), 2500, "int16"))
+    return "elevation.files=x.tif"
+
+
+def utf16(region):
+    (region / "x.csv").write_text((region / "fog.csv").read_text(), encoding="utf-16")
+    return "observations.path=x.csv"
+
+
+def written(name, content, key):
+    def act(region):
+        (region / name).write_bytes(content)
+        return f"{key}={name}"
+
+    act.__name__ = f"{key}: {content[:12]!r}"
+    return act
+
+
+HOSTILE = [
+    shp_without_dbf,
+    bow_tie,
+    single_cell,
+    all_nan,
+    irregular,
+    text_variable,
+    empty_time,
+    eleven_months,
+    no_dem_cells,
+    utf16,
+    *(
+        written("x", content, key)
+        for key in ("glaciers.path", "climate.files", "climate.invariant", "elevation.files", "observations.path")
+        for content in (
+            b"",
+            b"\x00" * 300,
+            b"CDF\x01",
+            b"\x89HDF\r\n\x1a\n" + b"\x00" * 50,
+            b"<html></html>",
+            b"a,b\n1,2\n",
+        )
+    ),
+    *(written("x.dat", b"PK\x03\x04" + b"\x00" * 99, key) for key in ("climate.files", "elevation.files")),
+    *(
+        lambda region, key=key: f"{key}=."
+        for key in ("glaciers.path", "climate.files", "climate.invariant", "elevation.files", "observations.path")
+    ),
+]
+
+
+@pytest.mark.parametrize("breaks", HOSTILE, ids=lambda f: f.__name__)
+def test_the_command_names_the_trouble_and_never_shows_a_traceback(region, capsys, breaks):
+    override = breaks(region)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of GDAL; the command line does not show them either
+        assert main(["check", str(region / "alps.yaml"), "--set", override]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    for part in ("expected:", "found:", "remedy:"):
+        assert part in error
+    assert "Traceback" not in error
+
+
+def test_the_command_on_a_sound_region(sound, capsys):
+    assert main(["check", str(sound / "alps.yaml")]) == 0
+    assert "ok: 2 glaciers" in capsys.readouterr().out
+
+
+def test_the_command_notes_mended_outlines(region, capsys):
+    spike = [(10.62, 46.68), (10.66, 46.68), (10.66, 46.72), (10.70, 46.72), (10.66, 46.72), (10.62, 46.72)]
+    table = outlines()
+    table.geometry = [shapely.Polygon(spike), table.geometry[1]]
+    table.to_file(region / "x.gpkg")
+    assert main(["check", str(region / "alps.yaml"), "--set", "glaciers.path=x.gpkg"]) == 0
+    assert "note: " in (out := capsys.readouterr().out)
+    assert "mended invalid rings of RGI60-11.00001" in out

@@ -1,0 +1,448 @@
+"""Observations and links written by hand in the layouts of the World Glacier Monitoring Service."""
+
+from __future__ import annotations
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+
+from glacmb_grid.errors import InputError, InputErrors
+from glacmb_grid.inputs.links import link, read_link_table
+from glacmb_grid.inputs.observations import read_observations
+from glacmb_grid.inputs.outlines import read_outlines
+
+SHARED = """YEAR,WGMS_ID,POLITICAL_UNIT,NAME,AREA,WINTER_BALANCE,SUMMER_BALANCE,ANNUAL_BALANCE,REMARKS,RGI_ID
+2001,491,AT,HINTEREIS,8.0,,,-1173.0,,RGI50-11.00897
+2002,491,AT,HINTEREIS,8.0,,,-647.0,"windy, cold",RGI50-11.00897
+2001,489,AT,VERNAGT,8.7,,,-215.0,,RGI60-11.00719
+"""
+EE = """POLITICAL_UNIT,NAME,WGMS_ID,YEAR,LOWER_BOUND,UPPER_BOUND,AREA,WINTER_BALANCE,ANNUAL_BALANCE,ANNUAL_BALANCE_UNC,X
+AR,AGUA NEGRA,04532,2015,9999,9999,1.02,1308,-793,500.0,
+AR,AGUA NEGRA,04532,2015,4750,4800,0.03,250,-2778,500.0,
+AR,AGUA NEGRA,04532,2015,4800,4850,0.03,250,-1778,500.0,
+AR,AGUA NEGRA,04532,2016,9999,9999,1.02,1308,-418,,
+AR,AGUA NEGRA,04532,2017,9999,9999,1.02,1308,,,
+"""
+NEWER = """country,glacier_name,glacier_id,outline_id,year,time_system,begin_date,annual_balance,annual_balance_unc
+AT,Hintereisferner,491,8,2001,FXD,2000-10-01,-1.173,0.2
+AT,Hintereisferner,491,8,2002,STR,2001-10-05,-0.647,
+"""
+
+
+def write(tmp_path, text, name="balance.csv", encoding="utf-8"):
+    path = tmp_path / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def read(tmp_path, text=SHARED, units="mm w.e.", **options):
+    return read_observations(write(tmp_path, text, **options), units=units)
+
+
+def refused(tmp_path, text, units="mm w.e.", **options) -> str:
+    with pytest.raises((InputError, InputErrors)) as raised:
+        read(tmp_path, text, units, **options)
+    found = str(raised.value)
+    for part in ("balance.csv", "expected:", "found:", "remedy:"):
+        assert part in found
+    return found
+
+
+# --- layouts ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_that_regional_models_share(tmp_path):
+    found = read(tmp_path)
+    assert found["site"].tolist() == ["491", "491", "489"]
+    assert found["year"].tolist() == [2001, 2002, 2001]
+    assert found["mass_balance"].tolist() == pytest.approx([-1.173, -0.647, -0.215])
+    assert found["rgi_id"].tolist() == ["RGI50-11.00897"] * 2 + ["RGI60-11.00719"]
+    assert found["line"].tolist() == [2, 3, 4]
+    assert found["uncertainty"].tolist() == [0.2] * 3
+    assert not found["uncertainty_given"].any()
+    assert found[["longitude", "latitude"]].isna().all(axis=None)
+
+
+def test_only_the_glacier_wide_rows_of_the_fog_table(tmp_path):
+    found = read(tmp_path, EE)
+    assert found["year"].tolist() == [2015, 2016]
+    assert found["site"].tolist() == ["4532"] * 2
+    assert found["mass_balance"].tolist() == pytest.approx([-0.793, -0.418])
+    assert found["uncertainty"].tolist() == pytest.approx([0.5, 0.2])
+    assert found["uncertainty_given"].tolist() == [True, False]
+
+
+def test_a_table_of_bands_only(tmp_path):
+    bands = "\n".join(line for line in EE.splitlines() if "9999" not in line)
+    assert "9999" in refused(tmp_path, bands)
+
+
+def test_the_newer_layout_in_metres(tmp_path):
+    found = read(tmp_path, NEWER, "m w.e.")
+    assert found["mass_balance"].tolist() == pytest.approx([-1.173, -0.647])
+    assert found["time_system"].tolist() == ["FXD", "STR"]
+    assert found["uncertainty"].tolist() == pytest.approx([0.2, 0.2])
+    assert found["name"].tolist() == ["Hintereisferner"] * 2
+
+
+def test_kilograms(tmp_path):
+    assert read(tmp_path, units="kg m-2")["mass_balance"].tolist() == read(tmp_path)["mass_balance"].tolist()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SHARED.replace("\n", "\r\n"),
+        "\ufeff" + SHARED,
+        SHARED + "\n\n  \n,,,,,,,,,\n",
+        SHARED.replace(",", ";").replace('"windy; cold"', "windy"),
+        SHARED.replace(",", "\t").replace('"windy\t cold"', "windy"),
+        SHARED.replace("YEAR", " year ").replace("WGMS_ID", "Wgms_Id"),
+        SHARED.replace(",491,", ",00491,"),
+        SHARED.replace(",491,", ",491.0,"),
+        "\n" + SHARED,
+    ],
+)
+def test_the_same_table_written_otherwise(tmp_path, text):
+    expected, found = read(tmp_path), read(tmp_path, text)
+    columns = ["site", "year", "mass_balance", "rgi_id"]
+    assert found[columns].to_numpy().tolist() == expected[columns].to_numpy().tolist()
+
+
+def test_lines_are_those_of_the_file(tmp_path):
+    text = SHARED.replace("2001,489", '\n2003,491,AT,X,8,,,-100,"two\nlines",\n\n2001,489')
+    assert read(tmp_path, text)["line"].tolist() == [2, 3, 6, 8]
+
+
+# --- bad cells -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", ["9999", "-9999", "9999.0", "99999"])
+@pytest.mark.parametrize("units", ["mm w.e.", "m w.e."])
+def test_codes_for_missing_values_are_no_balances(tmp_path, code, units):
+    text = refused(tmp_path, SHARED.replace("-647.0", code), units)
+    assert "in line(s) 3" in text
+    assert "9999" in text
+
+
+def test_codes_for_missing_values_are_no_uncertainties(tmp_path):
+    assert "in line(s) 2" in refused(tmp_path, EE.replace("-793,500.0", "-793,9999"))
+
+
+def test_millimetres_declared_as_metres(tmp_path):
+    assert "units: mm w.e." in refused(tmp_path, SHARED, "m w.e.")
+
+
+@pytest.mark.parametrize("units", ["mm w.e.", "kg m-2"])
+def test_metres_declared_as_millimetres(tmp_path, units):
+    assert "units: m w.e." in refused(tmp_path, NEWER, units)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("-647.0", "about -600", "'about -600' in line(s) 3"),
+        ("-647.0", '"-647,0"', "point for decimals"),
+        ("-647.0", "inf", "line(s) 3"),
+        ("2002,491", ",491", "year"),
+        ("2002,491", "2002.5,491", "2002.5"),
+        ("2002,491", "-2002,491", "-2002"),
+        ("2002,491", "02,491", "'02'"),
+        ("2002,491", "2001/02,491", "2001/02"),
+        ("2002,491", "2002,", "blank in line(s) 3"),
+        ("2002,491", "2001,491", "491 in 2001 (lines 2, 3)"),
+        ("-647.0", '"-647.0', "quotes"),
+        (",-647.0,", ",-647,0,", "11"),
+        (",-647.0", "", "10 cells"),
+        ("ANNUAL_BALANCE", "BALANCE", "annual_balance or mass_balance"),
+        ("AREA", "YEAR", "more than once: year"),
+    ],
+)
+def test_a_broken_cell_is_named(tmp_path, old, new, says):
+    assert SHARED.count(old) == 1
+    assert says in refused(tmp_path, SHARED.replace(old, new))
+
+
+def test_all_broken_columns_come_at_once(tmp_path):
+    text = refused(tmp_path, SHARED.replace("-647.0", "x").replace("2001,489", "y,489").replace("2001,491", "2001,"))
+    for part in ("3 problems", "mass_balance", "year", "site"):
+        assert part in text
+
+
+def test_several_missing_columns_come_at_once(tmp_path):
+    text = refused(tmp_path, "A,B\n1,2\n")
+    for part in ("year", "site", "mass_balance"):
+        assert f"balance.csv: {part}" in text
+
+
+def test_words_for_nothing_are_blank(tmp_path):
+    found = read(tmp_path, SHARED.replace("-647.0", "NaN"))
+    assert found["year"].tolist() == [2001, 2001]
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", SHARED.splitlines()[0]])
+def test_an_empty_table(tmp_path, text):
+    refused(tmp_path, text)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_other_encodings_are_named(tmp_path, encoding):
+    text = SHARED.replace("VERNAGT", "ÖTZTAL")
+    assert "UTF-8" in refused(tmp_path, text, encoding=encoding)
+    assert len(read(tmp_path, text)) == 3
+
+
+@pytest.mark.parametrize(("east", "north"), [("632000", "5180000"), ("10.7", "95"), ("-181", "46")])
+def test_positions_that_are_no_degrees(tmp_path, east, north):
+    text = f"YEAR,WGMS_ID,ANNUAL_BALANCE,LON,LAT\n2001,1,-500,{east},{north}\n"
+    assert "degrees" in refused(tmp_path, text)
+
+
+def test_a_folder_is_no_table(tmp_path):
+    (tmp_path / "balance.csv").mkdir()
+    with pytest.raises(InputError, match=r"balance\.csv"):
+        read_observations(tmp_path / "balance.csv", units="mm w.e.")
+
+
+# --- link tables -----------------------------------------------------------------------------------------------------
+
+LINKS = """RGI glaciers with mass-balance measurements,
+Someone, 2015; someone else, 2016
+RGIId,GLIMSId,Name,Area,CenLon,CenLat,FoGId,PolUnit
+RGI60-11.00897,G0,Hintereis ,8.0, 10.71,46.81, 0491,AT
+RGI60-11.00719,G1,Vernagt,8.7,10.81,46.81,0489,AT
+"""
+POSITIONS = """POLITICAL_UNIT,NAME,WGMS_ID,LATITUDE,LONGITUDE
+AT,HINTEREIS,00491,46.81,10.71
+AT,VERNAGT,00489,46.81,10.81
+AT,NOWHERE,00500,,
+"""
+
+
+def test_the_table_of_links_starts_with_remarks(tmp_path):
+    found = read_link_table(write(tmp_path, LINKS))
+    assert found["site"].tolist() == ["491", "489"]
+    assert found["rgi_id"].tolist() == ["RGI60-11.00897", "RGI60-11.00719"]
+    assert found["longitude"].tolist() == [10.71, 10.81]
+
+
+def test_the_table_of_glaciers_has_positions(tmp_path):
+    found = read_link_table(write(tmp_path, POSITIONS))
+    assert found["site"].tolist() == ["491", "489", "500"]
+    assert found["longitude"].tolist()[:2] == pytest.approx([10.71, 10.81])
+    assert found.loc[2, ["longitude", "latitude"]].isna().all()
+
+
+def test_longitudes_beyond_180_are_negative_ones(tmp_path):
+    found = read_link_table(write(tmp_path, POSITIONS.replace(",10.71", ",290")))
+    assert found["longitude"].tolist()[:2] == pytest.approx([-70, 10.81])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("", "empty"), ("a,b\n1,2\n", "fogid"), (LINKS.replace(" 10.71", "ten"), "'ten' in line(s) 4")]
+)
+def test_a_broken_link_table(tmp_path, text, says):
+    with pytest.raises(InputError) as raised:
+        read_link_table(write(tmp_path, text))
+    assert says in str(raised.value)
+
+
+# --- linking ---------------------------------------------------------------------------------------------------------
+
+HINTEREIS, VERNAGT = shapely.box(10.70, 46.80, 10.72, 46.82), shapely.box(10.80, 46.80, 10.82, 46.82)
+
+
+def outlines(tmp_path, ids=("RGI50-11.00897", "RGI50-11.00719"), shapes=(HINTEREIS, VERNAGT)):
+    path = tmp_path / "outlines.gpkg"
+    gpd.GeoDataFrame({"RGIId": list(ids)}, geometry=list(shapes), crs=4326).to_file(path)
+    return read_outlines(path)
+
+
+def observed(*sites, year=2001):
+    """Rows of (site, rgi_id, longitude, latitude)."""
+    return pd.DataFrame(
+        [
+            {"site": s, "name": "", "year": year, "mass_balance": -0.5, "rgi_id": i, "longitude": x, "latitude": y}
+            | {"line": n}
+            for n, (s, i, x, y) in enumerate(sites, 2)
+        ]
+    )
+
+
+IN_HINTEREIS, IN_VERNAGT, NOWHERE, UNKNOWN = (10.71, 46.81), (10.81, 46.81), (11.9, 47.9), (np.nan, np.nan)
+
+
+def only(linked):
+    """Outline, kind and reason of the only site."""
+    if len(linked.observations):
+        return linked.observations["glacier"].iloc[0], linked.observations["link"].iloc[0], ""
+    return "", "", linked.unmatched["reason"].iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("site", "expected"),
+    [
+        (("1", "RGI50-11.00897", *UNKNOWN), ("RGI50-11.00897", "exact")),
+        (("1", "RGI50-11.00897", *IN_HINTEREIS), ("RGI50-11.00897", "exact")),
+        (("1", "RGI60-11.00897", *IN_HINTEREIS), ("RGI50-11.00897", "suffix")),
+        (("1", "RGI60-11.00897", 10.73, 46.81), ("RGI50-11.00897", "suffix")),  # 0.8 km outside
+        (("1", "", *IN_VERNAGT), ("RGI50-11.00719", "position")),
+        (("1", "RGI40-11.00897", *IN_VERNAGT), ("RGI50-11.00719", "position")),  # version 4 numbers otherwise
+    ],
+)
+def test_kinds_of_links(tmp_path, site, expected):
+    assert only(link(observed(site), outlines(tmp_path)))[:2] == expected
+
+
+@pytest.mark.parametrize(
+    ("site", "reason"),
+    [
+        (("1", "RGI60-11.00897", *UNKNOWN), "no position to confirm"),
+        (("1", "RGI60-11.00897", *NOWHERE), "km away"),
+        (("1", "RGI60-11.00897", *IN_VERNAGT), "7 km away"),  # and never silently the other outline
+        (("1", "RGI60-11.99999", *UNKNOWN), "no outline with this identifier"),
+        (("1", "", *UNKNOWN), "neither identifier nor position"),
+        (("1", "", *NOWHERE), "lies in no outline"),
+    ],
+)
+def test_reasons_of_the_unmatched(tmp_path, site, reason):
+    linked = link(observed(site), outlines(tmp_path))
+    assert len(linked.observations) == 0
+    assert reason in only(linked)[2]
+    assert linked.unmatched["site"].tolist() == ["1"]
+
+
+def test_kinds_can_be_switched_off(tmp_path):
+    sites = observed(("1", "RGI60-11.00897", *IN_HINTEREIS))
+    assert only(link(sites, outlines(tmp_path), suffix=False))[1] == "position"
+    assert only(link(sites, outlines(tmp_path), suffix=False, position=False))[1] == ""
+
+
+def test_the_distance_can_be_set(tmp_path):
+    site = ("1", "RGI60-11.00897", 10.76, 46.81)  # 3 km outside
+    assert only(link(observed(site), outlines(tmp_path)))[1] == ""
+    assert only(link(observed(site), outlines(tmp_path), max_distance_km=4))[1] == "suffix"
+
+
+def test_outlines_of_rgi_7_are_never_matched_by_suffix(tmp_path):
+    glaciers = outlines(tmp_path, ("RGI2000-v7.0-G-11-00897", "RGI2000-v7.0-G-11-00719"))
+    assert only(link(observed(("1", "RGI60-11.00897", *UNKNOWN)), glaciers))[1] == ""
+    # the same number, and a position in the other outline: only the position counts
+    linked = only(link(observed(("1", "RGI60-11.00897", *IN_VERNAGT)), glaciers))
+    assert linked[:2] == ("RGI2000-v7.0-G-11-00719", "position")
+    assert only(link(observed(("1", "RGI2000-v7.0-G-11-00897", *UNKNOWN)), glaciers))[1] == "exact"
+
+
+def test_tables_complete_what_the_observations_lack(tmp_path):
+    table = read_link_table(write(tmp_path, LINKS))
+    sites = observed(("491", "", *UNKNOWN), ("489", "RGI60-11.00719", *UNKNOWN))
+    linked = link(sites, outlines(tmp_path), table=table)
+    assert linked.observations[["glacier", "link"]].to_numpy().tolist() == [
+        ["RGI50-11.00897", "suffix"],
+        ["RGI50-11.00719", "suffix"],
+    ]
+    positions = read_link_table(write(tmp_path, POSITIONS))
+    assert link(sites, outlines(tmp_path), positions=positions).observations["link"].tolist() == ["position", "suffix"]
+
+
+def test_a_mapping_comes_first(tmp_path):
+    sites = observed(("491", "RGI50-11.00897", *IN_HINTEREIS))
+    for key in ("491", "0491"):
+        linked = only(link(sites, outlines(tmp_path), mapping={key: "RGI50-11.00719"}))
+        assert linked[:2] == ("RGI50-11.00719", "mapping")
+
+
+def test_a_mapping_of_or_to_something_unknown_is_an_error(tmp_path):
+    sites = observed(("491", "RGI50-11.00897", *IN_HINTEREIS))
+    with pytest.raises(InputErrors) as raised:
+        link(sites, outlines(tmp_path), mapping={"491": "RGI50-11.99999", "492": "RGI50-11.00719"})
+    assert "RGI50-11.99999" in str(raised.value)
+    assert "'492'" in str(raised.value)
+
+
+@pytest.mark.parametrize("position", [IN_VERNAGT, NOWHERE])
+def test_an_identifier_and_a_position_that_contradict(tmp_path, position):
+    with pytest.raises(InputError, match="site 491") as raised:
+        link(observed(("491", "RGI50-11.00897", *position)), outlines(tmp_path))
+    assert "links: {mapping: {'491': ID}}" in str(raised.value)
+
+
+def test_a_position_inside_two_outlines(tmp_path):
+    glaciers = outlines(tmp_path, ("a", "b"), (HINTEREIS, shapely.box(10.70, 46.80, 10.75, 46.82)))
+    with pytest.raises(InputError, match="inside a, b"):
+        link(observed(("491", "", *IN_HINTEREIS)), glaciers)
+
+
+def test_two_sites_on_one_outline_in_the_same_year(tmp_path):
+    sites = (("491", "RGI50-11.00897", *UNKNOWN), ("492", "", *IN_HINTEREIS))
+    with pytest.raises(InputError, match="sites 491, 492"):
+        link(observed(*sites), outlines(tmp_path))
+    in_turn = pd.concat([observed(sites[0]), observed(sites[1], year=2002)], ignore_index=True)
+    assert len(link(in_turn, outlines(tmp_path)).observations) == 2
+
+
+def test_identifiers_of_several_outlines(tmp_path):
+    sites = pd.concat([observed(("491", "RGI50-11.00897", *UNKNOWN)), observed(("491", "RGI50-11.00719", *UNKNOWN))])
+    with pytest.raises(InputError, match="several"):
+        link(sites.assign(year=[2001, 2002]), outlines(tmp_path))
+
+
+def test_all_ambiguous_sites_come_at_once(tmp_path):
+    sites = observed(("1", "RGI50-11.00897", *IN_VERNAGT), ("2", "RGI50-11.00719", *IN_HINTEREIS))
+    with pytest.raises(InputErrors) as raised:
+        link(sites, outlines(tmp_path))
+    assert len(raised.value.problems) == 2
+
+
+def test_a_position_across_the_antimeridian(tmp_path):
+    glaciers = outlines(tmp_path, ("RGI60-19.00001",), (shapely.box(179.99, -70.0, 180.0, -69.99),))
+    assert only(link(observed(("1", "RGI50-19.00001", -179.999, -69.995)), glaciers))[1] == "suffix"
+
+
+# --- real data -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.real
+@pytest.mark.filterwarnings("ignore:.*mended invalid rings")
+def test_the_real_observations_of_the_oetztal_alps(real_data):
+    glaciers = read_outlines(real_data / "oetztal" / "rgi_oetztal.shp", merge_pieces=True)
+    folder = real_data / "observations"
+    rows = read_observations(folder / "wgms_annual_mass_balance.csv", units="mm w.e.")
+    assert len(rows) == 6537
+    assert rows["site"].nunique() == 290
+    linked = link(rows, glaciers, table=read_link_table(folder / "rgi60_links.csv"))
+    usable = linked.observations[linked.observations["year"].between(1982, 2018)]
+    assert len(usable) == 111
+    kinds = usable.groupby("site")["link"].unique().map(list).to_dict()
+    assert kinds == {"489": ["suffix"], "491": ["suffix"], "507": ["exact"]}
+    assert set(usable.groupby("site")["year"].nunique()) == {37}
+    assert len(linked.unmatched) == len(rows) - len(linked.observations)
+
+
+@pytest.mark.real
+def test_the_real_fog_table_gives_glacier_wide_rows_only(real_data):
+    path = real_data / "observations" / "fog_EE_mass_balance_extract.csv"
+    raw = pd.read_csv(path)
+    whole = raw[(raw["LOWER_BOUND"] == 9999) & (raw["UPPER_BOUND"] == 9999) & raw["ANNUAL_BALANCE"].notna()]
+    found = read_observations(path, units="mm w.e.")
+    assert len(found) == len(whole) < len(raw)
+    np.testing.assert_allclose(found["mass_balance"], whole["ANNUAL_BALANCE"] / 1000)
+    assert len(read_link_table(real_data / "observations" / "fog_A_glacier_extract.csv")) > 1000
+
+
+@pytest.mark.real
+def test_the_real_chinese_table_has_one_glacier_thrice(real_data, tmp_path):
+    rows = read_observations(real_data / "observations" / "china_annual_mass_balance_merged.csv", units="mm w.e.")
+    assert len(rows) == 249
+    assert rows["site"].nunique() == 23
+    urumqi = rows[rows["name"].str.contains("URUMQI")]
+    assert urumqi["site"].nunique() == 3
+    x, y = urumqi["longitude"].mean(), urumqi["latitude"].mean()
+    glaciers = outlines(tmp_path, ("RGI60-13.45335",), (shapely.box(x - 0.05, y - 0.05, x + 0.05, y + 0.05),))
+    with pytest.raises(InputError, match="a total and its branches"):
+        link(rows, glaciers)
+    one = urumqi["site"].iloc[0]
+    linked = link(rows[rows["site"].eq(one) | ~rows["site"].isin(urumqi["site"])], glaciers)
+    assert set(linked.observations["site"]) == {one}

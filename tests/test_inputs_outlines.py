@@ -1,0 +1,291 @@
+"""Outlines written with geopandas in the layouts of inventories; areas known by hand."""
+
+from __future__ import annotations
+
+import warnings
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyproj
+import pytest
+import shapely
+
+from glacmb_grid.errors import InputError
+from glacmb_grid.inputs.outlines import glaciers_dataset, read_outlines
+
+GEOD = pyproj.Geod(ellps="WGS84")
+
+
+def ring(x=10.7, y=46.8, size=0.02):
+    """A five-sided outline."""
+    return shapely.Polygon([(x, y), (x + size, y), (x + size, y + size), (x + size / 2, y + 1.5 * size), (x, y + size)])
+
+
+def save(tmp_path, shapes, ids=None, name="outlines.gpkg", crs=4326, column="RGIId", layer=None, **more):
+    ids = [f"RGI60-11.{i:05d}" for i in range(1, len(shapes) + 1)] if ids is None else ids
+    table = gpd.GeoDataFrame({column: ids, "Name": ["x"] * len(ids), **more}, geometry=list(shapes), crs=crs)
+    path = tmp_path / name
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="'crs' was not provided")
+        table.to_file(path, layer=layer) if layer else table.to_file(path)
+    return path
+
+
+def geodesic(shape):
+    return abs(GEOD.geometry_area_perimeter(shape)[0]) / 1e6
+
+
+def message(raised) -> str:
+    text = str(raised.value)
+    for part in ("expected:", "found:", "remedy:"):
+        assert part in text
+    return text
+
+
+@pytest.mark.parametrize("name", ["outlines.shp", "outlines.gpkg", "outlines.geojson"])
+def test_formats(tmp_path, name):
+    found = read_outlines(save(tmp_path, [ring(), ring(10.8)], name=name))
+    assert list(found.index) == ["RGI60-11.00001", "RGI60-11.00002"]
+    assert found.index.name == "glacier"
+    assert found["area"].to_numpy() == pytest.approx([geodesic(ring()), geodesic(ring(10.8))], rel=1e-6)
+    inside = shapely.points(found["longitude"], found["latitude"])
+    assert shapely.within(inside, found.geometry.to_numpy()).all()
+
+
+@pytest.mark.parametrize("column", ["rgi_id", "RGIId", "RGIID", "glacier_id"])
+def test_columns_of_the_inventories(tmp_path, column):
+    path = save(tmp_path, [ring()], ["RGI2000-v7.0-G-11-00001"], column=column)
+    assert list(read_outlines(path).index) == ["RGI2000-v7.0-G-11-00001"]
+
+
+def test_a_column_can_be_named(tmp_path):
+    path = save(tmp_path, [ring()], ["A"], column="MY_ID")
+    assert list(read_outlines(path, id_column="MY_ID").index) == ["A"]
+    for wrong in (None, "GONE"):
+        with pytest.raises(InputError, match="MY_ID") as raised:
+            read_outlines(path, id_column=wrong)
+        assert "glaciers: {id: COLUMN}" in message(raised)
+
+
+@pytest.mark.parametrize("numbers", [[1, 2], [1.0, 2.0]])
+def test_numbers_as_identifiers(tmp_path, numbers):
+    assert list(read_outlines(save(tmp_path, [ring(), ring(10.8)], numbers, column="glacier_id")).index) == ["1", "2"]
+
+
+def test_rows_are_sorted_by_identifier(tmp_path):
+    found = read_outlines(save(tmp_path, [ring(10.9), ring()], ["b", "a"]))
+    assert list(found.index) == ["a", "b"]
+    assert found["longitude"].is_monotonic_increasing
+
+
+# --- reference systems -----------------------------------------------------------------------------------------------
+
+
+def test_projected_outlines_are_the_same_glaciers(tmp_path):
+    shapes = gpd.GeoSeries([ring(), ring(10.8)], crs=4326)
+    dense = shapes.segmentize(0.0005)
+    plain = read_outlines(save(tmp_path, dense, name="plain.gpkg"))
+    utm = read_outlines(save(tmp_path, dense.to_crs(32632), name="utm.gpkg", crs=32632))
+    np.testing.assert_allclose(utm["area"], plain["area"], rtol=1e-7)
+    difference = shapely.symmetric_difference(utm.geometry.to_numpy(), plain.geometry.to_numpy())
+    assert (shapely.area(difference) < 1e-10).all()
+    assert utm.crs.to_epsg() == 4326
+
+
+def test_a_missing_reference_system_must_be_declared(tmp_path):
+    path = save(tmp_path, [ring()], name="outlines.shp", crs=None)
+    with pytest.raises(InputError, match=r"\.prj") as raised:
+        read_outlines(path)
+    assert "glaciers: {crs: EPSG:4326}" in message(raised)
+    assert read_outlines(path, crs="EPSG:4326")["area"].iloc[0] == pytest.approx(geodesic(ring()), rel=1e-6)
+
+
+def test_a_wrongly_declared_reference_system(tmp_path):
+    projected = gpd.GeoSeries([ring()], crs=4326).to_crs(32632)
+    path = save(tmp_path, projected, name="outlines.shp", crs=None)
+    with pytest.raises(InputError, match="correct it"):
+        read_outlines(path, crs="EPSG:4326")
+    with pytest.raises(InputError, match="EPSG:nonsense"):
+        read_outlines(path, crs="EPSG:nonsense")
+
+
+def test_a_declaration_must_not_contradict_the_file(tmp_path):
+    path = save(tmp_path, [ring()])
+    assert len(read_outlines(path, crs="EPSG:4326")) == 1
+    with pytest.raises(InputError, match="the file knows better"):
+        read_outlines(path, crs="EPSG:32632")
+
+
+def test_longitudes_beyond_180_are_negative_ones(tmp_path):
+    found = read_outlines(save(tmp_path, [ring(290.0, -50.0), ring(179.99, -50.0)]))
+    assert found["longitude"].iloc[0] == pytest.approx(-70, abs=0.1)
+    assert found["area"].to_numpy() == pytest.approx([geodesic(ring(-70, -50.0))] * 2, rel=1e-6)
+
+
+# --- identifiers -----------------------------------------------------------------------------------------------------
+
+
+def test_identifiers_given_twice(tmp_path):
+    with pytest.raises(InputError, match="more than once: a") as raised:
+        read_outlines(save(tmp_path, [ring(), ring(10.8)], ["a", "a "]))
+    assert "outlines.gpkg: RGIId" in message(raised)
+
+
+@pytest.mark.parametrize("blank", ["", "  ", None])
+def test_blank_identifiers(tmp_path, blank):
+    with pytest.raises(InputError, match="1 blank, in rows 1"):
+        read_outlines(save(tmp_path, [ring(), ring(10.8)], ["a", blank]))
+
+
+def test_pieces_are_merged_when_asked_only(tmp_path):
+    path = save(tmp_path, [ring(), ring(10.75), ring(10.9)], ["G_d01", "G_d02", "H"])
+    assert list(read_outlines(path).index) == ["G_d01", "G_d02", "H"]
+    merged = read_outlines(path, merge_pieces=True)
+    assert list(merged.index) == ["G", "H"]
+    assert merged.loc["G", "area"] == pytest.approx(geodesic(ring()) + geodesic(ring(10.75)), rel=1e-6)
+    assert merged.geometry["G"].geom_type == "MultiPolygon"
+
+
+def test_touching_pieces_become_one_polygon(tmp_path):
+    left, right = shapely.box(10.7, 46.8, 10.71, 46.82), shapely.box(10.71, 46.8, 10.72, 46.82)
+    merged = read_outlines(save(tmp_path, [left, right], ["G_d01", "G_d02"]), merge_pieces=True)
+    assert merged.geometry["G"].geom_type == "Polygon"
+
+
+# --- geometry --------------------------------------------------------------------------------------------------------
+
+
+def test_a_hole_is_not_glacier_whichever_way_it_turns(tmp_path):
+    inner = shapely.box(10.705, 46.805, 10.71, 46.81)
+    expected = geodesic(ring()) - geodesic(inner)
+    for turned in (list(inner.exterior.coords), list(inner.exterior.coords)[::-1]):
+        for shell in (list(ring().exterior.coords), list(ring().exterior.coords)[::-1]):
+            path = save(tmp_path, [shapely.Polygon(shell, [turned])])
+            assert read_outlines(path)["area"].iloc[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_parts_that_turn_in_opposite_ways_add_up(tmp_path):
+    other = shapely.Polygon(list(ring(10.8).exterior.coords)[::-1])
+    found = read_outlines(save(tmp_path, [shapely.MultiPolygon([ring(), other])]))
+    assert found["area"].iloc[0] == pytest.approx(2 * geodesic(ring()), rel=1e-6)
+
+
+def test_heights_of_vertices_are_dropped(tmp_path):
+    found = read_outlines(save(tmp_path, [shapely.force_3d(ring(), 3000.0)]))
+    assert not found.geometry.has_z.any()
+
+
+SPIKE = shapely.Polygon([(10.7, 46.8), (10.72, 46.8), (10.72, 46.82), (10.75, 46.82), (10.72, 46.82), (10.7, 46.82)])
+TOUCH = shapely.Polygon(
+    [(10.7, 46.8), (10.72, 46.8), (10.72, 46.82), (10.71, 46.82), (10.71, 46.80), (10.705, 46.82), (10.7, 46.82)]
+)
+BOW_TIE = shapely.Polygon([(10.7, 46.8), (10.72, 46.82), (10.72, 46.8), (10.7, 46.82)])
+UNEVEN_BOW_TIE = shapely.Polygon([(10.7, 46.8), (10.72, 46.83), (10.72, 46.8), (10.7, 46.82)])
+
+
+@pytest.mark.parametrize(
+    ("shape", "area"),
+    [(SPIKE, geodesic(shapely.box(10.7, 46.8, 10.72, 46.82))), (TOUCH, geodesic(shapely.make_valid(TOUCH)))],
+)
+def test_small_faults_are_mended_and_said(tmp_path, shape, area):
+    assert not shape.is_valid
+    path = save(tmp_path, [shape, ring(10.8)])
+    with pytest.warns(UserWarning, match="mended invalid rings of RGI60-11.00001"):
+        found = read_outlines(path)
+    assert found.geometry.is_valid.all()
+    assert found["area"].iloc[0] == pytest.approx(area, rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [BOW_TIE, UNEVEN_BOW_TIE])
+def test_rings_that_cross_themselves_are_refused(tmp_path, shape):
+    with pytest.raises(InputError, match=r"RGI60-11\.00002") as raised:
+        read_outlines(save(tmp_path, [ring(10.8), shape]))
+    assert "cross themselves" in message(raised)
+
+
+@pytest.mark.parametrize(
+    "shape", [None, shapely.Polygon(), shapely.Point(10.7, 46.8), shapely.LineString([(10.7, 46.8), (10.8, 46.8)])]
+)
+def test_what_is_no_polygon_is_refused(tmp_path, shape):
+    path = save(tmp_path, [ring(), shape])
+    with pytest.raises(InputError, match=r"none for RGI60-11\.00002"):
+        read_outlines(path)
+
+
+def test_a_polygon_without_area_is_refused(tmp_path):
+    flat = shapely.Polygon([(10.7, 46.8), (10.8, 46.8), (10.7, 46.8)])
+    with pytest.raises(InputError, match=r"RGI60-11\.00001"):
+        read_outlines(save(tmp_path, [flat, ring()]))
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_layers_must_be_named_where_there_are_several(tmp_path):
+    save(tmp_path, [ring()], layer="glaciers")
+    path = save(tmp_path, [ring(10.8), ring(10.9)], layer="lakes")
+    assert len(read_outlines(path, layer="glaciers")) == 1
+    for wrong in (None, "rivers"):
+        with pytest.raises(InputError, match="glaciers, lakes") as raised:
+            read_outlines(path, layer=wrong)
+        assert "glaciers: {layer: NAME}" in message(raised)
+
+
+def test_an_empty_file_and_a_table_without_geometry(tmp_path):
+    empty = save(tmp_path, [], [], name="empty.gpkg")
+    with pytest.raises(InputError, match="without rows"):
+        read_outlines(empty)
+    table = tmp_path / "table.csv"
+    pd.DataFrame({"RGIId": ["a"]}).to_csv(table)
+    with pytest.raises(InputError, match="without geometry"):
+        read_outlines(table)
+
+
+def test_files_that_are_no_outlines(tmp_path):
+    (tmp_path / "x.shp").write_text("not a shapefile")
+    (tmp_path / "y.gpkg").write_bytes(b"")
+    for name in ("x.shp", "y.gpkg"):
+        with pytest.raises(InputError, match=name):
+            read_outlines(tmp_path / name)
+    with pytest.raises(InputError, match=r"x\.shp, y\.gpkg"):
+        read_outlines(tmp_path / "gone.shp")
+
+
+def test_several_files_are_not_silently_the_first(tmp_path):
+    save(tmp_path, [ring()], name="a.gpkg")
+    save(tmp_path, [ring()], name="b.gpkg")
+    with pytest.raises(InputError, match=r"a\.gpkg, b\.gpkg"):
+        read_outlines(tmp_path / "*.gpkg")
+
+
+@pytest.mark.parametrize(("suffix", "says"), [(".dbf", "identifiers"), (".shx", ".shx"), (".prj", "EPSG:4326")])
+def test_a_shapefile_without_its_companions(tmp_path, suffix, says):
+    path = save(tmp_path, [ring()], name="outlines.shp")
+    path.with_suffix(suffix).unlink()
+    with pytest.raises(InputError) as raised:
+        read_outlines(path)
+    assert says in message(raised)
+
+
+def test_the_dataset_for_products(tmp_path):
+    ds = glaciers_dataset(read_outlines(save(tmp_path, [ring(), ring(10.8)])))
+    assert list(ds["glacier_id"].values) == ["RGI60-11.00001", "RGI60-11.00002"]
+    assert ds["area"].attrs["units"] == "km2"
+    assert ds["longitude"].attrs["standard_name"] == "longitude"
+
+
+# --- real data -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.real
+@pytest.mark.filterwarnings("ignore:.*mended invalid rings")
+def test_the_real_outlines_of_the_oetztal_alps(real_data):
+    path = real_data / "oetztal" / "rgi_oetztal.shp"
+    own = gpd.read_file(path).set_index("RGIId")
+    apart = read_outlines(path)
+    assert len(apart) == 20
+    np.testing.assert_allclose(apart["area"], own["Area"].astype(float).reindex(apart.index), rtol=0.05)
+    merged = read_outlines(path, merge_pieces=True)
+    assert len(merged) == 19
+    assert merged["area"].sum() == pytest.approx(apart["area"].sum(), rel=1e-6)

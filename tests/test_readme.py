@@ -1,0 +1,52 @@
+"""The README's example runs as it stands, and its tables name what is really written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import glacmb_grid as gg
+
+ROOT = Path(__file__).parents[1]
+
+
+def example():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.search(r"```python\n(.*?)```", text, re.DOTALL).group(1)
+
+
+@pytest.mark.real
+@pytest.mark.filterwarnings("ignore:.*mended invalid rings:UserWarning")
+def test_the_example_runs_on_real_files(real_data, tmp_path, monkeypatch, capsys):
+    region = real_data / "oetztal"
+    links = {
+        "t2m.nc": region / "sel_era5_land_monthly_t2m_1981-2018.nc",
+        "tp.nc": region / "sel_era5_land_monthly_prcp_1981-2018.nc",
+        "invariant.nc": region / "sel_era5_land_invariant.nc",
+        "srtm.tif": region / "srtm_oetztal.tif",
+        "wgms_annual_mass_balance.csv": real_data / "observations" / "wgms_annual_mass_balance.csv",
+        "rgi60_links.csv": real_data / "observations" / "rgi60_links.csv",
+    }
+    links |= {f"rgi_oetztal{e}": region / f"rgi_oetztal{e}" for e in (".shp", ".shx", ".dbf", ".prj", ".cpg")}
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target)
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, object] = {}
+    exec(compile(example(), "README.md", "exec"), found)
+    assert found["mean"].shape == (19, 37)
+    assert np.isfinite(found["mean"]).all()
+    assert "rmse" in capsys.readouterr().out
+
+
+def test_every_public_name_exists_and_is_documented():
+    for name in gg.__all__:
+        value = getattr(gg, name)
+        assert name == "__version__" or value.__doc__, name
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="glacmb_grid"):
+        gg.nothing_of_this_name  # noqa: B018
