@@ -75,9 +75,13 @@ def check(config: RunConfig) -> list[str]:
             if grid is not None:
                 with problems.collect():
                     _check_area(glaciers, grid, what, least)
+        years: list[int] = []
+        if cube is not None:
+            years = _check_years(config, glaciers, cube, problems)
+            found += _told_years(config, glaciers, cube, years)
         linked = problems.attempt(lambda: stages.linked_observations(config, glaciers)) if tables_are_sound else None
         if linked is not None:
-            found += _check_links(config, glaciers, linked, cube, problems)
+            found += _check_links(linked, years, problems)
     problems.raise_if_any()
     return found
 
@@ -109,21 +113,7 @@ def _check_climate(config: RunConfig, cube: xr.Dataset, problems: Problems) -> l
                 found="none",
                 remedy="add `climate: {invariant: FILE}`, or set `sampling: {lapse_rate: 0}`",
             )
-    absent = [n for n in config.predictors.monthly or () if n not in cube]
-    if absent:
-        with problems.collect():
-            raise InputError(
-                "predictors: monthly",
-                expected=f"variables of the climate files: {listing(sorted(set(VARIABLES) & set(cube.data_vars)), 30)}",
-                found=listing(absent),
-                remedy="add the files that hold them, or take them out of `predictors.monthly`",
-            )
-    with problems.collect():
-        names = _predictor_names(config, [str(n) for n in cube.data_vars])
-        for model in stages.models_of(config):
-            patterns = getattr(getattr(config.models, model), "predictors", None)
-            if patterns:
-                matching(names, patterns)
+    _check_predictors(config, [str(n) for n in cube.data_vars], problems)
     months = cube["time"].values.astype("datetime64[M]")
     return [f"climate {', '.join(map(str, cube.data_vars))}, {months[0]} to {months[-1]}"]
 
@@ -144,7 +134,26 @@ def _check_values(config: RunConfig, cube: xr.Dataset) -> None:
     check_values(year, source="climate files", annual_precipitation=config.climate.annual_precipitation)
 
 
-def _predictor_names(config: RunConfig, variables: list[str]) -> list[str]:
+def _check_predictors(config: RunConfig, variables: list[str], problems: Problems) -> None:
+    wanted = config.predictors.monthly
+    there = None if wanted is None else [n for n in wanted if n in variables]
+    if wanted != there:
+        with problems.collect():
+            raise InputError(
+                "predictors: monthly",
+                expected=f"variables of the climate files: {listing(sorted(set(VARIABLES) & set(variables)), 30)}",
+                found=listing(n for n in wanted or () if n not in variables),
+                remedy="add the files that hold them, or take them out of `predictors.monthly`",
+            )
+    names = _predictor_names(config, variables, there)
+    for model in stages.models_of(config):
+        patterns = getattr(getattr(config.models, model), "predictors", None)
+        if patterns:
+            with problems.collect():
+                matching(names, patterns)
+
+
+def _predictor_names(config: RunConfig, variables: list[str], monthly: list[str] | None) -> list[str]:
     """Names of the predictors that these variables will give, from one pretended glacier and year."""
     time = np.arange("1999-10", "2000-10", dtype="datetime64[M]").astype("datetime64[ns]")
     sampled = xr.Dataset(
@@ -169,7 +178,7 @@ def _predictor_names(config: RunConfig, variables: list[str]) -> list[str]:
         glaciers,
         albedo=albedo,
         first_month=10,
-        monthly=section.monthly,
+        monthly=monthly,
         reference=(2000, 2000) if section.reference else None,
         coordinates=section.coordinates,
     )
@@ -199,27 +208,48 @@ def _check_area(glaciers: gpd.GeoDataFrame, grid: xr.Dataset | xr.DataArray, wha
         )
 
 
-def _check_links(
-    config: RunConfig, glaciers: gpd.GeoDataFrame, linked: Linked, cube: xr.Dataset | None, problems: Problems
-) -> list[str]:
-    observed = linked.observations
-    kinds = ", ".join(f"{n} by {k}" for k, n in observed.groupby("link").size().items())
-    found = [
-        f"{len(observed)} observations linked to outlines ({kinds or 'none'}), {len(linked.unmatched)} rows unmatched"
-    ]
-    if cube is None:
-        return found
-    first = config.predictors.first_month or start_month(float(glaciers["latitude"].mean()))
+def _check_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Dataset, problems: Problems) -> list[int]:
+    """Complete hydrological years of the climate."""
+    first = _first_month(config, glaciers)
     time = cube["time"].values
-    years = complete_years(time, first)
-    if not len(years):
-        with problems.collect():
+    years = [int(y) for y in complete_years(time, first)]
+    period = config.predictors.reference
+    with problems.collect():
+        if not years:
             raise InputError(
                 "climate: time",
                 expected=f"at least one hydrological year of twelve months from month {first}",
                 found=f"{len(time)} months, {str(time[0])[:7]} to {str(time[-1])[:7]}",
                 remedy="download a longer period",
             )
+        if period is not None and not set(range(period[0], period[1] + 1)) <= set(years):
+            raise InputError(
+                "predictors: reference",
+                expected=f"a period within the climate's complete hydrological years {years[0]}..{years[-1]}",
+                found=f"{period[0]}..{period[1]}",
+                remedy="choose a period that the climate covers",
+            )
+    return years
+
+
+def _first_month(config: RunConfig, glaciers: gpd.GeoDataFrame) -> int:
+    return config.predictors.first_month or start_month(float(glaciers["latitude"].mean()))
+
+
+def _told_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Dataset, years: list[int]) -> list[str]:
+    found = [f"hydrological years {years[0]}..{years[-1]}"] if years else []
+    begun = hydrological_year(cube["time"].values, _first_month(config, glaciers))[0]
+    incomplete = sorted({int(y) for y in begun} - set(years))
+    return found + ([f"incomplete hydrological years left out: {listing(incomplete)}"] if incomplete else [])
+
+
+def _check_links(linked: Linked, years: list[int], problems: Problems) -> list[str]:
+    observed = linked.observations
+    kinds = ", ".join(f"{n} by {k}" for k, n in observed.groupby("link").size().items())
+    found = [
+        f"{len(observed)} observations linked to outlines ({kinds or 'none'}), {len(linked.unmatched)} rows unmatched"
+    ]
+    if not years:
         return found
     usable = observed[observed["year"].isin(years)]
     with problems.collect():
@@ -230,8 +260,4 @@ def _check_links(
                 found=f"{len(usable)} of {usable['glacier'].nunique()} glacier(s)",
                 remedy="check `observations.links` and the climate's period",
             )
-    incomplete = np.setdiff1d(hydrological_year(time, first)[0], years)
-    if len(incomplete):
-        found.append(f"incomplete hydrological years left out: {listing(incomplete)}")
-    found.append(f"hydrological years {years[0]}..{years[-1]}, {len(usable)} glacier-years to learn from")
-    return found
+    return [*found, f"{len(usable)} glacier-years to learn from"]

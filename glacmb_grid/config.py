@@ -42,11 +42,15 @@ def _each_once(values: list[T]) -> list[T]:
 
 
 def _known_variable(name: str) -> str:
-    if name not in VARIABLES and name != "z":
+    if name not in VARIABLES:
         near = difflib.get_close_matches(name, VARIABLES, 1, 0.5)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"Input should be one of the ERA5-Land short names {', '.join(VARIABLES)}{hint}")
     return name
+
+
+def _with_unit(name: str) -> str:
+    return name if name == "z" else _known_variable(name)  # z: the geopotential of the invariant file
 
 
 def _one_season(months: tuple[int, ...]) -> tuple[int, ...]:
@@ -63,6 +67,7 @@ def _text_keys(mapping: Any) -> Any:
 Years = Annotated[tuple[int, int], AfterValidator(_rising)]
 Amounts = Annotated[tuple[float, float], AfterValidator(_rising)]
 Name = Annotated[str, AfterValidator(_known_variable)]
+NameWithUnit = Annotated[str, AfterValidator(_with_unit)]
 Months = Annotated[tuple[Annotated[int, Field(ge=1, le=12)], ...], AfterValidator(_one_season), Field(min_length=1)]
 
 
@@ -98,7 +103,7 @@ class Climate(Section):
     accumulated: Literal["daily_mean", "hourly_mean", "monthly_total"]
     invariant: Path | None = None
     variables: list[Name] | None = Field(None, min_length=1)
-    units: dict[Name, str] = {}
+    units: dict[NameWithUnit, str] = {}
     expver: Literal["prefer_final", "final"] = "prefer_final"
     annual_precipitation: Amounts | None = None
 

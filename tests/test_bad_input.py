@@ -111,7 +111,8 @@ def test_a_sound_region_is_told_in_words(sound):
     assert "climate t2m, tp, orography, 2018-10 to 2020-12" in found
     assert "2 glaciers" in found
     assert "6 observations linked to outlines (6 by exact), 0 rows unmatched" in found
-    assert "hydrological years 2019..2020, 4 glacier-years to learn from" in found
+    assert "hydrological years 2019..2020" in found
+    assert "4 glacier-years to learn from" in found
 
 
 def test_an_incomplete_last_year_is_listed(sound):
@@ -129,17 +130,19 @@ def test_outlines_beyond_the_cube_are_named(region):
     assert "RGI60-11.00001" not in text
 
 
-def test_a_cube_with_longitudes_to_360_covers_the_same_outlines(region):
-    shifted = climate()
-    shifted = shifted.assign_coords(longitude=shifted["longitude"] - 11 + 360)
-    (region / "invariant.nc").unlink()
-    invariant().assign_coords(longitude=LONGITUDE - 11).to_netcdf(region / "invariant.nc")
-    (region / "era5.nc").unlink()
-    shifted.to_netcdf(region / "era5.nc")
+@pytest.mark.parametrize("shift", [-11.0, 169.3])
+def test_outlines_across_greenwich_and_the_antimeridian_are_found(region, shift):
+    """The same region elsewhere: the cube counts longitudes to 360, the outlines from -180 to 180."""
+    there = np.round((LONGITUDE + shift) % 360, 1)
+    for name, ds in (("era5.nc", climate()), ("invariant.nc", invariant())):
+        (region / name).unlink()
+        ds.assign_coords(longitude=there).to_netcdf(region / name)
     (region / "outlines.gpkg").unlink()
-    outlines({n: (a - 11, b, c - 11, d) for n, (a, b, c, d) in BOXES.items()}).to_file(region / "outlines.gpkg")
-    raster(region / "dem.tif", np.full((30, 40), 2500, "int16"), west=-0.45)
-    raster(region / "MOD10A1_doy2019182000000.tif", np.full((30, 40), 60, "uint8"), west=-0.45)
+    turn = {n: -360 if b[0] + shift > 180 else 0 for n, b in BOXES.items()}
+    moved = {n: (b[0] + shift + turn[n], b[1], b[2] + shift + turn[n], b[3]) for n, b in BOXES.items()}
+    outlines(moved).to_file(region / "outlines.gpkg")
+    raster(region / "dem.tif", np.full((30, 40), 2500, "int16"), west=10.55 + shift)
+    raster(region / "MOD10A1_doy2019182000000.tif", np.full((30, 40), 60, "uint8"), west=10.55 + shift)
     assert "2 glaciers" in "\n".join(checked(region))
 
 
@@ -201,6 +204,13 @@ def test_observations_of_unknown_glaciers_are_counted(region):
 def test_too_few_observations_to_learn_from(region):
     (region / "fog.csv").write_text("WGMS_ID,YEAR,ANNUAL_BALANCE,RGI_ID\n1,2019,-500,RGI60-11.00001\n")
     assert "at least two of these glaciers" in refused(region)
+
+
+def test_a_reference_period_beyond_the_climate(region):
+    assert "within the climate's complete hydrological years 2019..2020" in refused(
+        region, "predictors.reference=[2019, 2021]"
+    )
+    assert checked(region, "predictors.reference=[2019, 2020]")
 
 
 def test_a_field_that_breaks_off_in_the_middle(region):

@@ -159,6 +159,7 @@ def test_several_problems_come_at_once(tmp_path):
     [
         ({"climate": {"accumulated": "hourly"}}, "climate.accumulated"),
         ({"climate": {"variables": ["t2m", "tpp"]}}, "climate.variables.1"),
+        ({"climate": {"variables": ["z"]}}, "climate.variables.0"),
         ({"climate": {"units": {"t2mm": "K"}}}, "climate.units.t2mm"),
         ({"climate": {"annual_precipitation": [3, 1]}}, "climate.annual_precipitation"),
         ({"predictors": {"monthly": ["t2"]}}, "predictors.monthly.0"),

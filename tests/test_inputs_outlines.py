@@ -259,7 +259,7 @@ def test_several_files_are_not_silently_the_first(tmp_path):
         read_outlines(tmp_path / "*.gpkg")
 
 
-@pytest.mark.parametrize(("suffix", "says"), [(".dbf", "identifiers"), (".shx", ".shx"), (".prj", "EPSG:4326")])
+@pytest.mark.parametrize(("suffix", "says"), [(".dbf", ".dbf"), (".shx", ".shx"), (".prj", "EPSG:4326")])
 def test_a_shapefile_without_its_companions(tmp_path, suffix, says):
     path = save(tmp_path, [ring()], name="outlines.shp")
     path.with_suffix(suffix).unlink()

@@ -115,6 +115,8 @@ def _open(path: Path, *, decode_times: bool = True) -> xr.Dataset:
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    if "did not find a match" in reason:  # xarray goes on with advice for programmers
+        reason = "no such file by its first bytes"
     try:
         _open(path, decode_times=False).close()
     except _LIBRARY_ERRORS:

@@ -167,7 +167,7 @@ def _id_column(raw: gpd.GeoDataFrame, file: Path, wanted: str | None) -> str:
         f"{file}: {wanted or ' / '.join(_ID_COLUMNS)}",
         expected="a column with the glaciers' identifiers",
         found=f"columns {listing(raw.columns, 30)}",
-        remedy="name it: `glaciers: {id: COLUMN}`",
+        remedy="name it: `glaciers: {id: COLUMN}`" + ("" if len(raw.columns) > 1 else "; is the .dbf file missing?"),
     )
 
 
