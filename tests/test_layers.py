@@ -146,9 +146,7 @@ def modules() -> list[tuple[Path, str]]:
     """All modules of the package: file, and name relative to the package."""
     files = sorted(FOLDER.rglob("*.py"))
     parts = [file.relative_to(FOLDER).with_suffix("").parts for file in files]
-    return [
-        (file, ".".join(p[:-1] if p[-1] == "__init__" else p)) for file, p in zip(files, parts, strict=True)
-    ]
+    return [(file, ".".join(p[:-1] if p[-1] == "__init__" else p)) for file, p in zip(files, parts, strict=True)]
 
 
 def test_the_package_is_there_and_its_rooms_are_known_once():

@@ -27,9 +27,7 @@ for module in pkgutil.walk_packages({PACKAGE}.__path__, "{PACKAGE}."):
 def output_of(*command: str | Path, cwd: Path, **environment: str) -> str:
     """Standard output of a command that must succeed, without the checkout on its path."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        command, cwd=cwd, env=kept | environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=cwd, env=kept | environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -184,12 +185,13 @@ def _train(nets: _Nets, mine: npt.NDArray[np.int64], settings: FeedForward, seed
     shape = (settings.epochs, *nets.values.shape)
     bank = jax.random.normal(jax.random.key(seed), (_bank_size(shape), *nets.values.shape))
     run = partial(_segment, bank=bank, operator=_entries(nets.operator), hyper=_hyper(settings), **_static(settings))
-    begin = jax.jit(lambda keys: _start(keys, settings.widths, nets.values.shape[1], settings.learning_rate))
+    begin = partial(_start, widths=settings.widths, predictors=nets.values.shape[1])
     waiting, where = list(mine[::-1]), np.full(slots, -1)
     data = [np.zeros((slots, *f.shape), np.float32) for f in nets.data_of(0)]
     state: State | None = None
     place = {int(n): i for i, n in enumerate(mine)}
-    flat_size = sum(int(np.prod(leaf.shape[1:])) for leaf in jax.tree.leaves(begin(_keys(seed, np.zeros(1))).params))
+    shapes = jax.tree.leaves(jax.eval_shape(begin, _keys(seed, where)).params)
+    flat_size = sum(int(np.prod(leaf.shape[1:])) for leaf in shapes)
     out = Trained(
         np.zeros((len(mine), flat_size), np.float32),
         np.full((len(mine), settings.epochs, 2), np.nan, np.float32),
@@ -233,7 +235,7 @@ def _keep(
     """Store the losses of a segment; harvest the nets that stopped and free their slots."""
     epoch, best = np.asarray(state.epoch), np.asarray(state.best_epoch)
     stopped = (epoch - best > settings.patience) | (epoch >= settings.epochs)
-    flat = np.asarray(jax.vmap(lambda p: ravel_pytree(p)[0])(state.best)) if (stopped & (where >= 0)).any() else None
+    flat = np.asarray(_flatten(state.best)) if (stopped & (where >= 0)).any() else None
     for slot in np.flatnonzero(where >= 0):
         row = place[int(where[slot])]
         last = min(before[slot] + len(losses), settings.epochs)
@@ -249,7 +251,7 @@ def _bank_size(shape: tuple[int, ...]) -> int:
     return int(max(16, min(shape[0], _BANK_BYTES // (4 * shape[1] * shape[2]))))
 
 
-def _keys(seed: int, nets: npt.NDArray[np.floating] | npt.NDArray[np.integer]) -> jax.Array:
+def _keys(seed: int, nets: npt.NDArray[np.int64]) -> jax.Array:
     numbers = jnp.asarray(np.maximum(nets, 0), jnp.int32)
     return jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(numbers)
 
@@ -270,12 +272,13 @@ def _static(settings: FeedForward) -> dict[str, Any]:
     return {"widths": settings.widths, "epochs": settings.epochs, "patience": settings.patience}
 
 
-def _start(keys: jax.Array, widths: tuple[int, ...], predictors: int, rate: float) -> State:
+@partial(jax.jit, static_argnames=("widths", "predictors"))
+def _start(keys: jax.Array, widths: tuple[int, ...], predictors: int) -> State:
     network = Network(widths)
     params = jax.vmap(lambda key: network.init(key, jnp.zeros((1, predictors))))(keys)
     nets = keys.shape[0]
     zeros = jnp.zeros(nets, jnp.int32)
-    return State(zeros, params, jax.vmap(optax.adam(rate).init)(params), params, jnp.full(nets, jnp.inf), zeros)
+    return State(zeros, params, jax.vmap(optax.adam(1.0).init)(params), params, jnp.full(nets, jnp.inf), zeros)
 
 
 @partial(jax.jit, static_argnames=("widths", "epochs", "patience"))
@@ -331,6 +334,13 @@ def _segment(
     return jax.lax.scan(step, state, None, length=_SEGMENT)
 
 
+@jax.jit
+def _flatten(params: Params) -> jax.Array:
+    """Parameters as one row a net, (net, parameter)."""
+    flat: jax.Array = jax.vmap(lambda p: ravel_pytree(p)[0])(params)
+    return flat
+
+
 def _like(flags: jax.Array, leaf: jax.Array) -> jax.Array:
     return flags.reshape(flags.shape + (1,) * (leaf.ndim - 1))
 
@@ -339,8 +349,7 @@ def predict_network(parameters: xr.Dataset, rows: xr.Dataset) -> xr.DataArray:
     """Balance of every member, (fold, member, row), m w.e."""
     values = rows["predictors"].sel(predictor=parameters["predictor"].values).values.astype(np.float64)
     widths = tuple(int(w) for w in np.atleast_1d(parameters.attrs["widths"]))
-    _, unravel = ravel_pytree(Network(widths).init(jax.random.key(0), jnp.zeros((1, values.shape[1]))))
-    apply = _forward(widths, unravel)
+    apply = _forward(widths, values.shape[1])
     out = []
     for fold in range(parameters.sizes["fold"]):
         x = scaled(values, parameters["centre"].values[fold], parameters["inverse_scale"].values[fold])
@@ -354,6 +363,9 @@ def predict_network(parameters: xr.Dataset, rows: xr.Dataset) -> xr.DataArray:
     )
 
 
-def _forward(widths: tuple[int, ...], unravel: Any) -> Any:
+@lru_cache
+def _forward(widths: tuple[int, ...], predictors: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """Standardised balance of all members, (member, row), from flat parameters, (member, parameter)."""
     network = Network(widths)
+    _, unravel = ravel_pytree(network.init(jax.random.key(0), jnp.zeros((1, predictors))))
     return jax.jit(jax.vmap(lambda flat, x: network.apply(unravel(flat), x), in_axes=(0, None)))
