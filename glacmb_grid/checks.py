@@ -8,7 +8,6 @@ import shapely
 import xarray as xr
 
 from glacmb_grid import stages
-from glacmb_grid.config import RunConfig
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.albedo import open_albedo
 from glacmb_grid.inputs.climate import check_values, open_climate
@@ -19,6 +18,7 @@ from glacmb_grid.inputs.observations import read_observations
 from glacmb_grid.inputs.outlines import read_outlines
 from glacmb_grid.predictors import build_predictors, matching
 from glacmb_grid.sampling.grid import grid_of
+from glacmb_grid.settings import RunConfig
 from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
 from glacmb_grid.years import complete_years, hydrological_year, start_month
 

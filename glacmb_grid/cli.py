@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from glacmb_grid.config import RunConfig, load_config
+from glacmb_grid.config import load_config
 from glacmb_grid.errors import InputError, InputErrors
+from glacmb_grid.settings import RunConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import dask
 
-from glacmb_grid.config import Compute
 from glacmb_grid.errors import InputError
+from glacmb_grid.settings import Compute
 
 
 @contextmanager

@@ -17,9 +17,9 @@ from pydantic import BaseModel
 
 from glacmb_grid import stages
 from glacmb_grid.cluster import scheduler
-from glacmb_grid.config import RunConfig, digest, portable
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.files import find_files
+from glacmb_grid.settings import RunConfig, digest, portable
 from glacmb_grid.stages import Context
 from glacmb_grid.stores import RunStore, files_identity, versions
 

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from glacmb_grid.config import RunConfig, digest
 from glacmb_grid.inputs.albedo import open_albedo, summer_albedo
 from glacmb_grid.inputs.climate import check_values, open_climate
 from glacmb_grid.inputs.elevation import open_elevation
@@ -24,6 +23,7 @@ from glacmb_grid.sampling.grid import grid_of
 from glacmb_grid.sampling.lapse_rate import correct_temperature
 from glacmb_grid.sampling.terrain import terrain
 from glacmb_grid.sampling.zonal import overlap_weights, require_cover, sample
+from glacmb_grid.settings import RunConfig, digest
 from glacmb_grid.stores import (
     RunStore,
     read_outlines_store,

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from glacmb_grid.config import RunConfig, digest, load_config
+from glacmb_grid.config import load_config
 from glacmb_grid.errors import InputError, InputErrors, Problems
+from glacmb_grid.settings import RunConfig, digest
 
 GOOD = """
 glaciers:

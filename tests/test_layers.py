@@ -20,6 +20,7 @@ LAYERS = (
     "vocabulary",
     "errors",
     "years",
+    "settings",
     "config",
     "weights",
     "physics",

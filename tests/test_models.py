@@ -7,11 +7,11 @@ import pytest
 import xarray as xr
 
 from glacmb_grid import physics
-from glacmb_grid.config import FeedForward, Mean, Ridge, TemperatureIndex
 from glacmb_grid.learning.models import MODELS, fit, predict
 from glacmb_grid.learning.prepare import fit_scaling, scaled
 from glacmb_grid.learning.temperature_index import balance
 from glacmb_grid.samples import operator_of, with_operator
+from glacmb_grid.settings import FeedForward, Mean, Ridge, TemperatureIndex
 from glacmb_grid.validation.folds import join_folds, make_folds, of_scheme
 from glacmb_grid.weights import from_entries
 

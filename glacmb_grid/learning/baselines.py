@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from glacmb_grid.config import Mean, Ridge
 from glacmb_grid.learning.prepare import fit_scaling, scaled
 from glacmb_grid.predictors import matching
 from glacmb_grid.samples import operator_of
+from glacmb_grid.settings import Mean, Ridge
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

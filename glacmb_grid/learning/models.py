@@ -7,10 +7,10 @@ from typing import Any
 
 import xarray as xr
 
-from glacmb_grid.config import FeedForward, Mean, Ridge, Section, TemperatureIndex
 from glacmb_grid.learning.baselines import fit_mean, fit_ridge, predict_mean, predict_ridge
 from glacmb_grid.learning.network import fit_network, predict_network
 from glacmb_grid.learning.temperature_index import fit_temperature_index, predict_temperature_index
+from glacmb_grid.settings import FeedForward, Mean, Ridge, Section, TemperatureIndex
 
 Fit = Callable[[xr.Dataset, xr.Dataset, Any, int], xr.Dataset]
 Predict = Callable[[xr.Dataset, xr.Dataset], xr.DataArray]

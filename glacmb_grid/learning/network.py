@@ -16,11 +16,11 @@ import optax
 import xarray as xr
 from jax.flatten_util import ravel_pytree
 
-from glacmb_grid.config import FeedForward
 from glacmb_grid.learning.baselines import dense_operator
 from glacmb_grid.learning.prepare import fit_scaling, scaled
 from glacmb_grid.predictors import matching
 from glacmb_grid.samples import operator_of
+from glacmb_grid.settings import FeedForward
 from glacmb_grid.weights import Weights
 
 Floats = npt.NDArray[np.float64]

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.optimize import least_squares
 
-from glacmb_grid.config import TemperatureIndex
 from glacmb_grid.errors import InputError
 from glacmb_grid.learning.baselines import dense_operator
 from glacmb_grid.physics import positive_temperature, snow_fraction
+from glacmb_grid.settings import TemperatureIndex
 from glacmb_grid.vocabulary import MELTING_POINT
 
 Floats = npt.NDArray[np.float64]
