@@ -10,12 +10,11 @@ import xarray as xr
 from glacmb_grid import stages
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.albedo import open_albedo
-from glacmb_grid.inputs.climate import check_values, open_climate
+from glacmb_grid.inputs.climate import check_values
 from glacmb_grid.inputs.elevation import open_elevation
 from glacmb_grid.inputs.files import find_file
 from glacmb_grid.inputs.links import Linked, read_link_table
 from glacmb_grid.inputs.observations import read_observations
-from glacmb_grid.inputs.outlines import read_outlines
 from glacmb_grid.predictors import build_predictors, matching
 from glacmb_grid.sampling.grid import grid_of
 from glacmb_grid.settings import RunConfig
@@ -44,20 +43,8 @@ def check(config: RunConfig) -> list[str]:
         All problems together.
     """
     problems = Problems()
-    c, g = config.climate, config.glaciers
-    glaciers = problems.attempt(
-        lambda: read_outlines(g.path, layer=g.layer, id_column=g.id, crs=g.crs, merge_pieces=g.merge_pieces)
-    )
-    cube = problems.attempt(
-        lambda: open_climate(
-            c.files,
-            accumulated=c.accumulated,
-            invariant=c.invariant,
-            variables=c.variables,
-            units=c.units,
-            expver=c.expver,
-        )
-    )
+    glaciers = problems.attempt(lambda: stages.outlines_of(config))
+    cube = problems.attempt(lambda: stages.climate_of(config))
     dem = problems.attempt(lambda: open_elevation(config.elevation.files))
     albedo_files = config.albedo.files if config.albedo else None
     albedo = problems.attempt(lambda: open_albedo(albedo_files)) if albedo_files is not None else None

@@ -188,7 +188,6 @@ class FeedForward(Section):
     learning_rate: float = Field(0.005, gt=0)
     input_noise: float = Field(0.1, ge=0)
     l1: float = Field(1e-3, ge=0)
-    inner_share: float = Field(0.2, gt=0, lt=1)
     block: int = Field(64, ge=1)
 
 

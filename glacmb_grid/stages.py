@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -70,17 +71,23 @@ def make_synthetic(context: Context) -> None:
     )
 
 
-def read_glaciers(context: Context) -> None:
-    """Outlines, cleaned and measured."""
-    section = context.config.glaciers
-    glaciers = read_outlines(
+def outlines_of(config: RunConfig) -> gpd.GeoDataFrame:
+    """The outlines of a configuration."""
+    section = config.glaciers
+    return read_outlines(
         section.path, layer=section.layer, id_column=section.id, crs=section.crs, merge_pieces=section.merge_pieces
     )
+
+
+def read_glaciers(context: Context) -> None:
+    """Outlines, cleaned and measured."""
+    glaciers = outlines_of(context.config)
     glaciers.to_parquet(context.out / "glaciers.parquet")
     context.say(f"{len(glaciers)} glaciers, {glaciers['area'].sum():.1f} km2")
 
 
-def _climate(config: RunConfig) -> xr.Dataset:
+def climate_of(config: RunConfig) -> xr.Dataset:
+    """The lazy climate cube of a configuration."""
     section = config.climate
     return open_climate(
         section.files,
@@ -94,7 +101,7 @@ def _climate(config: RunConfig) -> xr.Dataset:
 
 def ingest_climate(context: Context) -> None:
     """The climate cube in canonical names and units."""
-    cube = _climate(context.config)
+    cube = climate_of(context.config)
     write_zarr(cube.drop_vars("time_bnds"), context.out / "climate.zarr", {"time": _MONTHS_A_CHUNK})
     written = read_zarr(context.out / "climate.zarr", {})
     section = context.config.climate
@@ -180,7 +187,7 @@ def make_predictors(context: Context) -> None:
     context.say(f"{predictors.sizes['predictor']} predictors, hydrological years {years[0]}..{years[-1]}")
 
 
-def linked_observations(config: RunConfig, outlines: object) -> Linked:
+def linked_observations(config: RunConfig, outlines: gpd.GeoDataFrame) -> Linked:
     """Observations of a configuration linked to outlines."""
     section = config.observations
     observed = read_observations(section.path, units=section.units, default_uncertainty=section.default_uncertainty)

@@ -28,7 +28,6 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError
 
-PRODUCT = "products/glacier_annual"
 _WHOLE_HASH = 256 * 1024 * 1024  # larger files are known by their size, beginning and end
 _EDGE = 16 * 1024 * 1024
 _LIBRARIES = (

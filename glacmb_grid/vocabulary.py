@@ -5,7 +5,6 @@ Every other room speaks these names; readers in `inputs` translate the outside w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +12,6 @@ import xarray as xr
 
 STANDARD_GRAVITY = 9.80665  # m s-2, turns geopotential into height
 MELTING_POINT = 273.15  # K
-WATER_DENSITY = 1000.0  # kg m-3: 1 m w.e. = 1000 kg m-2
 EARTH_RADIUS = 6371007.181  # m, the authalic sphere of WGS 84
 
 Kind = Literal["instantaneous", "accumulated"]
@@ -155,8 +153,3 @@ def check_dataset(ds: xr.Dataset, *, name: str, variables: dict[str, tuple[str, 
     ]
     if wrong:
         raise ValueError(f"{name}: " + "; ".join(wrong))
-
-
-def names_of(kind: Kind, among: Iterable[str] = tuple(VARIABLES)) -> list[str]:
-    """The variables of one kind."""
-    return [n for n in among if VARIABLES[n].kind == kind]

@@ -262,3 +262,10 @@ def test_scaling_looks_only_at_weighted_rows():
 def test_an_unknown_model_is_named(samples, folds):
     with pytest.raises(ValueError, match="unknown model 'oracle'; known: mean, ridge"):
         fit("oracle", samples, folds)
+
+
+def test_samples_that_lack_something_are_refused(samples, folds):
+    with pytest.raises(ValueError, match="samples: 'mass_balance' is missing"):
+        fit("mean", samples.drop_vars("mass_balance"), folds)
+    with pytest.raises(ValueError, match="folds: 'inner_fit' is missing"):
+        fit("mean", samples, folds.drop_vars("inner_fit"))

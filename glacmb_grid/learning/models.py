@@ -11,6 +11,7 @@ from glacmb_grid.learning.baselines import fit_mean, fit_ridge, predict_mean, pr
 from glacmb_grid.learning.network import fit_network, predict_network
 from glacmb_grid.learning.temperature_index import fit_temperature_index, predict_temperature_index
 from glacmb_grid.settings import FeedForward, Mean, Ridge, Section, TemperatureIndex
+from glacmb_grid.vocabulary import check_dataset
 
 Fit = Callable[[xr.Dataset, xr.Dataset, Any, int], xr.Dataset]
 Predict = Callable[[xr.Dataset, xr.Dataset], xr.DataArray]
@@ -20,6 +21,21 @@ MODELS: dict[str, tuple[Fit, Predict, type[Section]]] = {
     "ridge": (fit_ridge, predict_ridge, Ridge),
     "temperature_index": (fit_temperature_index, predict_temperature_index, TemperatureIndex),
     "ff_fcnn": (fit_network, predict_network, FeedForward),
+}
+
+_SAMPLES = {
+    "predictors": ("row", "predictor"),
+    "mass_balance": ("sample",),
+    "operator_sample": ("entry",),
+    "operator_row": ("entry",),
+    "operator_weight": ("entry",),
+}
+_FOLDS = {
+    "fit": ("fold", "sample"),
+    "score": ("fold", "sample"),
+    "inner_fit": ("fold", "inner", "sample"),
+    "inner_score": ("fold", "inner", "sample"),
+    "scheme": ("fold",),
 }
 
 
@@ -43,8 +59,17 @@ def fit(
     -------
     xr.Dataset
         Parameters, (fold, ...). Nothing in them depends on the observations that their fold withholds.
+
+    Raises
+    ------
+    ValueError
+        An unknown model; samples or folds that lack a variable.
+    InputError
+        Predictors that match nothing, or forcing that the model needs and the samples lack.
     """
     fit_model, _, kind = _model(model)
+    check_dataset(samples, name="samples", variables=_SAMPLES)
+    check_dataset(folds, name="folds", variables=_FOLDS)
     parameters = fit_model(samples, folds, settings if settings is not None else kind(), seed)
     return parameters.assign_attrs(model=model)
 
