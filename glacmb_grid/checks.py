@@ -240,11 +240,11 @@ def _check_links(linked: Linked, years: list[int], problems: Problems) -> list[s
         return found
     usable = observed[observed["year"].isin(years)]
     with problems.collect():
-        if usable["glacier"].nunique() < 2:
+        if usable["glacier"].nunique() < 2 or usable["year"].nunique() < 2:
             raise InputError(
                 "observations",
-                expected="balances of at least two of these glaciers in the climate's hydrological years",
-                found=f"{len(usable)} of {usable['glacier'].nunique()} glacier(s)",
+                expected="balances of at least two of these glaciers and two of the climate's hydrological years",
+                found=f"{len(usable)} of {usable['glacier'].nunique()} glacier(s), {usable['year'].nunique()} year(s)",
                 remedy="check `observations.links` and the climate's period",
             )
     return [*found, f"{len(usable)} glacier-years to learn from"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -43,7 +44,11 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("config", metavar="CONFIG", type=Path)
         command.add_argument(
-            "--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override a value of the configuration"
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY.PATH=VALUE",
+            help="override a value; a relative path is relative to the configuration file, as in it",
         )
         command.set_defaults(act=act)
         if name == "run":
@@ -60,7 +65,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # the reader has gone (`| head`): the run goes on without it
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -120,10 +128,13 @@ def _synth(options: argparse.Namespace) -> int:
 
 def _summary(config: RunConfig) -> None:
     """Print the score table, what beat what, and where the product lies."""
-    scores_file = config.root / "evaluation" / "scores.csv"
-    if not scores_file.exists():
+    from glacmb_grid.pipeline import status
+
+    states = {name: state for name, state, _ in status(config)}
+    if {states["evaluation"], states["products"]} != {"current"}:
+        _say("scores and product are not current with this configuration: run without --stage to renew them")
         return
-    scores = pd.read_csv(scores_file)
+    scores = pd.read_csv(config.root / "evaluation" / "scores.csv")
     _say(f"\nRMSE, m w.e. ({config.scores.level:.0%} block-bootstrap interval), out of fold")
     rmse = scores[scores["metric"] == "rmse"]
     cells = {(r["model"], r["scheme"]): _cell(r["value"], r["lower"], r["upper"]) for r in rmse.to_dict("records")}
@@ -151,6 +162,8 @@ def _cell(value: float, lower: float, upper: float) -> str:
 
 def _verdicts(config: RunConfig) -> None:
     table = pd.read_csv(config.root / "evaluation" / "comparisons.csv")
+    if table.empty:
+        return
     _say("\nwhat beat what (paired; only where the interval excludes 0)")
     for scheme, group in table.groupby("scheme", sort=False):
         won = group[group["verdict"] == "better"]
@@ -167,17 +180,17 @@ def _truth(config: RunConfig, scores: pd.DataFrame) -> None:
     if config.product.truth is None or not file.exists():
         return
     truth = pd.read_csv(file)
-    _say("\nagainst the truth, RMSE in m w.e. / R2, beside what leave-one-glacier-out promised")
-    _say(f"  {'model':18s}{'logo score':>18s}{'measured':>18s}{'unmeasured':>18s}")
+    _say("\nagainst the truth, RMSE in m w.e. / R2 / bias, beside what leave-one-glacier-out promised")
+    _say(f"  {'model':18s}{'logo score':>24s}{'measured':>24s}{'unmeasured':>24s}")
     for model in dict.fromkeys(truth["model"]):
         row = [_pair(scores[(scores["scheme"] == "logo") & (scores["model"] == model)])]
         row += [_pair(truth[(truth["model"] == model) & (truth["slice"] == s)]) for s in ("measured", "unmeasured")]
-        _say(f"  {model:18s}" + "".join(f"{c:>18s}" for c in row))
+        _say(f"  {model:18s}" + "".join(f"{c:>24s}" for c in row))
 
 
 def _pair(lines: pd.DataFrame) -> str:
     values = lines.set_index("metric")["value"]
-    return f"{values['rmse']:.3f} / {values['r2']:.2f}" if len(values) else "-"
+    return f"{values['rmse']:.3f} / {values['r2']:.2f} / {values['bias']:+.3f}" if len(values) else "-"
 
 
 if __name__ == "__main__":

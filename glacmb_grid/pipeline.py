@@ -296,7 +296,7 @@ def _run_one(
     say(f"{stage.name}{reason}")
     begun = time.perf_counter()
     with _heard(say, notes), store.writing(stage.name, mark) as folder:
-        stage.run(Context(config, store, folder, lambda text: say(f"    {text}"), dict(inputs)))
+        stage.run(Context(config, store, folder, lambda text: say(f"    {text}"), dict(inputs), mark["key"]))
     seconds = time.perf_counter() - begun
     say(f"    done in {seconds:.1f} s")
     return seconds

@@ -21,8 +21,8 @@ from glacmb_grid.inputs.outlines import glaciers_dataset, read_outlines
 from glacmb_grid.predictors import build_predictors
 from glacmb_grid.samples import as_table, build_samples
 from glacmb_grid.sampling.grid import grid_of
-from glacmb_grid.sampling.lapse_rate import correct_temperature
-from glacmb_grid.sampling.terrain import terrain
+from glacmb_grid.sampling.lapse_rate import correct_temperature, tell_far_orography
+from glacmb_grid.sampling.terrain import tell_voids, terrain
 from glacmb_grid.sampling.zonal import overlap_weights, require_cover, sample
 from glacmb_grid.settings import RunConfig, digest
 from glacmb_grid.stores import (
@@ -37,6 +37,7 @@ from glacmb_grid.stores import (
 from glacmb_grid.upscaling.products import build_product, residual_variance, upscale
 from glacmb_grid.validation.folds import join_folds, make_folds, of_scheme
 from glacmb_grid.validation.scores import METRICS, compare, out_of_fold, score
+from glacmb_grid.vocabulary import OROGRAPHY
 from glacmb_grid.weights import from_dataset
 from glacmb_grid.years import start_month
 
@@ -54,9 +55,12 @@ class Context:
     out: Path
     say: Callable[[str], None]
     inputs: dict[str, dict[str, str]]
+    key: str
 
     def of(self, stage: str, name: str) -> Path:
-        """A result of an earlier stage."""
+        """A result of an earlier stage, which must be whole."""
+        if self.store.mark(stage) is None:
+            raise ValueError(f"stage {stage} is not done: {self.store.folder(stage)} must not be read")
         return self.store.folder(stage) / name
 
 
@@ -127,10 +131,9 @@ def make_terrain(context: Context) -> None:
     """Topography of every glacier."""
     glaciers = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
     section = context.config.elevation
-    write_zarr(
-        terrain(open_elevation(section.files), glaciers, min_coverage=section.min_coverage),
-        context.out / "terrain.zarr",
-    )
+    topography = terrain(open_elevation(section.files), glaciers, min_coverage=section.min_coverage)
+    tell_voids(topography)
+    write_zarr(topography, context.out / "terrain.zarr")
 
 
 def sample_climate(context: Context) -> None:
@@ -140,6 +143,8 @@ def sample_climate(context: Context) -> None:
     topography = read_zarr(context.of("terrain", "terrain.zarr"))
     sampled = sample(cube, weights)
     sampled = correct_temperature(sampled, topography["elevation_mean"], lapse_rate=context.config.sampling.lapse_rate)
+    if OROGRAPHY in sampled:
+        tell_far_orography(sampled[OROGRAPHY], topography["elevation_mean"])
     write_zarr(sampled, context.out / "climate.zarr")
 
 
@@ -282,6 +287,7 @@ def make_products(context: Context) -> None:
     means = {}
     for model in models_of(config) if config.product.truth else [config.product.model]:
         parameters = of_scheme(read_zarr(context.of(f"learning/{model}", "parameters.zarr")), PRODUCT_SCHEME)
+        assert np.array_equal(parameters["fold"].values, folds["fold"].values), "the fits belong to these folds"
         mean, variance = upscale(partial(predict, parameters), predictors, samples, folds)
         means[model] = mean
         if model == config.product.model:
@@ -308,13 +314,12 @@ def describe_inputs(inputs: dict[str, dict[str, str]]) -> dict[str, str]:
 
 def _provenance(context: Context) -> dict[str, str]:
     config = context.config
-    said = {n: getattr(config, n) for n in type(config).model_fields if n not in ("store", "compute")}
     return {
         "title": config.product.title,
         "institution": config.product.institution or "not stated",
         "source": f"glacmb_grid, model {config.product.model}, folds that leave one glacier out",
         "configuration": config.name,
-        "configuration_digest": digest(*said.values()),
+        "configuration_digest": context.key,
         "inputs": "; ".join(f"{what}: {text}" for what, text in describe_inputs(context.inputs).items()),
         "versions": "; ".join(f"{n} {v}" for n, v in versions().items()),
     }

@@ -162,7 +162,8 @@ class RunStore:
         if known and known[:2] == [size, stamp]:
             return str(known[2])
         digest = content_digest(path)
-        write_json(memory_file, {**memory, str(path): [size, stamp, digest]})
+        if self.root.is_dir():  # asking for the status of a run that never was leaves no trace
+            write_json(memory_file, {**memory, str(path): [size, stamp, digest]})
         return digest
 
     def append_log(self, entry: dict[str, Any]) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import yaml
 
@@ -88,7 +92,22 @@ def test_synth_check_run_and_run_again(tmp_path, capsys):
     assert "nothing to do" in capsys.readouterr().out
     assert main(["status", str(config)]) == 0
     assert "stale" not in capsys.readouterr().out
+    assert main(["run", str(config), "--stage", "predictors", "--set", "sampling.lapse_rate=-0.005"]) == 0
+    told = capsys.readouterr().out
+    assert "not current with this configuration" in told
+    assert "RMSE" not in told
     assert main(["check", str(config), "--set", "climate.accumulated=hourly_mean"]) in (0, 1)
     capsys.readouterr()
     assert main(["run", str(config), "--set", "climate.accumulated=hourly_mean"]) == 1
     assert "climate.accumulated" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_does_not_stop_a_run(tmp_path):
+    code = (
+        "import sys\nfrom glacmb_grid import cli\nfor i in range(20000):\n    cli._say('line')\n"
+        "open(sys.argv[1], 'w').write('went on')\n"
+    )
+    done = tmp_path / "done"
+    command = f'{sys.executable} -c "$CODE" {done} | head -1'
+    subprocess.run(["bash", "-c", command], env={**os.environ, "CODE": code}, check=True, capture_output=True)
+    assert done.read_text() == "went on"

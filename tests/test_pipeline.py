@@ -182,6 +182,29 @@ def test_a_changed_section_reruns_just_what_depends_on_it(copy, override, reran)
     assert run(load_config(copy, [override]), say=quiet) == reran
 
 
+def test_a_product_that_was_not_rerun_is_the_one_of_a_fresh_run(copy, tmp_path_factory):
+    """Settings that a product does not depend on leave no mark in it."""
+    run(load_config(copy, ["scores.bootstrap=300"]), say=quiet)
+    fresh = load_config(config_in(tmp_path_factory.mktemp("fresh")), ["scores.bootstrap=300"])
+    run(fresh, say=quiet)
+    assert bytes_of(copy.parent / "small" / "products") == bytes_of(fresh.root / "products")
+
+
+def test_a_stage_that_is_not_whole_is_not_read(copy):
+    config = load_config(copy)
+    (config.root / ".stages" / "predictors.json").unlink()
+    context = stages.Context(config, RunStore(config.root), config.root / "out", quiet, {}, "")
+    with pytest.raises(ValueError, match="stage predictors is not done"):
+        context.of("predictors", "predictors.zarr")
+    assert context.of("terrain", "terrain.zarr").exists()
+
+
+def test_status_of_a_run_that_never_was_leaves_no_trace(tmp_path):
+    config = load_config(config_in(tmp_path))
+    assert {state for _, state, _ in status(config)} == {"missing"}
+    assert not config.root.exists()
+
+
 def test_a_changed_lapse_rate_reruns_from_sampling_on_and_says_why(copy):
     lines = []
     ran = run(load_config(copy, ["sampling.lapse_rate=-0.006"]), stage="samples", say=lines.append)

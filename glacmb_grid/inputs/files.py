@@ -12,7 +12,7 @@ from typing import Final
 
 import xarray as xr
 
-from glacmb_grid.errors import InputError, listing
+from glacmb_grid.errors import InputError, Problems, listing
 
 _BROKEN = "download or copy the file again, then compare its size with the source"
 _LIBRARY_ERRORS = (OSError, ValueError, TypeError, RuntimeError, KeyError, EOFError, AttributeError)
@@ -38,18 +38,21 @@ def find_files(paths: str | Path | Iterable[str | Path], *, what: str) -> list[P
     """
     wanted = [paths] if isinstance(paths, (str, Path)) else list(paths)
     found: dict[Path, None] = {}
+    problems = Problems()
     for one in wanted:
         path = Path(one)
         pattern = str(one)
         hits = [path] if path.exists() else sorted(Path(p) for p in glob.glob(pattern))  # noqa: PTH207 - may be absolute
-        if not hits:
-            raise InputError(
-                f"{one}",
-                expected=f"{what}: an existing file or a pattern that finds some",
-                found="no such file",
-                remedy=f"correct the path; {_nearby(path)}",
-            )
+        with problems.collect():
+            if not hits:
+                raise InputError(
+                    f"{one}",
+                    expected=f"{what}: an existing file or a pattern that finds some",
+                    found="no such file",
+                    remedy=f"correct the path; {_nearby(path)}",
+                )
         found.update(dict.fromkeys(hits))
+    problems.raise_if_any()
     if not found:
         raise InputError(what, expected="at least one path or pattern", found="none", remedy="name the files")
     return list(found)

@@ -17,6 +17,7 @@ from glacmb_grid.inputs.files import find_file
 from glacmb_grid.inputs.tables import column, positions, read_table, site_name
 
 _RGI_5_OR_6 = re.compile(r"^RGI[56]0-(\d{2}\.\d{5})$")  # versions that share their suffixes
+_PIECE = re.compile(r"_d\d+$")
 _KM_PER_DEGREE = 111.2
 _FAR = 10.0  # times the allowed distance: a position that contradicts an identifier wherever it lies
 _SITE = ("fogid", "wgms_id", "glacier_id", "site")
@@ -232,6 +233,13 @@ class _Finder:
                 expected="a position inside one outline",
                 found=f"inside {listing(holders)}",
                 remedy=f"decide with {_decision(name)}",
+            )
+        if holders and _PIECE.search(holders[0]):
+            raise InputError(
+                f"observations: site {name}",
+                expected="the outline of the whole glacier, which its balance is of",
+                found=f"a position inside {holders[0]}, a piece of one",
+                remedy=f"merge the pieces, `glaciers: {{merge_pieces: true}}`, or decide with {_decision(name)}",
             )
         return (holders[0], "position", "") if holders else ("", "", "its position lies in no outline")
 

@@ -12,7 +12,9 @@ from glacmb_grid.years import days_in_month
 
 Floats = npt.NDArray[np.float64]
 
-_ANNUAL_PRECIPITATION = (0.05, 15.0)  # m per year, mean of the domain
+_ANNUAL_PRECIPITATION = (0.1, 15.0)  # m per year, mean of the domain
+_LARGEST_ANOMALY = 20.0  # K
+_YEARS_TO_COMPARE = 5
 _ANNUAL_SUNSHINE = (1.2e9, 1.2e10)  # J m-2 per year (40 to 380 W m-2)
 
 
@@ -43,6 +45,8 @@ def check_values(cube: xr.Dataset, *, source: str, annual_precipitation: tuple[f
             values = cube[name].values.astype(np.float64)
             _check_present(values, cube["time"].values, where)
             _check_range(values, cube["time"].values, VARIABLES[name], where)
+            if name == "t2m":
+                _check_steady(values, cube["time"].values, where)
             if name in annual:
                 _check_annual(values, *annual[name], where)
     problems.raise_if_any()
@@ -88,6 +92,23 @@ def _likely(known: Variable, low: float, high: float) -> str:
     if known.units == "m" and known.kind == "accumulated" and high > known.high:
         return "these look like mm (kg m-2), or the stream is not what `climate.accumulated` declares"
     return "the unit attribute and the values disagree"
+
+
+def _check_steady(values: Floats, time: npt.NDArray[np.datetime64], where: str) -> None:
+    """No month of a region is tens of kelvin away from the same month of other years."""
+    month = time.astype("datetime64[M]").astype(np.int64) % 12
+    if len(month) < _YEARS_TO_COMPARE * 12:
+        return
+    level = np.nanmean(values, axis=(1, 2))
+    usual = np.array([np.median(level[month == m]) for m in range(12)])[month]
+    odd = np.abs(level - usual) > _LARGEST_ANOMALY
+    if odd.any():
+        raise InputError(
+            where,
+            expected=f"every month within {_LARGEST_ANOMALY:g} K of the same month of other years, in the mean",
+            found=f"{listing(time[odd].astype('datetime64[M]'))}: up to {np.abs(level - usual).max():.1f} K away",
+            remedy="download these months again: they are damaged or hold another variable or unit",
+        )
 
 
 def _check_annual(values: Floats, bounds: tuple[float, float], unit: str, where: str) -> None:

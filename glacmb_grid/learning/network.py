@@ -1,4 +1,7 @@
-"""FF-FCNN: a small feed-forward fully connected network, all folds and members trained in one vmapped function."""
+"""FF-FCNN: a small feed-forward fully connected network.
+
+All folds and members pass through one compiled, vmapped function, a fixed number of nets at a time.
+"""
 
 from __future__ import annotations
 

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
+
+import numpy as np
 import xarray as xr
 
-from glacmb_grid.errors import InputError
+from glacmb_grid.errors import InputError, listing
 from glacmb_grid.vocabulary import OROGRAPHY
 
 CORRECTED = ("t2m",)
+_FAR = 1500.0  # m; a 9 km orography is off by hundreds of metres, not by thousands
+
+
+def tell_far_orography(orography: xr.DataArray, elevation: xr.DataArray) -> None:
+    """Warn where the model's orography lies unbelievably far from the glaciers, (glacier,), m."""
+    far = np.abs(orography.values - elevation.values) > _FAR
+    if far.any():
+        pairs = zip(orography["glacier"].values[far], orography.values[far], strict=True)
+        ids = [f"{glacier} ({height:.0f} m)" for glacier, height in pairs]
+        warnings.warn(
+            f"the model's orography lies more than {_FAR:g} m from the mean elevation of {len(ids)} glacier(s): "
+            f"{listing(ids)}; check that the invariant file holds geopotential (m2 s-2) and the elevation model metres",
+            stacklevel=2,
+        )
 
 
 def correct_temperature(sampled: xr.Dataset, elevation: xr.DataArray, *, lapse_rate: float = -0.0065) -> xr.Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import pairwise
 
 import geopandas as gpd
@@ -19,6 +20,8 @@ from glacmb_grid.weights import Weights
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 BANDS = 10
+_NEARLY_WHOLE = 0.95
+_FAR_ABOVE_SEA = 500.0  # m
 _CELLS_A_SIDE = 1024  # of the squares that are worked on one after the other
 
 _ATTRS = {
@@ -61,7 +64,34 @@ def terrain(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, *, min_coverage: floa
     parts = [_terrain_of(_window(dem, glaciers.iloc[rows], grid), glaciers.iloc[rows]) for rows in groups]
     ds = xr.concat(parts, "glacier").isel(glacier=np.argsort(np.concatenate(groups)))
     _require_coverage(ds["elevation_coverage"].values, glaciers, min_coverage)
+    _refuse_zeros(ds)
     return ds
+
+
+def tell_voids(terrain: xr.Dataset) -> None:
+    """Warn where a noticeable part of a glacier has no elevation: its means and its hypsometry leave that part out."""
+    poor = terrain["elevation_coverage"].values < _NEARLY_WHOLE
+    if poor.any():
+        share = terrain["elevation_coverage"].values[poor]
+        ids = [f"{g} ({c:.0%})" for g, c in zip(terrain["glacier"].values[poor], share, strict=True)]
+        warnings.warn(
+            f"the elevation model has voids inside {len(ids)} glacier(s), which count as if they lay at the elevations "
+            f"of the rest: {listing(ids)}; fill them, or raise `elevation.min_coverage` to refuse such glaciers",
+            stacklevel=2,
+        )
+
+
+def _refuse_zeros(ds: xr.Dataset) -> None:
+    """Undeclared voids of 0 m in a glacier that lies far above the sea."""
+    zero = (ds["elevation_min"].values == 0) & (ds["elevation_median"].values > _FAR_ABOVE_SEA)
+    if zero.any():
+        raise InputError(
+            "elevation model",
+            expected="elevations, with the voids declared as such",
+            found=f"cells of exactly 0 m inside {int(zero.sum())} glacier(s) that lie far above: "
+            f"{listing(ds['glacier'].values[zero])}",
+            remedy="declare them as voids, for instance with `gdal_edit.py -a_nodata 0`, and fill them where you can",
+        )
 
 
 def _neighbours(glaciers: gpd.GeoDataFrame, grid: Grid) -> list[Integers]:

@@ -130,7 +130,7 @@ def build_product(
                 mean.astype(np.float32),
                 {
                     **MASS_BALANCE_ATTRS,
-                    "cell_methods": "area: mean",
+                    "cell_methods": "time: sum area: mean",
                     "ancillary_variables": "mass_balance_uncertainty measured",
                 },
             ),
@@ -149,7 +149,7 @@ def build_product(
                 "glacier",
                 measured.astype(np.int8),
                 {
-                    "long_name": "whether annual observations of the glacier were available",
+                    "long_name": "whether annual observations of the glacier were learnt from",
                     "flag_values": np.array([0, 1], np.int8),
                     "flag_meanings": "unmeasured measured",
                 },

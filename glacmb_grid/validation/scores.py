@@ -51,7 +51,8 @@ def out_of_fold(samples: xr.Dataset, folds: xr.Dataset, predicted: xr.DataArray,
     -------
     DataFrame
         Columns PREDICTION_COLUMNS. `predicted_uncertainty` is sqrt(member variance + residual variance), the latter
-        from the samples of other glaciers (`logo`), years (`loyo`) or both, never from those withheld together.
+        from the samples of other glaciers (`logo`), years (`loyo`) or both, never from those withheld together. (The
+        fits behind those residuals have seen the row's own glacier: a second-order dependence that remains.)
     """
     operator = operator_of(samples)
     members = operator.sums(predicted.transpose("fold", "member", "row").values)
