@@ -81,7 +81,7 @@ def table(config: RunConfig) -> list[Stage]:
             "sampled",
             stages.sample_climate,
             ("cubes", "weights", "terrain"),
-            {"sampling.lapse_rate": c.sampling.lapse_rate},
+            {"sampling": c.sampling},
         ),
         Stage(
             "predictors",
@@ -305,13 +305,16 @@ def _run_one(
 @contextmanager
 def _heard(say: Say, notes: list[str]) -> Iterator[None]:
     """Tell our own warnings to the user and keep them for `run.json`."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("default", UserWarning)
-        yield
-    for one in caught:
-        if issubclass(one.category, UserWarning) and "glacmb_grid" in Path(one.filename).parts:
-            notes.append(str(one.message))
-            say(f"    note: {one.message}")
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("default", UserWarning)
+            yield
+    finally:  # a stage that fails may have said why
+        for one in caught:
+            if issubclass(one.category, UserWarning) and "glacmb_grid" in Path(one.filename).parts:
+                notes.append(str(one.message))
+                say(f"    note: {one.message}")
 
 
 def peak_memory() -> float:

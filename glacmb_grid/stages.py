@@ -23,7 +23,7 @@ from glacmb_grid.samples import as_table, build_samples
 from glacmb_grid.sampling.grid import grid_of
 from glacmb_grid.sampling.lapse_rate import correct_temperature, tell_far_orography
 from glacmb_grid.sampling.terrain import tell_voids, terrain
-from glacmb_grid.sampling.zonal import overlap_weights, require_cover, sample
+from glacmb_grid.sampling.zonal import overlap_weights, require_cover, require_valid, sample
 from glacmb_grid.settings import RunConfig, digest
 from glacmb_grid.stores import (
     RunStore,
@@ -146,6 +146,8 @@ def sample_climate(context: Context) -> None:
     if OROGRAPHY in sampled:
         tell_far_orography(sampled[OROGRAPHY], topography["elevation_mean"])
     write_zarr(sampled, context.out / "climate.zarr")
+    written = read_zarr(context.out / "climate.zarr", {})
+    require_valid(written, context.config.sampling.min_coverage, source="climate files")
 
 
 def sample_albedo(context: Context) -> None:

@@ -15,6 +15,7 @@ from glacmb_grid.inputs.links import link
 from glacmb_grid.inputs.plausible import check_values
 from glacmb_grid.sampling.lapse_rate import tell_far_orography
 from glacmb_grid.sampling.terrain import tell_voids, terrain
+from glacmb_grid.sampling.zonal import require_valid
 
 
 def test_a_void_part_of_a_glacier_is_told_by_name():
@@ -74,3 +75,20 @@ def test_one_month_far_from_its_like_is_refused():
     values[30] += 40.0
     with pytest.raises(InputError, match=r"file.nc: t2m[\s\S]*2002-07"):
         check_values(cube.assign(t2m=(dims, values)), source="file.nc")
+
+
+def test_a_glacier_mostly_over_missing_cells_is_refused():
+    coverage = np.array([[1.0, 1.0], [1.0, 0.2]], dtype=np.float32)
+    sampled = xr.Dataset(
+        {
+            "t2m": (("glacier", "time"), np.full((2, 2), 270.0)),
+            "t2m_coverage": (("glacier", "time"), np.ones((2, 2))),
+            "tp": (("glacier", "time"), np.ones((2, 2))),
+            "tp_coverage": (("glacier", "time"), coverage),
+            "orography_coverage": ("glacier", np.ones(2)),
+        },
+        coords={"glacier": ["a", "b"]},
+    )
+    with pytest.raises(InputError, match=r"climate files: tp\n[\s\S]*1 of 2 glaciers below that: b \(20%\)"):
+        require_valid(sampled, 0.5, source="climate files")
+    require_valid(sampled, 0.2, source="climate files")

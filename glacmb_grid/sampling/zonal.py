@@ -18,6 +18,7 @@ Integers = npt.NDArray[np.int64]
 Objects = npt.NDArray[np.object_]
 
 _ECCENTRICITY = 0.0818191908426215  # WGS 84
+_SINGLE_ROUNDING = 1e-6  # coverage is kept in single precision
 _LONGEST_EDGE = 0.0089  # degrees, at most 1 km anywhere
 ROUNDING = 1e-9  # of a share of area: what sums of overlaps may lack of the whole
 
@@ -215,6 +216,42 @@ def sample(cube: xr.Dataset, weights: Weights) -> xr.Dataset:
             units="1", long_name=f"share of the glacier's area that valid cells of {name} cover"
         )
     return sampled
+
+
+def require_valid(sampled: xr.Dataset, least: float, *, source: str) -> None:
+    """Raise where valid cells cover too little of a glacier at any time.
+
+    Parameters
+    ----------
+    sampled : xr.Dataset, (glacier, time)
+        From `sample`.
+    least : float
+        Smallest share of the area.
+    source : str
+        What was sampled, for the message.
+
+    Raises
+    ------
+    InputError
+        Listing the glaciers, their shares and the variables.
+    """
+    lowest = {
+        str(name).removesuffix("_coverage"): v.min([d for d in v.dims if d != "glacier"]).values
+        for name, v in sampled.data_vars.items()
+        if str(name).endswith("_coverage")
+    }
+    share = np.min(list(lowest.values()), axis=0)
+    poor = share < least - _SINGLE_ROUNDING
+    if poor.any():
+        names = [n for n, v in lowest.items() if (v < least - _SINGLE_ROUNDING).any()]
+        ids = [f"{g} ({s:.0%})" for g, s in zip(sampled["glacier"].values[poor], share[poor], strict=True)]
+        raise InputError(
+            f"{source}: {listing(names)}",
+            expected=f"valid cells over at least {least:.0%} of every glacier's area in every month",
+            found=f"{int(poor.sum())} of {len(poor)} glaciers below that: {listing(ids)}",
+            remedy="these are sea, lake or missing: give a cube with values there, lower `sampling.min_coverage`, "
+            "or leave these glaciers out of the outlines",
+        )
 
 
 def _touched_cells(variable: xr.DataArray, weights: Weights, grid: Grid) -> xr.DataArray:
