@@ -7,7 +7,7 @@ import numpy as np
 import shapely
 import xarray as xr
 
-from glacmb_grid import stages
+from glacmb_grid import judging, stages
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.albedo import open_albedo
 from glacmb_grid.inputs.climate import check_values
@@ -17,7 +17,7 @@ from glacmb_grid.inputs.links import Linked, read_link_table
 from glacmb_grid.inputs.observations import read_observations
 from glacmb_grid.predictors import build_predictors, matching
 from glacmb_grid.sampling.grid import grid_of
-from glacmb_grid.settings import RunConfig
+from glacmb_grid.settings import Judged, RunConfig, TableConfig
 from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
 from glacmb_grid.years import complete_years, hydrological_year, start_month
 
@@ -25,12 +25,12 @@ _CELLS = 50  # looked at in each direction
 _ANY = 1e-9  # share of an outline: merely touched
 
 
-def check(config: RunConfig) -> list[str]:
+def check(config: Judged) -> list[str]:
     """Look for everything that would stop a run.
 
     Parameters
     ----------
-    config : RunConfig
+    config : RunConfig or TableConfig
 
     Returns
     -------
@@ -42,6 +42,32 @@ def check(config: RunConfig) -> list[str]:
     InputError or InputErrors
         All problems together.
     """
+    if isinstance(config, TableConfig):
+        return _check_table(config)
+    assert isinstance(config, RunConfig)
+    return _check_cubes(config)
+
+
+def _check_table(config: TableConfig) -> list[str]:
+    """A user's own table is small enough to be read whole; its folds cost little."""
+    samples = stages.table_of_user(config)
+    glaciers, years = (np.unique(samples[n].values.astype(str)) for n in ("glacier", "year"))
+    found = [
+        f"{samples.sizes['sample']} rows of {len(glaciers)} glaciers, {years[0]}..{years[-1]}, "
+        f"{samples.sizes['predictor']} predictors"
+    ]
+    problems = Problems()
+    for model in judging.models_of(config):
+        patterns = getattr(getattr(config.models, model), "predictors", ["*"])
+        with problems.collect():
+            matching(samples["predictor"].values, patterns)
+    for scheme, folds in judging.folds_of(config, samples, problems).items():
+        found.append(f"{scheme}: {folds.sizes['fold']} folds")
+    problems.raise_if_any()
+    return found
+
+
+def _check_cubes(config: RunConfig) -> list[str]:
     problems = Problems()
     glaciers = problems.attempt(lambda: stages.outlines_of(config))
     cube = problems.attempt(lambda: stages.climate_of(config))
@@ -133,7 +159,7 @@ def _check_predictors(config: RunConfig, variables: list[str], problems: Problem
                 remedy="add the files that hold them, or take them out of `predictors.monthly`",
             )
     names = _predictor_names(config, variables, there)
-    for model in stages.models_of(config):
+    for model in judging.models_of(config):
         patterns = getattr(getattr(config.models, model), "predictors", None)
         if patterns:
             with problems.collect():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import sys
@@ -14,7 +15,7 @@ import pandas as pd
 
 from glacmb_grid.config import load_config
 from glacmb_grid.errors import InputError, InputErrors
-from glacmb_grid.settings import RunConfig
+from glacmb_grid.settings import Judged, RunConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +39,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, act, text in (
         ("run", _run, "bring a run up to date"),
+        ("evaluate", _evaluate, "fit and judge the models, without a product"),
+        ("audit", _audit, "what leaks would have promised, and whether anything leaks; fails if it does"),
+        ("study", _study, "importance of predictors, ablations, skill against the number of training glaciers"),
+        ("score-holdout", _score_holdout, "score the locked test glaciers: a separate act, logged"),
         ("check", _check, "say in seconds what would fail, from headers and tables only"),
         ("status", _status, "which stages are done, current, stale"),
     ):
@@ -53,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(act=act)
         if name == "run":
             command.add_argument("--stage", metavar="NAME", help="only this stage and what it needs")
+        if name in ("run", "evaluate", "audit", "study"):
             command.add_argument("--overwrite", action="store_true", help="redo stages that are current")
     synth = commands.add_parser("synth", help="write a region with known truth as raw files")
     synth.add_argument("folder", type=Path)
@@ -83,12 +89,52 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _evaluate(options: argparse.Namespace) -> int:
+    _bring(options, "evaluation")
+    return 0
+
+
+def _bring(options: argparse.Namespace, stage: str) -> Judged:
+    """Bring one stage and all that it needs up to date, and print the scores."""
+    from glacmb_grid.pipeline import run
+
+    config = load_config(options.config, options.set)
+    _say(f"{stage} of {config.name} in {config.root}")
+    if not run(config, stage=stage, overwrite=options.overwrite, say=_say):
+        _say("everything is current: nothing to do")
+    if stage == "evaluation":
+        _summary(config)
+    return config
+
+
+def _audit(options: argparse.Namespace) -> int:
+    config = _bring(options, "audit")
+    folder = config.root / "audit"
+    _say((folder / "audit.txt").read_text(encoding="utf-8"))
+    return 2 if json.loads((folder / "verdict.json").read_text(encoding="utf-8"))["leaks"] else 0
+
+
+def _study(options: argparse.Namespace) -> int:
+    config = _bring(options, "study")
+    _say((config.root / "study" / "study.txt").read_text(encoding="utf-8"))
+    return 0
+
+
+def _score_holdout(options: argparse.Namespace) -> int:
+    from glacmb_grid.pipeline import score_holdout
+
+    config = load_config(options.config, options.set)
+    score_holdout(config, say=_say)
+    return 0
+
+
 def _check(options: argparse.Namespace) -> int:
     from glacmb_grid.checks import check
     from glacmb_grid.stores import RunStore
 
     config = load_config(options.config, options.set)
-    if config.synthetic is not None and RunStore(config.root).mark("raw") is None:
+    made = isinstance(config, RunConfig) and config.synthetic is not None
+    if made and RunStore(config.root).mark("raw") is None:
         _say("the configuration is sound; its raw files are made by the run itself: nothing more to check yet")
         return 0
     with warnings.catch_warnings(record=True) as caught:
@@ -126,29 +172,34 @@ def _synth(options: argparse.Namespace) -> int:
     return 0
 
 
-def _summary(config: RunConfig) -> None:
+def _summary(config: Judged) -> None:
     """Print the score table, what beat what, and where the product lies."""
     from glacmb_grid.pipeline import status
 
     states = {name: state for name, state, _ in status(config)}
-    if {states["evaluation"], states["products"]} != {"current"}:
-        _say("scores and product are not current with this configuration: run without --stage to renew them")
+    if states["evaluation"] != "current":
+        _say("scores are not current with this configuration: run without --stage to renew them")
         return
     scores = pd.read_csv(config.root / "evaluation" / "scores.csv")
-    _say(f"\nRMSE, m w.e. ({config.scores.level:.0%} block-bootstrap interval), out of fold")
-    rmse = scores[scores["metric"] == "rmse"]
-    cells = {(r["model"], r["scheme"]): _cell(r["value"], r["lower"], r["upper"]) for r in rmse.to_dict("records")}
-    r2 = {(r["model"], r["scheme"]): f"{r['value']:5.2f}" for r in scores[scores["metric"] == "r2"].to_dict("records")}
-    schemes = list(dict.fromkeys(rmse["scheme"]))
-    _say(f"  {'model':18s}" + "".join(f"{s:>22s} {'R2':>5s}" for s in schemes))
-    for model in dict.fromkeys(rmse["model"]):
-        _say(f"  {model:18s}" + "".join(f"{cells[model, s]:>22s} {r2[model, s]:>5s}" for s in schemes))
-    counts = rmse.groupby("scheme", sort=False)["n"].first()
-    _say("  " + ", ".join(f"{s}: n = {n}" for s, n in counts.items()))
-    if rmse["lower"].isna().any():
-        few = rmse.loc[rmse["lower"].isna(), "scheme"].unique()
+    _say(f"\nout of fold, m w.e.; {config.scores.level:.0%} block-bootstrap interval of the RMSE")
+    for (scheme, protocol), table in scores[scores["slice"] == "all"].groupby(["scheme", "protocol"], sort=False):
+        warning = " - rows of one glacier on both sides: not a fair test, only shown beside the others"
+        _say(f"  {scheme}, {protocol}, n = {table['n'].iloc[0]}{warning if scheme == 'random' else ''}")
+        heads = f"{'R2':>7s}{'MAE':>7s}{'bias':>8s}{'per glacier':>13s}{'REC AUC':>9s}{'sign AUC':>9s}"
+        _say(f"    {'':18s}{'RMSE':>22s}{heads}")
+        for model, lines in table.groupby("model", sort=False):
+            one = lines.set_index("metric")
+            value = one["value"]
+            rmse = _cell(value["rmse"], one["lower"]["rmse"], one["upper"]["rmse"])
+            rest = f"{value['r2']:7.2f}{value['mae']:7.3f}{value['bias']:+8.3f}{value['rmse_glacier_mean']:13.3f}"
+            _say(f"    {model:18s}{rmse:>22s}{rest}{value['rec_auc']:9.2f}{value['sign_auc']:9.2f}")
+    rmse_lines = scores[scores["metric"] == "rmse"]
+    if rmse_lines["lower"].isna().any():
+        few = rmse_lines.loc[rmse_lines["lower"].isna(), "scheme"].unique()
         _say(f"  no interval in {', '.join(few)}: fewer than 8 glaciers or years to resample")
     _verdicts(config)
+    if not isinstance(config, RunConfig) or states["products"] != "current":
+        return
     _truth(config, scores)
     product = config.root / "products" / "glacier_annual.nc"
     if product.exists():
@@ -160,19 +211,19 @@ def _cell(value: float, lower: float, upper: float) -> str:
     return f"{value:.3f}" if math.isnan(lower) else f"{value:.3f} [{lower:.3f}, {upper:.3f}]"
 
 
-def _verdicts(config: RunConfig) -> None:
+def _verdicts(config: Judged) -> None:
     table = pd.read_csv(config.root / "evaluation" / "comparisons.csv")
     if table.empty:
         return
     _say("\nwhat beat what (paired; only where the interval excludes 0)")
-    for scheme, group in table.groupby("scheme", sort=False):
+    for scheme, group in table[table["metric"] == "rmse"].groupby("scheme", sort=False):
         won = group[group["verdict"] == "better"]
         if (group["verdict"] == "not judged").all():
             text = "not judged: fewer than 8 glaciers or years to resample"
         else:
             pairs = [f"{m} beat {', '.join(b['baseline'])}" for m, b in won.groupby("model", sort=False)]
             text = "; ".join(pairs) or "nothing established"
-        _say(f"  {scheme:9s} {text}")
+        _say(f"  {scheme:16s} {text}")
 
 
 def _truth(config: RunConfig, scores: pd.DataFrame) -> None:

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel
 
 from glacmb_grid.errors import InputError, Problems, listing
-from glacmb_grid.settings import RunConfig
+from glacmb_grid.settings import Judged, RunConfig, TableConfig
 
 _PATHS = {
     ("glaciers", "path"),
@@ -29,12 +29,13 @@ _PATHS = {
     ("observations", "links", "table"),
     ("observations", "links", "positions"),
     ("product", "truth"),
+    ("samples", "path"),
     ("store", "root"),
 }
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
-def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConfig:
+def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConfig | TableConfig:
     """Read a YAML configuration.
 
     Parameters
@@ -42,6 +43,11 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
     path : str or Path
     overrides : list of str, optional
         ``key.path=value`` with a YAML value, as in ``models.ff_fcnn.members=10``.
+
+    Returns
+    -------
+    RunConfig or TableConfig
+        The latter where `samples:` names a user's own table.
 
     Raises
     ------
@@ -187,11 +193,12 @@ def _unset_variable(file: Path, name: str, keys: list[str]) -> InputError:
     )
 
 
-def _validated(values: dict[str, Any], file: Path, problems: Problems) -> RunConfig | None:
+def _validated(values: dict[str, Any], file: Path, problems: Problems) -> RunConfig | TableConfig | None:
+    kind: type[RunConfig | TableConfig] = TableConfig if "samples" in values else RunConfig
     try:
-        return RunConfig.model_validate(_lists(values))
+        return kind.model_validate(_lists(values))
     except pydantic.ValidationError as error:
-        problems.found += [_explained(e, file) for e in error.errors()]
+        problems.found += [_explained(e, file, kind) for e in error.errors()]
         return None
 
 
@@ -204,11 +211,11 @@ def _lists(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _explained(error: Any, file: Path) -> InputError:
+def _explained(error: Any, file: Path, kind: type[Judged]) -> InputError:
     keys = [str(k) for k in error["loc"] if k != "[key]"]
     where = f"{file}: {'.'.join(keys)}"
     if error["type"] == "extra_forbidden":
-        valid = _valid_keys(keys[:-1])
+        valid = _valid_keys(keys[:-1], kind)
         near = difflib.get_close_matches(keys[-1], valid, 1, 0.5)
         return InputError(
             where,
@@ -222,8 +229,8 @@ def _explained(error: Any, file: Path) -> InputError:
     return InputError(where, expected=expected, found=repr(error["input"]), remedy="correct the value")
 
 
-def _valid_keys(path: list[str]) -> list[str]:
-    model: type[BaseModel] = RunConfig
+def _valid_keys(path: list[str], kind: type[Judged]) -> list[str]:
+    model: type[BaseModel] = kind
     for key in path:
         annotation = model.model_fields[key].annotation
         choices = [annotation, *get_args(annotation)] if get_origin(annotation) is not None else [annotation]

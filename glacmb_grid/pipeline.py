@@ -15,13 +15,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from glacmb_grid import stages
+from glacmb_grid import judging, stages
 from glacmb_grid.cluster import scheduler
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.files import find_files
-from glacmb_grid.settings import RunConfig, digest, portable
+from glacmb_grid.settings import Judged, RunConfig, TableConfig, digest, portable
 from glacmb_grid.stages import Context
-from glacmb_grid.stores import RunStore, files_identity, versions
+from glacmb_grid.stores import RunStore, files_identity, versions, write_table
+from glacmb_grid.validation.scores import score
 
 Say = Callable[[str], None]
 
@@ -42,6 +43,8 @@ class Stage:
         Configuration that shapes its result, by key.
     files : tuple
         Paths and patterns of raw inputs, each with what it is.
+    on_request : bool
+        Whether the stage runs only where it is asked for by name.
     """
 
     name: str
@@ -49,11 +52,20 @@ class Stage:
     needs: tuple[str, ...]
     settings: dict[str, Any]
     files: tuple[tuple[Any, str], ...] = ()
+    on_request: bool = False
 
 
-def table(config: RunConfig) -> list[Stage]:
+def table(config: Judged) -> list[Stage]:
     """The stages of a configuration, in an order that respects their needs."""
-    c = config
+    if isinstance(config, RunConfig):
+        return [*_cube_stages(config), *_judging_stages(config), _product_stage(config)]
+    assert isinstance(config, TableConfig)
+    read = Stage("samples", stages.read_table, (), {"samples": config.samples}, ((config.samples.path, "samples"),))
+    return [read, *_judging_stages(config)]
+
+
+def _cube_stages(c: RunConfig) -> list[Stage]:
+    """From raw files to samples."""
     raw = ("raw",) if c.synthetic else ()
     albedo = ("albedo",) if c.albedo else ()
     links = c.observations.links
@@ -62,9 +74,10 @@ def table(config: RunConfig) -> list[Stage]:
         (c.climate.files, "climate files"),
         *([(c.climate.invariant, "invariant file")] if c.climate.invariant else []),
     ]
-    models = stages.models_of(c)
-    fits = tuple(f"learning/{m}" for m in models)
-    out = [
+    out = []
+    if c.synthetic:
+        out.append(Stage("raw", stages.make_synthetic, (), {"synthetic": c.synthetic}))
+    out += [
         Stage("glaciers", stages.read_glaciers, raw, {"glaciers": c.glaciers}, ((c.glaciers.path, "outlines"),)),
         Stage("cubes", stages.ingest_climate, raw, {"climate": c.climate}, tuple(climate_files)),
         Stage(
@@ -77,12 +90,13 @@ def table(config: RunConfig) -> list[Stage]:
             {"elevation": c.elevation},
             ((c.elevation.files, "elevation model"),),
         ),
-        Stage(
-            "sampled",
-            stages.sample_climate,
-            ("cubes", "weights", "terrain"),
-            {"sampling": c.sampling},
-        ),
+        Stage("sampled", stages.sample_climate, ("cubes", "weights", "terrain"), {"sampling": c.sampling}),
+    ]
+    if c.albedo:
+        rasters = ((c.albedo.files, "albedo rasters"),)
+        out.append(Stage("albedo", stages.sample_albedo, (*raw, "glaciers"), {"albedo": c.albedo}, rasters))
+    return [
+        *out,
         Stage(
             "predictors",
             stages.make_predictors,
@@ -96,56 +110,47 @@ def table(config: RunConfig) -> list[Stage]:
             {"observations": c.observations},
             ((c.observations.path, "observations"), *observation_files),
         ),
-        *(
-            Stage(
-                f"learning/{m}",
-                stages.fit_model(m),
-                ("samples",),
-                {
-                    f"models.{m}": getattr(c.models, m),
-                    "seed": c.seed,
-                    "validation.inner": c.validation.inner,
-                    "schemes": stages.schemes_of(c),
-                },
-            )
-            for m in models
-        ),
-        Stage(
-            "evaluation",
-            stages.evaluate,
-            fits,
-            {
-                "scores": c.scores,
-                "seed": c.seed,
-                "models.compare": c.models.compare,
-                "validation": c.validation,
-            },
-        ),
-        Stage(
-            "products",
-            stages.make_products,
-            ("glaciers", "predictors", "samples", *fits),
-            {
-                "product": c.product,
-                "models.compare": c.models.compare if c.product.truth else None,
-            },
-            ((c.product.truth, "truth"),) if c.product.truth else (),
-        ),
     ]
-    if c.albedo:
-        out.insert(
-            4,
-            Stage(
-                "albedo",
-                stages.sample_albedo,
-                (*raw, "glaciers"),
-                {"albedo": c.albedo},
-                ((c.albedo.files, "albedo rasters"),),
-            ),
-        )
-    if c.synthetic:
-        out.insert(0, Stage("raw", stages.make_synthetic, (), {"synthetic": c.synthetic}))
+
+
+def _judging_stages(c: Judged) -> list[Stage]:
+    """Folds, fits and scores; the audit, the study and the locked glaciers only where they are asked for."""
+    models = judging.models_of(c)
+    folds = {k: v for k, v in dict(c.validation).items() if k not in ("models", "schemes")}
+    schemes = {"schemes": judging.schemes_of(c), "protocol": c.protocol, "seed": c.seed}
+    out = [Stage("folds", judging.make_all_folds, ("samples",), {"validation": folds, **schemes})]
+    for m in models:
+        settings = {f"models.{m}": getattr(c.models, m), **schemes}
+        if m == judging.BLEND:
+            parts = judging.parts_of_blend(c)
+            needs = ("samples", "folds", *(f"learning/{p}" for p in parts))
+            out.append(Stage("learning/blend", judging.blend_models, needs, {**settings, "parts": parts}))
+        else:
+            out.append(Stage(f"learning/{m}", judging.fit_model(m), ("samples", "folds"), settings))
+    fits = tuple(f"learning/{m}" for m in judging.compared(c))
+    judged = {"scores": c.scores, "seed": c.seed, "schemes": c.validation.schemes, "models": judging.compared(c)}
+    out.append(Stage("evaluation", judging.evaluate, ("samples", "folds", *fits), judged))
+    every = tuple(f"learning/{m}" for m in models)
+    bootstrap = {"scores": c.scores, "seed": c.seed, "validation": c.validation}
+    out.append(
+        Stage("audit", judging.audit, ("samples", "folds", *every), {"audit": c.audit, **bootstrap}, on_request=True)
+    )
+    studied = tuple(f"learning/{m}" for m in c.study.models if m in models)
+    out.append(
+        Stage("study", judging.study, ("samples", "folds", *studied), {"study": c.study, **bootstrap}, on_request=True)
+    )
     return out
+
+
+def _product_stage(c: RunConfig) -> Stage:
+    fits = tuple(f"learning/{m}" for m in judging.models_of(c))
+    return Stage(
+        "products",
+        judging.make_products,
+        ("glaciers", "predictors", "samples", "folds", *fits),
+        {"product": c.product, "models": judging.compared(c) if c.product.truth else None},
+        ((c.product.truth, "truth"),) if c.product.truth else (),
+    )
 
 
 def wanted_mark(stage: Stage, store: RunStore, upstream: dict[str, str]) -> dict[str, Any]:
@@ -192,7 +197,7 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def status(config: RunConfig) -> list[tuple[str, str, str]]:
+def status(config: Judged) -> list[tuple[str, str, str]]:
     """Name, state (`current`, `stale`, `missing`, `blocked`) and reason of every stage."""
     store = RunStore(config.root)
     keys: dict[str, str] = {}
@@ -202,7 +207,7 @@ def status(config: RunConfig) -> list[tuple[str, str, str]]:
         try:
             new = wanted_mark(stage, store, {n: keys[n] for n in stage.needs})
         except InputError as error:
-            will_be_made = config.synthetic is not None and store.mark("raw") is None
+            will_be_made = isinstance(config, RunConfig) and config.synthetic is not None and store.mark("raw") is None
             reason = "its input is made by the stage raw" if will_be_made else f"{error.where}: {error.found}"
             lines.append((stage.name, "missing" if will_be_made else "blocked", reason))
             keys[stage.name] = "?"
@@ -214,11 +219,11 @@ def status(config: RunConfig) -> list[tuple[str, str, str]]:
     return lines
 
 
-def select(config: RunConfig, only: str | None) -> set[str]:
+def select(config: Judged, only: str | None) -> set[str]:
     """Names of the stages to bring up to date: all, or one (or one folder of them) with all that it needs."""
     stages_by_name = {s.name: s for s in table(config)}
     if only is None:
-        return set(stages_by_name)
+        return {n for n, s in stages_by_name.items() if not s.on_request}
     asked = [n for n in stages_by_name if n == only or n.startswith(f"{only}/")]
     if not asked:
         raise InputError(
@@ -235,7 +240,7 @@ def select(config: RunConfig, only: str | None) -> set[str]:
     return chosen
 
 
-def run(config: RunConfig, *, stage: str | None = None, overwrite: bool = False, say: Say = print) -> list[str]:
+def run(config: Judged, *, stage: str | None = None, overwrite: bool = False, say: Say = print) -> list[str]:
     """Bring a run up to date.
 
     Parameters
@@ -282,10 +287,44 @@ def run(config: RunConfig, *, stage: str | None = None, overwrite: bool = False,
     return list(ran)
 
 
+def score_holdout(config: Judged, *, say: Say = print) -> None:
+    """Score the locked test glaciers: fit on all others, score once, log that it was done.
+
+    Parameters
+    ----------
+    config : RunConfig or TableConfig
+    say : callable
+        Takes a line of progress.
+
+    Raises
+    ------
+    InputError
+        Where `validation.holdout` is not set, or where the locked rows are not those of before.
+    """
+    if config.validation.holdout is None:
+        raise InputError(
+            "validation: holdout",
+            expected="a share or a list of glaciers that were locked away",
+            found="nothing",
+            remedy="set `validation.holdout` and run `evaluate` first",
+        )
+    run(config, stage="folds", say=say)
+    store = RunStore(config.root)
+    with store.locked(say):
+        predictions = judging.judge_locked(config, store, say)
+        scores = score(predictions, draws=config.scores.bootstrap, level=config.scores.level, seed=config.seed)
+        with store.writing("holdout", {"settings": {}, "key": digest(config)}) as folder:
+            write_table(predictions, folder / "predictions.csv")
+            write_table(scores, folder / "scores.csv")
+    for line in scores[scores["metric"] == "rmse"].to_dict("records"):
+        told = f"{line['value']:.3f} m w.e. [{line['lower']:.3f}, {line['upper']:.3f}], n = {line['n']}"
+        say(f"  {line['model']:18s} RMSE {told}")
+
+
 def _run_one(
     stage: Stage,
     mark: dict[str, Any],
-    config: RunConfig,
+    config: Judged,
     store: RunStore,
     inputs: dict[str, dict[str, str]],
     why: list[str],
@@ -325,7 +364,7 @@ def peak_memory() -> float:
 
 
 def _log(
-    config: RunConfig,
+    config: Judged,
     started: float,
     ran: dict[str, float],
     workers: str,

@@ -28,6 +28,7 @@ SEASONS = {"accumulation": range(7), "ablation": range(7, 12), "summer": range(8
 """Months after the usual start of the hemisphere's year: October-April, May-September, June-August and all in the
 northern, April-October, November-March, December-February and all in the southern hemisphere."""
 _SNOW_THRESHOLD, _SNOW_SPREAD = 1.0, 2.0
+_PLACE = ("longitude", "latitude", "area")
 _TOPOGRAPHY = ("elevation_min", "elevation_max", "elevation_mean", "elevation_median", "slope", "northness", "eastness")
 
 
@@ -105,7 +106,7 @@ def build_predictors(
     if reference is not None:
         _add_climatology(columns, years, reference)
     _add_static(columns, terrain, glaciers, coordinates)
-    return _assemble(columns, cube, terrain, years, first_month)
+    return _assemble(columns, cube, terrain, glaciers, years, first_month)
 
 
 def _require_same_glaciers(sampled: xr.Dataset, *others: xr.Dataset | None) -> None:
@@ -233,7 +234,12 @@ def _add_static(columns: dict[str, Floats], terrain: xr.Dataset, glaciers: xr.Da
 
 
 def _assemble(
-    columns: dict[str, Floats], cube: xr.Dataset, terrain: xr.Dataset, years: Integers, first_month: int
+    columns: dict[str, Floats],
+    cube: xr.Dataset,
+    terrain: xr.Dataset,
+    glaciers: xr.Dataset,
+    years: Integers,
+    first_month: int,
 ) -> xr.Dataset:
     values = np.stack(list(columns.values()), axis=2).astype(np.float32)
     ds = xr.Dataset(
@@ -244,6 +250,7 @@ def _assemble(
             "predictor": np.array(list(columns), dtype=object),
             "month": calendar_months(first_month),
             "year_bnds": (("year", "bnds"), year_bounds(years, first_month)),
+            **{n: ("glacier", glaciers[n].values) for n in _PLACE if n in glaciers},
         },
         attrs={"first_month": first_month},
     )
@@ -289,12 +296,12 @@ def as_rows(predictors: xr.Dataset, glacier: Integers, year: Integers) -> xr.Dat
     Returns
     -------
     xr.Dataset, (row, predictor), (row, month), (row, band), (row,)
-        With coordinates `row_glacier` and `row_year`.
+        With coordinates `row_glacier`, `row_year` and, where known, `row_longitude`, `row_latitude`, `row_area`.
     """
     at = {"glacier": xr.DataArray(glacier, dims="row"), "year": xr.DataArray(year, dims="row")}
     rows = predictors.drop_vars("year_bnds", errors="ignore").isel(at)
-    rows = rows.reset_coords(["glacier", "year"]).rename(glacier="row_glacier", year="row_year")
-    return rows.set_coords(["row_glacier", "row_year"])
+    names = {n: f"row_{n}" for n in ("glacier", "year", *_PLACE) if n in rows.coords}
+    return rows.reset_coords(list(names)).rename(names).set_coords(list(names.values()))
 
 
 def matching(names: Iterable[str], patterns: Sequence[str]) -> list[int]:

@@ -71,6 +71,8 @@ def build_samples(predictors: xr.Dataset, linked: pd.DataFrame) -> tuple[xr.Data
         year=("sample", taken["year"].to_numpy(np.int64)),
         uncertainty_given=("sample", taken["uncertainty_given"].to_numpy(bool)),
     )
+    place = {n: ("sample", rows[f"row_{n}"].values) for n in ("longitude", "latitude", "area") if f"row_{n}" in rows}
+    samples = samples.assign_coords(place)
     texts = {k: ("sample", taken[k].to_numpy().astype(object)) for k in _KEPT if k != "uncertainty_given"}
     samples = samples.assign_coords(texts)
     return with_operator(samples, identity(names)), linked[~inside].reset_index(drop=True)

@@ -13,8 +13,19 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from glacmb_grid.vocabulary import VARIABLES
 
-Scheme = Literal["logo", "loyo", "both_out"]
-ModelName = Literal["mean", "ridge", "temperature_index", "ff_fcnn"]
+Scheme = Literal["logo", "loyo", "both_out", "blocks", "leave_region_out", "random"]
+ModelName = Literal[
+    "mean",
+    "ridge",
+    "lasso",
+    "random_forest",
+    "extra_trees",
+    "gradient_boosting",
+    "gaussian_process",
+    "temperature_index",
+    "ff_fcnn",
+    "blend",
+]
 
 
 T = TypeVar("T")
@@ -153,15 +164,98 @@ class Predictors(Section):
     coordinates: bool = False
 
 
+class Recipe(Section):
+    """What is made of the predictors inside a fold; several are alternatives, chosen between on inner folds.
+
+    `take`: `table` leaves out what was computed from monthly values, `seasonal` leaves out the monthly values
+    themselves. `parts`: the value, the mean of the glacier over its fitted rows, the deviation from it; the means may
+    be taken of other predictors, `climatology_of`. `gaps`: how missing values are filled. Then, in this order: the
+    least correlation with the target, the largest correlation between two predictors, and how many to keep by their
+    rank.
+    """
+
+    predictors: list[str] = ["*"]
+    exclude: list[str] = []
+    take: Literal["all", "table", "seasonal"] = "all"
+    parts: tuple[Literal["value", "climatology", "anomaly"], ...] = ("value",)
+    climatology_of: Literal["all", "table", "seasonal"] | None = None
+    gaps: Literal["mean", "climatology", "regress", "indicator", "drop"] = "mean"
+    correlation: float = Field(0.0, ge=0, lt=1)
+    collinearity: float = Field(1.0, gt=0, le=1)
+    ranking: Literal["correlation", "random_forest"] = "random_forest"
+    keep: int | None = Field(None, ge=1)
+
+
+def _several(value: Any) -> Any:
+    """One value where alternatives may be given."""
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
+def _several_widths(value: Any) -> Any:
+    """One network where several may be given."""
+    one = isinstance(value, (list, tuple)) and all(isinstance(v, int) for v in value)
+    return [value] if one else value
+
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Learner(Section):
+    """What the models that learn from predictors share.
+
+    `predictors` are the names and patterns that the model may take at all; `recipes` what is made of them, by default a
+    few that suit the table.
+    """
+
+    predictors: list[str] = ["*"]
+    recipes: list[Recipe] | None = Field(None, min_length=1)
+
+
 class Mean(Section):
     """The training mean."""
 
 
-class Ridge(Section):
-    """Linear model with an L2 penalty chosen on inner folds."""
+class Ridge(Learner):
+    """Linear model with an L2 penalty."""
 
-    predictors: list[str] = ["*"]
-    penalties: list[Annotated[float, Field(gt=0)]] = Field([0.1, 1.0, 10.0, 100.0, 1000.0], min_length=1)
+    penalties: Annotated[list[Positive], BeforeValidator(_several)] = Field(
+        [0.1, 1.0, 10.0, 100.0, 1000.0], min_length=1
+    )
+
+
+class Lasso(Learner):
+    """Linear model with an L1 penalty, given as a share of the least one that leaves no predictor."""
+
+    penalties: Annotated[list[Positive], BeforeValidator(_several)] = Field([0.003, 0.01, 0.03, 0.1, 0.3], min_length=1)
+
+
+class RandomForest(Learner):
+    """Bagged regression trees."""
+
+    trees: int = Field(300, ge=1)
+    leaf: Annotated[list[Count], BeforeValidator(_several)] = Field([2, 5], min_length=1)
+    share: Annotated[list[Annotated[float, Field(gt=0, le=1)]], BeforeValidator(_several)] = Field([0.33], min_length=1)
+
+
+class ExtraTrees(RandomForest):
+    """Regression trees with random splits."""
+
+
+class GradientBoosting(Learner):
+    """Boosted regression trees on histograms."""
+
+    rounds: Annotated[list[Count], BeforeValidator(_several)] = Field([50, 150], min_length=1)
+    leaves: Annotated[list[Annotated[int, Field(ge=2)]], BeforeValidator(_several)] = Field([4, 12], min_length=1)
+    learning_rate: float = Field(0.06, gt=0, le=1)
+
+
+class GaussianProcess(Learner):
+    """Structured kernel: weather, static predictors, glacier, year, position."""
+
+    position: bool = True
+    max_rows: int = Field(3000, ge=10)
 
 
 class TemperatureIndex(Section):
@@ -177,40 +271,68 @@ class TemperatureIndex(Section):
     residual_sd: float = Field(0.3, gt=0)
 
 
-class FeedForward(Section):
-    """FF-FCNN: a small fully connected network, an ensemble of members in every fold."""
+class FeedForward(Learner):
+    """FF-FCNN: small fully connected networks, an ensemble of members in every fold.
 
-    predictors: list[str] = ["*"]
-    widths: tuple[Annotated[int, Field(ge=1)], ...] = (40, 20, 10, 5)
+    The lists are alternatives, chosen between on inner folds; where all combinations are more than `configurations`,
+    that many are drawn.
+    """
+
+    widths: Annotated[list[tuple[Count, ...]], BeforeValidator(_several_widths)] = Field(
+        [(40, 20, 10, 5), (16,)], min_length=1
+    )
+    learning_rate: Annotated[list[Positive], BeforeValidator(_several)] = Field([0.005], min_length=1)
+    input_noise: Annotated[list[NotNegative], BeforeValidator(_several)] = Field([0.1, 0.3], min_length=1)
+    l1: Annotated[list[NotNegative], BeforeValidator(_several)] = Field([1e-3], min_length=1)
+    weighting: Annotated[list[Literal["none", "dynamic", "density", "uncertainty"]], BeforeValidator(_several)] = Field(
+        ["none"], min_length=1
+    )
+    heteroscedastic: Annotated[list[bool], BeforeValidator(_several)] = Field([False], min_length=1)
+    configurations: int = Field(64, ge=1)
     members: int = Field(5, ge=1)
+    bootstrap: bool = True
+    finish: Literal["refit", "early_stopping"] = "refit"
     epochs: int = Field(600, ge=1)
     patience: int = Field(60, ge=1)
-    learning_rate: float = Field(0.005, gt=0)
-    input_noise: float = Field(0.1, ge=0)
-    l1: float = Field(1e-3, ge=0)
     block: int = Field(64, ge=1)
 
 
-class Models(Section):
-    """Which models are judged, and their settings."""
+class Blend(Section):
+    """Weighted mean of the other models, weights fitted on their inner predictions."""
 
-    compare: Annotated[list[ModelName], AfterValidator(_each_once), Field(min_length=1)] = [
+    models: list[ModelName] | None = Field(None, min_length=1)
+
+
+class Models(Section):
+    """Settings of the models."""
+
+    mean: Mean = Mean()
+    ridge: Ridge = Ridge()
+    lasso: Lasso = Lasso()
+    random_forest: RandomForest = RandomForest()
+    extra_trees: ExtraTrees = ExtraTrees()
+    gradient_boosting: GradientBoosting = GradientBoosting()
+    gaussian_process: GaussianProcess = GaussianProcess()
+    temperature_index: TemperatureIndex = TemperatureIndex()
+    ff_fcnn: FeedForward = FeedForward()
+    blend: Blend = Blend()
+
+
+class Validation(Section):
+    """Folds, and which models are judged in them."""
+
+    schemes: Annotated[list[Scheme], AfterValidator(_each_once), Field(min_length=1)] = ["logo", "loyo", "both_out"]
+    models: Literal["all"] | Annotated[list[ModelName], AfterValidator(_each_once), Field(min_length=1)] = [
         "mean",
         "ridge",
         "temperature_index",
         "ff_fcnn",
     ]
-    mean: Mean = Mean()
-    ridge: Ridge = Ridge()
-    temperature_index: TemperatureIndex = TemperatureIndex()
-    ff_fcnn: FeedForward = FeedForward()
-
-
-class Validation(Section):
-    """Folds."""
-
-    schemes: Annotated[list[Scheme], AfterValidator(_each_once), Field(min_length=1)] = ["logo", "loyo", "both_out"]
     inner: int = Field(5, ge=2)
+    blocks: int = Field(10, ge=1)
+    parts: int = Field(30, ge=2)
+    buffer_km: float | None = Field(None, ge=0)
+    holdout: list[str] | Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
 class Scores(Section):
@@ -243,23 +365,108 @@ class Compute(Section):
     address: str | None = None
 
 
-class RunConfig(Section):
-    """A whole run."""
+class Protocol(Section):
+    """What a way of judging leaks; all off is the nested way, all on is the founding paper's.
+
+    `selection`: predictors are scaled and selected on all rows. `tuning`: hyper-parameters are chosen on the rows that
+    are scored. `early_stopping`: networks stop on the rows that are scored.
+    """
+
+    selection: bool = False
+    tuning: bool = False
+    early_stopping: bool = False
+
+    @property
+    def leaks(self) -> bool:
+        """Whether anything is leaked on purpose."""
+        return self.selection or self.tuning or self.early_stopping
+
+
+_PAPER = Recipe(take="table", correlation=0.1, collinearity=0.95, keep=20)
+_PAPER_MODELS = Models(
+    random_forest=RandomForest(recipes=[_PAPER], trees=100),
+    ff_fcnn=FeedForward(
+        recipes=[_PAPER],
+        widths=[(40, 20, 10, 5)],
+        learning_rate=[0.003, 0.01],
+        input_noise=[0.05, 0.2],
+        l1=[1e-4, 1e-3],
+        finish="early_stopping",
+        epochs=300,
+        patience=30,
+        members=1,
+    ),
+)
+
+
+class Audit(Section):
+    """What the audit compares: the protocol of the founding paper with the nested one, by these models."""
+
+    compare: Annotated[list[ModelName], AfterValidator(_each_once), Field(min_length=1)] = ["random_forest", "ff_fcnn"]
+    models: Models = _PAPER_MODELS
+    scheme: Literal["logo", "loyo", "both_out"] = "logo"
+    permutations: int = Field(3, ge=0)
+
+
+class Study(Section):
+    """What is taken apart: which models, in which schemes."""
+
+    models: Annotated[list[ModelName], AfterValidator(_each_once), Field(min_length=1)] = ["ff_fcnn"]
+    schemes: Annotated[list[Scheme], AfterValidator(_each_once), Field(min_length=1)] = ["logo"]
+    repeats: int = Field(3, ge=1)
+    shares: list[Annotated[float, Field(gt=0, le=1)]] = Field([0.1, 0.25, 0.5, 1.0], min_length=1)
+
+
+class SampleFolds(Section):
+    """Columns with the user's own folds."""
+
+    logo: str | None = None
+    loyo: str | None = None
+
+
+class Monthly(Section):
+    """Twelve columns of a monthly series."""
+
+    columns: str
+    units: str
+
+
+class SampleTable(Section):
+    """A user's own table of glacier-years: columns by their role, and what may be learnt from."""
+
+    path: Path
+    glacier: str
+    year: str
+    target: str
+    target_units: Literal["mm w.e.", "m w.e.", "kg m-2"]
+    uncertainty: str | None = None
+    group: str | None = None
+    region: str | None = None
+    latitude: str | None = None
+    longitude: str | None = None
+    name: str | None = None
+    area: str | None = None
+    time_system: str | None = None
+    folds: SampleFolds = SampleFolds()
+    where: dict[str, Any] = {}
+    predictors: Literal["all"] | list[str] = "all"
+    exclude: list[str] = []
+    coordinates: bool = False
+    default_uncertainty: float = Field(0.2, gt=0)
+    monthly: dict[str, Monthly] = {}
+
+
+class Judged(Section):
+    """What every configuration holds: models, how they are judged, where results go."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = 1
-    synthetic: Synthetic | None = None
-    glaciers: Glaciers
-    climate: Climate
-    elevation: Elevation
-    albedo: Albedo | None = None
-    observations: Observations
-    sampling: Sampling = Sampling()
-    predictors: Predictors = Predictors()
     models: Models = Models()
     validation: Validation = Validation()
+    protocol: Protocol = Protocol()
     scores: Scores = Scores()
-    product: Product = Product()
+    audit: Audit = Audit()
+    study: Study = Study()
     store: Store = Store()
     compute: Compute = Compute()
 
@@ -268,6 +475,26 @@ class RunConfig(Section):
         """Folder of the run's stores."""
         assert self.store.root is not None
         return self.store.root
+
+
+class RunConfig(Judged):
+    """A whole run, from cubes to the product."""
+
+    synthetic: Synthetic | None = None
+    glaciers: Glaciers
+    climate: Climate
+    elevation: Elevation
+    albedo: Albedo | None = None
+    observations: Observations
+    sampling: Sampling = Sampling()
+    predictors: Predictors = Predictors()
+    product: Product = Product()
+
+
+class TableConfig(Judged):
+    """Models judged on a user's own table."""
+
+    samples: SampleTable
 
 
 def digest(*sections: object) -> str:

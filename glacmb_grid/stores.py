@@ -45,6 +45,7 @@ _LIBRARIES = (
     "geopandas",
     "jax",
     "flax",
+    "scikit-learn",
     "optax",
 )
 

@@ -5,28 +5,48 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.validation.folds import join_folds, make_folds, of_scheme
+from glacmb_grid.validation.folds import SCHEMES, groups_of, join_folds, make_folds, of_scheme, require_grouped
+from glacmb_grid.validation.space import nearest_km, spatial_clusters, unit_vectors
 
-SCHEMES = ("logo", "loyo", "both_out")
+BASIC = ("logo", "loyo", "both_out")
 
 
-def samples_of(pairs):
+def samples_of(pairs, **coords):
     glacier, year = zip(*pairs, strict=True)
     return xr.Dataset(
         coords={
-            "sample": [f"{g}:{y}" for g, y in pairs],
+            "sample": [f"{g}:{y}:{i}" for i, (g, y) in enumerate(pairs)],
             "glacier": ("sample", np.array(glacier, dtype=object)),
             "year": ("sample", np.array(year)),
+            **{name: ("sample", np.array(values)) for name, values in coords.items()},
         }
     )
 
 
-def grid(glaciers, years):
-    return samples_of([(g, y) for g in glaciers for y in years])
+def grid(glaciers, years, **coords):
+    return samples_of([(g, y) for g in glaciers for y in years], **coords)
+
+
+def many(rows, glaciers, years, seed=0):
+    """A table with regions of five glaciers, cells of two, and several rows for some glacier-years."""
+    rng = np.random.default_rng(seed)
+    glacier, year = rng.integers(0, glaciers, rows), 1970 + rng.integers(0, years, rows)
+    east, north = rng.uniform(60, 110, glaciers), rng.uniform(27, 45, glaciers)
+    return samples_of(
+        list(zip([f"g{i:04d}" for i in glacier], year.tolist(), strict=True)),
+        group=[f"c{i // 2}" for i in glacier],
+        region=[f"r{i // 5}" for i in glacier],
+        longitude=east[glacier],
+        latitude=north[glacier],
+    )
+
+
+def masks(folds):
+    return [folds[n].values for n in ("fit", "score", "inner_fit", "inner_score")]
 
 
 def test_each_scheme_withholds_what_its_name_says():
@@ -48,7 +68,7 @@ def test_each_scheme_withholds_what_its_name_says():
 pairs = st.lists(st.tuples(st.sampled_from("abcde"), st.integers(2000, 2006)), min_size=4, max_size=25, unique=True)
 
 
-@given(pairs, st.sampled_from(SCHEMES), st.integers(2, 6))
+@given(pairs, st.sampled_from(BASIC), st.integers(2, 6))
 def test_no_fold_sees_what_it_scores(pairs, scheme, inner):
     samples = samples_of(pairs)
     glacier, year = samples["glacier"].values, samples["year"].values
@@ -63,32 +83,124 @@ def test_no_fold_sees_what_it_scores(pairs, scheme, inner):
     folds = make_folds(samples, scheme, inner=inner)
     fit, score = folds["fit"].values, folds["score"].values
     assert (score.sum(axis=0) == 1).all()
-    assert not (fit & score).any()
-    for f, s in zip(fit, score, strict=True):
-        if scheme in ("logo", "both_out"):
-            assert not set(glacier[f]) & set(glacier[s])
-        if scheme in ("loyo", "both_out"):
-            assert not set(year[f]) & set(year[s])
-    inner_fit, inner_score = folds["inner_fit"].values, folds["inner_score"].values
-    assert not ((inner_fit | inner_score) & ~fit[:, None]).any()
+    for i, s in enumerate(score.argmax(axis=0)):
+        np.testing.assert_array_equal(fit[s], ~withheld[i])
+
+
+rows = st.tuples(
+    st.integers(0, 7), st.integers(2000, 2006), st.integers(0, 9), st.sampled_from(["x", "y", "z", ""]), st.booleans()
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(rows, min_size=1, max_size=40),
+    st.sampled_from(SCHEMES),
+    st.integers(1, 6),
+    st.integers(1, 12),
+    st.integers(2, 6),
+)
+def test_in_every_scheme_what_belongs_together_stays_on_one_side(table, scheme, inner, blocks, parts):
+    """Groups that cut through glaciers, several rows for a glacier-year, blank regions and locked rows included."""
+    glacier, year, group, region, locked = (np.array(column) for column in zip(*table, strict=True))
+    samples = samples_of(
+        list(zip(glacier.astype(str), year, strict=True)),
+        group=group.astype(str), region=region, longitude=80.0 + glacier, latitude=40.0 + glacier % 3,
+    )  # fmt: skip
+    try:
+        folds = make_folds(samples, scheme, inner=inner, blocks=blocks, parts=parts, buffer_km=1, locked=locked)
+    except InputError as error:
+        assert "left to fit on" in str(error)  # noqa: PT017 - the other outcome is folds
+        return
+    fit, score, inner_fit, inner_score = masks(folds)
+    usable = ~locked & ((region != "") | (scheme != "leave_region_out"))
+    np.testing.assert_array_equal(score.sum(axis=0), usable)
+    assert not (fit | score)[:, ~usable].any()
+    assert fit.any(axis=1).all()
     assert inner_fit.any(axis=2).all()
     assert inner_score.any(axis=2).all()
+    assert not ((inner_fit | inner_score) & ~fit[:, None]).any()
+    unit = np.char.add(np.char.add(glacier.astype(str), ":"), year.astype(str))
+    apart = {"logo": [group, glacier], "loyo": [year], "both_out": [group, glacier, year],
+             "blocks": [group, glacier], "leave_region_out": [region, group, glacier]}.get(scheme, [])  # fmt: skip
+    for f, s in zip(fit, score, strict=True):
+        for label in [*apart, unit]:
+            assert not set(label[f]) & set(label[s])
+    for f, s, outer in zip(inner_fit.reshape(-1, len(unit)), inner_score.reshape(-1, len(unit)),
+                           fit.repeat(inner, axis=0), strict=True):  # fmt: skip
+        if len(set(unit[outer])) > 1 and (f != s).any():
+            assert not set(unit[f]) & set(unit[s])
+    for block in np.unique(folds["block"].values):
+        own = np.flatnonzero(folds["block"].values == block)
+        assert (inner_fit[own] == inner_fit[own[0]]).all()
+        assert (inner_score[own] == inner_score[own[0]]).all()
+        assert not ((inner_fit | inner_score)[own[0]] & ~fit[own].all(axis=0)).any()
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_inner_splits_repeat_the_outer_kind(scheme):
-    samples = grid("abcdef", range(2000, 2012))
-    glacier, year = samples["glacier"].values, samples["year"].values
+    samples = many(600, 40, 20)
+    labels = {n: samples[n].values for n in ("glacier", "group", "year", "region")}
+    apart = {"logo": ["glacier", "group"], "loyo": ["year"], "both_out": ["glacier", "group", "year"],
+             "blocks": ["glacier", "group"], "leave_region_out": ["glacier", "region"]}.get(scheme, [])  # fmt: skip
     folds = make_folds(samples, scheme, inner=4)
-    for fit, score in zip(
-        folds["inner_fit"].values.reshape(-1, samples.sizes["sample"]),
-        folds["inner_score"].values.reshape(-1, samples.sizes["sample"]),
-        strict=True,
-    ):
-        if scheme in ("logo", "both_out"):
-            assert not set(glacier[fit]) & set(glacier[score])
-        if scheme in ("loyo", "both_out"):
-            assert not set(year[fit]) & set(year[score])
+    _, _, inner_fit, inner_score = masks(folds)
+    for fit, score in zip(inner_fit.reshape(-1, 600), inner_score.reshape(-1, 600), strict=True):
+        for name in apart:
+            assert not set(labels[name][fit]) & set(labels[name][score])
+    if scheme in ("logo", "loyo", "random"):  # every row that may be used for tuning is scored once
+        same = folds["block"].values[:, None] == folds["block"].values
+        common = np.array([folds["fit"].values[s].all(axis=0) for s in same])
+        np.testing.assert_array_equal(inner_score.sum(axis=1), common)
+
+
+def test_folds_share_tuning_blocks_within_what_all_of_them_fit_on():
+    samples = many(900, 60, 40)
+    for scheme, most in (("logo", 10), ("loyo", 10), ("both_out", 25), ("blocks", 10), ("random", 10)):
+        folds = make_folds(samples, scheme)
+        _, numbers = np.unique(folds["block"].values, return_inverse=True)
+        assert numbers.max() + 1 == most
+        rows = np.bincount(numbers, folds["score"].values.sum(axis=1))
+        assert rows.max() < 3 * rows.min()
+    few = make_folds(grid("abcde", range(2000, 2010)), "logo", blocks=5)
+    assert len(np.unique(few["block"].values)) == 5  # strictly nested
+    one = make_folds(grid("abcd", range(2000, 2010)), "logo", blocks=1)
+    assert len(np.unique(one["block"].values)) == 4  # no row is common to all: each fold by itself
+    three = make_folds(grid("abc", range(1982, 2019)), "both_out", parts=30)
+    assert three.sizes["fold"] == 111
+    assert len(np.unique(three["block"].values)) == 15
+
+
+def test_many_groups_are_dealt_whole_and_evenly():
+    samples = many(3000, 400, 60)
+    group = samples["group"].values
+    folds = make_folds(samples, "logo")
+    score = folds["score"].values
+    assert len(score) == 30
+    rows = score.sum(axis=1)
+    assert rows.max() <= rows.min() + np.unique(group, return_counts=True)[1].min() + 5
+    assert all(len({int(f) for f in score[:, group == g].argmax(axis=0)}) == 1 for g in np.unique(group))
+    names = folds["fold"].values.tolist()
+    assert len(set(names)) == 30
+    assert all(" and 5 more" in n or " and 6 more" in n or " and 7 more" in n for n in names), names
+    assert make_folds(samples, "loyo", parts=7).sizes["fold"] == 7
+    assert make_folds(samples, "loyo", parts=99).sizes["fold"] == 60
+    assert make_folds(samples, "both_out", parts=6).sizes["fold"] == 36
+
+
+def test_masks_depend_on_the_labels_of_rows_only():
+    """Neither on values nor on the order of rows."""
+    samples = many(200, 30, 12)
+    rng = np.random.default_rng(0)
+    changed = samples.assign(mass_balance=("sample", rng.normal(size=200)), predictors=("sample", rng.normal(size=200)))
+    order = rng.permutation(200)
+    for scheme in SCHEMES:
+        folds = make_folds(samples, scheme)
+        xr.testing.assert_identical(folds, make_folds(changed, scheme))
+        if scheme != "blocks":  # there the last bit of a mean position may differ
+            xr.testing.assert_identical(folds.isel(sample=order), make_folds(samples.isel(sample=order), scheme))
+        if scheme not in ("blocks", "leave_region_out"):  # with few regions there is nothing to deal
+            assert not folds.equals(make_folds(samples, scheme, seed=2)), scheme
 
 
 def test_with_two_glaciers_the_inner_split_withholds_years():
@@ -98,11 +210,16 @@ def test_with_two_glaciers_the_inner_split_withholds_years():
         assert not set(years[fit]) & set(years[score])
 
 
-def test_masks_do_not_depend_on_observed_values():
-    samples = grid("abc", range(2000, 2006))
-    changed = samples.assign(mass_balance=("sample", np.random.default_rng(0).normal(size=18)))
-    for scheme in SCHEMES:
-        xr.testing.assert_identical(make_folds(samples, scheme), make_folds(changed, scheme))
+def test_the_inner_splits_of_both_out_reach_every_group_and_year():
+    samples = grid("abcdefghij", range(2000, 2010))
+    folds = make_folds(samples, "both_out", inner=5, blocks=4)
+    glacier, year = samples["glacier"].values, samples["year"].values
+    score = folds["inner_score"].values
+    for fold in range(folds.sizes["fold"]):
+        held = score[fold].any(axis=0)
+        common = folds["fit"].values[folds["block"].values == folds["block"].values[fold]].all(axis=0)
+        assert set(glacier[held]) == set(glacier[common])
+        assert set(year[held]) == set(year[common])
 
 
 def test_one_glacier_cannot_be_left_out():
@@ -110,14 +227,209 @@ def test_one_glacier_cannot_be_left_out():
         make_folds(grid("a", range(2000, 2006)), "logo")
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(
+    "pairs", [[("a", 1), ("b", 2), ("c", 3)], [("a", 1), ("a", 2), ("a", 3)], [("a", 1)] * 3, [("a", 1), ("b", 1)]]
+)
+def test_a_handful_of_rows_gives_folds_or_a_clear_refusal(scheme, pairs):
+    samples = samples_of(
+        pairs, region=[g for g, _ in pairs], longitude=[90.0] * len(pairs), latitude=[ord(g) - 60.0 for g, _ in pairs]
+    )
+    needs = {"logo": [0], "blocks": [0], "leave_region_out": [0], "loyo": [1], "both_out": [0, 1], "random": []}[scheme]
+    enough = all(len({p[i] for p in pairs}) > 1 for i in needs) and len(set(pairs)) > 1
+    if not enough:
+        with pytest.raises(InputError, match="left to fit on"):
+            make_folds(samples, scheme)
+        return
+    fit, score, inner_fit, _ = masks(make_folds(samples, scheme))
+    assert (score.sum(axis=0) == 1).all()
+    assert fit.any(axis=1).all()
+    assert inner_fit.any(axis=2).all()
+
+
 def test_an_unknown_scheme_is_named():
     with pytest.raises(ValueError, match="unknown scheme 'loco'"):
         make_folds(grid("ab", [2000, 2001]), "loco")
 
 
+# ---- groups and the user's own folds ----
+
+
+def test_logo_leaves_out_the_group_and_where_it_is_blank_the_glacier():
+    samples = samples_of([("a", 1), ("b", 1), ("c", 1), ("d", 1)], group=["cell", "cell", "", "nan"])
+    assert groups_of(samples).tolist() == ["cell", "cell", "c", "d"]
+    folds = make_folds(samples, "logo")
+    assert folds["fold"].values.tolist() == ["c", "cell", "d"]
+    assert folds["score"].values[1].tolist() == [True, True, False, False]
+
+
+def test_a_glacier_in_two_groups_is_withheld_whole():
+    samples = samples_of([("a", 1), ("a", 2), ("b", 1), ("c", 2)], group=["x", "y", "y", "z"])
+    folds = make_folds(samples, "logo")
+    assert folds["fold"].values.tolist() == ["x", "y", "z"]
+    assert folds["fit"].values[0].tolist() == [False, False, True, True]
+    assert folds["score"].values[0].tolist() == [True, False, False, False]
+
+
+def test_the_users_folds_are_taken_as_they_are():
+    years = range(2000, 2004)
+    samples = grid("abcd", years, fold_logo=np.repeat([10.0, 2.0, 2.0, 10.0], 4), fold_loyo=np.tile([1, 1, 1, 0], 4))
+    logo, loyo, both = (make_folds(samples, s, parts=2) for s in BASIC)
+    assert logo["fold"].values.tolist() == ["2", "10"]
+    np.testing.assert_array_equal(logo["score"].values, samples["fold_logo"].values == np.array([[2], [10]]))
+    assert loyo["score"].values.sum(axis=1).tolist() == [4, 12]
+    assert both["fold"].values.tolist() == ["2:0", "2:1", "10:0", "10:1"]
+    np.testing.assert_array_equal(
+        both["fit"].values[1], (samples["fold_logo"].values != 2) & (samples["fold_loyo"].values != 1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fold_logo": [1, 2, 2, 2, 3, 3]}, "group a in the folds 1, 2"),
+        ({"fold_loyo": [1, 2, 1, 2, 1, 1]}, "year 2001 in the folds 1, 2"),
+        ({"group": ["u", "u", "u", "u", "v", "v"], "fold_logo": [1, 1, 2, 2, 3, 3]}, "group u in the folds 1, 2"),
+        ({"fold_logo": [1, 1, 2, 2, np.nan, np.nan]}, "2 blank of 6 rows"),
+    ],
+)
+def test_a_users_fold_that_splits_something_is_refused(change, message):
+    samples = grid("abc", [2000, 2001], **change)
+    with pytest.raises(InputError, match=message):
+        make_folds(samples, "both_out")
+
+
+# ---- space ----
+
+
+def test_distance_by_hand():
+    corner = samples_of([("a", 1), ("b", 1), ("c", 1)], longitude=[0.0, 90.0, 359.0], latitude=[0.0, 0.0, 0.0])
+    xyz = unit_vectors(corner)
+    assert nearest_km(xyz[:1], xyz[1:2])[0] == pytest.approx(np.pi / 2 * 6371.0088)
+    assert nearest_km(xyz[:1], xyz)[0] == 0
+    assert nearest_km(xyz[:1], xyz[1:])[0] == pytest.approx(np.pi / 180 * 6371.0088)
+    assert nearest_km(xyz, xyz[:0]).tolist() == [np.inf] * 3
+
+
+def test_clusters_are_the_obvious_ones_and_keep_groups_whole():
+    rng = np.random.default_rng(1)
+    centre = np.repeat([0, 1, 2], 20)
+    samples = samples_of(
+        [(f"g{i}", 1) for i in range(60)],
+        longitude=np.array([10.0, 80.0, 250.0])[centre] + rng.normal(0, 1, 60),
+        latitude=np.array([45.0, 35.0, 60.0])[centre] + rng.normal(0, 1, 60),
+    )
+    part = spatial_clusters(unit_vectors(samples), np.arange(60), 3)
+    assert len({(c, p) for c, p in zip(centre.tolist(), part.tolist(), strict=True)}) == 3
+    whole = spatial_clusters(unit_vectors(samples), np.arange(60) % 7, 3)
+    assert all(len(set(whole[np.arange(60) % 7 == g])) == 1 for g in range(7))
+    assert spatial_clusters(unit_vectors(samples)[:2], np.array([5, 9]), 9).tolist() in ([0, 1], [1, 0])
+
+
+def test_blocks_withhold_all_groups_with_a_member_in_the_buffer():
+    # along the equator, degrees; 1 degree is 111 km. Group q has a member at 3 and one at 9.
+    east = {"a": 0.0, "b": 1.0, "c": 2.0, "d": 3.0, "e": 9.0, "f": 10.0, "g": 11.0}
+    group = {"d": "q", "e": "q"}
+    names = [g for g in east for _ in (2000, 2001)]
+    samples = grid(
+        east,
+        [2000, 2001],
+        longitude=[east[g] for g in names],
+        latitude=[0.0] * 14,
+        group=[group.get(g, g) for g in names],
+    )
+    glacier = samples["glacier"].values
+    for buffer in (50.0, 120.0):
+        folds = make_folds(samples, "blocks", parts=2, buffer_km=buffer)
+        assert folds["buffer_km"].values.tolist() == [buffer] * 2
+        for fit, score in zip(*masks(folds)[:2], strict=True):
+            inside = set(glacier[score])
+            near = {g for g in east if any(abs(east[g] - east[h]) * 111.2 <= buffer for h in inside)}
+            near |= {"d", "e"} if near & {"d", "e"} else set()
+            assert set(glacier[fit]) == set(east) - near - inside
+    wide = make_folds(samples, "blocks", parts=2)  # by default the buffer leaves half of what is not scored
+    assert wide["buffer_km"].values[0] == 100
+    assert (2 * wide["fit"].values.sum(axis=1) >= (~wide["score"].values).sum(axis=1)).all()
+    with pytest.raises(InputError, match=r"narrow `validation\.buffer_km`"):
+        make_folds(samples, "blocks", buffer_km=5000)
+
+
+def test_the_default_buffer_shrinks_until_something_is_left():
+    east = 10 + 0.05 * np.arange(6)  # 5.6 km steps at the equator
+    samples = grid("abcdef", [2000, 2001], longitude=east.repeat(2), latitude=np.zeros(12))
+    folds = make_folds(samples, "blocks")
+    assert folds.sizes["fold"] == 6
+    # ends have 5 others, so 3 must stay: two steps may go; inner ones lose four at two steps, so one step it is
+    assert folds["buffer_km"].values[0] == 6.25
+    assert folds["fit"].values.sum(axis=1).tolist() == [8, 6, 6, 6, 6, 8]
+
+
+@pytest.mark.parametrize(("scheme", "column"), [("blocks", "longitude, latitude"), ("leave_region_out", "region")])
+def test_a_scheme_without_its_coordinate_says_which(scheme, column):
+    samples = grid("abc", [2000, 2001])
+    with pytest.raises(InputError, match=f"samples: {column}"):
+        make_folds(samples, scheme)
+    nan = samples.assign_coords(longitude=("sample", np.full(6, np.nan)), latitude=("sample", np.zeros(6)))
+    with pytest.raises(InputError, match="none for 6 of 6"):
+        make_folds(nan, "blocks")
+
+
+def test_positions_may_come_with_the_rows():
+    samples = grid("ab", [2000, 2001]).assign_coords(
+        row_longitude=("row", [10.0, 20.0]), row_latitude=("row", [0.0, 0.0])
+    )
+    samples = samples.assign(operator_sample=("entry", [0, 1, 2, 3]), operator_row=("entry", [1, 1, 0, 0]))
+    np.testing.assert_allclose(np.degrees(np.arctan2(*unit_vectors(samples).T[1::-1])), [20, 20, 10, 10])
+
+
+def test_a_group_that_reaches_into_the_region_is_withheld_with_it():
+    samples = samples_of(
+        [("a", 1), ("b", 1), ("c", 1), ("d", 1), ("e", 1)], region=["x", "y", "y", "z", ""], group=list("ppqrs")
+    )
+    folds = make_folds(samples, "leave_region_out")
+    assert folds["fold"].values.tolist() == ["x", "y", "z"]
+    assert folds["fit"].values[0].tolist() == [False, False, True, True, False]
+    assert folds["score"].values.sum(axis=0).tolist() == [1, 1, 1, 1, 0]  # of e nothing is known
+
+
+def test_locked_rows_are_in_no_mask():
+    samples = many(300, 30, 10)
+    locked = np.isin(samples["group"].values, ["c1", "c5"])
+    for scheme in SCHEMES:
+        folds = make_folds(samples, scheme, locked=locked)
+        assert not any(m[..., locked].any() for m in masks(folds))
+        free = make_folds(samples.isel(sample=np.flatnonzero(~locked)), scheme)
+        xr.testing.assert_identical(folds.isel(sample=np.flatnonzero(~locked)), free)
+    with pytest.raises(InputError, match="no observation that it can use"):
+        make_folds(samples, "logo", locked=np.ones(300, bool))
+
+
+# ---- many at once ----
+
+
 def test_joined_folds_come_apart_again():
-    samples = grid("abc", range(2000, 2004))
+    samples = many(80, 12, 8)
     apart = [make_folds(samples, s) for s in SCHEMES]
     joined = join_folds(apart)
     for scheme, folds in zip(SCHEMES, apart, strict=True):
         xr.testing.assert_identical(of_scheme(joined, scheme), folds)
+    assert len(np.unique(joined["block"].values)) == sum(len(np.unique(f["block"].values)) for f in apart)
+    twice = join_folds([apart[0], apart[5], make_folds(samples, "random", seed=2)])
+    assert len(np.unique(twice["block"].values)) == sum(len(np.unique(apart[i]["block"].values)) for i in (0, 5, 5))
+
+
+def test_random_is_never_shown_alone():
+    require_grouped(["random", "loyo"])
+    require_grouped(["leave_region_out"])
+    for alone in (["random"], ["random", "leave_region_out"]):
+        with pytest.raises(InputError, match="only beside folds"):
+            require_grouped(alone)
+
+
+def test_twenty_thousand_rows_are_feasible():
+    samples = many(20_000, 2000, 50)
+    for scheme in SCHEMES:
+        folds = make_folds(samples, scheme)
+        assert folds.sizes["fold"] <= 14**2
+        assert folds["score"].values.sum() == 20_000
+        assert folds["inner_fit"].values.any(axis=2).all()

@@ -35,6 +35,7 @@ LAYERS = (
     "stores",
     "cluster",
     "stages",
+    "judging",
     "pipeline",
     "checks",
     "cli",

@@ -6,19 +6,28 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from glacmb_grid.samples import with_operator
+from glacmb_grid.validation import scores as module
 from glacmb_grid.validation.folds import make_folds
 from glacmb_grid.validation.scores import (
     METRICS,
     PREDICTION_COLUMNS,
     SCORE_COLUMNS,
+    SLICE_COLUMNS,
     block_weights,
     compare,
     out_of_fold,
     score,
+    slices,
+    tabulate,
 )
 from glacmb_grid.weights import identity
+
+SCHEMES = ("logo", "loyo", "both_out", "blocks", "leave_region_out", "random")
 
 
 def table(observed, predicted, glacier, year, scheme="logo", model="m"):
@@ -26,7 +35,7 @@ def table(observed, predicted, glacier, year, scheme="logo", model="m"):
     return pd.DataFrame(
         {
             "scheme": scheme, "protocol": "nested", "model": model, "sample": [f"s{i:03d}" for i in range(n)],
-            "glacier": glacier, "year": year, "observed": observed, "predicted": predicted,
+            "glacier": glacier, "group": "", "region": "", "year": year, "observed": observed, "predicted": predicted,
             "predicted_uncertainty": 0.1, "fold": glacier,
         }
     )[PREDICTION_COLUMNS]  # fmt: skip
@@ -125,7 +134,7 @@ def test_better_only_where_the_interval_excludes_zero():
     like = good.assign(
         model="like", predicted=good["predicted"].sample(frac=1, random_state=0).index * 0 + good["predicted"]
     )
-    found = compare(pd.concat([good, bad, like]), draws=500).set_index(["model", "baseline"])
+    found = compare(pd.concat([good, bad, like]), draws=500).set_index(["metric", "model", "baseline"]).loc["rmse"]
     assert found.loc[("good", "bad"), "verdict"] == "better"
     assert found.loc[("bad", "good"), "verdict"] == "worse"
     assert found.loc[("good", "like"), "verdict"] == "undecided"
@@ -147,7 +156,7 @@ def test_models_on_other_rows_cannot_be_compared():
 
 
 def test_every_metric_of_a_drawn_weighting_equals_that_of_copied_rows():
-    data = random_table(4, 5)
+    data = random_table(4, 5, seed=3)
     counts = np.random.default_rng(2).integers(0, 3, 4)
     weight = counts.repeat(5)[None].astype(float)
     copied = data.loc[np.repeat(data.index, weight[0].astype(int))]
@@ -158,7 +167,7 @@ def test_every_metric_of_a_drawn_weighting_equals_that_of_copied_rows():
             observed = rows["observed"].to_numpy()
             error = rows["predicted"].to_numpy() - observed
             pieces.append(metric(w, error, observed, pd.factorize(rows["glacier"])[0].astype(float))[0])
-        assert pieces[0] == pytest.approx(pieces[1], rel=1e-12), name
+        assert pieces[0] == pytest.approx(pieces[1], rel=1e-12, nan_ok=False), name
 
 
 def tiny_samples():
@@ -186,3 +195,236 @@ def test_out_of_fold_takes_the_fold_that_withheld_the_row():
     # uncertainty: own member variance, and the residuals of the other glacier only
     other = np.array([(17**2 + 16**2) / 2] * 2 + [(10**2 + 9**2) / 2] * 2)
     np.testing.assert_allclose(found["predicted_uncertainty"], np.sqrt(np.array([1, 1, 0, 0]) + other))
+
+
+def test_samples_that_no_fold_scores_are_left_out_and_one_scored_twice_is_an_error():
+    samples = tiny_samples().assign_coords(
+        group=("sample", ["x", "", "y", "y"]), region=("sample", ["p", "p", "", "q"])
+    )
+    folds = make_folds(samples, "loyo")
+    masks = {n: folds[n].values.copy() for n in ("fit", "score")}
+    for mask in masks.values():
+        mask[:, 1] = False
+    locked = folds.assign({n: (("fold", "sample"), m) for n, m in masks.items()})
+    mean, variance = np.array([[1.0] * 4, [2.0] * 4]), np.zeros((2, 4))
+    found = tabulate(samples, locked, mean, variance, model="m")
+    assert list(found["sample"]) == ["a:1", "b:1", "b:2"]
+    assert list(found["predicted"]) == [1, 1, 2]
+    assert list(found["group"]) == ["x", "y", "y"]
+    assert list(found["region"]) == ["p", "", "q"]
+    # fold 1 fits on b:2 alone, which misses by 2; fold 2 on a:1 and b:1, which miss by 0 and 2
+    np.testing.assert_allclose(found["predicted_uncertainty"], [2, 2, np.sqrt(2)])
+    masks["score"][:, 0] = True
+    twice = folds.assign(score=(("fold", "sample"), masks["score"]))
+    with pytest.raises(ValueError, match="exactly one fold"):
+        tabulate(samples, twice, mean, variance, model="m")
+
+
+# ---- what the metrics mean ----
+
+
+def metric(name, observed, predicted, weight=None, glacier=None):
+    observed, predicted = np.array(observed, float), np.array(predicted, float)
+    weight = np.ones((1, len(observed))) if weight is None else np.atleast_2d(np.asarray(weight, float))
+    glacier = np.zeros(len(observed)) if glacier is None else np.asarray(glacier, float)
+    return METRICS[name](weight, predicted - observed, observed, glacier)
+
+
+def test_rec_auc_in_closed_form():
+    assert metric("rec_auc", [0, 0, 0], [0, 0.5, -2])[0] == pytest.approx((1 + 0.5 + 0) / 3)
+    assert metric("rec_auc", [1, 2], [1, 2])[0] == 1
+    assert metric("rec_auc", [0, 0], [1, -5])[0] == 0
+    error = np.random.default_rng(0).uniform(-1, 1, 4000)  # uniform up to the tolerance: the curve is a straight line
+    assert metric("rec_auc", np.zeros(4000), error)[0] == pytest.approx(0.5, abs=0.02)
+    t = np.linspace(0, 1, 20_001)
+    curve = (np.abs(error[:300]) <= t[:, None]).mean(axis=1)
+    assert metric("rec_auc", np.zeros(300), error[:300])[0] == pytest.approx(np.trapezoid(curve, t), abs=1e-4)
+
+
+def test_the_tolerance_of_rec_auc_is_an_option():
+    data = table([0.0, 0.0], [0.5, 3.0], list("ab"), [1, 2])
+    assert values(data)["value"]["rec_auc"] == pytest.approx(0.25)
+    assert values(data, tolerance=4.0)["value"]["rec_auc"] == pytest.approx((3.5 / 4 + 1 / 4) / 2)
+
+
+few = st.sampled_from([-1.0, -0.3, 0.1, 0.1 + 0.2, 0.3, 2.0])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(few, few, st.integers(0, 3)), min_size=2, max_size=30))
+def test_sign_auc_is_the_roc_auc_of_scikit_learn_with_weights_and_ties(rows):
+    observed, predicted, weight = (np.array(c, float) for c in zip(*rows, strict=True))
+    positive = observed > 0
+    found = metric("sign_auc", observed, predicted, weight)[0]
+    if weight[positive].sum() == 0 or weight[~positive].sum() == 0:
+        assert np.isnan(found)
+    else:
+        assert found == pytest.approx(roc_auc_score(positive, np.round(predicted, 9), sample_weight=weight))
+
+
+def test_a_constant_prediction_says_nothing_of_the_sign_whatever_the_rounding():
+    observed = np.random.default_rng(0).normal(size=200)
+    assert metric("sign_auc", observed, np.full(200, 0.1 + 0.2))[0] == 0.5
+    assert np.isnan(metric("sign_auc", [-1, -2], [0, 1])[0])
+    assert metric("sign_auc", [-1, 0, 1], [0, 1, 2])[0] == 1  # a balance of zero is not positive
+
+
+def test_intervals_of_every_metric_are_those_of_the_plain_row_weights():
+    """The fast way, by sums over cells, against each metric of the whole weight matrix."""
+    data = random_table(12, 9)
+    for scheme in SCHEMES:
+        rows = data.assign(scheme=scheme, group=data["glacier"].str[:2] + data["glacier"].str[2:].radd("c"))
+        found = values(rows, draws=300)
+        weight = block_weights(rows, scheme, 300, 1)
+        observed = rows["observed"].to_numpy()
+        error, glacier = rows["predicted"].to_numpy() - observed, pd.factorize(rows["glacier"])[0].astype(float)
+        for name in METRICS:
+            low, high = np.quantile(METRICS[name](weight, error, observed, glacier), [0.05, 0.95])
+            assert found.loc[name, "lower"] == pytest.approx(low, rel=1e-9), (scheme, name)
+            assert found.loc[name, "upper"] == pytest.approx(high, rel=1e-9), (scheme, name)
+
+
+@pytest.mark.parametrize("scheme", ["logo", "both_out"])
+def test_draws_in_pieces_are_the_same_draws(scheme, monkeypatch):
+    data = random_table(10, 9, scheme=scheme)
+    whole, differences = score(data, draws=157), compare(pd.concat([data, data.assign(model="b")]), draws=157)
+    monkeypatch.setattr(module, "_PIECE", 1000)
+    pd.testing.assert_frame_equal(score(data, draws=157), whole, rtol=1e-12)
+    again = compare(pd.concat([data, data.assign(model="b")]), draws=157)
+    pd.testing.assert_frame_equal(again, differences, rtol=1e-12, atol=1e-15)
+
+
+def test_each_scheme_draws_its_own_blocks():
+    data = random_table(18, 10)
+    data["group"] = data["glacier"].str[1:].astype(int) // 2
+    data["region"] = data["glacier"].str[1:].astype(int) % 9
+    drawn = {s: block_weights(data, s, 40, 1) for s in SCHEMES}
+    alike = {"logo": ["group"], "blocks": ["group"], "random": ["group"], "loyo": ["year"],
+             "both_out": ["group", "year"], "leave_region_out": ["region"]}  # fmt: skip
+    for scheme, columns in alike.items():
+        for _, rows in data.groupby(columns):
+            assert (np.ptp(drawn[scheme][:, rows.index], axis=1) == 0).all()
+        assert (drawn[scheme] % 1 == 0).all()
+    assert block_weights(data.assign(region=data["region"] % 7), "leave_region_out", 40, 1).shape == (40, 180)
+    assert block_weights(data.assign(group=data["group"] % 7), "logo", 40, 1) is None
+    np.testing.assert_array_equal(
+        block_weights(data.assign(region=data["region"] % 7), "leave_region_out", 40, 1), drawn["logo"]
+    )
+
+
+def test_a_glacier_stands_for_its_group_where_that_is_blank():
+    data = random_table(8, 3)
+    blank = score(data, draws=100)
+    pd.testing.assert_frame_equal(score(data.assign(group=data["glacier"]), draws=100), blank)
+    pd.testing.assert_frame_equal(score(data.drop(columns=["group", "region"]), draws=100), blank)
+    assert score(data.assign(group="one"), draws=100)["lower"].isna().all()
+
+
+# ---- slices and differences ----
+
+
+def sliced(predictions, samples=None, **options):
+    found = slices(predictions, samples, **options)
+    assert list(found.columns) == SLICE_COLUMNS
+    return found.set_index(["kind", "slice", "metric"])
+
+
+def test_slices_by_hand():
+    observed = np.array([-2.0, -1.0, -0.5, 0.0, 1.0])
+    data = table(observed, observed + np.arange(1.0, 6.0), list("aabbb"), [1999, 2000, 2000, 2009, 2010])
+    data["region"] = ["p", "p", "", "", "q"]
+    samples = xr.Dataset(
+        coords={
+            "sample": data["sample"].to_numpy()[::-1],  # another order than the table's
+            "area": ("sample", [60.0, np.nan, 2.0, 1.9, 0.1]),
+            "time_system": ("sample", ["FXD", "", "FLO", "FLO", "FXD"]),
+        }
+    )
+    found = sliced(data, samples)
+    bias = found.xs("bias", level="metric")
+    told = {(k, s): (v, n) for (k, s), v, n in zip(bias.index, bias["value"], bias["n"], strict=True)}
+    assert told == {
+        ("sign", "positive years"): (5, 1),
+        ("extreme", "below p10"): (1, 1),
+        ("extreme", "above p90"): (5, 1),
+        ("decade", "1990s"): (1, 1),
+        ("decade", "2000s"): (3, 3),
+        ("decade", "2010s"): (5, 1),
+        ("year", "1999"): (1, 1),
+        ("year", "2000"): (2.5, 2),
+        ("year", "2009"): (4, 1),
+        ("year", "2010"): (5, 1),
+        ("glacier", "a"): (1.5, 2),
+        ("glacier", "b"): (4, 3),
+        ("size", "0 to 0.5 km2"): (1, 1),
+        ("size", "0.5 to 2 km2"): (2, 1),
+        ("size", "2 to 5 km2"): (3, 1),
+        ("size", "over 50 km2"): (5, 1),
+        ("region", "p"): (1.5, 2),
+        ("region", "q"): (5, 1),
+        ("time_system", "FXD"): (3, 2),
+        ("time_system", "FLO"): (2.5, 2),
+    }
+    assert found.loc[("year", "2000", "rmse"), "value"] == pytest.approx(np.sqrt((4 + 9) / 2))
+    assert found.loc[("year", "2000", "mae"), "value"] == pytest.approx(2.5)
+    assert "r2" not in found.index.get_level_values("metric")  # too few rows
+    assert found["lower"].isna().all()
+
+
+def test_slices_have_intervals_and_r2_where_they_hold_enough():
+    data = pd.concat([random_table(10, 25), random_table(10, 25, scheme="loyo")])
+    found = slices(data, draws=100).set_index(["scheme", "kind", "slice", "metric"])
+    assert found.loc[("logo", "year", "2003", "rmse"), "lower"] > 0  # ten glaciers in a year
+    assert np.isnan(found.loc[("loyo", "year", "2003", "rmse"), "lower"])  # one year
+    assert np.isnan(found.loc[("logo", "glacier", "g03", "rmse"), "lower"])
+    assert found.loc[("loyo", "glacier", "g03", "rmse"), "lower"] > 0
+    assert found.loc[("loyo", "glacier", "g03", "r2"), "n"] == 25
+    assert ("loyo", "year", "2003", "r2") not in found.index
+    part = data[(data["scheme"] == "logo") & (data["year"] // 10 == 200)]
+    expected = score(part, draws=100).set_index("metric")
+    for metric in ("rmse", "mae", "bias", "r2"):  # a slice is scored as a table of its own
+        for column in ("value", "lower", "upper"):
+            assert found.loc[("logo", "decade", "2000s", metric), column] == pytest.approx(
+                expected.loc[metric, column], rel=1e-9
+            )
+
+
+def test_differences_are_paired_in_rmse_and_in_the_mean_over_glaciers():
+    # glacier a has one row, b three; model m misses by 2 in a only, model k by 1 in b only
+    data = table([0.0] * 4, [2.0, 0, 0, 0], list("abbb"), [1, 1, 2, 3])
+    other = data.assign(model="k", predicted=[0.0, 1, 1, 1]).iloc[::-1]  # the order of rows does not matter
+    found = compare(pd.concat([data, other])).set_index(["metric", "model"])["difference"]
+    assert found["rmse", "m"] == pytest.approx(1 - np.sqrt(3) / 2)
+    assert found["rmse_glacier_mean", "m"] == pytest.approx(1 - 0.5)
+    assert found["rmse_glacier_mean", "k"] == pytest.approx(-0.5)
+
+
+def test_the_interval_of_a_difference_is_paired():
+    """Two models that share a large error of each glacier differ by far less than their own intervals are wide."""
+    data = random_table(12, 10)
+    shift = np.random.default_rng(3).normal(0, 2, 12).repeat(10)
+    noise = np.random.default_rng(4).normal(0, 0.05, 120)
+    a = data.assign(predicted=data["observed"] + shift)
+    b = a.assign(model="b", predicted=a["predicted"] + 0.2 * np.sign(shift) + noise)
+    both = pd.concat([a, b])
+    found = compare(both, draws=500).set_index(["metric", "model"]).loc[("rmse", "b")]
+    own = score(both, draws=500).set_index(["model", "metric"])
+    assert found["verdict"] == "worse"
+    assert found["upper"] - found["lower"] < 0.1 * (own.loc[("b", "rmse"), "upper"] - own.loc[("b", "rmse"), "lower"])
+
+
+def test_twenty_thousand_rows_are_scored_without_their_weight_matrix(monkeypatch):
+    data = random_table(1000, 20, scheme="both_out")
+    held = []
+    plain = module._Blocks.pieces  # noqa: SLF001 - how much is held at a time is the point
+
+    def watched(self, width):
+        for piece in plain(self, width):
+            held.append(len(piece) * width)
+            yield piece
+
+    monkeypatch.setattr(module._Blocks, "pieces", watched)  # noqa: SLF001
+    scores = score(data, draws=300)
+    assert max(held) <= 4_000_000
+    assert len(held) > 1
+    assert scores["lower"].notna().all()

@@ -7,10 +7,12 @@ from typing import Any
 
 import xarray as xr
 
-from glacmb_grid.learning.baselines import fit_mean, fit_ridge, predict_mean, predict_ridge
+from glacmb_grid.learning.baselines import fit_mean, predict_mean
 from glacmb_grid.learning.network import fit_network, predict_network
+from glacmb_grid.learning.structured import fit_gaussian_process, predict_gaussian_process
+from glacmb_grid.learning.tabular import TABULAR, fitter, predictor
 from glacmb_grid.learning.temperature_index import fit_temperature_index, predict_temperature_index
-from glacmb_grid.settings import FeedForward, Mean, Ridge, Section, TemperatureIndex
+from glacmb_grid.settings import FeedForward, GaussianProcess, Mean, Section, TemperatureIndex
 from glacmb_grid.vocabulary import check_dataset
 
 Fit = Callable[[xr.Dataset, xr.Dataset, Any, int], xr.Dataset]
@@ -18,7 +20,8 @@ Predict = Callable[[xr.Dataset, xr.Dataset], xr.DataArray]
 
 MODELS: dict[str, tuple[Fit, Predict, type[Section]]] = {
     "mean": (fit_mean, predict_mean, Mean),
-    "ridge": (fit_ridge, predict_ridge, Ridge),
+    **{name: (fitter(name), predictor(name), entry[2]) for name, entry in TABULAR.items()},
+    "gaussian_process": (fit_gaussian_process, predict_gaussian_process, GaussianProcess),
     "temperature_index": (fit_temperature_index, predict_temperature_index, TemperatureIndex),
     "ff_fcnn": (fit_network, predict_network, FeedForward),
 }

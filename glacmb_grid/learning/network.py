@@ -1,374 +1,444 @@
-"""FF-FCNN: a small feed-forward fully connected network.
+"""FF-FCNN: a small feed-forward fully connected network, chosen and trained inside every fold.
 
-All folds and members pass through one compiled, vmapped function, a fixed number of nets at a time.
+Every configuration is tried on the inner splits of every block of folds, then an ensemble of the chosen one is trained
+in every fold. All nets of a scheme pass through one compiled function (`engine`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
-from typing import Any, NamedTuple
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
+from typing import Any
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
-import optax
 import xarray as xr
-from jax.flatten_util import ravel_pytree
 
-from glacmb_grid.learning.baselines import dense_operator
-from glacmb_grid.learning.prepare import fit_scaling, scaled
-from glacmb_grid.predictors import matching
-from glacmb_grid.samples import operator_of
-from glacmb_grid.settings import FeedForward
-from glacmb_grid.weights import Weights
+from glacmb_grid.learning.engine import Layout, Nets, Problem, Shape, Trained, forward, shape_of, train
+from glacmb_grid.learning.nested import (
+    Candidate,
+    Table,
+    Tuned,
+    default_recipes,
+    features_of,
+    in_order,
+    inner_masks,
+    permitted,
+    prediction,
+    search_record,
+    selection_masks,
+    split_blocks,
+    table_of,
+    training_record,
+    training_table,
+)
+from glacmb_grid.learning.prepare import Bools, Features, Floats, Integers, Rows, choose_columns, rows_of
+from glacmb_grid.learning.tabular import level_of, levels_of
+from glacmb_grid.settings import FeedForward, Recipe
 
-Floats = npt.NDArray[np.float64]
-_LANES = 2  # conveyors side by side; fixed, so that results do not depend on the machine
-_SEGMENT = 20  # epochs between two looks at which nets have stopped
-_BANK_BYTES = 1 << 26
-Params = Any  # a flax parameter tree, every leaf with a leading axis of nets
-
-
-class Network(nn.Module):
-    """Fully connected layers of the given widths and one linear output."""
-
-    widths: tuple[int, ...]
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Standardised balance, (row,), of standardised predictors, (row, predictor)."""
-        for width in self.widths:
-            x = nn.silu(nn.Dense(width)(x))
-        return nn.Dense(1)(x)[..., 0]
-
-
-class Data(NamedTuple):
-    """What the nets in the slots train on; the leading axis is the slot."""
-
-    rows: jax.Array  # (slot, row, predictor), standardised
-    target: jax.Array  # (slot, sample), standardised; 0 where the net must not look
-    offset: jax.Array  # (slot, sample), what the observation operator makes of the mean balance, standardised
-    fit: jax.Array  # (slot, sample), weights that sum to one
-    stop: jax.Array  # (slot, sample), weights that sum to one
+_MATRIX_BYTES = 400e6  # predictor matrices held at a time
+_LEAST_GROUPS = 8  # fewer groups are not drawn from: a draw could miss most of them
+_GAMMA = 1.0  # of the dynamic weighting
+_CLIP = 4.0  # weights lie between 1/4 and 4
+_NOISE_SHARE = 0.5  # of the target's spread: what uncertainty is weighed against
 
 
-class State(NamedTuple):
-    """Where the nets in the slots stand; the leading axis of every leaf is the slot."""
+@dataclass(frozen=True)
+class Subset:
+    """One training set: what nets fit and stop on, and what their features and target are learnt on."""
 
-    epoch: jax.Array
-    params: Params
-    moments: Any
-    best: Params
-    best_loss: jax.Array
-    best_epoch: jax.Array
-
-
-class Trained(NamedTuple):
-    """What is kept of trained nets."""
-
-    parameters: npt.NDArray[np.float32]  # (net, parameter)
-    loss: npt.NDArray[np.float32]  # (net, epoch, part)
-    best_epoch: npt.NDArray[np.int32]  # (net,)
+    features: Features
+    fit: Floats  # (sample,) weights
+    stop: Floats  # (sample,) weights, or all zero
+    centre: float
+    scale: float
+    level: Floats  # (row,) added to the prediction
 
 
 def fit_network(samples: xr.Dataset, folds: xr.Dataset, settings: FeedForward, seed: int) -> xr.Dataset:
-    """Train an ensemble in every fold.
+    """Choose a configuration in every block and train an ensemble in every fold.
 
     Parameters
     ----------
     samples : xr.Dataset
-        From `build_samples`.
+        From `build_samples` or a user's own table.
     folds : xr.Dataset
-        From `make_folds`; member m stops early on inner split ``m mod inner``.
+        From `make_folds`.
     settings : FeedForward
     seed : int
 
     Returns
     -------
     xr.Dataset
-        `parameters` (fold, member, parameter) of the best epoch, `centre` and `inverse_scale` (fold, predictor),
-        `target_centre` and `target_scale` (fold,) m w.e., `loss` (fold, member, epoch, part) in units of the target's
-        variance, `best_epoch` (fold, member).
+        `parameters` (fold, member, parameter), `loss` (fold, member, epoch, part) and `inner_loss` (fold, inner, epoch,
+        part) in units of the target's variance, `best_epoch` (fold, member), `parameter_count` (fold); `choice`,
+        `inner_error` (fold, candidate), `inner_prediction` (fold, sample), `selected` (fold, feature), `seen`
+        (fold, sample) and the training table.
 
     Notes
     -----
     Loss: mean squared error of the observations, with fresh Gaussian noise on the standardised predictors in every
-    epoch, plus L1 of the kernels; Adam on full batches. The rows of `score` have weight zero everywhere.
+    epoch, plus L1 of the kernels; Adam on full batches. On the inner splits nets stop early; the ensemble is trained on
+    all rows of the fold for as many epochs as the chosen configuration took there (`finish: refit`), or stops early
+    itself. The rows of `score` have weight zero everywhere.
     """
-    chosen = matching(samples["predictor"].values, settings.predictors)
-    values = samples["predictors"].values[:, chosen].astype(np.float64)
-    operator = dense_operator(samples)
-    fit_rows = (np.einsum("fs,sr->fr", folds["fit"].values.astype(float), np.abs(operator)) > 0).astype(np.float64)
-    centre, inverse = fit_scaling(values, fit_rows)
-    level, spread = _target_scaling(operator, samples["mass_balance"].values, folds["fit"].values)
-    nets = _Nets(samples, folds, settings, (values, centre, inverse), (level, spread))
-    with ThreadPoolExecutor(_LANES) as pool:  # XLA leaves cores idle on nets as small as these
-        lanes = list(
-            pool.map(lambda lane: _train(nets, np.arange(lane, nets.count, _LANES), settings, seed), range(_LANES))
-        )
-    trained = [np.empty((nets.count, *part.shape[1:]), part.dtype) for part in lanes[0]]
-    for lane, parts in enumerate(lanes):
-        for whole, part in zip(trained, parts, strict=True):
-            whole[lane::_LANES] = part
-    stacked = Trained(*trained)
+    table = table_of(samples)
+    recipes = permitted(table, settings, default_recipes(table, settings))
+    candidates = configurations(settings, len(recipes), levels_of(folds, samples), seed)
+    tuned, epochs, inner_loss = _search(table, folds, settings, recipes, candidates, seed)
+    trained, kept, layers = _ensembles(table, folds, settings, recipes, candidates, tuned, epochs, seed)
     shape = (folds.sizes["fold"], settings.members)
-    return xr.Dataset(
-        {
-            "parameters": (("fold", "member", "parameter"), stacked.parameters.reshape(*shape, -1)),
-            "loss": (("fold", "member", "epoch", "part"), stacked.loss.reshape(*shape, settings.epochs, 2)),
-            "best_epoch": (("fold", "member"), stacked.best_epoch.reshape(shape)),
-            "centre": (("fold", "predictor"), centre),
-            "inverse_scale": (("fold", "predictor"), inverse),
-            "target_centre": ("fold", level),
-            "target_scale": ("fold", spread),
-        },
-        coords={
-            "fold": folds["fold"],
-            "scheme": folds["scheme"],
-            "predictor": samples["predictor"].values[chosen],
-            "part": ["fit", "stop"],
-        },
-        attrs={"widths": list(settings.widths), "parameter_count": int(stacked.parameters.shape[1])},
-    )
+    loss = trained.loss.reshape(*shape, -1, 2)
+    record = search_record(recipes, candidates, tuned, kept, folds)
+    counts = [_count(len(f.kept), candidates[c].hyper["widths"]) for f, c in zip(kept, tuned.choice, strict=True)]
+    out = training_record(samples, folds).merge(record)
+    out = out.assign(
+        parameters=(("fold", "member", "parameter"), trained.parameters.reshape(*shape, -1)),
+        loss=(("fold", "member", "epoch", "part"), loss),
+        inner_loss=(("fold", "inner", "inner_epoch", "part"), inner_loss),
+        best_epoch=(("fold", "member"), trained.best_epoch.reshape(shape)),
+        target_centre=("fold", [layer[0] for layer in layers]),
+        target_scale=("fold", [layer[1] for layer in layers]),
+        parameter_count=("fold", np.array(counts)),
+    ).assign_coords(part=["fit", "stop"])
+    layout = {
+        "predictors": trained.layout.predictors,
+        "widths": trained.layout.widths,
+        "outputs": trained.layout.outputs,
+    }
+    return out.assign_attrs({**record.attrs, "layout": json.dumps(layout), "seed": seed})
 
 
-def _target_scaling(operator: Floats, target: Floats, fit: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Mean annual balance and the scatter around it in every fold, (fold,), m w.e."""
-    years = operator.sum(axis=1)
-    level = np.array([(years[m] @ target[m]) / (years[m] @ years[m]) for m in fit])
-    spread = np.array([np.sqrt(np.mean((target[m] - years[m] * v) ** 2)) for m, v in zip(fit, level, strict=True)])
-    return level, np.where(spread > 1e-9, spread, 1.0)
-
-
-class _Nets:
-    """All nets of a fit, net = fold x members + member, and what each trains on."""
-
-    def __init__(
-        self,
-        samples: xr.Dataset,
-        folds: xr.Dataset,
-        settings: FeedForward,
-        predictors: tuple[Floats, Floats, Floats],
-        target: tuple[Floats, Floats],
-    ) -> None:
-        self.values, self.centre, self.inverse = predictors
-        self.level, self.spread = target
-        self.folds, self.members = folds, settings.members
-        self.operator = operator_of(samples)
-        self.years = self.operator.sums(np.ones(samples.sizes["row"]))
-        self.observed = samples["mass_balance"].values
-        self.count = folds.sizes["fold"] * settings.members
-
-    def data_of(self, net: int) -> list[npt.NDArray[np.float32]]:
-        """The fields of Data for one net."""
-        fold, inner = net // self.members, net % self.members % self.folds.sizes["inner"]
-        fit, stop = (self.folds[n].values[fold, inner] for n in ("inner_fit", "inner_score"))
-        spread = self.spread[fold]
-        fields = (
-            scaled(self.values, self.centre[fold], self.inverse[fold]),
-            np.where(fit | stop, self.observed / spread, 0.0),
-            self.years * self.level[fold] / spread,
-            fit / fit.sum(),
-            stop / stop.sum(),
+def configurations(settings: FeedForward, recipes: int, levels: Sequence[str], seed: int) -> list[Candidate]:
+    """The configurations to try: all combinations, or as many of them as the settings allow, drawn at random."""
+    every: list[tuple[Any, ...]] = list(
+        product(
+            range(recipes),
+            levels,
+            settings.widths,
+            settings.learning_rate,
+            settings.input_noise,
+            settings.l1,
+            settings.weighting,
+            settings.heteroscedastic,
         )
-        return [f.astype(np.float32) for f in fields]
-
-
-def _train(nets: _Nets, mine: npt.NDArray[np.int64], settings: FeedForward, seed: int) -> Trained:
-    """Train nets on a conveyor: a fixed number of slots, each refilled when its net has stopped.
-
-    One compiled segment serves all, and no slot waits for the slowest net of a block. What a net learns depends on its
-    own number only, not on its slot.
-    """
-    slots = min(settings.block, max(len(mine), 1))
-    shape = (settings.epochs, *nets.values.shape)
-    bank = jax.random.normal(jax.random.key(seed), (_bank_size(shape), *nets.values.shape))
-    run = partial(_segment, bank=bank, operator=_entries(nets.operator), hyper=_hyper(settings), **_static(settings))
-    begin = partial(_start, widths=settings.widths, predictors=nets.values.shape[1])
-    waiting, where = list(mine[::-1]), np.full(slots, -1)
-    data = [np.zeros((slots, *f.shape), np.float32) for f in nets.data_of(0)]
-    state: State | None = None
-    place = {int(n): i for i, n in enumerate(mine)}
-    shapes = jax.tree.leaves(jax.eval_shape(begin, _keys(seed, where)).params)
-    flat_size = sum(int(np.prod(leaf.shape[1:])) for leaf in shapes)
-    out = Trained(
-        np.zeros((len(mine), flat_size), np.float32),
-        np.full((len(mine), settings.epochs, 2), np.nan, np.float32),
-        np.zeros(len(mine), np.int32),
     )
-    while waiting or (where >= 0).any():
-        fresh = [s for s in range(slots) if where[s] < 0][: len(waiting)]
-        for slot in fresh:
-            where[slot] = waiting.pop()
-            for field, value in zip(data, nets.data_of(int(where[slot])), strict=True):
-                field[slot] = value
-        state = _refill(state, begin(_keys(seed, where)), fresh, slots)
-        before = np.asarray(state.epoch)
-        state, losses = run(Data(*map(jnp.asarray, data)), state)
-        _keep(out, state, np.asarray(losses), before, where, place, settings)
-    return out
+    if len(every) > settings.configurations:
+        drawn = np.random.default_rng(seed).choice(len(every), settings.configurations, replace=False)
+        every = [every[i] for i in np.sort(drawn)]
+    names = ("level", "widths", "learning_rate", "input_noise", "l1", "weighting", "heteroscedastic")
+    return [Candidate(r, dict(zip(names, (rest[0], list(rest[1]), *rest[2:]), strict=True))) for r, *rest in every]
 
 
-def _refill(state: State | None, new: State, fresh: list[int], slots: int) -> State:
-    """Put new nets into the free slots."""
-    if state is None:
-        return new
-    if not fresh:
-        return state
-    renew = np.zeros(slots, bool)
-    renew[fresh] = True
-    flags = jnp.asarray(renew)
-    merged: State = jax.tree.map(lambda a, b: jnp.where(_like(flags, a), a, b), new, state)
-    return merged
+def _count(predictors: int, widths: Sequence[int]) -> int:
+    sizes = [predictors, *widths, 1]
+    return int(sum(a * b + b for a, b in pairwise(sizes)))
 
 
-def _keep(
-    out: Trained,
-    state: State,
-    losses: npt.NDArray[np.float32],
-    before: npt.NDArray[np.int32],
-    where: npt.NDArray[np.int64],
-    place: dict[int, int],
+# ---- the search ----
+
+
+def _search(
+    table: Table,
+    folds: xr.Dataset,
     settings: FeedForward,
-) -> None:
-    """Store the losses of a segment; harvest the nets that stopped and free their slots."""
-    epoch, best = np.asarray(state.epoch), np.asarray(state.best_epoch)
-    stopped = (epoch - best > settings.patience) | (epoch >= settings.epochs)
-    flat = np.asarray(_flatten(state.best)) if (stopped & (where >= 0)).any() else None
-    for slot in np.flatnonzero(where >= 0):
-        row = place[int(where[slot])]
-        last = min(before[slot] + len(losses), settings.epochs)
-        out.loss[row, before[slot] : last] = losses[: last - before[slot], :, slot]
-        if stopped[slot]:
-            assert flat is not None
-            out.parameters[row], out.best_epoch[row] = flat[slot], best[slot]
-            where[slot] = -1
+    recipes: Sequence[Recipe],
+    candidates: Sequence[Candidate],
+    seed: int,
+) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
+    """Every configuration on the inner splits of every block: what to take, for how many epochs, and the losses."""
+    first, block = split_blocks(folds)
+    leaked = folds["select"].values if "select" in folds else None
+    splits = [(b, i, m) for b, f in enumerate(first) for i, m in enumerate(inner_masks(folds, int(f)))]
+    kinds = list(dict.fromkeys((c.recipe, c.hyper["level"], c.hyper["weighting"]) for c in candidates))
+    shape = (len(first), len(candidates), len(table.target))
+    total, count = np.zeros(shape), np.zeros((len(first), len(table.target)))
+    best = np.zeros((len(first), len(candidates), folds.sizes["inner"]), np.int64)
+    curves = np.full((len(first), len(candidates), folds.sizes["inner"], settings.epochs, 2), np.nan, np.float32)
+    common: Shape | None = None
+    for part in _chunks(splits, len(kinds), table):
+        subsets = {}
+        for b, i, (inner_fit, inner_score) in part:
+            select = inner_fit if leaked is None else leaked[first[b]]
+            for kind in kinds:
+                subsets[b, i, kind] = _subset(table, inner_fit, inner_score, select, recipes[kind[0]], kind[1:], seed)
+        jobs = [
+            (b, i, n, (c.recipe, c.hyper["level"], c.hyper["weighting"]))
+            for b, i, _ in part
+            for n, c in enumerate(candidates)
+        ]
+        nets = [(subsets[b, i, kind], candidates[n].hyper, _number(seed, b, i, n)) for b, i, n, kind in jobs]
+        limit = np.full(len(nets), settings.epochs)
+        trained, values, common = _train(table, nets, limit, settings, recipes, common)
+        masks = {(b, i): m for b, i, m in part}
+        for (b, i, n, _), balance, epoch, loss in zip(jobs, values, trained.best_epoch, trained.loss, strict=True):
+            inner_score = masks[b, i][1]
+            total[b, n, inner_score] += (table.operator @ balance)[inner_score]
+            count[b, inner_score] += n == 0
+            best[b, n, i] = epoch + 1
+            curves[b, n, i] = loss
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = total / count[:, None]
+    error = np.sqrt(np.nanmean((mean - table.target) ** 2, axis=2))
+    choice = error.argmin(axis=1)
+    at = np.arange(len(first))
+    chosen = np.where(best[at, choice] > 0, best[at, choice], np.iinfo(np.int64).max)
+    found = [np.median(row[row < np.iinfo(np.int64).max]) for row in chosen]
+    epochs = np.maximum(np.array(found).astype(np.int64), 1)
+    return Tuned(choice[block], error[block], mean[at, choice][block]), epochs[block], curves[at, choice][block]
 
 
-def _bank_size(shape: tuple[int, ...]) -> int:
-    """Draws of noise kept: one for every epoch where they fit into memory, else as many as do."""
-    return int(max(16, min(shape[0], _BANK_BYTES // (4 * shape[1] * shape[2]))))
+def _chunks(splits: list[Any], kinds: int, table: Table) -> Iterator[list[Any]]:
+    """Parts of the inner splits whose matrices fit into memory."""
+    width = 3 * len(table.rows.names)
+    size = 4 * len(table.rows.year) * width * kinds
+    step = max(1, int(_MATRIX_BYTES / max(size, 1)))
+    for start in range(0, len(splits), step):
+        yield splits[start : start + step]
 
 
-def _keys(seed: int, nets: npt.NDArray[np.int64]) -> jax.Array:
-    numbers = jnp.asarray(np.maximum(nets, 0), jnp.int32)
-    return jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(numbers)
+def _number(seed: int, *place: int) -> int:
+    """A seed of its own for every net."""
+    return int(np.random.SeedSequence([seed, *place]).generate_state(1)[0])
 
 
-def _entries(operator: Weights) -> tuple[jax.Array, jax.Array, jax.Array] | None:
-    """The observation operator for JAX; None for the identity."""
-    if operator.is_identity:
+def _subset(
+    table: Table,
+    fit: Bools,
+    stop: Bools,
+    select: Bools,
+    recipe: Recipe,
+    kind: tuple[str, str],
+    seed: int,
+    drawn: Floats | None = None,
+) -> Subset:
+    level_kind, weighting = kind
+    features = features_of(table, select, recipe, seed)
+    level = np.zeros(len(table.rows.year))
+    if level_kind == "glacier":
+        level = level_of(table, fit, table.rows.glacier)
+    target = table.target - table.operator @ level
+    years = np.asarray(table.operator.sum(axis=1)).ravel()
+    centre = float((years[fit] @ target[fit]) / (years[fit] @ years[fit]))
+    scale = float(np.sqrt(np.mean((target[fit] - years[fit] * centre) ** 2)))
+    scale = scale if scale > 1e-9 else 1.0
+    weights = fit * _weighting((target - years * centre) / scale, table.uncertainty / scale, fit, weighting)
+    if drawn is not None and (weights * drawn).sum() > 0:
+        weights = weights * drawn
+    return Subset(features, weights / weights.sum(), stop / max(stop.sum(), 1), centre, scale, level)
+
+
+def _weighting(target: Floats, uncertainty: Floats, fit: Bools, weighting: str) -> Floats:
+    """Fixed weights of samples, (sample,); the dynamic weighting is made while training."""
+    if weighting == "uncertainty":
+        return np.asarray(1 / (uncertainty**2 + _NOISE_SHARE**2))
+    if weighting == "density":
+        seen = np.sort(target[fit])
+        width = max(1.06 * len(seen) ** -0.2, 1e-3)
+        inside = np.searchsorted(seen, target + width) - np.searchsorted(seen, target - width)
+        rarity = 1 / np.sqrt(np.maximum(inside, 1))
+        return np.asarray(np.clip(rarity / rarity[fit].mean(), 1 / _CLIP, _CLIP))
+    return np.ones(len(target))
+
+
+# ---- the ensembles ----
+
+
+def _ensembles(
+    table: Table,
+    folds: xr.Dataset,
+    settings: FeedForward,
+    recipes: Sequence[Recipe],
+    candidates: Sequence[Candidate],
+    tuned: Tuned,
+    epochs: Integers,
+    seed: int,
+) -> tuple[Trained, list[Features], list[tuple[float, float]]]:
+    """Members of every fold: parameters, features and the scaling of the target."""
+    select, fit = selection_masks(folds), folds["fit"].values
+    stops = folds["stop"].values if "stop" in folds else None
+    splits = [list(inner_masks(folds, f)) for f in range(len(fit))]
+    parts: list[Trained] = []
+    kept: list[Features] = []
+    layers: list[tuple[float, float]] = []
+    common: Shape | None = None
+    numbers = list(range(len(fit)))
+    bound = len(table.rows.names) * 3
+    step = max(1, int(_MATRIX_BYTES / (4 * len(table.rows.year) * bound)))
+    for start in range(0, len(numbers), step):
+        nets, limit = [], []
+        for fold in numbers[start : start + step]:
+            candidate = candidates[int(tuned.choice[fold])]
+            kind = (candidate.hyper["level"], candidate.hyper["weighting"])
+            first = None
+            for member in range(settings.members):
+                seen, stop = fit[fold], np.zeros(len(table.target), bool)
+                if stops is not None:
+                    stop = stops[fold]
+                elif settings.finish == "early_stopping":
+                    seen, stop = splits[fold][member % len(splits[fold])]
+                early = bool(stop.any())
+                drawn = _draw(table, fit[fold], settings, _number(seed, 2, fold, member)) if member else None
+                one = _subset(table, fit[fold], stop, select[fold], recipes[candidate.recipe], kind, seed, drawn)
+                if early and (one.fit * seen).sum() > 0:
+                    one = replace(one, fit=one.fit * seen / (one.fit * seen).sum())
+                one = one if first is None else replace(one, features=first.features)
+                first = first or one
+                nets.append((one, candidate.hyper, _number(seed, 1, fold, member)))
+                limit.append(settings.epochs if early else int(epochs[fold]))
+            assert first is not None
+            kept.append(first.features)
+            layers.append((first.centre, first.scale))
+        trained, _, common = _train(table, nets, np.array(limit), settings, recipes, common, predict=False)
+        parts.append(trained)
+    joined = {n: np.concatenate([getattr(p, n) for p in parts]) for n in ("parameters", "loss", "best_epoch", "epochs")}
+    whole = Trained(layout=parts[0].layout, **joined)
+    return whole, kept, layers
+
+
+def _draw(table: Table, fit: Bools, settings: FeedForward, seed: int) -> Floats | None:
+    """How often each observation's group was drawn, (sample,); None where there are too few groups to draw from."""
+    names, number = np.unique(table.group[fit], return_inverse=True)
+    if not settings.bootstrap or len(names) < _LEAST_GROUPS:
         return None
-    weight = jnp.asarray(operator.weight, jnp.float32)
-    return jnp.asarray(operator.row), jnp.asarray(operator.column), weight
+    rng = np.random.default_rng(seed)
+    drawn = np.zeros(len(fit))
+    drawn[fit] = rng.multinomial(len(names), np.full(len(names), 1 / len(names)))[number]
+    return drawn
 
 
-def _hyper(settings: FeedForward) -> tuple[float, float, float]:
-    return settings.learning_rate, settings.input_noise, settings.l1
+# ---- from subsets to the engine ----
 
 
-def _static(settings: FeedForward) -> dict[str, Any]:
-    return {"widths": settings.widths, "epochs": settings.epochs, "patience": settings.patience}
+def _train(
+    table: Table,
+    nets: Sequence[tuple[Subset, dict[str, Any], int]],
+    epochs: Integers,
+    settings: FeedForward,
+    recipes: Sequence[Recipe],
+    common: Shape | None,
+    predict: bool = True,
+) -> tuple[Trained, Floats, Shape]:
+    """Train nets; the balance of all rows by each, (net, row), m w.e., and the shape for the next call."""
+    subsets: list[Subset] = list({id(s): s for s, _, _ in nets}.values())
+    place = {id(s): i for i, s in enumerate(subsets)}
+    number = np.array([place[id(s)] for s, _, _ in nets])
+    designs = {id(s.features): i for i, s in reversed(list(enumerate(subsets)))}
+    matrix_of = {key: n for n, key in enumerate(designs)}
+    width = most_features(table.rows, recipes)
+    rows = np.zeros((len(designs), len(table.rows.year), width), np.float32)
+    used = np.zeros(len(designs), np.int64)
+    for key, first in designs.items():
+        values = subsets[first].features.design(table.rows).values
+        rows[matrix_of[key], :, : values.shape[1]] = values
+        used[matrix_of[key]] = max(values.shape[1], 1)
+    years = np.asarray(table.operator.sum(axis=1)).ravel()
+    targets = [(table.target - table.operator @ s.level - years * s.centre) / s.scale for s in subsets]
+    looked = [(s.fit > 0) | (s.stop > 0) for s in subsets]
+    operator = table.operator.tocoo()
+    same = operator.nnz == len(years) and bool(
+        (operator.row == operator.col).all() and (operator.data == 1).all() and operator.shape[0] == operator.shape[1]
+    )
+    problem = Problem(
+        rows,
+        np.array([np.where(m, t, 0.0) for t, m in zip(targets, looked, strict=True)], np.float32),
+        np.array([s.fit for s in subsets], np.float32),
+        np.array([s.stop for s in subsets], np.float32),
+        None
+        if same
+        else (operator.row.astype(np.int64), operator.col.astype(np.int64), operator.data.astype(np.float32)),
+    )
+    matrix = np.array([matrix_of[id(subsets[n].features)] for n in number])
+    depth = max(len(w) for w in settings.widths)
+    widths = np.array([[*h["widths"], *[0] * (depth - len(h["widths"]))] for _, h, _ in nets], np.int64)
+
+    def each(name: str) -> npt.NDArray[np.float32]:
+        return np.array([h[name] for _, h, _ in nets], np.float32)
+
+    many = Nets(
+        matrix=matrix,
+        target=number,
+        split=number,
+        columns=np.arange(width) < used[matrix][:, None],
+        widths=widths,
+        learning_rate=each("learning_rate"),
+        noise=each("input_noise"),
+        l1=each("l1"),
+        gamma=np.array([_GAMMA * (h["weighting"] == "dynamic") for _, h, _ in nets], np.float32),
+        heteroscedastic=np.array([bool(h["heteroscedastic"]) for _, h, _ in nets]),
+        epochs=epochs.astype(np.int64),
+        seed=np.array([n for _, _, n in nets], np.int64),
+    )
+    shape = _widened(shape_of(problem, many, settings.block), settings, width, common)
+    trained = train(problem, many, patience=settings.patience, shape=shape)
+    values = np.zeros((len(nets), 0))
+    if predict:
+        standard = forward(trained.layout, trained.parameters, many.columns, widths, rows, matrix)[0]
+        values = _balance(standard, [subsets[n] for n in number])
+    return trained, values, shape
 
 
-@partial(jax.jit, static_argnames=("widths", "predictors"))
-def _start(keys: jax.Array, widths: tuple[int, ...], predictors: int) -> State:
-    network = Network(widths)
-    params = jax.vmap(lambda key: network.init(key, jnp.zeros((1, predictors))))(keys)
-    nets = keys.shape[0]
-    zeros = jnp.zeros(nets, jnp.int32)
-    return State(zeros, params, jax.vmap(optax.adam(1.0).init)(params), params, jnp.full(nets, jnp.inf), zeros)
+def _widened(shape: Shape, settings: FeedForward, width: int, common: Shape | None) -> Shape:
+    """A shape that depends on the settings, not on what was selected: nets are bit-identical within one shape."""
+    depth = max(len(w) for w in settings.widths)
+    outputs = 2 if any(settings.heteroscedastic) else 1
+    padded = [(*w, *[0] * (depth - len(w))) for w in settings.widths]
+    layers = tuple(max(*(w[i] for w in padded), outputs) for i in range(depth))
+    shape = shape._replace(layout=Layout(width, layers, outputs), dynamic="dynamic" in settings.weighting)
+    if common is None:
+        return shape
+    return shape._replace(
+        block=max(shape.block, common.block),
+        fit=_larger(shape.fit, common.fit),
+        stop=_larger(shape.stop, common.stop),
+    )
 
 
-@partial(jax.jit, static_argnames=("widths", "epochs", "patience"))
-def _segment(
-    data: Data,
-    state: State,
-    bank: jax.Array,
-    operator: tuple[jax.Array, jax.Array, jax.Array] | None,
-    hyper: tuple[float, float, float],
-    widths: tuple[int, ...],
-    epochs: int,
-    patience: int,
-) -> tuple[State, jax.Array]:
-    """Some epochs of every slot, and the losses on fitted and stopping rows, (epoch, part, slot)."""
-    network = Network(widths)
-    rate, noise, l1 = hyper
-    optimiser = optax.adam(rate)
-    samples = data.target.shape[1]
-
-    def observed(params: Params, rows: jax.Array, offset: jax.Array) -> jax.Array:
-        balance = network.apply(params, rows)
-        assert isinstance(balance, jax.Array)
-        if operator is None:
-            return balance + offset
-        sample, row, weight = operator
-        return jax.ops.segment_sum(balance[row] * weight, sample, samples) + offset
-
-    def errors(params: Params, rows: jax.Array, offset: jax.Array, target: jax.Array, *weights: jax.Array) -> jax.Array:
-        squares = (observed(params, rows, offset) - target) ** 2
-        return jnp.stack([jnp.sum(weight * squares) for weight in weights])
-
-    def loss(params: Params, rows: jax.Array, offset: jax.Array, target: jax.Array, weight: jax.Array) -> jax.Array:
-        kernels = [v for path, v in jax.tree_util.tree_leaves_with_path(params) if path[-1].key == "kernel"]
-        return errors(params, rows, offset, target, weight)[0] + l1 * sum(jnp.abs(k).sum() for k in kernels)
-
-    gradients = jax.vmap(jax.grad(loss))
-    judge = jax.vmap(errors)
-
-    def step(state: State, _: None) -> tuple[State, jax.Array]:
-        noisy = data.rows + noise * bank[state.epoch % bank.shape[0]]
-        slope = gradients(state.params, noisy, data.offset, data.target, data.fit)
-        update, moments = jax.vmap(optimiser.update)(slope, state.moments)
-        params = optax.apply_updates(state.params, update)
-        losses = judge(params, data.rows, data.offset, data.target, data.fit, data.stop).T
-        going = (state.epoch - state.best_epoch <= patience) & (state.epoch < epochs)
-        better = going & (losses[1] < state.best_loss)
-        best = jax.tree.map(lambda new, old: jnp.where(_like(better, new), new, old), params, state.best)
-        best_loss = jnp.where(better, losses[1], state.best_loss)
-        best_epoch = jnp.where(better, state.epoch, state.best_epoch)
-        after = State(state.epoch + 1, params, moments, best, best_loss, best_epoch)
-        return after, jnp.where(going, losses, jnp.nan)
-
-    return jax.lax.scan(step, state, None, length=_SEGMENT)
+def _larger(a: tuple[int, int, int], b: tuple[int, int, int]) -> tuple[int, int, int]:
+    return max(a[0], b[0]), max(a[1], b[1]), max(a[2], b[2])
 
 
-@jax.jit
-def _flatten(params: Params) -> jax.Array:
-    """Parameters as one row a net, (net, parameter)."""
-    flat: jax.Array = jax.vmap(lambda p: ravel_pytree(p)[0])(params)
-    return flat
+def most_features(rows: Rows, recipes: Sequence[Recipe]) -> int:
+    """The most features that any recipe can give, a multiple of four."""
+    most = 1
+    for recipe in recipes:
+        taken, averaged = choose_columns(rows, recipe)
+        count = int(taken.sum()) + int(averaged.sum()) * ("climatology" in recipe.parts)
+        count += int(taken.sum()) * ("anomaly" in recipe.parts and "value" in recipe.parts)
+        count += int((taken | averaged).sum()) * (recipe.gaps == "indicator")
+        most = max(most, count if recipe.keep is None else min(count, recipe.keep))
+    return -(-most // 4) * 4
 
 
-def _like(flags: jax.Array, leaf: jax.Array) -> jax.Array:
-    return flags.reshape(flags.shape + (1,) * (leaf.ndim - 1))
+def _balance(standard: npt.NDArray[np.float32], subsets: Sequence[Subset]) -> Floats:
+    return np.array(
+        [s.centre + s.scale * v.astype(np.float64) + s.level for v, s in zip(standard, subsets, strict=True)]
+    )
 
 
 def predict_network(parameters: xr.Dataset, rows: xr.Dataset) -> xr.DataArray:
     """Balance of every member, (fold, member, row), m w.e."""
-    values = rows["predictors"].sel(predictor=parameters["predictor"].values).values.astype(np.float64)
-    widths = tuple(int(w) for w in np.atleast_1d(parameters.attrs["widths"]))
-    apply = _forward(widths, values.shape[1])
-    out = []
-    for fold in range(parameters.sizes["fold"]):
-        x = scaled(values, parameters["centre"].values[fold], parameters["inverse_scale"].values[fold])
-        standard = np.asarray(apply(jnp.asarray(parameters["parameters"].values[fold]), jnp.asarray(x, jnp.float32)))
+    table = training_table(parameters)
+    new = in_order(rows_of(rows), table.rows.names)
+    recipes = [Recipe.model_validate(r) for r in json.loads(parameters.attrs["recipes"])]
+    candidates = [json.loads(str(c)) for c in parameters["candidate"].values]
+    layout = json.loads(parameters.attrs["layout"])
+    shape = Layout(layout["predictors"], tuple(layout["widths"]), layout["outputs"])
+    seen, seed = parameters["fitted"].values, int(parameters.attrs["seed"])
+    select = parameters["select"].values if "select" in parameters else seen
+    members = parameters.sizes["member"]
+    out = np.empty((parameters.sizes["fold"], members, len(new.year)))
+    for fold in range(len(out)):
+        hyper = candidates[int(parameters["choice"].values[fold])]
+        values = features_of(table, select[fold], recipes[hyper["recipe"]], seed).design(new).values
+        matrix = np.zeros((1, len(new.year), shape.predictors), np.float32)
+        matrix[0, :, : values.shape[1]] = values
+        columns = np.tile(np.arange(shape.predictors) < max(values.shape[1], 1), (members, 1))
+        widths = np.tile([*hyper["widths"], *[0] * (len(shape.widths) - len(hyper["widths"]))], (members, 1))
+        standard = forward(shape, parameters["parameters"].values[fold], columns, widths, matrix)[0]
         centre, scale = (float(parameters[n].values[fold]) for n in ("target_centre", "target_scale"))
-        out.append(centre + scale * standard.astype(np.float64))
-    return xr.DataArray(
-        np.array(out),
-        dims=("fold", "member", "row"),
-        coords={"fold": parameters["fold"], "scheme": parameters["scheme"]},
-    )
-
-
-@lru_cache
-def _forward(widths: tuple[int, ...], predictors: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Standardised balance of all members, (member, row), from flat parameters, (member, parameter)."""
-    network = Network(widths)
-    _, unravel = ravel_pytree(network.init(jax.random.key(0), jnp.zeros((1, predictors))))
-    return jax.jit(jax.vmap(lambda flat, x: network.apply(unravel(flat), x), in_axes=(0, None)))
+        level = level_of(table, seen[fold], new.glacier) if hyper["level"] == "glacier" else 0.0
+        out[fold] = centre + scale * standard.astype(np.float64) + level
+    return prediction(out, parameters)

@@ -7,24 +7,28 @@ degree-day factor of ice, the precipitation factor and the temperature bias.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from scipy.optimize import least_squares
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.learning.baselines import dense_operator
+from glacmb_grid.learning.nested import inner_prediction, prediction, seen_by, table_of, workers
 from glacmb_grid.physics import positive_temperature, snow_fraction
 from glacmb_grid.settings import TemperatureIndex
 from glacmb_grid.vocabulary import MELTING_POINT
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 PARAMETERS = ("degree_day_factor", "precipitation_factor", "temperature_bias")
 _UNITS = ("m K-1 d-1", "1", "K")
 _LOWEST = np.array([1e-4, 0.05, -8.0])
 _HIGHEST = np.array([0.05, 10.0, 8.0])
-_FORCING = ("temperature", "precipitation", "days", "orography", "hypsometry")
+_NO_MELT = 200.0  # K, where a series that is clipped at the melting point only says that it was colder
 _SETTINGS = ("lapse_rate", "temperature_spread", "snow_threshold", "snow_spread", "snow_to_ice")
 
 
@@ -56,11 +60,13 @@ def balance(forcing: dict[str, Floats], parameters: Floats, settings: dict[str, 
     height = forcing["hypsometry"] - forcing["orography"][:, None]
     warmth = forcing["temperature"][:, None, :] - MELTING_POINT + bias + settings["lapse_rate"] * height[:, :, None]
     degree_days = positive_temperature(warmth, settings["temperature_spread"]) * forcing["days"][:, None, :]
-    snowfall = (
-        precipitation_factor
-        * forcing["precipitation"][:, None, :]
-        * snow_fraction(warmth, settings["snow_threshold"], settings["snow_spread"])
-    )
+    if "snowfall" in forcing:
+        solid = forcing["snowfall"][:, None, :]
+    else:
+        solid = forcing["precipitation"][:, None, :] * snow_fraction(
+            warmth, settings["snow_threshold"], settings["snow_spread"]
+        )
+    snowfall = precipitation_factor * np.broadcast_to(solid, warmth.shape)
     pack = np.zeros(height.shape)
     total = np.zeros(height.shape)
     for month in range(warmth.shape[2]):
@@ -80,15 +86,23 @@ def forcing_of(rows: xr.Dataset) -> dict[str, Floats]:
     InputError
         Where temperature or precipitation are not among the variables.
     """
-    missing = [n for n in _FORCING if n not in rows]
-    if missing:
+    water = next((n for n in ("snowfall", "precipitation") if n in rows), None)
+    if water is None or "temperature" not in rows or "days" not in rows:
         raise InputError(
             "models: temperature_index",
-            expected="monthly temperature (t2m), precipitation (tp) and a hypsometry",
-            found=f"no {', '.join(missing)}",
-            remedy="add t2m and tp to the climate, or take temperature_index out of `models.compare`",
+            expected="monthly temperature with precipitation or snowfall",
+            found="none of them" if water is None and "temperature" not in rows else "only one of the two",
+            remedy="add t2m and tp to the climate (or twelve monthly columns of each to the table), or take "
+            "temperature_index out of `validation.models`",
         )
-    return {n: rows[n].values.astype(np.float64) for n in _FORCING}
+    forcing = {n: rows[n].values.astype(np.float64) for n in ("temperature", water, "days")}
+    if rows["temperature"].attrs.get("clipped"):
+        frozen = forcing["temperature"] <= MELTING_POINT
+        forcing["temperature"] = np.where(frozen, _NO_MELT, forcing["temperature"])
+    count = len(forcing["temperature"])
+    for name, shape in (("orography", (count,)), ("hypsometry", (count, 1))):
+        forcing[name] = rows[name].values.astype(np.float64) if name in rows else np.zeros(shape)
+    return forcing
 
 
 def fit_temperature_index(samples: xr.Dataset, folds: xr.Dataset, settings: TemperatureIndex, seed: int) -> xr.Dataset:
@@ -100,16 +114,25 @@ def fit_temperature_index(samples: xr.Dataset, folds: xr.Dataset, settings: Temp
         `value` (fold, coefficient); the fixed settings are attributes.
     """
     del seed
-    forcing, operator, target = forcing_of(samples), dense_operator(samples), samples["mass_balance"].values
+    table, forcing = table_of(samples), forcing_of(samples)
     fixed = {n: float(getattr(settings, n)) for n in _SETTINGS}
-    values = []
-    for mask in folds["fit"].values:
-        seen = operator[mask]
-        used = np.flatnonzero(np.abs(seen).sum(axis=0) > 0)
+
+    def value(seen: Bools) -> Floats:
+        used = table.used_rows(seen)
         part = {n: v[used] for n, v in forcing.items()}
-        values.append(_fit_one(part, seen[:, used], target[mask], settings, fixed))
+        return _fit_one(part, table.operator[seen][:, used], table.target[seen], settings, fixed)
+
+    def inner(seen: Bools) -> Floats:
+        return np.asarray(table.operator @ balance(forcing, value(seen), fixed))
+
+    with ThreadPoolExecutor(workers()) as pool:
+        values = list(pool.map(value, folds["fit"].values))
     return xr.Dataset(
-        {"value": (("fold", "coefficient"), np.array(values))},
+        {
+            "value": (("fold", "coefficient"), np.array(values)),
+            "inner_prediction": inner_prediction(folds, inner),
+            "seen": (("fold", "sample"), seen_by(folds)),
+        },
         coords={
             "fold": folds["fold"],
             "scheme": folds["scheme"],
@@ -121,7 +144,7 @@ def fit_temperature_index(samples: xr.Dataset, folds: xr.Dataset, settings: Temp
 
 
 def _fit_one(
-    forcing: dict[str, Floats], operator: Floats, target: Floats, settings: TemperatureIndex, fixed: dict[str, float]
+    forcing: dict[str, Floats], operator: Any, target: Floats, settings: TemperatureIndex, fixed: dict[str, float]
 ) -> Floats:
     centre, spread = np.array(settings.prior_mean), np.array(settings.prior_sd)
 
@@ -139,8 +162,4 @@ def predict_temperature_index(parameters: xr.Dataset, rows: xr.Dataset) -> xr.Da
     forcing = forcing_of(rows)
     fixed = {n: float(parameters.attrs[n]) for n in _SETTINGS}
     folds = [balance(forcing, value, fixed) for value in parameters["value"].values]
-    return xr.DataArray(
-        np.array(folds)[:, None, :],
-        dims=("fold", "member", "row"),
-        coords={"fold": parameters["fold"], "scheme": parameters["scheme"]},
-    )
+    return prediction(np.array(folds)[:, None, :], parameters)

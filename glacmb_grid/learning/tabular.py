@@ -1,0 +1,221 @@
+"""Models that learn from a table of predictors: linear with L2 or L1, and trees. scikit-learn where it has them.
+
+Each gives `fit(task) -> (hyper-parameters -> balance of the task's new rows)`; the search around it is in `nested`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from glacmb_grid.learning.nested import Fit, Hyper, Table, Task, fit_tabular, predict_tabular
+from glacmb_grid.learning.prepare import Bools, Floats, Integers, Texts
+from glacmb_grid.settings import ExtraTrees, GradientBoosting, Lasso, Learner, RandomForest, Ridge
+
+_TREE_ROWS = 5000  # rows that one tree draws at most
+_LEVEL_PRIOR = 1.0  # observations that the mean of all glaciers counts for in the level of one
+
+
+def ridge(task: Task) -> Callable[[Hyper], Floats]:
+    """``min |A (X c + k) - y|^2 + penalty |c|^2``, A the observation operator."""
+    operator, target = task.table.operator[task.seen], task.table.target[task.seen]
+    values = task.design.values
+    design = operator @ values[: operator.shape[1]]
+    years = np.asarray(operator.sum(axis=1)).ravel()
+    share = years / (years @ years)
+    along = share @ design
+    free, aim = design - years[:, None] * along, target - years * (share @ target)
+    gram, cross = free.T @ free, free.T @ aim
+
+    def predict(hyper: Hyper) -> Floats:
+        coefficient = np.linalg.solve(gram + hyper["penalty"] * np.eye(len(gram)), cross)
+        return np.asarray(values[task.new] @ coefficient + share @ target - along @ coefficient)
+
+    return predict
+
+
+def lasso(task: Task) -> Callable[[Hyper], Floats]:
+    """L1 on standardised features, the penalty as a share of the least that leaves none."""
+    from sklearn.linear_model import Lasso as Estimator
+
+    design, target = _training(task)
+    centred = target - target.mean()
+    largest = float(np.abs(design.T @ centred).max(initial=0.0)) / len(target)
+
+    def predict(hyper: Hyper) -> Floats:
+        if largest < 1e-9:
+            return np.full(len(task.new), target.mean())
+        model = Estimator(alpha=hyper["penalty"] * largest, max_iter=2000, tol=1e-3)
+        return np.asarray(_quietly(model, design, target).predict(task.design.values[task.new]))
+
+    return predict
+
+
+def _quietly(model: Any, design: Floats, target: Floats) -> Any:
+    """Fit without the warning that a weak penalty has not quite converged: the inner splits judge what came out."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(design, target)
+
+
+def random_forest(task: Task) -> Callable[[Hyper], Floats]:
+    """Bagged trees."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    return _trees(task, lambda h, n: _forest(RandomForestRegressor, h, n, task.seed, bootstrap=True))
+
+
+def extra_trees(task: Task) -> Callable[[Hyper], Floats]:
+    """Trees with random splits."""
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    return _trees(task, lambda h, n: _forest(ExtraTreesRegressor, h, n, task.seed, bootstrap=n > _TREE_ROWS))
+
+
+def _forest(kind: Any, hyper: Hyper, rows: int, seed: int, *, bootstrap: bool) -> Any:
+    share = _TREE_ROWS / rows if bootstrap and rows > _TREE_ROWS else None
+    return kind(
+        n_estimators=hyper["trees"],
+        min_samples_leaf=hyper["leaf"],
+        max_features=hyper["share"],
+        bootstrap=bootstrap,
+        max_samples=share,
+        random_state=seed,
+    )
+
+
+def gradient_boosting(task: Task) -> Callable[[Hyper], Floats]:
+    """Boosted trees on histograms."""
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    def make(hyper: Hyper, rows: int) -> Any:
+        return HistGradientBoostingRegressor(
+            max_iter=hyper["rounds"],
+            max_leaf_nodes=hyper["leaves"],
+            learning_rate=hyper["learning_rate"],
+            min_samples_leaf=max(2, min(20, rows // 20)),
+            early_stopping=False,
+            random_state=task.seed,
+        )
+
+    return _trees(task, make)
+
+
+def _trees(task: Task, make: Callable[[Hyper, int], Any]) -> Callable[[Hyper], Floats]:
+    """Trees on the balance itself, or on its deviation from the shrunken level of the glacier."""
+    from threadpoolctl import threadpool_limits
+
+    design, target = _training(task)
+    new = task.design.values[task.new]
+
+    def predict(hyper: Hyper) -> Floats:
+        if design.shape[1] == 0 or len(target) < 2:
+            return np.full(len(task.new), target.mean())
+        level = np.zeros(len(task.rows.year))
+        if hyper.get("level") == "glacier":
+            level = level_of(task.table, task.seen, task.rows.glacier)
+        fitted, added = level[task.table.row[task.annual]], level[task.new]
+        with threadpool_limits(1, "openmp"):  # the folds are what runs side by side
+            return np.asarray(make(hyper, len(target)).fit(design, target - fitted).predict(new) + added)
+
+    return predict
+
+
+def _training(task: Task) -> tuple[Floats, Floats]:
+    mine = task.annual
+    return task.design.values[task.table.row[mine]], task.table.target[mine]
+
+
+def level_of(table: Table, seen: Bools, glacier: Texts) -> Floats:
+    """Shrunken mean deviation of glaciers from the mean of all that is seen; 0 for a glacier that is not, m w.e."""
+    mine = np.flatnonzero(seen & table.annual)
+    names, index = np.unique(table.rows.glacier[table.row[mine]], return_inverse=True)
+    if not len(names):
+        return np.zeros(len(glacier))
+    deviation = table.target[mine] - table.target[mine].mean()
+    level = np.bincount(index, deviation) / (np.bincount(index) + _LEVEL_PRIOR)
+    at = np.searchsorted(names, glacier).clip(max=len(names) - 1)
+    return np.asarray(np.where(names[at] == glacier, level[at], 0.0))
+
+
+def levels_of(folds: xr.Dataset, samples: xr.Dataset) -> list[str]:
+    """Whether a glacier's level can be known where it is to be predicted: not if whole glaciers are withheld."""
+    glacier = samples["row_glacier"].values.astype(str)[samples["operator_row"].values]
+    number = np.unique(glacier, return_inverse=True)[1]
+    known = False
+    for fold in range(folds.sizes["fold"]):
+        fit, score = folds["fit"].values[fold], folds["score"].values[fold]
+        entries = samples["operator_sample"].values
+        known |= bool(np.isin(number[score[entries]], number[fit[entries]]).any())
+        if known:
+            return ["none", "glacier"]
+    return ["none"]
+
+
+def _grid(**alternatives: list[Any]) -> list[Hyper]:
+    out: list[Hyper] = [{}]
+    for name, values in alternatives.items():
+        out = [{**o, name: v} for o in out for v in values]
+    return out
+
+
+def _ridge_grid(settings: Ridge) -> list[Hyper]:
+    return _grid(penalty=settings.penalties)
+
+
+def _lasso_grid(settings: Lasso) -> list[Hyper]:
+    return _grid(penalty=settings.penalties)
+
+
+def _forest_grid(settings: RandomForest) -> list[Hyper]:
+    return _grid(leaf=settings.leaf, share=settings.share, trees=[settings.trees])
+
+
+def _boosting_grid(settings: GradientBoosting) -> list[Hyper]:
+    return _grid(rounds=settings.rounds, leaves=settings.leaves, learning_rate=[settings.learning_rate])
+
+
+TABULAR: dict[str, tuple[Fit, Callable[[Any], list[Hyper]], type[Learner], bool]] = {
+    "ridge": (ridge, _ridge_grid, Ridge, False),
+    "lasso": (lasso, _lasso_grid, Lasso, False),
+    "random_forest": (random_forest, _forest_grid, RandomForest, True),
+    "extra_trees": (extra_trees, _forest_grid, ExtraTrees, True),
+    "gradient_boosting": (gradient_boosting, _boosting_grid, GradientBoosting, True),
+}
+"""Fit, alternatives of the settings, settings, and whether the glacier's level is an alternative."""
+
+
+def fitter(name: str) -> Callable[[xr.Dataset, xr.Dataset, Any, int], xr.Dataset]:
+    """The `fit` of a model in the common contract."""
+    fit, grid, _, has_level = TABULAR[name]
+
+    def run(samples: xr.Dataset, folds: xr.Dataset, settings: Any, seed: int) -> xr.Dataset:
+        hypers = grid(settings)
+        if has_level:
+            hypers = [{**h, "level": level} for level in levels_of(folds, samples) for h in hypers]
+        parameters = fit_tabular(name, samples, folds, settings, fit, hypers, seed)
+        return parameters.assign_attrs(seed=seed)
+
+    return run
+
+
+def predictor(name: str) -> Callable[[xr.Dataset, xr.Dataset], xr.DataArray]:
+    """The `predict` of a model in the common contract."""
+    fit = TABULAR[name][0]
+
+    def run(parameters: xr.Dataset, rows: xr.Dataset) -> xr.DataArray:
+        return predict_tabular(parameters, rows, fit, int(parameters.attrs["seed"]))
+
+    return run
+
+
+def training_rows(task: Task) -> Integers:
+    """Rows of the annual observations that a task fits on."""
+    return np.asarray(task.table.row[task.annual])

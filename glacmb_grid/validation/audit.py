@@ -1,0 +1,275 @@
+"""What leaks would have promised, taken apart, and the proof that the nested way leaks nothing.
+
+A leak changes the masks of the folds and nothing else, so that the change in the score is its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from glacmb_grid.learning.models import fit, predict
+from glacmb_grid.settings import Protocol, Section
+from glacmb_grid.validation.folds import make_folds
+from glacmb_grid.validation.protocols import leaky
+from glacmb_grid.validation.scores import compare, out_of_fold
+
+Say = Callable[[str], None]
+NESTED, PAPER = "nested", "all of them: the paper's protocol"
+_EVERYTHING = Protocol(selection=True, tuning=True, early_stopping=True)
+_OWN_FOLDS = ("fold_logo", "fold_loyo")
+
+
+def variants(samples: xr.Dataset, scheme: str) -> dict[str, tuple[str, Protocol, bool]]:
+    """Ways to judge: the scheme, what is leaked, and whether glaciers that share climate vectors are split.
+
+    Parameters
+    ----------
+    samples : xr.Dataset
+    scheme : str
+        The grouped scheme that is right.
+
+    Returns
+    -------
+    dict
+        The first is the nested way, the last the paper's; between them each leak alone.
+    """
+    out = {
+        NESTED: (scheme, Protocol(), False),
+        "split: random rows": ("random", Protocol(), False),
+        "selection on all rows": (scheme, Protocol(selection=True), False),
+        "tuning on the scored rows": (scheme, Protocol(tuning=True), False),
+        "early stopping on the scored rows": (scheme, Protocol(early_stopping=True), False),
+        "shared climate vectors: split by glacier": (scheme, Protocol(), True),
+        PAPER: ("random", _EVERYTHING, False),
+    }
+    if "group" not in samples.coords or (samples["group"].values == samples["glacier"].values).all():
+        del out["shared climate vectors: split by glacier"]
+    return out
+
+
+def judge(
+    samples: xr.Dataset,
+    scheme: str,
+    protocol: Protocol,
+    model: str,
+    settings: Section,
+    *,
+    by_glacier: bool = False,
+    seed: int = 1,
+    folds_options: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Out-of-fold predictions of one model under one protocol, PREDICTION_COLUMNS."""
+    options = dict(folds_options or {})
+    table = samples
+    if by_glacier:
+        table = samples.drop_vars([n for n in (*_OWN_FOLDS, "group") if n in samples.coords])
+    folds = leaky(make_folds(table, scheme, seed=seed, **options), protocol, options.get("locked"))
+    return out_of_fold(table, folds, predict(fit(model, table, folds, settings, seed=seed), table), model=model)
+
+
+def gap(
+    samples: xr.Dataset,
+    models: Mapping[str, Section],
+    *,
+    scheme: str = "logo",
+    permutations: int = 0,
+    seed: int = 1,
+    draws: int = 2000,
+    level: float = 0.9,
+    folds_options: Mapping[str, Any] | None = None,
+    say: Say = lambda text: None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores under each leak alone and all together, beside the nested one.
+
+    Parameters
+    ----------
+    samples : xr.Dataset
+    models : mapping of str to Section
+        Models and their settings.
+    scheme : str
+        The grouped scheme that is right.
+    permutations : int
+        How often the nested and the paper's way are also run on permuted targets.
+    seed, draws, level
+        As in `score`.
+    folds_options : mapping, optional
+        Passed on to `make_folds`.
+    say : callable
+
+    Returns
+    -------
+    gaps : DataFrame
+        model, leak, scheme, rmse, r2, promised (nested RMSE minus this one, m w.e.: what the leak makes of the score),
+        lower, upper (paired block bootstrap), n.
+    permuted : DataFrame
+        model, leak, permutation, rmse, r2.
+    """
+    lines, chance = [], []
+    ways = variants(samples, scheme)
+    for model, settings in models.items():
+        nested: pd.DataFrame | None = None
+        for leak, (used, protocol, by_glacier) in ways.items():
+            if protocol == Protocol(early_stopping=True) and model != "ff_fcnn":
+                continue
+            table = judge(
+                samples, used, protocol, model, settings, by_glacier=by_glacier, seed=seed, folds_options=folds_options
+            )
+            nested = table if nested is None else nested
+            lines.append({"model": model, "leak": leak, "scheme": used, **_promise(nested, table, draws, level, seed)})
+            say(f"{model}, {leak}: RMSE {lines[-1]['rmse']:.3f}, R2 {lines[-1]['r2']:+.2f}")
+        rng = np.random.default_rng(seed)
+        for number in range(permutations):
+            shuffled = rng.permutation(samples["mass_balance"].values)
+            null = samples.assign(mass_balance=("sample", shuffled))
+            for leak in (NESTED, PAPER):
+                used, protocol, _ = ways[leak]
+                table = judge(null, used, protocol, model, settings, seed=seed, folds_options=folds_options)
+                chance.append({"model": model, "leak": leak, "permutation": number, **_plain(table)})
+            told = f"R2 nested {chance[-2]['r2']:+.2f}, paper {chance[-1]['r2']:+.2f}"
+            say(f"{model}, permuted targets {number + 1}: {told}")
+    columns = ["model", "leak", "permutation", "rmse", "r2"]
+    return pd.DataFrame(lines), pd.DataFrame(chance, columns=columns)
+
+
+def _plain(table: pd.DataFrame) -> dict[str, float]:
+    error = (table["predicted"] - table["observed"]).to_numpy(np.float64)
+    variance = float(table["observed"].to_numpy(np.float64).var())
+    return {"rmse": float(np.sqrt((error**2).mean())), "r2": 1 - float((error**2).mean()) / variance}
+
+
+def _promise(nested: pd.DataFrame, table: pd.DataFrame, draws: int, level: float, seed: int) -> dict[str, Any]:
+    """The score, and by how much it lies below the nested one."""
+    scheme = nested["scheme"].iloc[0]
+    shared = np.intersect1d(nested["sample"], table["sample"])
+    a, b = (t[t["sample"].isin(shared)].assign(scheme=scheme, protocol="both") for t in (nested, table))
+    pair = pd.concat(
+        [
+            a.assign(model="nested"),
+            b.assign(model="leaky")[a.columns],
+        ]
+    )
+    if nested is table:
+        return {**_plain(table), "promised": 0.0, "lower": 0.0, "upper": 0.0, "n": len(table)}
+    told = compare(pair, draws=draws, level=level, seed=seed)
+    line = told[(told["model"] == "nested") & (told["baseline"] == "leaky") & (told["metric"] == "rmse")].iloc[0]
+    return {
+        **_plain(table),
+        "promised": float(line["difference"]),
+        "lower": float(line["lower"]),
+        "upper": float(line["upper"]),
+        "n": len(table),
+    }
+
+
+def probe(
+    samples: xr.Dataset, folds: xr.Dataset, model: str, settings: Section, *, fold: int, seed: int = 1
+) -> list[str]:
+    """Replace all that a fold withholds by noise and fit again: what differs has leaked.
+
+    Parameters
+    ----------
+    samples, folds : xr.Dataset
+    model : str
+    settings : Section
+    fold : int
+        Which fold.
+    seed : int
+
+    Returns
+    -------
+    list of str
+        Names of the fitted things that changed; empty where nothing leaked.
+
+    Notes
+    -----
+    Targets, their uncertainties and predictors of all withheld rows are replaced, and the predictions compared are
+    those of rows that were not.
+    """
+    one = folds.isel(fold=[fold])
+    withheld = ~one["fit"].values[0]
+    rng = np.random.default_rng(seed)
+    other = scrambled(samples, withheld, rng)
+    before, after = (fit(model, s, one, settings, seed=seed) for s in (samples, other))
+    changed = [
+        str(name)
+        for name in before.data_vars
+        if "fold" in before[name].dims and not _same(before[name].values, after[name].values)
+    ]
+    kept = ~_rows_of(samples, withheld)
+    if kept.any():
+        rows = samples.isel(row=np.flatnonzero(kept)).drop_dims(["sample", "entry"], errors="ignore")
+        if not _same(predict(before, rows).values, predict(after, rows).values):
+            changed.append("predictions")
+    return changed
+
+
+def scrambled(samples: xr.Dataset, withheld: npt.NDArray[np.bool_], rng: np.random.Generator) -> xr.Dataset:
+    """Samples with noise for everything observed or known of the withheld ones."""
+    rows = _rows_of(samples, withheld)
+    target = samples["mass_balance"].values.copy()
+    target[withheld] = rng.normal(5, 30, withheld.sum())
+    values = samples["predictors"].values.astype(np.float64).copy()
+    spread = np.nanstd(values, axis=0) + 1
+    values[rows] = values[rows] + rng.normal(0, 7, (rows.sum(), values.shape[1])) * spread
+    out = samples.assign(
+        mass_balance=("sample", target),
+        predictors=(samples["predictors"].dims, values.astype(samples["predictors"].dtype)),
+    )
+    for name in ("temperature", "precipitation", "snowfall"):
+        if name in samples:
+            forcing = samples[name].values.astype(np.float64).copy()
+            forcing[rows] *= rng.uniform(0.5, 1.5, forcing[rows].shape)
+            out[name] = (samples[name].dims, forcing, samples[name].attrs)
+    return out
+
+
+def _rows_of(samples: xr.Dataset, which: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Rows that only these observations touch."""
+    taken = np.zeros(samples.sizes["row"], bool)
+    kept = np.zeros(samples.sizes["row"], bool)
+    sample, row = samples["operator_sample"].values, samples["operator_row"].values
+    taken[row[which[sample]]] = True
+    kept[row[~which[sample]]] = True
+    return taken & ~kept
+
+
+def _same(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
+    if a.shape != b.shape:
+        return False
+    if a.dtype.kind in "fc":
+        return bool(((a == b) | (np.isnan(a) & np.isnan(b))).all())
+    return bool((a == b).all())
+
+
+def report(
+    gaps: pd.DataFrame, permuted: pd.DataFrame, findings: pd.DataFrame, probes: pd.DataFrame, leaks: list[str]
+) -> str:
+    """The audit in words."""
+    lines = ["what each leak would have promised (RMSE in m w.e.; below the nested one = promised too much)"]
+    for model, table in gaps.groupby("model", sort=False):
+        lines.append(f"  {model}")
+        for one in table.to_dict("records"):
+            told = ""
+            if one["leak"] != NESTED:
+                told = f"  promises {one['promised']:+.3f} [{one['lower']:+.3f}, {one['upper']:+.3f}]"
+            lines.append(f"    {one['leak']:44s} {one['rmse']:.3f}  R2 {one['r2']:+.2f}{told}")
+        if len(permuted):
+            null = permuted[permuted["model"] == model].groupby("leak", sort=False)["r2"].mean()
+            told = ", ".join(f"{leak} {value:+.2f}" for leak, value in null.items())
+            lines.append(f"    mean R2 on permuted targets: {told}")
+    lines.append("")
+    lines.append(
+        f"replacing what a fold withholds, in {len(probes)} fits: {int((probes['changed'] != '').sum())} changed"
+    )
+    notes = findings[findings["severity"] == "note"] if len(findings) else findings
+    counts = notes.groupby(["scheme", "kind"])["count"].sum().reset_index() if len(notes) else notes
+    lines += [f"note: {one['scheme']}: {one['kind']} ({one['count']} rows)" for one in counts.to_dict("records")]
+    lines.append("")
+    lines += [f"LEAKED: {text}" for text in leaks] or ["NOTHING LEAKED: no fit saw a row that it was scored on"]
+    return "\n".join(lines)

@@ -1,0 +1,360 @@
+"""Machine checks that no fold saw what it scores.
+
+Every check counts scored rows that have a counterpart among the rows which their fold used: fitted on, tuned on, or
+(where a protocol says so) selected or stopped on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy.sparse as sp
+import xarray as xr
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from glacmb_grid.errors import InputError, listing
+from glacmb_grid.validation.folds import groups_of
+from glacmb_grid.validation.space import EARTH_RADIUS, nearest_km, unit_vectors
+
+Bools = npt.NDArray[np.bool_]
+Codes = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+FINDING_COLUMNS = ["scheme", "fold", "kind", "severity", "count", "detail"]
+NEIGHBOURS_KM = 1.0
+"""Glaciers this near to each other with observations in the same years are noted: they may be one."""
+BRANCH_KM = 5.0
+"""Glaciers of one stem of name this near to each other are taken for parent and branch."""
+LEAST_CLIMATE = 3
+"""Rows that are equal in fewer predictors are a note: they may be equal by chance."""
+
+_DIGITS = 6  # significant ones of a predictor or a balance
+_SIDE = r"(?:north|south|east|west|upper|lower|left|right|main|[nsew]|ne|nw|se|sw)"
+_PART = rf"(?:\b{_SIDE}[ -]+)?\b(?:branch|tongue|arm|total|whole|part)\b(?:[ -]+{_SIDE}\b)?"
+_BRANCH_WORDS = re.compile(rf"\(\s*(?:{_PART}|{_SIDE})\s*\)|{_PART}", re.IGNORECASE)
+_RGI = re.compile(r"^RGI[56]0-(\d\d\.\d{5})(?:_D\d+)?$")
+_GLACIER_WISE = ("logo", "both_out", "blocks", "leave_region_out")
+
+
+def row_hashes(samples: xr.Dataset) -> npt.NDArray[np.str_]:
+    """SHA-256 (its first 32 digits) of what each sample is: year, balance and predictors, (sample).
+
+    Numbers are rounded to float32 and then to 6 significant digits, so that copies in float32 and float64 agree. Names
+    are not part of it: a copied row under another glacier's name has the same hash.
+    """
+    numbers = _rounded(samples["predictors"].values) if "predictors" in samples else np.zeros((0, 0))
+    own = [hashlib.sha256(row.tobytes()).digest() for row in numbers]
+    pieces = [
+        np.int64(y).tobytes() + t.tobytes()
+        for y, t in zip(samples["year"].values, _rounded(samples["mass_balance"].values), strict=True)
+    ]
+    if own and "operator_sample" in samples:
+        weights = _rounded(samples["operator_weight"].values)
+        entries = zip(samples["operator_sample"].values, samples["operator_row"].values, weights, strict=True)
+        for sample, row, weight in entries:
+            pieces[sample] += own[row] + weight.tobytes()
+    elif own:
+        pieces = [p + o + np.float64(1).tobytes() for p, o in zip(pieces, own, strict=True)]
+    return np.array([hashlib.sha256(p).hexdigest()[:32] for p in pieces], dtype=str)
+
+
+def _rounded(values: npt.NDArray[np.floating]) -> Floats:
+    """Values to 6 significant digits of their float32; every zero and every NaN alike."""
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        wide = np.asarray(values, np.float32).astype(np.float64)
+        scale = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(np.abs(wide))))
+        rounded = np.round(wide * scale) / scale
+    usable = np.isfinite(rounded) & (wide != 0)
+    return np.where(usable, rounded, np.where(np.isnan(wide), np.nan, wide)) + 0.0
+
+
+def climate_codes(samples: xr.Dataset) -> tuple[Codes, int]:
+    """Numbers of equal climate vectors of the same year, (sample), and how many predictors they are made of.
+
+    Climate are the predictors that vary between the years of a glacier. -1 where none of them has a value, or where a
+    sample is not one glacier-year.
+    """
+    nothing = np.full(samples.sizes["sample"], -1, np.int64)
+    if "predictors" not in samples or samples.sizes["predictor"] == 0:
+        return nothing, 0
+    row = _only_row(samples)
+    values = _rounded(samples["predictors"].values)[np.maximum(row, 0)]
+    glacier = pd.factorize(samples["glacier"].values.astype(str))[0]
+    filled = pd.DataFrame(values).groupby(glacier)
+    varying = (filled.max() > filled.min()).to_numpy().any(axis=0)
+    values = values[:, varying]
+    known = (row >= 0) & np.isfinite(values).any(axis=1)
+    if not known.any():
+        return nothing, 0
+    year = samples["year"].values.astype(np.int64)
+    hashes = [y.tobytes() + v.tobytes() for y, v in zip(year[known], np.ascontiguousarray(values[known]), strict=True)]
+    nothing[known] = pd.factorize(np.array(hashes, dtype=object))[0]
+    return nothing, int(varying.sum())
+
+
+def _only_row(samples: xr.Dataset) -> Codes:
+    """The row of every annual sample, -1 for a sample of several, (sample)."""
+    count = samples.sizes["sample"]
+    if "operator_sample" not in samples:
+        return np.arange(count)
+    sample = samples["operator_sample"].values
+    row = np.full(count, -1, np.int64)
+    row[sample] = samples["operator_row"].values
+    row[np.bincount(sample, minlength=count) > 1] = -1
+    return row
+
+
+# ---- glaciers under two names ----
+
+
+def find_aliases(samples: xr.Dataset) -> list[tuple[str, str]]:
+    """Pairs of glacier ids that are one glacier, or a glacier and its branch.
+
+    Pairs of RGI 5 and RGI 6 ids (or parts `_d01`) of one number; and glaciers observed in a common year whose names
+    are equal without words like `E-branch` or `total`, at least one of them having such a word, no more than BRANCH_KM
+    apart where positions are known.
+    """
+    ids = samples["glacier"].values.astype(str)
+    glaciers, first = np.unique(ids, return_index=True)
+    numbers = [_RGI.sub(r"\1", g.upper()) for g in glaciers.tolist()]
+    found = _same([n if n != g.upper() else "" for n, g in zip(numbers, glaciers.tolist(), strict=True)])
+    if "name" in samples.coords:
+        names = samples["name"].values.astype(str)[first].tolist()
+        stems = [_stem(n) for n in names]
+        branch = [s != _plain(n) for n, s in zip(names, stems, strict=True)]
+        years: dict[str, set[int]] = {g: set() for g in glaciers.tolist()}
+        for g, y in zip(ids.tolist(), samples["year"].values.tolist(), strict=True):
+            years[g].add(y)
+        xyz = _positions(samples)
+        for a, b in _same(stems):
+            near = xyz is None or nearest_km(xyz[first[[a]]], xyz[first[[b]]])[0] <= BRANCH_KM
+            if near and (branch[a] or branch[b]) and years[str(glaciers[a])] & years[str(glaciers[b])]:
+                found.append((a, b))
+    return [(str(glaciers[a]), str(glaciers[b])) for a, b in found]
+
+
+def _positions(samples: xr.Dataset) -> Floats | None:
+    try:
+        return unit_vectors(samples)
+    except InputError:
+        return None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Z0-9]+", " ", name.upper()).strip()
+
+
+def _stem(name: str) -> str:
+    """A name without branch and part words; empty where nothing telling is left."""
+    stem = _plain(_BRANCH_WORDS.sub(" ", name.replace(".", " ")))
+    return stem if len(stem) > 2 and stem not in ("GLACIER", "NAN", "NONE") else ""
+
+
+def _same(labels: Sequence[str]) -> list[tuple[int, int]]:
+    """All pairs of places that hold equal, non-empty labels."""
+    places: dict[str, list[int]] = {}
+    for i, label in enumerate(labels):
+        places.setdefault(label, []).append(i)
+    return [pair for label, found in places.items() if label for pair in combinations(found, 2)]
+
+
+def _linked(names: Sequence[str], pairs: Iterable[tuple[str, str]]) -> Codes:
+    """Names joined by pairs have one number, (name)."""
+    number = {n: i for i, n in enumerate(names)}
+    ends = [(number[a], number[b]) for a, b in pairs if a in number and b in number]
+    a, b = np.array(ends, np.int64).reshape(-1, 2).T
+    graph = sp.coo_array((np.ones(len(a)), (a, b)), shape=(len(names), len(names)))
+    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+
+
+# ---- the checks ----
+
+
+@dataclass(frozen=True)
+class _Check:
+    """Rows of equal code must not stand on both sides; a code of -1 has no counterpart."""
+
+    kind: str
+    code: Codes
+    severity: str = "leak"
+
+
+def check_folds(
+    samples: xr.Dataset, folds: xr.Dataset, aliases: Iterable[tuple[str, str]] | None = None
+) -> pd.DataFrame:
+    """What stands on both sides of a fold.
+
+    Parameters
+    ----------
+    samples, folds : xr.Dataset
+        Folds of one or several schemes; optional masks `select` and `stop` (fold, sample) of rows that a protocol used
+        to select predictors or to stop training.
+    aliases : pairs of str, optional
+        Glacier ids that are one glacier, or parent and branch, beside those that `find_aliases` finds.
+
+    Returns
+    -------
+    DataFrame
+        FINDING_COLUMNS, one line for every fold and kind found; `count` scored rows, `detail` names some of them.
+        `severity` is `leak`, or `note` where it may be harmless. `random` folds are checked for whole groups too and
+        are expected to leak. Empty where nothing was found.
+    """
+    rows = _Labels(samples, list(aliases or ()))
+    lines: list[tuple[object, ...]] = []
+    names, schemes = folds["fold"].values.astype(str), folds["scheme"].values.astype(str)
+    tuned = _tuned(folds)
+    for fold, (name, scheme) in enumerate(zip(names, schemes, strict=True)):
+        score = folds["score"].values[fold]
+        used = {"fitted on": folds["fit"].values[fold], "tuned on": tuned[fold]}
+        used |= {told: folds[m].values[fold] for m, told in _ASIDE.items() if m in folds}
+        lines += [(scheme, name, *found) for found in rows.findings(scheme, score, used)]
+        alone = folds["inner_fit"].values[fold] & folds["inner_score"].values[fold]
+        if alone.any():
+            found = int(alone.any(axis=0).sum())
+            lines.append(
+                (scheme, name, "an inner split scores what it fits on", "note", found, "too few rows to split")
+            )
+    for scheme in dict.fromkeys(schemes):
+        times = folds["score"].values[schemes == scheme].sum(axis=0)
+        for kind, severity, which in (
+            ("scored by no fold", "note", times == 0),
+            ("scored by several folds", "leak", times > 1),
+        ):
+            if which.any():
+                lines.append((scheme, "", kind, severity, int(which.sum()), listing(rows.names[which], 3)))
+    return pd.DataFrame(lines, columns=FINDING_COLUMNS)
+
+
+_ASIDE = {"select": "selected on", "stop": "stopped on"}
+
+
+def _tuned(folds: xr.Dataset) -> Bools:
+    """Rows that the tuning of each fold's block used, (fold, sample)."""
+    own = (folds["inner_fit"].values | folds["inner_score"].values).any(axis=1)
+    if "block" not in folds.coords:
+        return np.asarray(own)
+    block = np.unique(folds["block"].values, return_inverse=True)[1]
+    for number in range(block.max() + 1):
+        own[block == number] = own[block == number].any(axis=0)
+    return np.asarray(own)
+
+
+class _Labels:
+    """What must not stand on both sides, by scheme."""
+
+    def __init__(self, samples: xr.Dataset, aliases: list[tuple[str, str]]) -> None:
+        self.names = samples["sample"].values.astype(str)
+        ids = samples["glacier"].values.astype(str)
+        glacier, glaciers = pd.factorize(ids, sort=True)
+        year = samples["year"].values.astype(np.int64)
+        group = pd.factorize(groups_of(samples))[0]
+        climate, size = climate_codes(samples)
+        together = _linked(glaciers.tolist(), [*aliases, *find_aliases(samples)])[glacier]
+        unit = pd.factorize(glacier * (np.ptp(year) + 1) + year - year.min())[0]
+        telling = samples.sizes.get("predictor", 0) >= LEAST_CLIMATE
+        content = _shared(pd.factorize(row_hashes(samples))[0])
+        self.always = [
+            _Check("the same content on both sides", content, "leak" if telling else "note"),
+            _Check("the same glacier-year on both sides", unit.astype(np.int64)),
+        ]
+        self.by_glacier = [
+            _Check("the same glacier on both sides", glacier.astype(np.int64)),
+            _Check("parent and branch, or two ids of a glacier, on both sides", _shared(together, glacier)),
+            _Check(
+                "the same climate of the same year on both sides",
+                _shared(climate, glacier),
+                "leak" if size >= LEAST_CLIMATE else "note",
+            ),
+            _Check("neighbours within 1 km in the same year on both sides", _neighbours(samples, glacier), "note"),
+        ]
+        self.group = _Check("the same group on both sides", group.astype(np.int64))
+        self.year = _Check("the same year on both sides", year - year.min())
+        self.region = None
+        if "region" in samples.coords:
+            region = samples["region"].values.astype(str)
+            codes = np.where(np.isin(region, ["", "nan", "None"]), -1, pd.factorize(region)[0])
+            self.region = _Check("the same region on both sides", codes.astype(np.int64))
+
+    def checks(self, scheme: str) -> list[_Check]:
+        wise = [*self.by_glacier, self.group] if scheme in (*_GLACIER_WISE, "random") else []
+        wise += [self.year] if scheme in ("loyo", "both_out", "random") else []
+        return [*self.always, *wise, *([self.region] if scheme == "leave_region_out" and self.region else [])]
+
+    def findings(self, scheme: str, score: Bools, used: dict[str, Bools]) -> Iterator[tuple[str, str, int, str]]:
+        for told, mask in used.items():
+            if (seen := score & mask).any():
+                yield f"a scored row was {told}", "leak", int(seen.sum()), listing(self.names[seen], 3)
+            if told != "fitted on" and (seen := mask & ~used["fitted on"] & ~score).any():
+                yield f"a withheld row was {told}", "leak", int(seen.sum()), listing(self.names[seen], 3)
+        every = np.logical_or.reduce(list(used.values())) & ~score
+        for check in self.checks(scheme):
+            touched = np.zeros(int(check.code.max(initial=0)) + 2, bool)
+            touched[check.code[every]] = True
+            touched[-1] = False  # of the code -1
+            if (seen := score & touched[check.code]).any():
+                yield check.kind, check.severity, int(seen.sum()), listing(self.names[seen], 3)
+
+
+def _shared(code: npt.NDArray[np.integer], glacier: npt.NDArray[np.integer] | None = None) -> Codes:
+    """Codes that more than one row (or glacier) has; -1 elsewhere."""
+    code = np.asarray(code, np.int64)
+    which = np.arange(len(code)) if glacier is None else np.asarray(glacier, np.int64)
+    pairs = np.unique(np.stack([code, which]), axis=1)[0]
+    often = np.bincount(pairs[pairs >= 0], minlength=int(code.max(initial=0)) + 1) > 1
+    return np.where((code >= 0) & often[np.maximum(code, 0)], code, -1)
+
+
+def _neighbours(samples: xr.Dataset, glacier: npt.NDArray[np.integer]) -> Codes:
+    """Glaciers within NEIGHBOURS_KM of each other (or of one between them) in the same year have one number."""
+    xyz, year = _positions(samples), samples["year"].values.astype(np.int64)
+    if xyz is None:
+        return np.full(len(glacier), -1, np.int64)
+    mean = pd.DataFrame(xyz).groupby(glacier).mean().to_numpy()
+    pairs = cKDTree(mean).query_pairs(NEIGHBOURS_KM / EARTH_RADIUS)
+    place = _linked([str(i) for i in range(len(mean))], [(str(a), str(b)) for a, b in pairs])[glacier]
+    return _shared(pd.factorize(place * (np.ptp(year) + 1) + year - year.min())[0], glacier)
+
+
+def check_seen(
+    folds: xr.Dataset, seen: xr.DataArray | Bools, hashes: npt.NDArray[np.str_] | None = None
+) -> pd.DataFrame:
+    """Whether what a fit really received is what its fold allows.
+
+    Parameters
+    ----------
+    folds : xr.Dataset
+    seen : bool array, (fold, sample)
+        Rows that each fold's fit was given, as recorded when they were cut out.
+    hashes : str array, (sample), optional
+        From `row_hashes`, to find copies of scored rows too.
+
+    Returns
+    -------
+    DataFrame
+        FINDING_COLUMNS.
+    """
+    masks = np.asarray(seen)
+    assert masks.shape == folds["fit"].shape, "one mask for each fold"
+    names, number = folds["sample"].values.astype(str), None if hashes is None else pd.factorize(hashes)[0]
+    lines: list[tuple[object, ...]] = []
+    for fold, mask in enumerate(masks):
+        score, fit = folds["score"].values[fold], folds["fit"].values[fold]
+        found = {
+            "the fit was given a scored row": mask & score,
+            "the fit was given a withheld row": mask & ~fit & ~score,
+        }
+        if number is not None:
+            found["the fit was given a copy of a scored row"] = score & ~mask & np.isin(number, number[mask])
+        told = str(folds["scheme"].values[fold]), str(folds["fold"].values[fold])
+        lines += [(*told, k, "leak", int(m.sum()), listing(names[m], 3)) for k, m in found.items() if m.any()]
+        if not mask.any():
+            lines.append((*told, "the fit was given nothing", "note", 0, ""))
+    return pd.DataFrame(lines, columns=FINDING_COLUMNS)

@@ -1,0 +1,194 @@
+"""What a model's skill comes from: importance of predictors, ablations, skill against the number of glaciers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from glacmb_grid.learning.models import fit, predict
+from glacmb_grid.settings import FeedForward, GaussianProcess, Section
+from glacmb_grid.validation.curves import thin_folds
+from glacmb_grid.validation.scores import compare, out_of_fold
+from glacmb_grid.vocabulary import VARIABLES
+
+Say = Callable[[str], None]
+Floats = npt.NDArray[np.float64]
+PLACE = ("longitude", "latitude")
+_SEASONS = ("accumulation", "ablation", "summer", "annual")
+
+
+def stem_of(predictor: str) -> str:
+    """What a predictor is made of: its name without month, season, climatology and anomaly."""
+    for ending in ("_climatology", "_anomaly"):
+        predictor = predictor.removesuffix(ending)
+    head, _, tail = predictor.rpartition("_")
+    return head if head and (tail in _SEASONS or (tail.isdigit() and len(tail) <= 2)) else predictor
+
+
+def importance(
+    samples: xr.Dataset, folds: xr.Dataset, parameters: xr.Dataset, *, repeats: int = 3, seed: int = 1
+) -> pd.DataFrame:
+    """How much worse the out-of-fold error becomes when a group of predictors is shuffled between glacier-years.
+
+    Parameters
+    ----------
+    samples, folds : xr.Dataset
+    parameters : xr.Dataset
+        Of a model fitted in these folds.
+    repeats : int
+        Shuffles of every group.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        scheme, group (predictors of one stem are shuffled together), fold, increase (of the fold's mean square error,
+        m2, mean over the shuffles), spread (over the shuffles), n.
+    """
+    rng = np.random.default_rng(seed)
+    names = samples["predictor"].values.astype(str)
+    stems = np.array([stem_of(n) for n in names])
+    base = _squares(samples, folds, parameters)
+    score = folds["score"].values
+    lines = []
+    for stem in dict.fromkeys(stems.tolist()):
+        drawn = []
+        for _ in range(repeats):
+            values = samples["predictors"].values.copy()
+            order = rng.permutation(samples.sizes["row"])
+            values[:, stems == stem] = values[order][:, stems == stem]
+            shuffled = samples.assign(predictors=(samples["predictors"].dims, values))
+            drawn.append(_squares(shuffled, folds, parameters) - base)
+        change = np.array(drawn)
+        for fold, mask in enumerate(score):
+            if mask.any():
+                each = change[:, mask].mean(axis=1)
+                told = (str(folds["scheme"].values[fold]), stem, str(folds["fold"].values[fold]))
+                lines.append((*told, float(each.mean()), float(each.std()), int(mask.sum())))
+    return pd.DataFrame(lines, columns=["scheme", "group", "fold", "increase", "spread", "n"])
+
+
+def _squares(samples: xr.Dataset, folds: xr.Dataset, parameters: xr.Dataset) -> Floats:
+    """Squared out-of-fold errors, (sample,), NaN where a sample is not scored."""
+    table = out_of_fold(samples, folds, predict(parameters, samples), model="any").set_index("sample")
+    squares = (table["predicted"] - table["observed"]) ** 2
+    return np.asarray(squares.reindex(samples["sample"].values.astype(str)).to_numpy(np.float64))
+
+
+def with_coordinates(samples: xr.Dataset) -> xr.Dataset | None:
+    """Samples with longitude and latitude among the predictors; None where they are unknown or there already."""
+    names = samples["predictor"].values.astype(str)
+    place = [samples[f"row_{n}"].values.astype(np.float64) for n in PLACE if f"row_{n}" in samples]
+    if len(place) < len(PLACE) or set(PLACE) & set(names) or not np.isfinite(place).all():
+        return None
+    values = np.concatenate([samples["predictors"].values, np.stack(place, axis=1)], axis=1)
+    flags = {
+        n: ("predictor", np.append(samples[n].values, [False, False])) for n in ("monthly", "derived") if n in samples
+    }
+    rest = samples.drop_dims("predictor")
+    out = rest.assign(predictors=(("row", "predictor"), values))
+    return out.assign_coords({"predictor": np.array([*names, *PLACE], dtype=object), **flags})
+
+
+def without_surface_model(samples: xr.Dataset) -> xr.Dataset | None:
+    """Samples without predictors that a land-surface model computed; None where there are none."""
+    names = samples["predictor"].values.astype(str)
+    modelled = [VARIABLES[s].origin == "land surface model" if s in VARIABLES else False for s in map(stem_of, names)]
+    if not any(modelled) or all(modelled):
+        return None
+    return samples.isel(predictor=np.flatnonzero(~np.array(modelled)))
+
+
+def ablations(samples: xr.Dataset, model: str, settings: Section) -> dict[str, tuple[xr.Dataset, Section]]:
+    """What can be added to or taken from a model: samples and settings by name; the first is the model as it is."""
+    out = {"as it is": (samples, settings)}
+    placed, bare = with_coordinates(samples), without_surface_model(samples)
+    if placed is not None:
+        out["with coordinates as predictors"] = (placed, settings)
+    if bare is not None:
+        out["without land-surface-model predictors"] = (bare, settings)
+    if isinstance(settings, FeedForward):
+        for told, value in (("dynamic", "dynamic"), ("density", "density")):
+            if settings.weighting != [value]:
+                out[f"with {told} loss weighting"] = (samples, settings.model_copy(update={"weighting": [value]}))
+    if isinstance(settings, GaussianProcess) and settings.position and "row_longitude" in samples:
+        out["without neighbours in space"] = (samples, settings.model_copy(update={"position": False}))
+    del model
+    return out
+
+
+def ablate(
+    samples: xr.Dataset,
+    folds: Mapping[str, xr.Dataset],
+    models: Mapping[str, Section],
+    *,
+    seed: int = 1,
+    draws: int = 2000,
+    level: float = 0.9,
+    say: Say = lambda text: None,
+) -> pd.DataFrame:
+    """Refit every ablation in the same folds; paired differences to the model as it is.
+
+    Returns
+    -------
+    DataFrame
+        scheme, model, ablation, rmse, difference (ablated minus as it is, m w.e.), lower, upper, verdict, n.
+    """
+    lines = []
+    for model, settings in models.items():
+        variants = ablations(samples, model, settings)
+        for scheme, masks in folds.items():
+            tables = []
+            for told, (table, changed) in variants.items():
+                fitted = fit(model, table, masks, changed, seed=seed)
+                tables.append(out_of_fold(table, masks, predict(fitted, table), model=told).assign(protocol="nested"))
+                error = tables[-1]["predicted"] - tables[-1]["observed"]
+                line = {"scheme": scheme, "model": model, "ablation": told, "rmse": float(np.sqrt((error**2).mean()))}
+                if len(tables) > 1:
+                    line |= _difference(pd.concat([tables[-1], tables[0]]), told, draws, level, seed)
+                lines.append({**line, "n": len(error)})
+                say(f"{scheme}, {model} {told}: RMSE {line['rmse']:.3f}")
+    return pd.DataFrame(lines)
+
+
+def _difference(pair: pd.DataFrame, told: str, draws: int, level: float, seed: int) -> dict[str, float | str]:
+    table = compare(pair, draws=draws, level=level, seed=seed)
+    one = table[(table["model"] == told) & (table["metric"] == "rmse")].iloc[0]
+    return {n: one[n] for n in ("difference", "lower", "upper", "verdict")}
+
+
+def learning_curve(
+    samples: xr.Dataset,
+    folds: xr.Dataset,
+    models: Mapping[str, Section],
+    *,
+    shares: Sequence[float] = (0.1, 0.25, 0.5, 1.0),
+    seed: int = 1,
+    say: Say = lambda text: None,
+) -> pd.DataFrame:
+    """Skill against the number of training groups: every fold fitted on some of its groups only.
+
+    Returns
+    -------
+    DataFrame
+        scheme, model, share, groups (median over folds), rows (median), rmse, n.
+    """
+    group = (samples["group"] if "group" in samples.coords else samples["glacier"]).values.astype(str)
+    lines = []
+    for share in shares:
+        thin = folds if share >= 1 else thin_folds(folds, samples, share=share, seed=seed)
+        counts = [len(np.unique(group[m])) for m in thin["fit"].values]
+        for model, settings in models.items():
+            fitted = fit(model, samples, thin, settings, seed=seed)
+            table = out_of_fold(samples, thin, predict(fitted, samples), model=model)
+            error = table["predicted"] - table["observed"]
+            rmse = float(np.sqrt((error**2).mean()))
+            rows = float(np.median(thin["fit"].values.sum(axis=1)))
+            scheme = str(folds["scheme"].values[0])
+            lines.append((scheme, model, share, float(np.median(counts)), rows, rmse, len(table)))
+            say(f"{model} learning from {np.median(counts):.0f} groups: RMSE {rmse:.3f}")
+    return pd.DataFrame(lines, columns=["scheme", "model", "share", "groups", "rows", "rmse", "n"])

@@ -1,0 +1,268 @@
+"""The Gaussian process against derivatives by differences, scikit-learn, closed forms and planted truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.optimize import approx_fprime
+
+from glacmb_grid.learning.gaussian_process import (
+    LENGTHS,
+    TERMS,
+    USUAL,
+    Evidence,
+    Hyper,
+    Inputs,
+    Settings,
+    condition,
+    covariance,
+    learn,
+    prior_variance,
+    terms_of,
+)
+
+
+def region(glaciers=12, years=6, a=3, b=2, seed=0, keep=1.0):
+    """Inputs of a region where every glacier has the same years, less some rows."""
+    rng = np.random.default_rng(seed)
+    glacier, year = np.repeat(np.arange(glaciers), years), np.tile(np.arange(2000, 2000 + years), glaciers)
+    position = np.column_stack([rng.uniform(70, 80, glaciers), rng.uniform(30, 40, glaciers)])[glacier]
+    static, weather = rng.normal(size=(glaciers, b))[glacier], rng.normal(size=(glaciers * years, a))
+    inputs = Inputs(weather, static, np.array([f"G{i:03d}" for i in glacier]), year, position)
+    return inputs.take(rng.uniform(size=len(inputs)) < keep)
+
+
+def draw(inputs, hyper, seed=0):
+    """Balances drawn from the process itself."""
+    rng = np.random.default_rng(seed)
+    K = covariance(hyper, inputs, inputs, same_rows=True) + 1e-9 * np.eye(len(inputs))
+    return np.linalg.cholesky(K) @ rng.normal(size=len(inputs)) + hyper["noise"] * rng.normal(size=len(inputs))
+
+
+def usual(**values):
+    """Hyper-parameters of the usual terms."""
+    known = {
+        **dict.fromkeys(USUAL, 0.2),
+        **dict(zip(LENGTHS, (2.0, 1.0, 200.0, 8.0), strict=True)),
+        "noise": 0.2,
+        **values,
+    }
+    return Hyper(tuple(known), np.array(list(known.values())))
+
+
+@pytest.mark.parametrize("terms", [tuple(TERMS), USUAL, ("year", "glacier_smooth")])
+def test_gradient_equals_differences(terms):
+    inputs = region(keep=0.8)
+    place = inputs.position.copy()
+    place[::7] = np.nan
+    inputs = replace(inputs, position=place)
+    rng = np.random.default_rng(1)
+    evidence = Evidence(inputs, rng.normal(size=len(inputs)), rng.uniform(0, 0.3, len(inputs)), Settings(terms=terms))
+    for _ in range(3):
+        at = rng.normal(size=len(evidence.names))
+        by_differences = approx_fprime(at, lambda x: evidence(x)[0], 1e-6)
+        np.testing.assert_allclose(evidence(at)[1], by_differences, rtol=1e-3, atol=2e-4)
+
+
+def test_equals_scikit_learn():
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct
+
+    inputs, new = region(keep=0.7), region(seed=5)
+    rng = np.random.default_rng(2)
+    target, sigma = rng.normal(size=len(inputs)), rng.uniform(0.1, 0.4, len(inputs))
+    known = Hyper(("weather_linear", "weather", "weather_near", "noise"), np.array([0.4, 0.7, 1.3, 0.3]))
+    kernel = ConstantKernel(0.7**2) * RBF(1.3 * np.sqrt(3)) + ConstantKernel(0.4**2 / 3) * DotProduct(1e-9)
+    oracle = GaussianProcessRegressor(kernel, alpha=sigma**2 + 0.3**2, optimizer=None)
+    oracle.fit(inputs.weather, target - target.mean())
+    mean, variance = condition(inputs, target, sigma, known, new)
+    theirs, spread = oracle.predict(new.weather, return_std=True)
+    np.testing.assert_allclose(mean, theirs + target.mean(), atol=1e-8)
+    np.testing.assert_allclose(variance, spread**2 + 0.3**2, atol=1e-8)
+
+    evidence = Evidence(inputs, target - target.mean(), sigma, Settings(terms=("weather_linear", "weather")))
+    standard = (np.log(known.values) - evidence.centre) / evidence.spread
+    value = evidence(standard)[0] - 0.5 * standard @ standard + 0.5 * len(inputs) * np.log(2 * np.pi)
+    assert value == pytest.approx(-oracle.log_marginal_likelihood(oracle.kernel_.theta), abs=1e-8)
+
+
+def test_planted_hyper_parameters_are_recovered():
+    inputs = region(glaciers=40, years=15, keep=0.9)
+    planted = Hyper(
+        ("weather_linear", "glacier", "year", "year_position", "position_near", "noise"),
+        np.array([0.45, 0.4, 0.3, 0.35, 250.0, 0.2]),
+    )
+    found = np.array(
+        [learn(inputs, draw(inputs, planted, seed), None, Settings(terms=planted.terms)).values for seed in range(4)]
+    )
+    assert learn(inputs, draw(inputs, planted), None, Settings(terms=planted.terms)).names == planted.names
+    np.testing.assert_allclose(np.exp(np.log(found).mean(axis=0)), planted.values, rtol=0.35)
+
+
+def test_learning_beats_the_start_and_is_deterministic():
+    inputs = region(glaciers=20, years=8)
+    target = draw(inputs, usual(weather_linear=0.8, noise=0.1))
+    settings = Settings()
+    found = learn(inputs, target, None, settings)
+    evidence = Evidence(inputs, (target - target.mean()) / target.std(), np.zeros(len(inputs)), settings)
+    units = np.array([1 if n in LENGTHS else target.std() for n in found.names])
+    best = (np.log(found.values / units) - evidence.centre) / evidence.spread
+    assert evidence(best)[0] < evidence(np.zeros(best.size))[0] - 10
+    assert np.abs(evidence(best)[1]).max() < 1.0
+    np.testing.assert_array_equal(found.values, learn(inputs, target, None, settings).values)
+
+
+@pytest.mark.parametrize(("term", "held"), [("year", "glacier"), ("glacier", "year")])
+def test_an_effect_is_the_shrunk_mean_of_its_residuals(term, held):
+    inputs = region(keep=0.6)
+    target = np.random.default_rng(0).normal(-0.5, 0.6, len(inputs))
+    out = getattr(inputs, held) == getattr(inputs, held)[0]
+    fitted, seen = inputs.take(~out), target[~out]
+    mean, variance = condition(fitted, seen, None, Hyper((term, "noise"), np.array([0.5, 0.3])), inputs.take(out))
+    for value, spread, level in zip(mean, variance, getattr(inputs, term)[out], strict=True):
+        residual = (seen - seen.mean())[getattr(fitted, term) == level]
+        k = residual.size
+        shrunk = 0.25 / (0.25 + 0.09 / k) * residual.mean() if k else 0.0
+        assert value == pytest.approx(seen.mean() + shrunk, abs=1e-12)
+        assert spread == pytest.approx(0.25 - (0.25**2 / (0.25 + 0.09 / k) if k else 0.0) + 0.09, abs=1e-12)
+
+
+def test_an_unmeasured_year_and_glacier_get_the_mean():
+    inputs = region()
+    target = np.random.default_rng(0).normal(size=len(inputs))
+    terms = ("glacier", "glacier_weather", "glacier_smooth", "year", "year_position")
+    hyper = usual()
+    part = {n: hyper[n] for n in (*terms, "position_near", "year_near", "noise")}
+    new = region(seed=3)
+    new = replace(new, glacier=np.array([f"new {g}" for g in new.glacier]), year=new.year + 100)
+    mean, _ = condition(inputs, target, None, Hyper(tuple(part), np.array(list(part.values()))), new)
+    np.testing.assert_allclose(mean, target.mean(), atol=1e-12)
+
+
+def test_a_near_neighbour_of_the_same_year_counts_more():
+    place = np.array([[75.0, 40.0], [75.0, 45.0]])
+    inputs = Inputs(np.zeros((2, 0)), np.zeros((2, 0)), np.array(["A", "B"]), np.array([2000, 2000]), place)
+    new = replace(inputs.take(np.array([0, 0, 0])), glacier=np.array(["C", "D", "E"]))
+    new = replace(new, position=np.array([[75.0, 40.5], [75.0, 44.5], [np.nan, np.nan]]))
+    hyper = Hyper(("year_position", "position_near", "noise"), np.array([0.5, 150.0, 0.1]))
+    near_first, near_second, nowhere = condition(inputs, np.array([1.0, -1.0]), None, hyper, new)[0]
+    assert near_first == pytest.approx(-near_second)
+    assert near_first > 0.5
+    assert nowhere == pytest.approx(0.0, abs=1e-12)
+    one = covariance(hyper, inputs.take(np.array([0])), new)[0]
+    chord = 2 * 6371.007 * np.sin(np.deg2rad(0.5) / 2)
+    np.testing.assert_allclose(one, [0.25 * np.exp(-chord / 150), 0.25 * np.exp(-9 * chord / 150), 0], rtol=2e-3)
+
+
+def test_reported_errors_are_noise():
+    inputs = region(keep=0.5)
+    target, sigma = np.random.default_rng(0).normal(size=len(inputs)), np.full(len(inputs), 0.4)
+    with_sigma = condition(inputs, target, sigma, usual(noise=0.3), region())
+    without = condition(inputs, target, None, usual(noise=0.5), region())
+    np.testing.assert_allclose(with_sigma[0], without[0], atol=1e-10)
+    np.testing.assert_allclose(with_sigma[1] + 0.16, without[1], atol=1e-10)
+
+
+def test_the_order_of_rows_changes_nothing():
+    inputs, new = region(keep=0.7), region(seed=4)
+    target = np.random.default_rng(0).normal(size=len(inputs))
+    order = np.random.default_rng(1).permutation(len(inputs))
+    settings = Settings(tolerance=1e-12, iterations=200)
+    one, other = (learn(i, t, None, settings) for i, t in ((inputs, target), (inputs.take(order), target[order])))
+    np.testing.assert_allclose(one.values, other.values, rtol=0.02)
+    first = condition(inputs, target, None, one, new)
+    second = condition(inputs.take(order), target[order], None, one, new)
+    np.testing.assert_allclose(first, second, atol=1e-10)
+
+
+def test_a_prediction_does_not_depend_on_what_else_is_asked():
+    inputs, new = region(keep=0.7), region(seed=4)
+    target = np.random.default_rng(0).normal(size=len(inputs))
+    for settings in (Settings(), Settings(max_rows=20)):
+        together = condition(inputs, target, None, usual(), new, settings)
+        for row in (0, 31, len(new) - 1):
+            alone = condition(inputs, target, None, usual(), new.take(np.array([row])), settings)
+            np.testing.assert_allclose(np.array(alone)[:, 0], np.array(together)[:, row], atol=1e-12)
+
+
+def test_prior_variance_is_the_diagonal_of_the_covariance():
+    hyper = usual(**dict.fromkeys(TERMS, 0.3))
+    inputs = region(keep=0.5)
+    place = inputs.position.copy()
+    place[3] = np.nan
+    inputs = replace(inputs, position=place)
+    full = covariance(hyper, inputs, inputs, same_rows=True)
+    np.testing.assert_allclose(np.diag(full), prior_variance(hyper, inputs), rtol=1e-12)
+    assert np.linalg.eigvalsh(full).min() > -1e-10
+
+
+DEGENERATE = {
+    "three rows": lambda x: (x.take(np.arange(3)), np.array([-1.0, 0.0, 0.3])),
+    "one row": lambda x: (x.take(np.arange(1)), np.array([-1.0])),
+    "constant target": lambda x: (x, np.full(len(x), 0.1)),
+    "one glacier": lambda x: (x.take(x.glacier == "G000"), np.linspace(-1, 1, 6)),
+    "one year": lambda x: (x.take(x.year == 2000), np.linspace(-1, 1, 12)),
+    "duplicated rows": lambda x: (x.take(np.repeat(np.arange(9), 5)), np.tile(np.linspace(-1, 1, 9), 5)),
+    "no position": lambda x: (replace(x, position=None), np.linspace(-1, 1, len(x))),
+    "unknown positions": lambda x: (replace(x, position=np.full((len(x), 2), np.nan)), np.linspace(-1, 1, len(x))),
+    "no static": lambda x: (replace(x, static=np.zeros((len(x), 0))), np.linspace(-1, 1, len(x))),
+    "no weather": lambda x: (replace(x, weather=np.zeros((len(x), 0))), np.linspace(-1, 1, len(x))),
+    "wild predictors": lambda x: (replace(x, weather=x.weather * 1e4), np.linspace(-1, 1, len(x))),
+    "all but glacier and year": lambda x: (
+        Inputs(np.zeros((len(x), 0)), np.zeros((len(x), 0)), x.glacier, x.year),
+        np.linspace(-1, 1, len(x)),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DEGENERATE)
+def test_degenerate_tables(case):
+    full = region()
+    inputs, target = DEGENERATE[case](full)
+    new = DEGENERATE[case](region(seed=9))[0]
+    hyper = learn(inputs, target)
+    assert hyper.terms == terms_of(inputs, Settings())
+    mean, variance = condition(inputs, target, None, hyper, new)
+    assert np.isfinite(hyper.values).all()
+    assert (hyper.values > 0).all()
+    assert np.isfinite(mean).all()
+    assert (variance > 0).all()
+    if case == "constant target":
+        np.testing.assert_allclose(mean, 0.1, atol=1e-12)
+
+
+def test_a_large_table_costs_no_more_than_allowed():
+    inputs = region(glaciers=2000, years=10)
+    target = draw(region(), usual())[np.arange(len(inputs)) % 72]
+    settings = Settings(learn_rows=100, max_rows=200)
+    hyper = learn(inputs, target, None, settings)
+    some = inputs.take(np.arange(500))
+    mean, variance = condition(inputs, target, None, hyper, some, settings)
+    assert np.isfinite(mean).all()
+    assert (variance > 0).all()
+    np.testing.assert_array_equal(hyper.values, learn(inputs, target, None, settings).values)
+
+
+def test_a_large_table_conditions_on_the_glaciers_own_rows():
+    inputs = region(glaciers=30, years=10, keep=0.8)
+    target = np.random.default_rng(0).normal(size=len(inputs))
+    names = ("glacier", "glacier_weather", "glacier_smooth", "year_near", "noise")
+    own = Hyper(names, np.array([0.4, 0.3, 0.2, 5.0, 0.2]))
+    small = condition(inputs, target, None, own, inputs, Settings(max_rows=40))
+    np.testing.assert_allclose(small, condition(inputs, target, None, own, inputs), atol=1e-12)
+    # with terms that all rows share, the common rows say most of what all say
+    target = draw(inputs, usual())
+    out = inputs.year == 2004
+    part = (inputs.take(~out), target[~out], None, usual(), inputs.take(out))
+    error = {n: np.sqrt(np.mean((target[out] - condition(*part, Settings(max_rows=n))[0]) ** 2)) for n in (100, 1000)}
+    assert error[100] < 1.3 * error[1000]
+
+
+def test_one_glacier_with_more_rows_than_allowed():
+    inputs = region(glaciers=1, years=400)
+    target = np.sin(inputs.year / 20.0)
+    settings = Settings(terms=("smooth",), learn_rows=60, max_rows=60)
+    mean, _ = condition(inputs, target, None, learn(inputs, target, None, settings), inputs, settings)
+    assert np.sqrt(np.mean((mean - target) ** 2)) < 0.1
