@@ -37,6 +37,7 @@ from glacmb_grid.validation.scores import METRICS, PREDICTION_COLUMNS, compare, 
 
 BLEND = "blend"
 _FORCED = "temperature_index"
+_NETWORK = "ff_fcnn"
 
 
 def schemes_of(config: Judged) -> list[str]:
@@ -134,8 +135,9 @@ def fit_model(model: str) -> Callable[[Context], None]:
     """The stage that fits one model in the folds of every scheme."""
 
     def run(context: Context) -> None:
-        from glacmb_grid.learning.models import fit, predict
+        from glacmb_grid.learning.models import enable_compilation_cache, fit, predict
 
+        enable_compilation_cache()
         config, samples = context.config, read_zarr(context.of("samples", "samples.zarr"))
         if model == _FORCED and config.validation.models == "all" and not has_forcing(samples):
             context.say("not available: needs monthly temperature with precipitation or snowfall")
@@ -144,11 +146,13 @@ def fit_model(model: str) -> Callable[[Context], None]:
         tables = []
         for scheme in schemes_of(config):
             folds = read_zarr(context.of("folds", f"{scheme}.zarr"))
-            parameters = fit(model, samples, folds, getattr(config.models, model), seed=config.seed)
+            aside = context.store.checkpoints(f"{model}-{scheme}-{context.key}") if model == _NETWORK else None
+            parameters = fit(model, samples, folds, getattr(config.models, model), seed=config.seed, checkpoints=aside)
             write_zarr(parameters, context.out / f"{scheme}.zarr")
             table = out_of_fold(samples, folds, predict(parameters, samples), model=model)
             tables.append(table.assign(protocol=name_of(config.protocol)))
         write_table(pd.concat(tables), context.out / "predictions.parquet")
+        context.store.forget_checkpoints()
 
     return run
 

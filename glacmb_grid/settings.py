@@ -294,7 +294,7 @@ class FeedForward(Learner):
     finish: Literal["refit", "early_stopping"] = "refit"
     epochs: int = Field(600, ge=1)
     patience: int = Field(60, ge=1)
-    block: int = Field(64, ge=1)
+    block: int | None = Field(None, ge=1)
 
 
 class Blend(Section):

@@ -167,6 +167,14 @@ class RunStore:
             write_json(memory_file, {**memory, str(path): [size, stamp, digest]})
         return digest
 
+    def checkpoints(self, name: str) -> Path:
+        """Folder for the state of an unfinished fit."""
+        return self.root / ".checkpoints" / name
+
+    def forget_checkpoints(self) -> None:
+        """Remove the state of fits that are finished now."""
+        shutil.rmtree(self.root / ".checkpoints", ignore_errors=True)
+
     def append_log(self, entry: dict[str, Any]) -> None:
         """Add what a run did to `run.json`, newest last."""
         path = self.root / "run.json"

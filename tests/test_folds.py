@@ -433,3 +433,28 @@ def test_twenty_thousand_rows_are_feasible():
         assert folds.sizes["fold"] <= 14**2
         assert folds["score"].values.sum() == 20_000
         assert folds["inner_fit"].values.any(axis=2).all()
+
+
+def test_inner_splits_keep_glaciers_whole_where_groups_cut_through_them():
+    samples = many(600, 30, 12)
+    cut = samples.assign_coords(group=("sample", [f"{g}.{i % 2}" for i, g in enumerate(samples["glacier"].values)]))
+    glacier = cut["glacier"].values
+    for scheme in ("logo", "both_out", "blocks"):
+        folds = make_folds(cut, scheme, buffer_km=0)
+        for fit, score in zip(
+            folds["inner_fit"].values.reshape(-1, 600), folds["inner_score"].values.reshape(-1, 600), strict=True
+        ):
+            assert not set(glacier[fit]) & set(glacier[score]), scheme
+
+
+def test_inner_blocks_have_the_buffer_too():
+    number = np.repeat(np.arange(60), 2)
+    samples = grid(
+        [f"g{i:02d}" for i in range(60)], [2000, 2001], longitude=60 + 0.5 * number, latitude=np.zeros(120)
+    )  # 56 km steps
+    xyz = unit_vectors(samples)
+    folds = make_folds(samples, "blocks", parts=5, buffer_km=100)
+    for fit, score in zip(
+        folds["inner_fit"].values.reshape(-1, 120), folds["inner_score"].values.reshape(-1, 120), strict=True
+    ):
+        assert nearest_km(xyz[fit], xyz[score]).min() > 100

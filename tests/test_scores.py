@@ -428,3 +428,10 @@ def test_twenty_thousand_rows_are_scored_without_their_weight_matrix(monkeypatch
     assert max(held) <= 4_000_000
     assert len(held) > 1
     assert scores["lower"].notna().all()
+
+
+def test_groups_and_years_are_drawn_independently():
+    """As many groups as years: the two must not be drawn by the same numbers."""
+    weight = block_weights(random_table(10, 10), "both_out", 4000, 1).reshape(-1, 10, 10)
+    assert weight[:, np.arange(10), np.arange(10)].mean() == pytest.approx(1, abs=0.06)  # E[count squared] would be 1.9
+    assert weight.mean() == pytest.approx(1, abs=0.02)

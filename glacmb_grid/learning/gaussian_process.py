@@ -92,7 +92,7 @@ class Settings:
         }
     )
     iterations: int = 40
-    tolerance: float = 1e-4
+    tolerance: float = 1e-5
     learn_rows: int = 1500
     max_rows: int = 2000
 

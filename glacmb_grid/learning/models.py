@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import xarray as xr
 
 from glacmb_grid.learning.baselines import fit_mean, predict_mean
+from glacmb_grid.learning.engine import enable_compilation_cache as enable_compilation_cache
 from glacmb_grid.learning.network import fit_network, predict_network
 from glacmb_grid.learning.structured import fit_gaussian_process, predict_gaussian_process
 from glacmb_grid.learning.tabular import TABULAR, fitter, predictor
@@ -15,7 +16,7 @@ from glacmb_grid.learning.temperature_index import fit_temperature_index, predic
 from glacmb_grid.settings import FeedForward, GaussianProcess, Mean, Section, TemperatureIndex
 from glacmb_grid.vocabulary import check_dataset
 
-Fit = Callable[[xr.Dataset, xr.Dataset, Any, int], xr.Dataset]
+Fit = Callable[..., xr.Dataset]
 Predict = Callable[[xr.Dataset, xr.Dataset], xr.DataArray]
 
 MODELS: dict[str, tuple[Fit, Predict, type[Section]]] = {
@@ -43,20 +44,29 @@ _FOLDS = {
 
 
 def fit(
-    model: str, samples: xr.Dataset, folds: xr.Dataset, settings: Section | None = None, *, seed: int = 1
+    model: str,
+    samples: xr.Dataset,
+    folds: xr.Dataset,
+    settings: Section | None = None,
+    *,
+    seed: int = 1,
+    checkpoints: Path | None = None,
 ) -> xr.Dataset:
     """Fit a model in every fold.
 
     Parameters
     ----------
-    model : {"mean", "ridge", "temperature_index", "ff_fcnn"}
+    model : str
+        One of `MODELS`.
     samples : xr.Dataset
-        From `build_samples`.
+        From `build_samples` or `read_samples_table`.
     folds : xr.Dataset
         From `make_folds`.
     settings : Section, optional
         The model's section of the configuration; default its defaults.
     seed : int
+    checkpoints : Path, optional
+        Folder in which networks keep the state of an unfinished fit, to go on from.
 
     Returns
     -------
@@ -73,7 +83,8 @@ def fit(
     fit_model, _, kind = _model(model)
     check_dataset(samples, name="samples", variables=_SAMPLES)
     check_dataset(folds, name="folds", variables=_FOLDS)
-    parameters = fit_model(samples, folds, settings if settings is not None else kind(), seed)
+    more = {"checkpoints": checkpoints} if model == "ff_fcnn" else {}
+    parameters = fit_model(samples, folds, settings if settings is not None else kind(), seed, **more)
     return parameters.assign_attrs(model=model)
 
 

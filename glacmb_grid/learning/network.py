@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,22 @@ class Subset:
     level: Floats  # (row,) added to the prediction
 
 
-def fit_network(samples: xr.Dataset, folds: xr.Dataset, settings: FeedForward, seed: int) -> xr.Dataset:
+@dataclass(frozen=True)
+class Plan:
+    """What a fit of all folds goes by."""
+
+    table: Table
+    folds: xr.Dataset
+    settings: FeedForward
+    recipes: Sequence[Recipe]
+    candidates: Sequence[Candidate]
+    seed: int
+    checkpoints: Path | None
+
+
+def fit_network(
+    samples: xr.Dataset, folds: xr.Dataset, settings: FeedForward, seed: int, checkpoints: Path | None = None
+) -> xr.Dataset:
     """Choose a configuration in every block and train an ensemble in every fold.
 
     Parameters
@@ -68,6 +84,8 @@ def fit_network(samples: xr.Dataset, folds: xr.Dataset, settings: FeedForward, s
         From `make_folds`.
     settings : FeedForward
     seed : int
+    checkpoints : Path, optional
+        Folder to keep the state of the training in; where it holds some, training goes on from there.
 
     Returns
     -------
@@ -87,8 +105,11 @@ def fit_network(samples: xr.Dataset, folds: xr.Dataset, settings: FeedForward, s
     table = table_of(samples)
     recipes = permitted(table, settings, default_recipes(table, settings))
     candidates = configurations(settings, len(recipes), levels_of(folds, samples), seed)
-    tuned, epochs, inner_loss = _search(table, folds, settings, recipes, candidates, seed)
-    trained, kept, layers = _ensembles(table, folds, settings, recipes, candidates, tuned, epochs, seed)
+    if checkpoints is not None:
+        checkpoints.mkdir(parents=True, exist_ok=True)
+    plan = Plan(table, folds, settings, recipes, candidates, seed, checkpoints)
+    tuned, epochs, inner_loss = _search(plan)
+    trained, kept, layers = _ensembles(plan, tuned, epochs)
     shape = (folds.sizes["fold"], settings.members)
     loss = trained.loss.reshape(*shape, -1, 2)
     record = search_record(recipes, candidates, tuned, kept, folds)
@@ -140,15 +161,10 @@ def _count(predictors: int, widths: Sequence[int]) -> int:
 # ---- the search ----
 
 
-def _search(
-    table: Table,
-    folds: xr.Dataset,
-    settings: FeedForward,
-    recipes: Sequence[Recipe],
-    candidates: Sequence[Candidate],
-    seed: int,
-) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
+def _search(plan: Plan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
     """Every configuration on the inner splits of every block: what to take, for how many epochs, and the losses."""
+    table, folds, settings, seed = plan.table, plan.folds, plan.settings, plan.seed
+    recipes, candidates = plan.recipes, plan.candidates
     first, block = split_blocks(folds)
     leaked = folds["select"].values if "select" in folds else None
     splits = [(b, i, m) for b, f in enumerate(first) for i, m in enumerate(inner_masks(folds, int(f)))]
@@ -158,7 +174,7 @@ def _search(
     best = np.zeros((len(first), len(candidates), folds.sizes["inner"]), np.int64)
     curves = np.full((len(first), len(candidates), folds.sizes["inner"], settings.epochs, 2), np.nan, np.float32)
     common: Shape | None = None
-    for part in _chunks(splits, len(kinds), table):
+    for number, part in enumerate(_chunks(splits, len(kinds), table)):
         subsets = {}
         for b, i, (inner_fit, inner_score) in part:
             select = inner_fit if leaked is None else leaked[first[b]]
@@ -171,7 +187,7 @@ def _search(
         ]
         nets = [(subsets[b, i, kind], candidates[n].hyper, _number(seed, b, i, n)) for b, i, n, kind in jobs]
         limit = np.full(len(nets), settings.epochs)
-        trained, values, common = _train(table, nets, limit, settings, recipes, common)
+        trained, values, common = _train(plan, nets, limit, common, f"search-{number}")
         masks = {(b, i): m for b, i, m in part}
         for (b, i, n, _), balance, epoch, loss in zip(jobs, values, trained.best_epoch, trained.loss, strict=True):
             inner_score = masks[b, i][1]
@@ -246,17 +262,10 @@ def _weighting(target: Floats, uncertainty: Floats, fit: Bools, weighting: str) 
 # ---- the ensembles ----
 
 
-def _ensembles(
-    table: Table,
-    folds: xr.Dataset,
-    settings: FeedForward,
-    recipes: Sequence[Recipe],
-    candidates: Sequence[Candidate],
-    tuned: Tuned,
-    epochs: Integers,
-    seed: int,
-) -> tuple[Trained, list[Features], list[tuple[float, float]]]:
+def _ensembles(plan: Plan, tuned: Tuned, epochs: Integers) -> tuple[Trained, list[Features], list[tuple[float, float]]]:
     """Members of every fold: parameters, features and the scaling of the target."""
+    table, folds, settings, seed = plan.table, plan.folds, plan.settings, plan.seed
+    recipes, candidates = plan.recipes, plan.candidates
     select, fit = selection_masks(folds), folds["fit"].values
     stops = folds["stop"].values if "stop" in folds else None
     splits = [list(inner_masks(folds, f)) for f in range(len(fit))]
@@ -291,7 +300,7 @@ def _ensembles(
             assert first is not None
             kept.append(first.features)
             layers.append((first.centre, first.scale))
-        trained, _, common = _train(table, nets, np.array(limit), settings, recipes, common, predict=False)
+        trained, _, common = _train(plan, nets, np.array(limit), common, f"ensembles-{start}", predict=False)
         parts.append(trained)
     joined = {n: np.concatenate([getattr(p, n) for p in parts]) for n in ("parameters", "loss", "best_epoch", "epochs")}
     whole = Trained(layout=parts[0].layout, **joined)
@@ -313,15 +322,15 @@ def _draw(table: Table, fit: Bools, settings: FeedForward, seed: int) -> Floats 
 
 
 def _train(
-    table: Table,
+    plan: Plan,
     nets: Sequence[tuple[Subset, dict[str, Any], int]],
     epochs: Integers,
-    settings: FeedForward,
-    recipes: Sequence[Recipe],
     common: Shape | None,
+    name: str,
     predict: bool = True,
 ) -> tuple[Trained, Floats, Shape]:
     """Train nets; the balance of all rows by each, (net, row), m w.e., and the shape for the next call."""
+    table, settings, recipes = plan.table, plan.settings, plan.recipes
     subsets: list[Subset] = list({id(s): s for s, _, _ in nets}.values())
     place = {id(s): i for i, s in enumerate(subsets)}
     number = np.array([place[id(s)] for s, _, _ in nets])
@@ -372,7 +381,8 @@ def _train(
         seed=np.array([n for _, _, n in nets], np.int64),
     )
     shape = _widened(shape_of(problem, many, settings.block), settings, width, common)
-    trained = train(problem, many, patience=settings.patience, shape=shape)
+    checkpoint = None if plan.checkpoints is None else plan.checkpoints / name
+    trained = train(problem, many, patience=settings.patience, shape=shape, checkpoint=checkpoint)
     values = np.zeros((len(nets), 0))
     if predict:
         standard = forward(trained.layout, trained.parameters, many.columns, widths, rows, matrix)[0]

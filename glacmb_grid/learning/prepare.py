@@ -13,6 +13,7 @@ import numpy.typing as npt
 import scipy.sparse
 import xarray as xr
 
+from glacmb_grid.learning.trees import grow
 from glacmb_grid.predictors import matching
 from glacmb_grid.settings import Recipe
 
@@ -22,6 +23,7 @@ Integers = npt.NDArray[np.int64]
 Texts = npt.NDArray[np.str_]
 
 _RANKING_TREES = 100
+_RANKING_ROWS = 5000  # that a tree draws at most
 _RIDGE_OF_GAPS = 1.0  # penalty per standardised predictor of the regression that fills gaps
 
 
@@ -338,17 +340,9 @@ def _unlike(values: Floats, kept: Integers, strength: Floats, largest: float) ->
 
 
 def _forest_rank(values: Floats, target: Floats, seed: int) -> Floats:
-    from sklearn.ensemble import RandomForestRegressor
-
-    forest = RandomForestRegressor(
-        _RANKING_TREES, min_samples_leaf=2, max_features=0.33, max_samples=_share(len(target)), random_state=seed
-    )
-    return np.asarray(forest.fit(values, target).feature_importances_)
-
-
-def _share(rows: int, largest: int = 5000) -> float | None:
-    """Share of the rows that a tree draws, so that large tables stay cheap."""
-    return None if rows <= largest else largest / rows
+    draws = min(len(target), _RANKING_ROWS)  # so that large tables stay cheap
+    forest = grow(values, target, trees=_RANKING_TREES, leaf=2, share=0.33, seed=seed, draws=draws)
+    return forest.importances()
 
 
 def fit_scaling(values: Floats, weight: Floats) -> tuple[Floats, Floats]:

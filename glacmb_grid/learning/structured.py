@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from glacmb_grid.learning.gaussian_process import Hyper, Inputs, Settings, condition, learn
 from glacmb_grid.learning.nested import (
@@ -70,7 +71,7 @@ def fit_gaussian_process(samples: xr.Dataset, folds: xr.Dataset, settings: Gauss
         with np.errstate(invalid="ignore"):
             return hyper, total / count
 
-    with ThreadPoolExecutor(workers()) as pool:
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(workers()) as pool:  # folds are what runs side by side
         found = list(pool.map(work, jobs))
     inner = np.array([p for _, p in found]).reshape(len(first), len(recipes), -1)
     error = np.sqrt(np.nanmean((inner - table.target) ** 2, axis=2))
@@ -107,7 +108,7 @@ def predict_gaussian_process(parameters: xr.Dataset, rows: xr.Dataset) -> xr.Dat
         others = _inputs(features.design(new), new, settings)
         return condition(inputs, target, sigma, hyper, others, _terms(settings))[0]
 
-    with ThreadPoolExecutor(workers()) as pool:
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(workers()) as pool:
         values = np.array(list(pool.map(work, range(parameters.sizes["fold"]))))
     return prediction(values[:, None], parameters)
 

@@ -5,7 +5,9 @@ Each gives `fit(task) -> (hyper-parameters -> balance of the task's new rows)`; 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import xarray as xr
 
 from glacmb_grid.learning.nested import Fit, Hyper, Table, Task, fit_tabular, predict_tabular
 from glacmb_grid.learning.prepare import Bools, Floats, Integers, Texts
+from glacmb_grid.learning.trees import Forest, grow
 from glacmb_grid.settings import ExtraTrees, GradientBoosting, Lasso, Learner, RandomForest, Ridge
 
 _TREE_ROWS = 5000  # rows that one tree draws at most
@@ -49,45 +52,36 @@ def lasso(task: Task) -> Callable[[Hyper], Floats]:
         if largest < 1e-9:
             return np.full(len(task.new), target.mean())
         model = Estimator(alpha=hyper["penalty"] * largest, max_iter=2000, tol=1e-3)
-        return np.asarray(_quietly(model, design, target).predict(task.design.values[task.new]))
+        return np.asarray(model.fit(design, target).predict(task.design.values[task.new]))
 
     return predict
 
 
-def _quietly(model: Any, design: Floats, target: Floats) -> Any:
-    """Fit without the warning that a weak penalty has not quite converged: the inner splits judge what came out."""
-    import warnings
-
-    from sklearn.exceptions import ConvergenceWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(design, target)
-
-
 def random_forest(task: Task) -> Callable[[Hyper], Floats]:
     """Bagged trees."""
-    from sklearn.ensemble import RandomForestRegressor
-
-    return _trees(task, lambda h, n: _forest(RandomForestRegressor, h, n, task.seed, bootstrap=True))
+    return _trees(task, lambda hyper, design, target, new: _forest(hyper, task.seed, design, target).predict(new))
 
 
 def extra_trees(task: Task) -> Callable[[Hyper], Floats]:
     """Trees with random splits."""
-    from sklearn.ensemble import ExtraTreesRegressor
 
-    return _trees(task, lambda h, n: _forest(ExtraTreesRegressor, h, n, task.seed, bootstrap=n > _TREE_ROWS))
+    def fitted(hyper: Hyper, design: Floats, target: Floats, new: Floats) -> Floats:
+        return _forest(hyper, task.seed, design, target, random_splits=True).predict(new)
+
+    return _trees(task, fitted)
 
 
-def _forest(kind: Any, hyper: Hyper, rows: int, seed: int, *, bootstrap: bool) -> Any:
-    share = _TREE_ROWS / rows if bootstrap and rows > _TREE_ROWS else None
-    return kind(
-        n_estimators=hyper["trees"],
-        min_samples_leaf=hyper["leaf"],
-        max_features=hyper["share"],
-        bootstrap=bootstrap,
-        max_samples=share,
-        random_state=seed,
+def _forest(hyper: Hyper, seed: int, design: Floats, target: Floats, *, random_splits: bool = False) -> Forest:
+    rows = len(target)
+    return grow(
+        design,
+        target,
+        trees=hyper["trees"],
+        leaf=hyper["leaf"],
+        share=hyper["share"],
+        seed=seed,
+        random_splits=random_splits,
+        draws=min(rows, _TREE_ROWS) if not random_splits or rows > _TREE_ROWS else None,
     )
 
 
@@ -95,20 +89,21 @@ def gradient_boosting(task: Task) -> Callable[[Hyper], Floats]:
     """Boosted trees on histograms."""
     from sklearn.ensemble import HistGradientBoostingRegressor
 
-    def make(hyper: Hyper, rows: int) -> Any:
-        return HistGradientBoostingRegressor(
+    def fitted(hyper: Hyper, design: Floats, target: Floats, new: Floats) -> Floats:
+        model = HistGradientBoostingRegressor(
             max_iter=hyper["rounds"],
             max_leaf_nodes=hyper["leaves"],
             learning_rate=hyper["learning_rate"],
-            min_samples_leaf=max(2, min(20, rows // 20)),
+            min_samples_leaf=max(2, min(20, len(target) // 20)),
             early_stopping=False,
             random_state=task.seed,
         )
+        return np.asarray(model.fit(design, target).predict(new))
 
-    return _trees(task, make)
+    return _trees(task, fitted)
 
 
-def _trees(task: Task, make: Callable[[Hyper, int], Any]) -> Callable[[Hyper], Floats]:
+def _trees(task: Task, fit: Callable[[Hyper, Floats, Floats, Floats], Floats]) -> Callable[[Hyper], Floats]:
     """Trees on the balance itself, or on its deviation from the shrunken level of the glacier."""
     from threadpoolctl import threadpool_limits
 
@@ -123,7 +118,7 @@ def _trees(task: Task, make: Callable[[Hyper, int], Any]) -> Callable[[Hyper], F
             level = level_of(task.table, task.seen, task.rows.glacier)
         fitted, added = level[task.table.row[task.annual]], level[task.new]
         with threadpool_limits(1, "openmp"):  # the folds are what runs side by side
-            return np.asarray(make(hyper, len(target)).fit(design, target - fitted).predict(new) + added)
+            return np.asarray(fit(hyper, design, target - fitted, new) + added)
 
     return predict
 
@@ -192,6 +187,19 @@ TABULAR: dict[str, tuple[Fit, Callable[[Any], list[Hyper]], type[Learner], bool]
 """Fit, alternatives of the settings, settings, and whether the glacier's level is an alternative."""
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warning that a weak penalty has not quite converged: the inner splits judge what came out.
+
+    Held around all threads, since warning filters belong to the whole process.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
+
+
 def fitter(name: str) -> Callable[[xr.Dataset, xr.Dataset, Any, int], xr.Dataset]:
     """The `fit` of a model in the common contract."""
     fit, grid, _, has_level = TABULAR[name]
@@ -200,7 +208,8 @@ def fitter(name: str) -> Callable[[xr.Dataset, xr.Dataset, Any, int], xr.Dataset
         hypers = grid(settings)
         if has_level:
             hypers = [{**h, "level": level} for level in levels_of(folds, samples) for h in hypers]
-        parameters = fit_tabular(name, samples, folds, settings, fit, hypers, seed)
+        with _quiet():
+            parameters = fit_tabular(name, samples, folds, settings, fit, hypers, seed)
         return parameters.assign_attrs(seed=seed)
 
     return run
@@ -211,7 +220,8 @@ def predictor(name: str) -> Callable[[xr.Dataset, xr.Dataset], xr.DataArray]:
     fit = TABULAR[name][0]
 
     def run(parameters: xr.Dataset, rows: xr.Dataset) -> xr.DataArray:
-        return predict_tabular(parameters, rows, fit, int(parameters.attrs["seed"]))
+        with _quiet():
+            return predict_tabular(parameters, rows, fit, int(parameters.attrs["seed"]))
 
     return run
 
