@@ -38,6 +38,7 @@ from glacmb_grid.validation.scores import METRICS, PREDICTION_COLUMNS, compare, 
 BLEND = "blend"
 _FORCED = "temperature_index"
 _NETWORK = "ff_fcnn"
+_NEIGHBOURS = "_neighbours"
 
 
 def schemes_of(config: Judged) -> list[str]:
@@ -52,6 +53,11 @@ def compared(config: Judged) -> list[str]:
     return list(get_args(ModelName)) if asked == "all" else list(asked)
 
 
+def base_of(model: str) -> str | None:
+    """The model that another one is built on."""
+    return model.removesuffix(_NEIGHBOURS) if model.endswith(_NEIGHBOURS) else None
+
+
 def parts_of_blend(config: Judged) -> list[str]:
     """Models that the blend is made of."""
     asked = [*config.models.blend.models] if config.models.blend.models else compared(config)
@@ -64,7 +70,7 @@ def models_of(config: Judged) -> list[str]:
     wanted = list(dict.fromkeys([*compared(config), *product]))
     if BLEND in wanted:
         wanted = [*dict.fromkeys([*(m for m in wanted if m != BLEND), *parts_of_blend(config)]), BLEND]
-    return wanted
+    return list(dict.fromkeys(n for m in wanted for n in (base_of(m), m) if n))
 
 
 def locked_rows(config: Judged, samples: xr.Dataset) -> npt.NDArray[np.bool_]:
@@ -157,6 +163,34 @@ def fit_model(model: str) -> Callable[[Context], None]:
     return run
 
 
+def add_neighbours(model: str) -> Callable[[Context], None]:
+    """The stage that adds to a fitted model what neighbours in time and space tell."""
+
+    def run(context: Context) -> None:
+        from glacmb_grid.learning.neighbours import fit_neighbours
+
+        config, samples = context.config, read_zarr(context.of("samples", "samples.zarr"))
+        base, tables = str(base_of(model)), []
+        for scheme in schemes_of(config):
+            folds = read_zarr(context.of("folds", f"{scheme}.zarr"))
+            added = fit_neighbours(read_zarr(context.of(f"learning/{base}", f"{scheme}.zarr")), samples, folds)
+            write_zarr(added, context.out / f"{scheme}.zarr")
+            predicted = _with_neighbours(added, predictor_of(context, base, scheme), samples)
+            table = out_of_fold(samples, folds, predicted, model=model)
+            tables.append(table.assign(protocol=name_of(config.protocol)))
+        write_table(pd.concat(tables), context.out / "predictions.parquet")
+
+    return run
+
+
+def _with_neighbours(
+    parameters: xr.Dataset, predict: Callable[[xr.Dataset], xr.DataArray], rows: xr.Dataset
+) -> xr.DataArray:
+    from glacmb_grid.learning.neighbours import predict_neighbours
+
+    return predict_neighbours(parameters, predict, rows)
+
+
 def blend_models(context: Context) -> None:
     """Weights of the other models by fold, and what they make of the out-of-fold predictions."""
     from glacmb_grid.learning.blend import blended, fit_blend
@@ -184,6 +218,9 @@ def predictor_of(context: Context, model: str, scheme: str) -> Callable[[xr.Data
     from glacmb_grid.learning.models import predict
 
     parameters = read_zarr(context.of(f"learning/{model}", f"{scheme}.zarr"))
+    base = base_of(model)
+    if base is not None:
+        return partial(_with_neighbours, parameters, predictor_of(context, base, scheme))
     if model != BLEND:
         return partial(predict, parameters)
     names = [str(m) for m in parameters["model"].values]
@@ -307,7 +344,7 @@ def audit(context: Context) -> None:
             if not path.exists():
                 continue
             seen.append(check_seen(folds, read_zarr(path)["seen"].values, hashes).assign(model=model))
-            if model == BLEND or scheme == "random":
+            if model == BLEND or base_of(model) or scheme == "random":
                 continue
             changed = probe(samples, folds, model, getattr(config.models, model), fold=number, seed=config.seed)
             fold = str(folds["fold"].values[number])
@@ -388,6 +425,7 @@ def judge_locked(config: Judged, store: RunStore, say: Callable[[str], None]) ->
     """
     from glacmb_grid.learning.blend import fit_blend, predict_blend
     from glacmb_grid.learning.models import fit, predict
+    from glacmb_grid.learning.neighbours import fit_neighbours, predict_neighbours
 
     samples = read_zarr(store.folder("samples") / "samples.zarr")
     locked = locked_rows(config, samples)
@@ -399,15 +437,23 @@ def judge_locked(config: Judged, store: RunStore, say: Callable[[str], None]) ->
     folds = _holdout_fold(samples, locked, config)
     tables: list[pd.DataFrame] = []
     parts: dict[str, xr.Dataset] = {}
+    fits: dict[str, xr.Dataset] = {}
     predictors: dict[str, Callable[[xr.Dataset], xr.DataArray]] = {}
     for model in models_of(config):
         if model == BLEND:
-            weights = fit_blend(parts, samples, folds)
+            named = parts_of_blend(config)
+            weights = fit_blend({m: p for m, p in parts.items() if m in named}, samples, folds)
             predicted = predict_blend(weights, predictors, samples)
         elif model == _FORCED and not has_forcing(samples):
             continue
+        elif base_of(model) is not None:
+            base = str(base_of(model))
+            added = fit_neighbours(fits[base], samples, folds)
+            predictors[model], parts[model] = partial(predict_neighbours, added, partial(predict, fits[base])), added
+            predicted = predictors[model](samples)
         else:
             fitted = fit(model, samples, folds, getattr(config.models, model), seed=config.seed)
+            fits[model] = fitted
             if model in parts_of_blend(config):
                 parts[model], predictors[model] = fitted, partial(predict, fitted)
             predicted = predict(fitted, samples)

@@ -125,6 +125,9 @@ def _judging_stages(c: Judged) -> list[Stage]:
             parts = judging.parts_of_blend(c)
             needs = ("samples", "folds", *(f"learning/{p}" for p in parts))
             out.append(Stage("learning/blend", judging.blend_models, needs, {**settings, "parts": parts}))
+        elif base := judging.base_of(m):
+            needs = ("samples", "folds", f"learning/{base}")
+            out.append(Stage(f"learning/{m}", judging.add_neighbours(m), needs, settings))
         else:
             out.append(Stage(f"learning/{m}", judging.fit_model(m), ("samples", "folds"), settings))
     fits = tuple(f"learning/{m}" for m in judging.compared(c))

@@ -24,6 +24,8 @@ ModelName = Literal[
     "gaussian_process",
     "temperature_index",
     "ff_fcnn",
+    "extra_trees_neighbours",
+    "ff_fcnn_neighbours",
     "blend",
 ]
 
@@ -297,6 +299,10 @@ class FeedForward(Learner):
     block: int | None = Field(None, ge=1)
 
 
+class Neighbours(Section):
+    """What glaciers of the same year and other years of the glacier add to another model; nothing to set."""
+
+
 class Blend(Section):
     """Weighted mean of the other models, weights fitted on their inner predictions."""
 
@@ -315,6 +321,8 @@ class Models(Section):
     gaussian_process: GaussianProcess = GaussianProcess()
     temperature_index: TemperatureIndex = TemperatureIndex()
     ff_fcnn: FeedForward = FeedForward()
+    extra_trees_neighbours: Neighbours = Neighbours()
+    ff_fcnn_neighbours: Neighbours = Neighbours()
     blend: Blend = Blend()
 
 

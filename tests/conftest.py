@@ -112,6 +112,46 @@ def toy_samples(predictors, keep=1.0, seed=0, noise=0.05):
     return build_samples(predictors, table)[0]
 
 
+def toy_table(values, target, glacier, year, names=None, **coords):
+    """Samples of a user's own table: one annual observation of every row; `coords` over `sample`, positions also of rows."""
+    from glacmb_grid.samples import with_operator
+    from glacmb_grid.weights import identity
+
+    values, count = np.asarray(values, float), len(target)
+    glacier, year = np.asarray(glacier).astype(str).astype(object), np.asarray(year, np.int64)
+    names = [f"x{i}" for i in range(values.shape[1])] if names is None else list(names)
+    sample = np.array([f"{g}:{y}:{i}" for i, (g, y) in enumerate(zip(glacier, year, strict=True))], dtype=object)
+    ds = xr.Dataset(
+        {
+            "predictors": (("row", "predictor"), values),
+            "mass_balance": ("sample", np.asarray(target, float)),
+            "mass_balance_uncertainty": ("sample", np.full(count, 0.2)),
+        },
+        coords={
+            "sample": sample,
+            "predictor": np.array(names, dtype=object),
+            "glacier": ("sample", glacier),
+            "year": ("sample", year),
+            "row_glacier": ("row", glacier),
+            "row_year": ("row", year),
+            **{n: ("sample", np.asarray(v)) for n, v in coords.items()},
+            **{f"row_{n}": ("row", np.asarray(coords[n])) for n in ("longitude", "latitude") if n in coords},
+        },
+    )
+    return with_operator(ds, identity(sample))
+
+
+def toy_truth(glaciers=10, years=12, noise=0.05, useless=4, seed=0):
+    """Samples of a known function of predictors: `level` of the glacier, `weather` of glacier and year, useless ones."""
+    rng = np.random.default_rng(seed)
+    glacier, year = (a.ravel() for a in np.indices((glaciers, years)))
+    level, weather = rng.normal(0, 1, glaciers)[glacier], rng.normal(0, 1, len(year))
+    target = 0.5 * level + 0.6 * weather - 0.3 * np.maximum(weather, 0) + rng.normal(0, noise, len(year))
+    values = np.column_stack([level, weather, rng.normal(0, 1, (len(year), useless))])
+    names = ["level", "weather", *(f"useless_{chr(97 + i)}" for i in range(useless))]
+    return toy_table(values, target, [f"g{g:02d}" for g in glacier], year + 2000, names)
+
+
 TOY_TRUTH = (0.006, 1.3, 0.4)
 
 
@@ -120,4 +160,6 @@ def toys():
     """The makers above and the truth they plant."""
     from types import SimpleNamespace
 
-    return SimpleNamespace(predictors=toy_predictors, samples=toy_samples, truth=TOY_TRUTH)
+    return SimpleNamespace(
+        predictors=toy_predictors, samples=toy_samples, truth=TOY_TRUTH, table=toy_table, known=toy_truth
+    )

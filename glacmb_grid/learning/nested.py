@@ -20,6 +20,7 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError
 from glacmb_grid.learning.prepare import Bools, Design, Features, Floats, Integers, Rows, Texts, fit_features, rows_of
+from glacmb_grid.predictors import matching
 from glacmb_grid.samples import operator_of
 from glacmb_grid.settings import Learner, Recipe
 
@@ -276,9 +277,10 @@ def default_recipes(table: Table, settings: Learner) -> list[Recipe]:
     plain = Recipe(take="table")
     parts = Recipe(take=taken, parts=("value", "climatology", "anomaly"), climatology_of="table")
     out = [plain, parts]
-    if (~rows.derived).sum() > _MANY:
+    allowed = np.isin(np.arange(len(rows.names)), matching(rows.names, settings.predictors))
+    if (allowed & ~rows.derived).sum() > _MANY:
         out += [r.model_copy(update={"collinearity": 0.9, "keep": k}) for r in (plain, parts) for k in _KEEP]
-    if not np.isfinite(rows.values).all():
+    if not np.isfinite(rows.values[:, allowed]).all():
         out += [parts.model_copy(update={"gaps": g}) for g in ("climatology", "regress", "indicator", "drop")]
     return out
 
@@ -287,8 +289,6 @@ def permitted(table: Table, settings: Learner, recipes: Sequence[Recipe]) -> lis
     """Recipes within the predictors that a model may take at all."""
     if settings.predictors == ["*"]:
         return list(recipes)
-    from glacmb_grid.predictors import matching
-
     allowed = matching(table.rows.names, settings.predictors)
     barred = [str(n) for i, n in enumerate(table.rows.names) if i not in set(allowed)]
     return [r.model_copy(update={"exclude": [*r.exclude, *barred]}) for r in recipes]

@@ -70,7 +70,7 @@ def grow(
     """
     from sklearn.tree import DecisionTreeRegressor, ExtraTreeRegressor
 
-    rng = np.random.RandomState(seed)  # noqa: NPY002 - as scikit-learn draws
+    rng = np.random.RandomState(seed)
     kind = ExtraTreeRegressor if random_splits else DecisionTreeRegressor
     same, aim = np.ascontiguousarray(values, np.float32), np.ascontiguousarray(target[:, None], np.float64)
     grown = []
@@ -78,7 +78,7 @@ def grow(
         tree = kind(min_samples_leaf=leaf, max_features=share, random_state=own)
         weight = None
         if draws is not None:
-            drawn = np.random.RandomState(own).randint(0, len(aim), draws, dtype=np.int32)  # noqa: NPY002
+            drawn = np.random.RandomState(own).randint(0, len(aim), draws, dtype=np.int32)
             weight = np.bincount(drawn, minlength=len(aim)).astype(np.float64)
         grown.append(tree.fit(same, aim, sample_weight=weight, check_input=False))
     return Forest(grown)
