@@ -285,7 +285,7 @@ class FeedForward(Learner):
     )
     learning_rate: Annotated[list[Positive], BeforeValidator(_several)] = Field([0.005], min_length=1)
     input_noise: Annotated[list[NotNegative], BeforeValidator(_several)] = Field([0.1, 0.3], min_length=1)
-    l1: Annotated[list[NotNegative], BeforeValidator(_several)] = Field([1e-3], min_length=1)
+    l1: Annotated[list[NotNegative], BeforeValidator(_several)] = Field([1e-3, 1e-2], min_length=1)
     weighting: Annotated[list[Literal["none", "dynamic", "density", "uncertainty"]], BeforeValidator(_several)] = Field(
         ["none"], min_length=1
     )

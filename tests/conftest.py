@@ -113,7 +113,7 @@ def toy_samples(predictors, keep=1.0, seed=0, noise=0.05):
 
 
 def toy_table(values, target, glacier, year, names=None, **coords):
-    """Samples of a user's own table: one annual observation of every row; `coords` over `sample`, positions also of rows."""
+    """Samples of a user's own table: every row observed once; `coords` over `sample`, positions of rows too."""
     from glacmb_grid.samples import with_operator
     from glacmb_grid.weights import identity
 
@@ -142,7 +142,7 @@ def toy_table(values, target, glacier, year, names=None, **coords):
 
 
 def toy_truth(glaciers=10, years=12, noise=0.05, useless=4, seed=0):
-    """Samples of a known function of predictors: `level` of the glacier, `weather` of glacier and year, useless ones."""
+    """Samples of a known function of predictors: level of the glacier, weather of its year, useless ones."""
     rng = np.random.default_rng(seed)
     glacier, year = (a.ravel() for a in np.indices((glaciers, years)))
     level, weather = rng.normal(0, 1, glaciers)[glacier], rng.normal(0, 1, len(year))

@@ -74,7 +74,7 @@ def test_synth_check_run_and_run_again(tmp_path, capsys):
             "units": "mm w.e.",
             "links": {"positions": "raw/fog/FOG_A_GLACIER.csv"},
         },
-        "models": {"compare": ["mean", "temperature_index"]},
+        "validation": {"models": ["mean", "temperature_index"]},
         "product": {"model": "temperature_index"},
         "store": {"root": "here"},
     }
@@ -84,7 +84,9 @@ def test_synth_check_run_and_run_again(tmp_path, capsys):
     assert "8 glaciers" in capsys.readouterr().out
     assert main(["run", str(config)]) == 0
     told = capsys.readouterr().out
-    assert "RMSE, m w.e." in told
+    assert "out of fold, m w.e." in told
+    assert "RMSE" in told
+    assert "logo, nested, n = " in told
     assert "temperature_index" in told
     assert str(tmp_path / "here" / "products" / "glacier_annual.nc") in told
     assert "what beat what" in told

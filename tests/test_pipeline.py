@@ -17,7 +17,7 @@ import pytest
 import xarray as xr
 import yaml
 
-from glacmb_grid import stages
+from glacmb_grid import judging, stages
 from glacmb_grid.config import load_config
 from glacmb_grid.errors import InputError
 from glacmb_grid.pipeline import run, status
@@ -42,13 +42,16 @@ CONFIG = {
     "models": {
         "ff_fcnn": {
             "predictors": ["degree_days_*", "snowfall_*", "summer_albedo_*", "elevation_*"],
+            "recipes": [{}],
             "widths": [8, 4],
+            "input_noise": 0.1,
             "members": 2,
             "epochs": 40,
             "patience": 10,
         },
-        "ridge": {"predictors": ["degree_days_*", "snowfall_*"]},
+        "ridge": {"predictors": ["degree_days_*", "snowfall_*"], "recipes": [{}]},
     },
+    "validation": {"inner": 3, "blocks": 4},
     "scores": {"bootstrap": 200},
     "product": {"truth": "${store.root}/raw/truth.nc"},
 }
@@ -123,13 +126,13 @@ def test_tables_have_the_columns_that_other_tools_rely_on(done):
     assert list(scores) == ["scheme", "protocol", "model", "slice", "metric", "value", "lower", "upper", "n"]
     assert set(scores["model"]) == {"mean", "ridge", "temperature_index", "ff_fcnn"}
     assert set(scores["scheme"]) == {"logo", "loyo", "both_out"}
-    assert set(scores["metric"]) == {"rmse", "rmse_glacier_mean", "mae", "bias", "r2"}
+    assert set(scores["metric"]) == {"rmse", "rmse_glacier_mean", "mae", "bias", "r2", "rec_auc", "sign_auc"}
     assert set(scores["slice"]) == {"all"}
     assert set(scores["protocol"]) == {"nested"}
     predictions = pd.read_csv(done.root / "evaluation" / "predictions.csv")
     assert list(predictions) == [
-        "scheme", "protocol", "model", "sample", "glacier", "year", "observed", "predicted", "predicted_uncertainty",
-        "fold",
+        "scheme", "protocol", "model", "sample", "glacier", "group", "region", "year", "observed", "predicted",
+        "predicted_uncertainty", "fold",
     ]  # fmt: skip
     samples = pd.read_parquet(done.root / "samples" / "samples.parquet")
     assert len(predictions) == 3 * 4 * len(samples)
@@ -166,7 +169,9 @@ def test_a_second_run_does_nothing(done):
     before = (done.root / "run.json").read_bytes()
     assert run(done, say=quiet) == []
     assert (done.root / "run.json").read_bytes() == before
-    assert {state for _, state, _ in status(done)} == {"current"}
+    states = {name: state for name, state, _ in status(done)}
+    assert {states.pop(name) for name in ("audit", "study")} == {"missing"}  # only where they are asked for
+    assert set(states.values()) == {"current"}
 
 
 @pytest.mark.parametrize(
@@ -175,6 +180,9 @@ def test_a_second_run_does_nothing(done):
         ("scores.bootstrap=300", ["evaluation"]),
         ("product.title=another", ["products"]),
         ("models.ridge.penalties=[1.0]", ["learning/ridge", "evaluation", "products"]),
+        ("validation.models=[mean, ridge, ff_fcnn]", ["evaluation", "products"]),
+        ("audit.permutations=1", []),
+        ("study.repeats=1", []),
         ("compute.workers=1", []),
     ],
 )
@@ -250,7 +258,7 @@ def test_a_failing_stage_leaves_the_old_results_in_place(copy, monkeypatch):
     def broken(*_args, **_options):
         raise OSError("disk full")
 
-    monkeypatch.setattr(stages, "write_netcdf", broken)
+    monkeypatch.setattr(judging, "write_netcdf", broken)
     with pytest.raises(OSError, match="disk full"):
         run(config, stage="products", overwrite=True, say=quiet)
     assert bytes_of(config.root / "products") == before

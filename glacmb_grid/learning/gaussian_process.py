@@ -319,7 +319,8 @@ def prior_variance(hyper: Hyper, inputs: Inputs) -> Floats:
         part: Floats | float = hyper[term] ** 2
         for name in TERMS[term]:
             if name.endswith("_product"):
-                part = part * np.mean(_columns(name, inputs) ** 2, axis=1)
+                columns = _columns(name, inputs)
+                part = part * (columns**2).sum(axis=1) / max(columns.shape[1], 1)
         total += part
     return total
 
@@ -332,10 +333,10 @@ def _raw_factor(name: str, one: Inputs, other: Inputs, same_rows: bool) -> Float
     """Equality, product, or what `_near` makes a correlation of: a squared distance (positions: a distance in km)."""
     if name in ("weather_product", "static_product"):
         x, y = _columns(name, one), _columns(name, other)
-        return np.asarray(x @ y.T / x.shape[1])
+        return np.asarray(x @ y.T / max(x.shape[1], 1))
     if name in ("weather_near", "static_near"):
         x, y = _columns(name, one), _columns(name, other)
-        return np.asarray(_square_distance(x, y) / x.shape[1])
+        return np.asarray(_square_distance(x, y) / max(x.shape[1], 1))
     if name == "year_near":
         return np.asarray((one.year.astype(np.float64)[:, None] - other.year.astype(np.float64)) ** 2)
     if name == "position_near":

@@ -2,8 +2,8 @@
 
 A glacier that was measured in other years, and glaciers measured in the same year, tell something of the error that
 a model makes at a glacier-year. Which of it can be known depends on the scheme alone: where whole years are withheld
-there is no neighbour of the same year, where whole glaciers are withheld no other year of the glacier. Positions come in
-here, which is why these models have names of their own (`<model>_neighbours`).
+there is no neighbour of the same year, where whole glaciers are withheld no other year of the glacier. Positions come
+in here, which is why these models have names of their own (`<model>_neighbours`).
 """
 
 from __future__ import annotations

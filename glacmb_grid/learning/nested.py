@@ -10,13 +10,15 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from glacmb_grid.errors import InputError
 from glacmb_grid.learning.prepare import Bools, Design, Features, Floats, Integers, Rows, Texts, fit_features, rows_of
@@ -26,8 +28,9 @@ from glacmb_grid.settings import Learner, Recipe
 
 Hyper = dict[str, Any]
 Fit = Callable[["Task"], Callable[[Hyper], Floats]]
-_MANY = 40  # predictors, beyond which selections of them are tried
+_MANY = 60  # predictors, beyond which selections of them are tried
 _KEEP = (27, 9)
+_ENOUGH_GLACIERS = 8
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,13 @@ def workers() -> int:
     return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
+@contextmanager
+def side_by_side() -> Iterator[ThreadPoolExecutor]:
+    """Threads for fits side by side, each of which then keeps to one core."""
+    with threadpool_limits(1), ThreadPoolExecutor(workers()) as pool:
+        yield pool
+
+
 @dataclass(frozen=True)
 class Tuned:
     """What the search found.
@@ -194,12 +204,12 @@ def tune(
     def work(job: tuple[int, int, tuple[Bools, Bools]]) -> Floats:
         b, recipe, (inner_fit, inner_score) = job
         select = None if leaked is None else leaked[first[b]]
-        predict = fit(task_of(table, inner_fit, recipes[recipe], seed, select))
+        predict = fit(task_of(table, inner_fit, recipes[recipe], seed, select, inner_fit | inner_score))
         return np.array([observed(table, predict(candidates[i].hyper), inner_score) for i in mine[recipe]])
 
     shape = (len(first), len(candidates), len(table.target))
     total, count = np.zeros(shape), np.zeros((len(first), len(table.target)))
-    with ThreadPoolExecutor(workers()) as pool:
+    with side_by_side() as pool:
         for (b, recipe, (_, inner_score)), values in zip(jobs, pool.map(work, jobs), strict=True):
             place = np.ix_(np.array([b]), np.array(mine[recipe]), np.flatnonzero(inner_score))
             total[place] += values[None]
@@ -233,14 +243,30 @@ def _used(candidates: Sequence[Candidate]) -> list[int]:
     return list(dict.fromkeys(c.recipe for c in candidates))
 
 
-def task_of(table: Table, seen: Bools, recipe: Recipe, seed: int, select: Bools | None = None) -> Task:
-    """A fit on the seen observations that predicts all rows of the table.
+def task_of(
+    table: Table, seen: Bools, recipe: Recipe, seed: int, select: Bools | None = None, told: Bools | None = None
+) -> Task:
+    """A fit on the seen observations that predicts the rows of the told ones, by default all rows of the table.
 
     `select` are the observations that the features are learnt on, by default those seen: an audit gives others.
     """
     features = features_of(table, seen if select is None else select, recipe, seed)
-    rows = table.rows
-    return Task(table, _without_gaps(table, seen, recipe), np.arange(len(rows.year)), features.design(rows), rows, seed)
+    rows, design = table.rows, design_of(table, features, told)
+    return Task(table, _without_gaps(table, seen, recipe), np.arange(len(rows.year)), design, rows, seed)
+
+
+def design_of(table: Table, features: Features, told: Bools | None = None) -> Design:
+    """Features of the rows of the table that the told observations touch; no other is looked at, theirs are zero.
+
+    The climatology of a glacier that was not fitted on is a mean of its rows, which must not reach beyond a fold.
+    """
+    if told is None:
+        return features.design(table.rows)
+    here = table.used_rows(told)
+    design = features.design(table.rows.take(here))
+    values = np.zeros((len(here), len(design.names)))
+    values[here] = design.values
+    return replace(design, values=values)
 
 
 def features_of(table: Table, seen: Bools, recipe: Recipe, seed: int) -> Features:
@@ -267,15 +293,18 @@ def observed(table: Table, balance: Floats, which: Bools) -> Floats:
 def default_recipes(table: Table, settings: Learner) -> list[Recipe]:
     """Alternatives that suit the table: from the names and number of predictors and whether there are gaps.
 
-    The table's own predictors; where there are monthly values their seasonal aggregates; means of the glacier and
-    deviations from them; with many predictors a selection of them; with gaps the ways to fill them.
+    The table's own predictors; where there are monthly values their seasonal aggregates; where there are glaciers
+    enough to learn their differences from, the glacier's means and the deviations from them; with many predictors a
+    selection of them; with gaps the ways to fill them.
     """
     if settings.recipes is not None:
         return settings.recipes
     rows = table.rows
     taken = "seasonal" if rows.monthly.any() else "table"
     plain = Recipe(take="table")
-    parts = Recipe(take=taken, parts=("value", "climatology", "anomaly"), climatology_of="table")
+    parts = Recipe(take=taken)
+    if len(np.unique(rows.glacier)) >= _ENOUGH_GLACIERS:
+        parts = Recipe(take=taken, parts=("value", "climatology", "anomaly"), climatology_of="table")
     out = [plain, parts]
     allowed = np.isin(np.arange(len(rows.names)), matching(rows.names, settings.predictors))
     if (allowed & ~rows.derived).sum() > _MANY:
@@ -457,7 +486,7 @@ def predict_tabular(parameters: xr.Dataset, rows: xr.Dataset, fit: Fit, seed: in
         task = Task(table, ours, np.arange(start, len(joined.year)), design, joined, seed)
         return fit(task)(hyper)
 
-    with ThreadPoolExecutor(workers()) as pool:
+    with side_by_side() as pool:
         values = np.array(list(pool.map(work, range(parameters.sizes["fold"]))))
     return prediction(values[:, None], parameters)
 

@@ -23,6 +23,7 @@ from glacmb_grid.learning.nested import (
     Table,
     Tuned,
     default_recipes,
+    design_of,
     features_of,
     in_order,
     inner_masks,
@@ -340,7 +341,8 @@ def _train(
     rows = np.zeros((len(designs), len(table.rows.year), width), np.float32)
     used = np.zeros(len(designs), np.int64)
     for key, first in designs.items():
-        values = subsets[first].features.design(table.rows).values
+        told = np.any([(s.fit > 0) | (s.stop > 0) for s in subsets if id(s.features) == key], axis=0)
+        values = design_of(table, subsets[first].features, told).values
         rows[matrix_of[key], :, : values.shape[1]] = values
         used[matrix_of[key]] = max(values.shape[1], 1)
     years = np.asarray(table.operator.sum(axis=1)).ravel()

@@ -6,6 +6,7 @@ that can be applied to any rows.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +23,8 @@ Bools = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 Texts = npt.NDArray[np.str_]
 
+LEAST_GLACIERS = 4
+"""With fewer fitted glaciers, what does not vary at a glacier is no feature: it would only be its name."""
 _RANKING_TREES = 100
 _RANKING_ROWS = 5000  # that a tree draws at most
 _RIDGE_OF_GAPS = 1.0  # penalty per standardised predictor of the regression that fills gaps
@@ -244,6 +247,8 @@ def fit_features(rows: Rows, used: Bools, target: Floats, recipe: Recipe, seed: 
     features = replace(features, centre=centre, inverse_scale=inverse)
     kept = select(scaled(expanded, centre, inverse), aim, recipe, seed)
     kept = kept[inverse[kept] > 0]
+    if len(glaciers) < LEAST_GLACIERS and features.varies[kept].any():
+        kept = kept[features.varies[kept]]
     return replace(features, kept=kept)
 
 
@@ -339,7 +344,22 @@ def _unlike(values: Floats, kept: Integers, strength: Floats, largest: float) ->
     return np.asarray(order[taken])
 
 
+_ranks: dict[str, Floats] = {}  # several models and recipes rank the same rows
+_RANKS = 4096
+
+
 def _forest_rank(values: Floats, target: Floats, seed: int) -> Floats:
+    digest = hashlib.sha256(np.ascontiguousarray(values).tobytes())
+    digest.update(np.ascontiguousarray(target).tobytes())
+    key = f"{seed}:{values.shape}:{digest.hexdigest()}"
+    if key not in _ranks:
+        if len(_ranks) >= _RANKS:
+            _ranks.clear()
+        _ranks[key] = _grown_rank(values, target, seed)
+    return _ranks[key]
+
+
+def _grown_rank(values: Floats, target: Floats, seed: int) -> Floats:
     draws = min(len(target), _RANKING_ROWS)  # so that large tables stay cheap
     forest = grow(values, target, trees=_RANKING_TREES, leaf=2, share=0.33, seed=seed, draws=draws)
     return forest.importances()

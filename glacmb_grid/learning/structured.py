@@ -7,18 +7,17 @@ all rows that it may see.
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from threadpoolctl import threadpool_limits
 
 from glacmb_grid.learning.gaussian_process import Hyper, Inputs, Settings, condition, learn
 from glacmb_grid.learning.nested import (
     Candidate,
     Table,
     Tuned,
+    design_of,
     features_of,
     in_order,
     inner_masks,
@@ -27,11 +26,11 @@ from glacmb_grid.learning.nested import (
     require_annual,
     search_record,
     selection_masks,
+    side_by_side,
     split_blocks,
     table_of,
     training_record,
     training_table,
-    workers,
 )
 from glacmb_grid.learning.prepare import Bools, Design, Floats, Rows, rows_of
 from glacmb_grid.settings import GaussianProcess, Recipe
@@ -66,12 +65,13 @@ def fit_gaussian_process(samples: xr.Dataset, folds: xr.Dataset, settings: Gauss
         hyper = learn(*_training(table, shared, recipes[r], settings, seed, select), _terms(settings))
         total, count = np.zeros((2, len(table.target)))
         for inner_fit, inner_score in inner_masks(folds, int(first[b])):
-            total[inner_score] += _condition(table, inner_fit, recipes[r], settings, seed, hyper, select)[inner_score]
+            told = _condition(table, inner_fit, inner_score, recipes[r], settings, seed, hyper, select)
+            total[inner_score] += told[inner_score]
             count[inner_score] += 1
         with np.errstate(invalid="ignore"):
             return hyper, total / count
 
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(workers()) as pool:  # folds are what runs side by side
+    with side_by_side() as pool:
         found = list(pool.map(work, jobs))
     inner = np.array([p for _, p in found]).reshape(len(first), len(recipes), -1)
     error = np.sqrt(np.nanmean((inner - table.target) ** 2, axis=2))
@@ -108,7 +108,7 @@ def predict_gaussian_process(parameters: xr.Dataset, rows: xr.Dataset) -> xr.Dat
         others = _inputs(features.design(new), new, settings)
         return condition(inputs, target, sigma, hyper, others, _terms(settings))[0]
 
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(workers()) as pool:
+    with side_by_side() as pool:
         values = np.array(list(pool.map(work, range(parameters.sizes["fold"]))))
     return prediction(values[:, None], parameters)
 
@@ -138,14 +138,15 @@ def _inputs(design: Design, rows: Rows, settings: GaussianProcess) -> Inputs:
 def _condition(
     table: Table,
     seen: Bools,
+    new: Bools,
     recipe: Recipe,
     settings: GaussianProcess,
     seed: int,
     hyper: Hyper,
     select: npt.NDArray[np.bool_] | None,
 ) -> Floats:
-    """What the posterior of the balance of all rows makes of all observations."""
+    """What the posterior of the balance makes of new observations, (sample,)."""
     features = features_of(table, seen if select is None else select, recipe, seed)
     inputs, target, sigma = _training(table, seen, recipe, settings, seed, select)
-    everything = _inputs(features.design(table.rows), table.rows, settings)
+    everything = _inputs(design_of(table, features, seen | new), table.rows, settings)
     return np.asarray(table.operator @ condition(inputs, target, sigma, hyper, everything, _terms(settings))[0])

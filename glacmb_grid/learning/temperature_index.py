@@ -7,7 +7,6 @@ degree-day factor of ice, the precipitation factor and the temperature bias.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import xarray as xr
 from scipy.optimize import least_squares
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.learning.nested import inner_prediction, prediction, seen_by, table_of, workers
+from glacmb_grid.learning.nested import inner_prediction, prediction, seen_by, side_by_side, table_of
 from glacmb_grid.physics import positive_temperature, snow_fraction
 from glacmb_grid.settings import TemperatureIndex
 from glacmb_grid.vocabulary import MELTING_POINT
@@ -125,7 +124,7 @@ def fit_temperature_index(samples: xr.Dataset, folds: xr.Dataset, settings: Temp
     def inner(seen: Bools) -> Floats:
         return np.asarray(table.operator @ balance(forcing, value(seen), fixed))
 
-    with ThreadPoolExecutor(workers()) as pool:
+    with side_by_side() as pool:
         values = list(pool.map(value, folds["fit"].values))
     return xr.Dataset(
         {
