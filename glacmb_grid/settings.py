@@ -280,8 +280,8 @@ class FeedForward(Learner):
     that many are drawn.
     """
 
-    widths: Annotated[list[tuple[Count, ...]], BeforeValidator(_several_widths)] = Field(
-        [(40, 20, 10, 5), (16,)], min_length=1
+    widths: Annotated[list[Annotated[tuple[Count, ...], Field(min_length=1)]], BeforeValidator(_several_widths)] = (
+        Field([(40, 20, 10, 5), (16,)], min_length=1)
     )
     learning_rate: Annotated[list[Positive], BeforeValidator(_several)] = Field([0.005], min_length=1)
     input_noise: Annotated[list[NotNegative], BeforeValidator(_several)] = Field([0.1, 0.3], min_length=1)
@@ -338,7 +338,7 @@ class Validation(Section):
     ]
     inner: int = Field(5, ge=2)
     blocks: int = Field(10, ge=1)
-    parts: int = Field(30, ge=2)
+    parts: int = Field(40, ge=2)
     buffer_km: float | None = Field(None, ge=0)
     holdout: list[str] | Annotated[float, Field(gt=0, lt=1)] | None = None
 

@@ -152,6 +152,36 @@ def toy_truth(glaciers=10, years=12, noise=0.05, useless=4, seed=0):
     return toy_table(values, target, [f"g{g:02d}" for g in glacier], year + 2000, names)
 
 
+def two_year_sums(samples):
+    """The same rows, observed as sums of two rows each."""
+    from glacmb_grid.samples import with_operator
+    from glacmb_grid.weights import from_entries
+
+    pairs = samples.sizes["row"] // 2
+    sums = samples.isel(sample=np.arange(pairs) * 2)
+    total = samples["mass_balance"].values[: pairs * 2].reshape(pairs, 2).sum(axis=1)
+    operator = from_entries(
+        np.repeat(np.arange(pairs), 2), np.arange(2 * pairs), np.ones(2 * pairs),
+        rows=sums["sample"].values, size=samples.sizes["row"],
+    )  # fmt: skip
+    return with_operator(sums.assign(mass_balance=("sample", total)), operator)
+
+
+def all_rows(samples):
+    """One fold that fits on everything; half of the rows stop the network."""
+    n = samples.sizes["sample"]
+    half = np.arange(n) % 2 == 0
+    return xr.Dataset(
+        {
+            "fit": (("fold", "sample"), np.ones((1, n), bool)),
+            "score": (("fold", "sample"), np.zeros((1, n), bool)),
+            "inner_fit": (("fold", "inner", "sample"), np.array([[half, ~half]])),
+            "inner_score": (("fold", "inner", "sample"), np.array([[~half, half]])),
+        },
+        coords={"fold": ["all"], "scheme": ("fold", ["all"]), "sample": samples["sample"]},
+    )
+
+
 TOY_TRUTH = (0.006, 1.3, 0.4)
 
 
@@ -161,5 +191,11 @@ def toys():
     from types import SimpleNamespace
 
     return SimpleNamespace(
-        predictors=toy_predictors, samples=toy_samples, truth=TOY_TRUTH, table=toy_table, known=toy_truth
+        predictors=toy_predictors,
+        samples=toy_samples,
+        truth=TOY_TRUTH,
+        table=toy_table,
+        known=toy_truth,
+        sums=two_year_sums,
+        whole=all_rows,
     )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from glacmb_grid import physics
 from glacmb_grid.errors import InputError
 from glacmb_grid.learning import prepare
 from glacmb_grid.learning.models import MODELS, fit, predict
 from glacmb_grid.learning.temperature_index import balance
-from glacmb_grid.samples import operator_of, with_operator
+from glacmb_grid.samples import operator_of
 from glacmb_grid.settings import (
     ExtraTrees,
     FeedForward,
@@ -27,7 +26,6 @@ from glacmb_grid.settings import (
 from glacmb_grid.validation.audit import scrambled
 from glacmb_grid.validation.folds import join_folds, make_folds, of_scheme
 from glacmb_grid.validation.scores import out_of_fold
-from glacmb_grid.weights import from_entries
 
 SCHEMES = ("logo", "loyo", "both_out")
 FEW = ["degree_days_*", "snowfall_*", "elevation_mean", "slope"]
@@ -145,54 +143,27 @@ def test_parameters_come_back_from_a_store_and_predict_the_same(model, samples, 
     np.testing.assert_array_equal(predict(back, shuffled).values, predict(parameters, samples).values)
 
 
-def two_year_sums(samples):
-    """The same rows, observed as sums of two rows each."""
-    pairs = samples.sizes["row"] // 2
-    sums = samples.isel(sample=np.arange(pairs) * 2)
-    total = samples["mass_balance"].values[: pairs * 2].reshape(pairs, 2).sum(axis=1)
-    operator = from_entries(
-        np.repeat(np.arange(pairs), 2), np.arange(2 * pairs), np.ones(2 * pairs),
-        rows=sums["sample"].values, size=samples.sizes["row"],
-    )  # fmt: skip
-    return with_operator(sums.assign(mass_balance=("sample", total)), operator)
-
-
-def all_rows(samples):
-    """One fold that fits on everything; half of the rows stop the network."""
-    n = samples.sizes["sample"]
-    half = np.arange(n) % 2 == 0
-    return xr.Dataset(
-        {
-            "fit": (("fold", "sample"), np.ones((1, n), bool)),
-            "score": (("fold", "sample"), np.zeros((1, n), bool)),
-            "inner_fit": (("fold", "inner", "sample"), np.array([[half, ~half]])),
-            "inner_score": (("fold", "inner", "sample"), np.array([[~half, half]])),
-        },
-        coords={"fold": ["all"], "scheme": ("fold", ["all"]), "sample": samples["sample"]},
-    )
-
-
 @pytest.mark.parametrize("model", ["ridge", "temperature_index", "ff_fcnn"])
 def test_sums_of_two_years_teach_annual_balances(model, toys):
     samples = toys.samples(toys.predictors(glaciers=8, years=(2001, 2020)), noise=0.0)
-    sums = two_year_sums(samples)
+    sums = toys.sums(samples)
     assert not operator_of(sums).is_identity
     settings = quick(ff_fcnn={"epochs": 400, "patience": 100, "members": 4})[model]
-    annual = predict(fit(model, sums, all_rows(sums), settings), samples).mean(("fold", "member")).values
+    annual = predict(fit(model, sums, toys.whole(sums), settings), samples).mean(("fold", "member")).values
     error = np.sqrt(np.mean((annual - samples["mass_balance"].values) ** 2))
     assert error < 0.35 * samples["mass_balance"].values.std()
 
 
 @pytest.mark.parametrize("model", ["lasso", "random_forest", "extra_trees", "gradient_boosting", "gaussian_process"])
-def test_models_that_learn_from_annual_balances_alone_say_so(model, samples):
-    sums = two_year_sums(samples)
+def test_models_that_learn_from_annual_balances_alone_say_so(model, samples, toys):
+    sums = toys.sums(samples)
     with pytest.raises(InputError, match=f"models: {model}\n.*annual observations"):
-        fit(model, sums, all_rows(sums), SETTINGS[model])
+        fit(model, sums, toys.whole(sums), SETTINGS[model])
 
 
 def test_mean_of_sums_is_the_annual_mean(toys):
-    sums = two_year_sums(toys.samples(toys.predictors()))
-    level = float(fit("mean", sums, all_rows(sums))["level"].item())
+    sums = toys.sums(toys.samples(toys.predictors()))
+    level = float(fit("mean", sums, toys.whole(sums))["level"].item())
     assert level == pytest.approx(sums["mass_balance"].values.mean() / 2, rel=1e-12)
 
 
@@ -210,7 +181,7 @@ def test_mean_by_hand(samples, folds):
 def test_temperature_index_gives_back_planted_parameters(toys):
     samples = toys.samples(toys.predictors(glaciers=8, years=(2001, 2030)), noise=0.0)
     wide = TemperatureIndex(prior_sd=(0.05, 20.0, 30.0))
-    found = fit("temperature_index", samples, all_rows(samples), wide)["value"].values[0]
+    found = fit("temperature_index", samples, toys.whole(samples), wide)["value"].values[0]
     np.testing.assert_allclose(found, toys.truth, rtol=2e-3, atol=2e-3)
 
 
@@ -241,7 +212,7 @@ def test_temperature_index_on_a_table_gives_back_planted_parameters(toys, water,
     planted = (0.006, 1.3, 0.0)
     samples = forced_table(toys, planted, water=water, clipped=clipped)
     wide = TemperatureIndex(prior_sd=(0.05, 20.0, 3.0))
-    parameters = fit("temperature_index", samples, all_rows(samples), wide)
+    parameters = fit("temperature_index", samples, toys.whole(samples), wide)
     np.testing.assert_allclose(parameters["value"].values[0], planted, rtol=5e-3, atol=5e-3)
     np.testing.assert_allclose(predict(parameters, samples).values[0, 0], samples["mass_balance"], atol=0.01)
 
@@ -251,7 +222,7 @@ def test_temperature_index_without_its_forcing_says_what_it_needs(toys, lacking)
     samples = forced_table(toys, (0.006, 1.3, 0.0), water="snowfall", clipped=False)
     samples = samples.drop_vars(["temperature", "snowfall"] if lacking == "both" else lacking)
     with pytest.raises(InputError, match="monthly temperature with precipitation or snowfall"):
-        fit("temperature_index", samples, all_rows(samples))
+        fit("temperature_index", samples, toys.whole(samples))
 
 
 def test_temperature_index_by_hand():

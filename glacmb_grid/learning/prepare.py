@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -87,8 +88,9 @@ def rows_of(ds: xr.Dataset) -> Rows:
 
 def _one_of_twelve(names: Texts) -> Bools:
     there = set(names.tolist())
-    stem = [n[:-3] if n[-3:-2] == "_" and n[-2:].isdigit() else "" for n in names.tolist()]
-    return np.array([bool(s) and all(f"{s}_{m:02d}" in there for m in range(1, 13)) for s in stem])
+    months = [f"_{m:02d}" for m in range(1, 13)]
+    stem = [n[:-3] if n[-3:] in months else "" for n in names.tolist()]
+    return np.array([bool(s) and all(s + m in there for m in months) for s in stem])
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,16 @@ def group_means(values: Floats, index: Integers, count: int) -> Floats:
     return np.asarray(np.divide(total, seen, out=np.full_like(total, np.nan), where=seen > 0))
 
 
+@lru_cache(maxsize=64)
+def _matched(names: tuple[str, ...], predictors: tuple[str, ...], exclude: tuple[str, ...]) -> Bools:
+    """Names that one of the patterns takes and none excludes, (predictor,); remembered, as every fit asks."""
+    out = np.zeros(len(names), bool)
+    out[matching(names, predictors)] = True
+    if exclude:
+        out[matching(names, exclude)] = False
+    return out
+
+
 def choose_columns(rows: Rows, recipe: Recipe) -> tuple[Bools, Bools]:
     """Predictors whose values (or anomalies) and whose climatologies a recipe takes, (predictor,) each.
 
@@ -192,10 +204,7 @@ def choose_columns(rows: Rows, recipe: Recipe) -> tuple[Bools, Bools]:
     InputError
         Where a pattern matches nothing.
     """
-    allowed = np.zeros(len(rows.names), bool)
-    allowed[matching(rows.names, recipe.predictors)] = True
-    if recipe.exclude:
-        allowed[matching(rows.names, recipe.exclude)] = False
+    allowed = _matched(tuple(rows.names.tolist()), tuple(recipe.predictors), tuple(recipe.exclude))
     kinds = {"all": allowed, "table": allowed & ~rows.derived, "seasonal": allowed & ~rows.monthly}
     return kinds[recipe.take], kinds[recipe.climatology_of or recipe.take]
 
@@ -352,11 +361,13 @@ def _forest_rank(values: Floats, target: Floats, seed: int) -> Floats:
     digest = hashlib.sha256(np.ascontiguousarray(values).tobytes())
     digest.update(np.ascontiguousarray(target).tobytes())
     key = f"{seed}:{values.shape}:{digest.hexdigest()}"
-    if key not in _ranks:
-        if len(_ranks) >= _RANKS:
+    rank = _ranks.get(key)
+    if rank is None:
+        rank = _grown_rank(values, target, seed)
+        if len(_ranks) >= _RANKS:  # another thread may clear it too
             _ranks.clear()
-        _ranks[key] = _grown_rank(values, target, seed)
-    return _ranks[key]
+        _ranks[key] = rank
+    return rank
 
 
 def _grown_rank(values: Floats, target: Floats, seed: int) -> Floats:
