@@ -236,7 +236,7 @@ class Lasso(Learner):
 class RandomForest(Learner):
     """Bagged regression trees."""
 
-    trees: int = Field(300, ge=1)
+    trees: int = Field(100, ge=1)
     leaf: Annotated[list[Count], BeforeValidator(_several)] = Field([2, 5], min_length=1)
     share: Annotated[list[Annotated[float, Field(gt=0, le=1)]], BeforeValidator(_several)] = Field([0.33], min_length=1)
 

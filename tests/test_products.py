@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from glacmb_grid.learning.models import fit, predict
+from glacmb_grid.learning.models import MODELS, fit, predict
+from glacmb_grid.settings import Recipe
 from glacmb_grid.upscaling import products
 from glacmb_grid.upscaling.products import build_product, residual_variance, upscale, withheld
 from glacmb_grid.validation.folds import make_folds
@@ -68,6 +69,21 @@ def test_the_product_of_a_measured_glacier_year_is_its_out_of_fold_prediction(mo
     glacier = pd.Index(predictors["glacier"].values).get_indexer(table["glacier"])
     year = pd.Index(predictors["year"].values).get_indexer(table["year"])
     np.testing.assert_allclose(mean[glacier, year], table["predicted"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("model", ["ridge", "extra_trees", "gaussian_process"])
+def test_climatologies_of_a_withheld_glacier_are_those_of_the_rows_that_are_predicted(model, predictors, toys):
+    """Where a glacier is observed in all years, its product is its out-of-fold prediction by any recipe."""
+    samples = toys.samples(predictors.isel(glacier=slice(0, 5)), keep=1.0)
+    folds = make_folds(samples, "logo", inner=2)
+    settings = MODELS[model][2](recipes=[Recipe(parts=("value", "climatology", "anomaly"))])
+    settings = settings.model_copy(update={"trees": 5}) if model == "extra_trees" else settings
+    parameters = fit(model, samples, folds, settings)
+    mean, _ = upscale(lambda rows: predict(parameters, rows), predictors, samples, folds)
+    table = out_of_fold(samples, folds, predict(parameters, samples), model=model)
+    glacier = pd.Index(predictors["glacier"].values).get_indexer(table["glacier"])
+    year = pd.Index(predictors["year"].values).get_indexer(table["year"])
+    np.testing.assert_allclose(mean[glacier, year], table["predicted"], rtol=1e-6, atol=1e-9)
 
 
 def test_residual_variance_leaves_a_glaciers_own_residuals_out():

@@ -52,7 +52,7 @@ def fit_neighbours(parameters: xr.Dataset, samples: xr.Dataset, folds: xr.Datase
     inner = parameters["inner_prediction"].values[first]
     residual = np.where(table.annual, table.target - inner, np.nan)
     found = [_block(table, folds, int(f), residual[b]) for b, f in enumerate(first)]
-    names = list(dict.fromkeys(n for hyper, _ in found for n in hyper.names))
+    names = sorted({n for hyper, _ in found for n in hyper.names})  # in an order that no other fold decides
     values = [[dict(zip(h.names, h.values, strict=True)).get(n, np.nan) for n in names] for h, _ in found]
     kriged = np.array([k for _, k in found])
     errors = [np.nanmean((residual - k) ** 2, axis=1) for k in (np.zeros_like(kriged), kriged)]

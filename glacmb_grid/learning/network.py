@@ -54,6 +54,7 @@ class Subset:
     features: Features
     fit: Floats  # (sample,) weights
     stop: Floats  # (sample,) weights, or all zero
+    asked: Bools  # (sample,) observations to predict
     centre: float
     scale: float
     level: Floats  # (row,) added to the prediction
@@ -201,10 +202,41 @@ def _search(plan: Plan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
     error = np.sqrt(np.nanmean((mean - table.target) ** 2, axis=2))
     choice = error.argmin(axis=1)
     at = np.arange(len(first))
-    chosen = np.where(best[at, choice] > 0, best[at, choice], np.iinfo(np.int64).max)
-    found = [np.median(row[row < np.iinfo(np.int64).max]) for row in chosen]
-    epochs = np.maximum(np.array(found).astype(np.int64), 1)
-    return Tuned(choice[block], error[block], mean[at, choice][block]), epochs[block], curves[at, choice][block]
+    epochs = np.array([max(int(np.median(row[row > 0])), 1) for row in best[at, choice]])
+    predicted = _inner_ensembles(plan, splits, choice, epochs)
+    return Tuned(choice[block], error[block], predicted[block]), epochs[block], curves[at, choice][block]
+
+
+def _inner_ensembles(plan: Plan, splits: list[Any], choice: Integers, epochs: Integers) -> Floats:
+    """What ensembles of the chosen configuration say of the inner splits, (block, sample), m w.e., NaN elsewhere.
+
+    They are trained for the epochs that the block's splits took together, so that, unlike the nets of the search, they
+    have not stopped where the scored rows of their own split liked it best.
+    """
+    table, settings, seed = plan.table, plan.settings, plan.seed
+    leaked = plan.folds["select"].values if "select" in plan.folds else None
+    first, _ = split_blocks(plan.folds)
+    total = np.zeros((len(first), len(table.target)))
+    count = np.zeros_like(total)
+    common: Shape | None = None
+    for number, part in enumerate(_chunks(splits, 1, table)):
+        nets, limit = [], []
+        for b, i, (inner_fit, inner_score) in part:
+            candidate = plan.candidates[int(choice[b])]
+            kind = (candidate.hyper["level"], candidate.hyper["weighting"])
+            select = inner_fit if leaked is None else leaked[first[b]]
+            none = np.zeros(len(table.target), bool)
+            one = _subset(table, inner_fit, none, select, plan.recipes[candidate.recipe], kind, seed)
+            one = replace(one, asked=inner_score)
+            nets += [(one, candidate.hyper, _number(seed, 3, b, i, m)) for m in range(settings.members)]
+            limit += [int(epochs[b])] * settings.members
+        _, values, common = _train(plan, nets, np.array(limit), common, f"inner-{number}")
+        balance = values.reshape(len(part), settings.members, -1).mean(axis=1)
+        for (b, _, (_, inner_score)), one_balance in zip(part, balance, strict=True):
+            total[b, inner_score] += (table.operator @ one_balance)[inner_score]
+            count[b, inner_score] += 1
+    with np.errstate(invalid="ignore"):
+        return np.asarray(total / count)
 
 
 def _chunks(splits: list[Any], kinds: int, table: Table) -> Iterator[list[Any]]:
@@ -244,7 +276,7 @@ def _subset(
     weights = fit * _weighting((target - years * centre) / scale, table.uncertainty / scale, fit, weighting)
     if drawn is not None and (weights * drawn).sum() > 0:
         weights = weights * drawn
-    return Subset(features, weights / weights.sum(), stop / max(stop.sum(), 1), centre, scale, level)
+    return Subset(features, weights / weights.sum(), stop / max(stop.sum(), 1), stop, centre, scale, level)
 
 
 def _weighting(target: Floats, uncertainty: Floats, fit: Bools, weighting: str) -> Floats:
@@ -303,7 +335,10 @@ def _ensembles(plan: Plan, tuned: Tuned, epochs: Integers) -> tuple[Trained, lis
             layers.append((first.centre, first.scale))
         trained, _, common = _train(plan, nets, np.array(limit), common, f"ensembles-{start}", predict=False)
         parts.append(trained)
-    joined = {n: np.concatenate([getattr(p, n) for p in parts]) for n in ("parameters", "loss", "best_epoch", "epochs")}
+    longest = max(p.loss.shape[1] for p in parts)
+    losses = [np.pad(p.loss, ((0, 0), (0, longest - p.loss.shape[1]), (0, 0)), constant_values=np.nan) for p in parts]
+    joined = {n: np.concatenate([getattr(p, n) for p in parts]) for n in ("parameters", "best_epoch", "epochs")}
+    joined["loss"] = np.concatenate(losses)
     whole = Trained(layout=parts[0].layout, **joined)
     return whole, kept, layers
 
@@ -341,7 +376,7 @@ def _train(
     rows = np.zeros((len(designs), len(table.rows.year), width), np.float32)
     used = np.zeros(len(designs), np.int64)
     for key, first in designs.items():
-        told = np.any([(s.fit > 0) | (s.stop > 0) for s in subsets if id(s.features) == key], axis=0)
+        told = np.any([(s.fit > 0) | s.asked for s in subsets if id(s.features) == key], axis=0)
         values = design_of(table, subsets[first].features, told).values
         rows[matrix_of[key], :, : values.shape[1]] = values
         used[matrix_of[key]] = max(values.shape[1], 1)

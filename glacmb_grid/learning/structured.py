@@ -78,7 +78,7 @@ def fit_gaussian_process(samples: xr.Dataset, folds: xr.Dataset, settings: Gauss
     choice = error.argmin(axis=1)
     tuned = Tuned(choice[block], error[block], inner[np.arange(len(first)), choice][block])
     learnt = [found[b * len(recipes) + c][0] for b, c in enumerate(choice)]
-    names = list(dict.fromkeys(n for h in learnt for n in h.names))
+    names = sorted({n for h in learnt for n in h.names})  # in an order that no other fold decides
     values = np.array([[dict(zip(h.names, h.values, strict=True)).get(n, np.nan) for n in names] for h in learnt])
     kept = [features_of(table, s, recipes[c], seed) for s, c in zip(selection, tuned.choice, strict=True)]
     record = search_record(recipes, [Candidate(r, {}) for r in range(len(recipes))], tuned, kept, folds)

@@ -1,0 +1,138 @@
+"""What skill comes from: planted predictors are found, useless ones are not, more glaciers help."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from glacmb_grid.learning.models import fit
+from glacmb_grid.settings import ExtraTrees, FeedForward, GaussianProcess, Recipe, Ridge
+from glacmb_grid.validation.folds import make_folds
+from glacmb_grid.validation.study import (
+    ablate,
+    ablations,
+    importance,
+    learning_curve,
+    stem_of,
+    with_coordinates,
+    without_surface_model,
+)
+
+RIDGE = Ridge(recipes=[Recipe()], penalties=[1.0])
+
+
+@pytest.fixture(scope="module")
+def samples(toys):
+    return toys.known(glaciers=10, years=8, noise=0.1)
+
+
+@pytest.fixture(scope="module")
+def folds(samples):
+    return make_folds(samples, "logo", inner=2, parts=5)
+
+
+def named(toys, names, place=None):
+    rng = np.random.default_rng(0)
+    glacier, year = (a.ravel() for a in np.indices((6, 5)))
+    values = rng.normal(size=(30, len(names)))
+    coords = {} if place is None else {"longitude": place[glacier], "latitude": place[glacier] / 2}
+    return toys.table(values, values[:, 0] + 0.1 * rng.normal(size=30), glacier, year + 2000, names, **coords)
+
+
+@pytest.mark.parametrize(
+    ("stem", "names"),
+    [
+        ("t2m", ["t2m_07", "t2m_summer", "t2m_07_anomaly", "t2m_annual_climatology", "t2m"]),
+        ("snowfall", ["snowfall_accumulation", "snowfall_accumulation_climatology"]),
+        ("degree_days", ["degree_days_annual", "degree_days_06"]),
+        ("elevation_mean", ["elevation_mean"]),
+        ("band_2020", ["band_2020"]),
+        ("summer", ["summer"]),
+        ("_07", ["_07"]),
+    ],
+)
+def test_what_a_predictor_is_made_of(stem, names):
+    assert {stem_of(n) for n in names} == {stem}
+
+
+def test_importance_finds_the_planted_predictors_and_no_other(samples, folds):
+    table = importance(samples, folds, fit("ridge", samples, folds, RIDGE), repeats=4)
+    assert set(table) == {"scheme", "group", "fold", "increase", "spread", "n"}
+    assert len(table) == 6 * 5
+    mean = table.groupby("group")["increase"].mean()
+    variance = samples["mass_balance"].values.var()
+    assert mean["level"] > 0.3 * variance
+    assert mean["weather"] > 0.3 * variance
+    assert (mean.filter(like="useless").abs() < 0.02 * variance).all()
+    assert (table["spread"] >= 0).all()
+    np.testing.assert_array_equal(table.groupby("fold")["n"].first().sum(), samples.sizes["sample"])
+
+
+def test_predictors_of_one_stem_are_shuffled_together(toys):
+    """A copy under another month does not make up for it."""
+    samples = named(toys, ["t2m_07", "slope"])
+    values = np.column_stack([samples["predictors"].values, samples["predictors"].values[:, 0]])
+    told = [samples[n].values for n in ("mass_balance", "glacier", "year")]
+    other = toys.table(values, *told, ["t2m_07", "slope", "t2m_08"])
+    folds = make_folds(other, "logo", inner=2, parts=3)
+    table = importance(other, folds, fit("ridge", other, folds, RIDGE), repeats=3)
+    mean = table.groupby("group")["increase"].mean()
+    assert set(mean.index) == {"t2m", "slope"}
+    assert mean["t2m"] > 1.0 * other["mass_balance"].values.var()
+
+
+def test_coordinates_are_added_where_they_are_known_and_not_there_yet(toys):
+    place = np.linspace(70, 80, 6)
+    samples = named(toys, ["a", "b"], place)
+    placed = with_coordinates(samples)
+    assert placed["predictor"].values.tolist() == ["a", "b", "longitude", "latitude"]
+    np.testing.assert_array_equal(placed["predictors"].values[:, 2], samples["row_longitude"])
+    assert with_coordinates(named(toys, ["a", "b"])) is None
+    assert with_coordinates(placed) is None
+    assert with_coordinates(named(toys, ["longitude", "b"], place)) is None
+
+
+def test_predictors_of_a_land_surface_model_are_taken_out(toys):
+    samples = named(toys, ["t2m_07", "sd_03", "smlt_annual", "sf_12", "slope"])
+    assert without_surface_model(samples)["predictor"].values.tolist() == ["t2m_07", "sf_12", "slope"]
+    assert without_surface_model(named(toys, ["t2m_07", "slope"])) is None
+    assert without_surface_model(named(toys, ["sd_03", "rsn_01"])) is None
+
+
+def test_ablations_by_model(toys):
+    samples = named(toys, ["t2m_07", "sd_03"], np.linspace(70, 80, 6))
+    shared = ["as it is", "with coordinates as predictors", "without land-surface-model predictors"]
+    assert list(ablations(samples, "ridge", RIDGE)) == shared
+    network = ablations(samples, "ff_fcnn", FeedForward())
+    assert list(network) == [*shared, "with dynamic loss weighting", "with density loss weighting"]
+    assert network["with dynamic loss weighting"][1].weighting == ["dynamic"]
+    assert "with dynamic loss weighting" not in ablations(samples, "ff_fcnn", FeedForward(weighting=["dynamic"]))
+    assert list(ablations(samples, "gaussian_process", GaussianProcess()))[-1] == "without neighbours in space"
+    assert "without neighbours in space" not in ablations(samples, "gaussian_process", GaussianProcess(position=False))
+
+
+def test_an_ablation_is_judged_in_the_same_folds(toys):
+    """Here the balance is a function of the snow depth, which the land-surface model computed."""
+    samples = named(toys, ["sd_03", "t2m_07", "slope"])
+    folds = make_folds(samples, "logo", inner=2)
+    said = []
+    table = ablate(samples, {"logo": folds}, {"ridge": RIDGE}, draws=200, say=said.append).set_index("ablation")
+    bare = table.loc["without land-surface-model predictors"]
+    assert bare["rmse"] > 3 * table.loc["as it is", "rmse"]
+    assert bare["difference"] == pytest.approx(bare["rmse"] - table.loc["as it is", "rmse"])
+    assert (table["n"] == 30).all()
+    assert len(said) == 2
+
+
+def test_skill_grows_with_the_number_of_training_glaciers(toys):
+    samples = toys.known(glaciers=20, years=5, useless=8, noise=0.1)
+    folds = make_folds(samples, "logo", inner=2, parts=5)
+    settings = {"ridge": RIDGE, "extra_trees": ExtraTrees(recipes=[Recipe()], trees=20)}
+    table = learning_curve(samples, folds, settings, shares=(0.15, 0.4, 1.0))
+    assert len(table) == 6
+    for model, curve in table.groupby("model"):
+        curve = curve.sort_values("share")
+        assert curve["groups"].is_monotonic_increasing, model
+        assert curve["groups"].iloc[-1] == 16
+        assert curve["rmse"].iloc[-1] < 0.9 * curve["rmse"].iloc[0], model
+        assert (curve["n"] == 100).all()
