@@ -109,7 +109,9 @@ def make_all_folds(context: Context) -> None:
     problems.raise_if_any()
     locked = locked_rows(config, samples)
     if locked.any():
-        write_json(context.out / "holdout.json", holdout_record(samples, locked, context.key))
+        record = holdout_record(samples, locked, context.key)
+        write_json(context.out / "holdout.json", record)
+        _remember_lock(context.store, record)
         glaciers = len(np.unique(samples["glacier"].values[locked].astype(str)))
         context.say(f"{locked.sum()} rows of {glaciers} test glaciers are locked away until `score-holdout`")
     found = []
@@ -126,6 +128,16 @@ def make_all_folds(context: Context) -> None:
         context.say(f"leaks: {told}; see folds/leaks.csv")
 
 
+def _remember_lock(store: RunStore, record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every state in which test glaciers were locked in this run's folder, oldest first."""
+    path = store.root / "holdout-locked.json"
+    known: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    if [r["rows_sha256"] for r in known[-1:]] != [record["rows_sha256"]]:
+        known.append(record)
+        write_json(path, known)
+    return known
+
+
 def summary_of(findings: pd.DataFrame) -> list[str]:
     """Findings by scheme and kind, in words."""
     counts = findings.groupby(["scheme", "kind"], sort=False)["count"].sum().reset_index()
@@ -133,8 +145,11 @@ def summary_of(findings: pd.DataFrame) -> list[str]:
 
 
 def has_forcing(samples: xr.Dataset) -> bool:
-    """Whether the temperature index has its monthly temperature and precipitation or snowfall."""
-    return "temperature" in samples and ("precipitation" in samples or "snowfall" in samples)
+    """Whether the temperature index has its monthly temperature and precipitation or snowfall, without gaps."""
+    water = next((n for n in ("snowfall", "precipitation") if n in samples), None)
+    if water is None or "temperature" not in samples:
+        return False
+    return bool(np.isfinite(samples["temperature"]).all() and np.isfinite(samples[water]).all())
 
 
 def fit_model(model: str) -> Callable[[Context], None]:
@@ -146,7 +161,7 @@ def fit_model(model: str) -> Callable[[Context], None]:
         enable_compilation_cache()
         config, samples = context.config, read_zarr(context.of("samples", "samples.zarr"))
         if model == _FORCED and config.validation.models == "all" and not has_forcing(samples):
-            context.say("not available: needs monthly temperature with precipitation or snowfall")
+            context.say("not available: needs monthly temperature with precipitation or snowfall, without gaps")
             write_table(pd.DataFrame(columns=PREDICTION_COLUMNS), context.out / "predictions.parquet")
             return
         tables = []
@@ -434,6 +449,12 @@ def judge_locked(config: Judged, store: RunStore, say: Callable[[str], None]) ->
     key = digest(config.models, config.validation, config.protocol, config.seed)
     look = log_look(config.root / "holdout-looks.json", record, key)
     say(str(look["message"]))
+    states = _remember_lock(store, record)
+    if len(states) > 1:
+        changes = f"{len(states) - 1} time{'s' if len(states) > 2 else ''}"
+        say(
+            f"the locked rows, or their predictors, changed {changes} since they were first locked: holdout-locked.json"
+        )
     folds = _holdout_fold(samples, locked, config)
     tables: list[pd.DataFrame] = []
     parts: dict[str, xr.Dataset] = {}

@@ -319,8 +319,11 @@ def score_holdout(config: Judged, *, say: Say = print) -> None:
         with store.writing("holdout", {"settings": {}, "key": digest(config)}) as folder:
             write_table(predictions, folder / "predictions.csv")
             write_table(scores, folder / "scores.csv")
+    if scores["lower"].isna().all():
+        say("  no interval: fewer than 8 groups to resample")
     for line in scores[scores["metric"] == "rmse"].to_dict("records"):
-        told = f"{line['value']:.3f} m w.e. [{line['lower']:.3f}, {line['upper']:.3f}], n = {line['n']}"
+        interval = f" [{line['lower']:.3f}, {line['upper']:.3f}]" if line["lower"] == line["lower"] else ""
+        told = f"{line['value']:.3f} m w.e.{interval}, n = {line['n']}"
         say(f"  {line['model']:18s} RMSE {told}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,10 +247,14 @@ def table_of_user(config: TableConfig) -> xr.Dataset:
 def read_table(context: Context) -> None:
     """A user's own table."""
     assert isinstance(context.config, TableConfig)
-    samples = table_of_user(context.config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # all of them are among the notes
+        samples = table_of_user(context.config)
     write_zarr(samples, context.out / "samples.zarr")
     glaciers = len(np.unique(samples["glacier"].values.astype(str)))
     context.say(f"{samples.sizes['sample']} rows of {glaciers} glaciers, {samples.sizes['predictor']} predictors")
+    for note in samples.attrs["notes"].splitlines():
+        context.say(f"note: {note}")
 
 
 def describe_inputs(inputs: dict[str, dict[str, str]]) -> dict[str, str]:

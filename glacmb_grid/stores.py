@@ -233,7 +233,7 @@ def content_digest(path: Path) -> str:
 # ---- formats: the same content gives the same bytes ----
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: Any) -> None:
     """Write JSON whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(path.name + ".part")

@@ -293,9 +293,10 @@ def observed(table: Table, balance: Floats, which: Bools) -> Floats:
 def default_recipes(table: Table, settings: Learner) -> list[Recipe]:
     """Alternatives that suit the table: from the names and number of predictors and whether there are gaps.
 
-    The table's own predictors; where there are monthly values their seasonal aggregates; where there are glaciers
-    enough to learn their differences from, the glacier's means and the deviations from them; with many predictors a
-    selection of them; with gaps the ways to fill them.
+    The table's own predictors; where there are monthly values their seasonal aggregates, in a user's table with glaciers
+    enough to learn their differences from also the glacier's means and the deviations from them (a run from cubes has
+    these of a fixed reference period among its predictors); with many predictors a selection of them; with gaps the
+    ways to fill them.
     """
     if settings.recipes is not None:
         return settings.recipes
@@ -303,7 +304,7 @@ def default_recipes(table: Table, settings: Learner) -> list[Recipe]:
     taken = "seasonal" if rows.monthly.any() else "table"
     plain = Recipe(take="table")
     parts = Recipe(take=taken)
-    if len(np.unique(rows.glacier)) >= _ENOUGH_GLACIERS:
+    if rows.from_table and len(np.unique(rows.glacier)) >= _ENOUGH_GLACIERS:
         parts = Recipe(take=taken, parts=("value", "climatology", "anomaly"), climatology_of="table")
     out = [plain, parts]
     allowed = np.isin(np.arange(len(rows.names)), matching(rows.names, settings.predictors))

@@ -46,6 +46,8 @@ class Rows:
         Longitude and latitude, degrees; NaN where unknown.
     monthly, derived : bool arrays, (predictor,)
         Whether a predictor is one of twelve monthly values, and whether it was computed from those.
+    from_table : bool
+        Whether they come from a user's own table, which knows the climate of the measured years only.
     """
 
     names: Texts
@@ -55,6 +57,7 @@ class Rows:
     position: Floats
     monthly: Bools
     derived: Bools
+    from_table: bool = False
 
     def take(self, index: Integers | Bools) -> Rows:
         """Some of the rows."""
@@ -83,6 +86,7 @@ def rows_of(ds: xr.Dataset) -> Rows:
         np.stack(place, axis=1),
         monthly,
         derived,
+        "derived" in ds,
     )
 
 

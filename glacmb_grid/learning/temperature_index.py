@@ -95,6 +95,14 @@ def forcing_of(rows: xr.Dataset) -> dict[str, Floats]:
             "temperature_index out of `validation.models`",
         )
     forcing = {n: rows[n].values.astype(np.float64) for n in ("temperature", water, "days")}
+    gaps = {n: int((~np.isfinite(v)).any(axis=-1).sum()) for n, v in forcing.items()}
+    if any(gaps.values()):
+        raise InputError(
+            "models: temperature_index",
+            expected="monthly values without gaps",
+            found=", ".join(f"gaps of {n} in {c} rows" for n, c in gaps.items() if c),
+            remedy="fill or remove these rows, or take temperature_index out of `validation.models`",
+        )
     if rows["temperature"].attrs.get("clipped"):
         frozen = forcing["temperature"] <= MELTING_POINT
         forcing["temperature"] = np.where(frozen, _NO_MELT, forcing["temperature"])
