@@ -293,10 +293,10 @@ def observed(table: Table, balance: Floats, which: Bools) -> Floats:
 def default_recipes(table: Table, settings: Learner) -> list[Recipe]:
     """Alternatives that suit the table: from the names and number of predictors and whether there are gaps.
 
-    The table's own predictors; where there are monthly values their seasonal aggregates, in a user's table with glaciers
-    enough to learn their differences from also the glacier's means and the deviations from them (a run from cubes has
-    these of a fixed reference period among its predictors); with many predictors a selection of them; with gaps the
-    ways to fill them.
+    The table's own predictors; where there are monthly values their seasonal aggregates; in a user's table, with
+    glaciers enough to learn their differences from, the glacier's means and the deviations from them (a run from cubes
+    can have these of a fixed reference period among its predictors); with many predictors a selection of them; with
+    gaps the ways to fill them.
     """
     if settings.recipes is not None:
         return settings.recipes
