@@ -32,6 +32,7 @@ _PATHS = {
     ("samples", "path"),
     ("store", "root"),
 }
+_INTERNAL = re.compile(r"(function-|list\[|constrained-|literal\[|tuple\[)")  # how pydantic names alternatives
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -198,7 +199,8 @@ def _validated(values: dict[str, Any], file: Path, problems: Problems) -> RunCon
     try:
         return kind.model_validate(_lists(values))
     except pydantic.ValidationError as error:
-        problems.found += [_explained(e, file, kind) for e in error.errors()]
+        told = {one.where: one for one in (_explained(e, file, kind) for e in reversed(error.errors()))}
+        problems.found += reversed(told.values())
         return None
 
 
@@ -212,7 +214,7 @@ def _lists(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _explained(error: Any, file: Path, kind: type[Judged]) -> InputError:
-    keys = [str(k) for k in error["loc"] if k != "[key]"]
+    keys = [str(k) for k in error["loc"] if k != "[key]" and not _INTERNAL.match(str(k))]
     where = f"{file}: {'.'.join(keys)}"
     if error["type"] == "extra_forbidden":
         valid = _valid_keys(keys[:-1], kind)

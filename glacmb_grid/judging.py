@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from glacmb_grid.errors import Problems
+from glacmb_grid.errors import Problems, listing
 from glacmb_grid.inputs.outlines import glaciers_dataset
 from glacmb_grid.settings import Judged, ModelName, RunConfig, Section, digest
 from glacmb_grid.stages import PRODUCT_SCHEME, Context, describe_inputs
@@ -73,6 +73,14 @@ def models_of(config: Judged) -> list[str]:
     return list(dict.fromkeys(n for m in wanted for n in (base_of(m), m) if n))
 
 
+def studied(config: Judged) -> tuple[list[str], list[str]]:
+    """Models and schemes of the study: those asked for that are fitted at all, else the first that are."""
+    fitted = [m for m in models_of(config) if m != BLEND and base_of(m) is None]
+    models = [m for m in config.study.models if m in fitted] or [*(m for m in fitted if m != "mean"), "mean"][:1]
+    schemes = [s for s in config.study.schemes if s in schemes_of(config)] or schemes_of(config)[:1]
+    return [m for m in models if m in fitted] or fitted[:1], [str(s) for s in schemes]
+
+
 def locked_rows(config: Judged, samples: xr.Dataset) -> npt.NDArray[np.bool_]:
     """Rows of the locked test glaciers, (sample,)."""
     if config.validation.holdout is None:
@@ -108,13 +116,15 @@ def make_all_folds(context: Context) -> None:
     every = folds_of(config, samples, problems)
     problems.raise_if_any()
     locked = locked_rows(config, samples)
+    found: list[pd.DataFrame] = []
     if locked.any():
         record = holdout_record(samples, locked, context.key)
         write_json(context.out / "holdout.json", record)
         _remember_lock(context.store, record)
+        beside = check_folds(samples, _holdout_fold(samples, locked, config))
+        found.append(beside[beside["kind"] != "scored by no fold"].assign(scheme="holdout"))
         glaciers = len(np.unique(samples["glacier"].values[locked].astype(str)))
         context.say(f"{locked.sum()} rows of {glaciers} test glaciers are locked away until `score-holdout`")
-    found = []
     for scheme, nested in every.items():
         folds = leaky(nested, config.protocol, locked)
         write_zarr(folds, context.out / f"{scheme}.zarr")
@@ -301,7 +311,7 @@ def _choices(context: Context, models: Sequence[str]) -> pd.DataFrame:
                     line |= {"candidates": found.sizes["candidate"]}
                 if "selected" in found:
                     names = found["feature"].values[found["selected"].values[fold]]
-                    line |= {"features": len(names), "feature_names": " ".join(map(str, names))}
+                    line |= {"features": len(names), "feature_names": "; ".join(map(str, names))}
                 if "parameter_count" in found:
                     line |= {"parameters": int(found["parameter_count"].values[fold])}
                 if model == BLEND:
@@ -388,9 +398,10 @@ def study(context: Context) -> None:
     from glacmb_grid.validation.study import ablate, importance, learning_curve
 
     config, section = context.config, context.config.study
+    models, schemes = studied(config)
     samples = read_zarr(context.of("samples", "samples.zarr"))
-    settings: dict[str, Section] = {m: getattr(config.models, m) for m in section.models}
-    folds: dict[str, xr.Dataset] = {s: read_zarr(context.of("folds", f"{s}.zarr")) for s in section.schemes}
+    settings: dict[str, Section] = {m: getattr(config.models, m) for m in models}
+    folds: dict[str, xr.Dataset] = {s: read_zarr(context.of("folds", f"{s}.zarr")) for s in schemes}
     drawn = [
         importance(
             samples,
@@ -399,7 +410,7 @@ def study(context: Context) -> None:
             repeats=section.repeats,
             seed=config.seed,
         ).assign(model=m)
-        for m in section.models
+        for m in models
         for s, masks in folds.items()
     ]
     bootstrap: dict[str, Any] = {"draws": config.scores.bootstrap, "level": config.scores.level}
@@ -450,6 +461,12 @@ def judge_locked(config: Judged, store: RunStore, say: Callable[[str], None]) ->
     look = log_look(config.root / "holdout-looks.json", record, key)
     say(str(look["message"]))
     states = _remember_lock(store, record)
+    open_before = sorted(set(map(str, record["glaciers"])) - set(map(str, states[0]["glaciers"])))
+    if open_before:
+        say(
+            f"not locked from the start: {listing(open_before)} may have been fitted on and judged in this folder "
+            "before, so this is no independent test"
+        )
     if len(states) > 1:
         changes = f"{len(states) - 1} time{'s' if len(states) > 2 else ''}"
         say(

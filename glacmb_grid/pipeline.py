@@ -138,7 +138,7 @@ def _judging_stages(c: Judged) -> list[Stage]:
     out.append(
         Stage("audit", judging.audit, ("samples", "folds", *every), {"audit": c.audit, **bootstrap}, on_request=True)
     )
-    studied = tuple(f"learning/{m}" for m in c.study.models if m in models)
+    studied = tuple(f"learning/{m}" for m in judging.studied(c)[0])
     out.append(
         Stage("study", judging.study, ("samples", "folds", *studied), {"study": c.study, **bootstrap}, on_request=True)
     )

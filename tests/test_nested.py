@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -169,7 +170,8 @@ def table_with(toys, names, glaciers=10, gaps=False):
     if gaps:
         values[3, 1] = np.nan
     glacier, year = (a.ravel() for a in np.indices((glaciers, 4)))
-    return table_of(toys.table(values, np.zeros(4 * glaciers), glacier, year + 2000, names))
+    table = table_of(toys.table(values, np.zeros(4 * glaciers), glacier, year + 2000, names))
+    return replace(table, rows=replace(table.rows, from_table=True))
 
 
 def test_recipes_suit_the_table(toys):

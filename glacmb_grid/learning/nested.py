@@ -306,10 +306,10 @@ def default_recipes(table: Table, settings: Learner) -> list[Recipe]:
     parts = Recipe(take=taken)
     if rows.from_table and len(np.unique(rows.glacier)) >= _ENOUGH_GLACIERS:
         parts = Recipe(take=taken, parts=("value", "climatology", "anomaly"), climatology_of="table")
-    out = [plain, parts]
+    out = [plain] if parts == plain else [plain, parts]
     allowed = np.isin(np.arange(len(rows.names)), matching(rows.names, settings.predictors))
     if (allowed & ~rows.derived).sum() > _MANY:
-        out += [r.model_copy(update={"collinearity": 0.9, "keep": k}) for r in (plain, parts) for k in _KEEP]
+        out += [r.model_copy(update={"collinearity": 0.9, "keep": k}) for r in list(out) for k in _KEEP]
     if not np.isfinite(rows.values[:, allowed]).all():
         out += [parts.model_copy(update={"gaps": g}) for g in ("climatology", "regress", "indicator", "drop")]
     return out

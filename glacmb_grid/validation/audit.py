@@ -256,7 +256,9 @@ def report(
         lines.append(f"  {model}")
         for one in table.to_dict("records"):
             told = ""
-            if one["leak"] != NESTED:
+            if one["leak"] != NESTED and one["lower"] != one["lower"]:
+                told = f"  promises {one['promised']:+.3f} (no interval: fewer than 8 blocks)"
+            elif one["leak"] != NESTED:
                 told = f"  promises {one['promised']:+.3f} [{one['lower']:+.3f}, {one['upper']:+.3f}]"
             lines.append(f"    {one['leak']:44s} {one['rmse']:.3f}  R2 {one['r2']:+.2f}{told}")
         if len(permuted):

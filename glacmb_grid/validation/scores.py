@@ -24,6 +24,7 @@ Codes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Metric = Callable[[Floats, Floats, Floats, Floats], Floats]
 
+_ROUNDING = 1e-9  # m w.e., differences below which are noise of the arithmetic
 LEAST_BLOCKS = 8
 """Fewer groups (or years, regions) than this give no interval."""
 TOLERANCE = 1.0
@@ -468,4 +469,4 @@ def compare(predictions: pd.DataFrame, *, draws: int = 2000, level: float = 0.9,
 def _verdict(lower: float, upper: float) -> str:
     if np.isnan(lower):
         return "not judged"
-    return "better" if upper < 0 else "worse" if lower > 0 else "undecided"
+    return "better" if upper < -_ROUNDING else "worse" if lower > _ROUNDING else "undecided"
