@@ -21,7 +21,18 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.learning.prepare import Bools, Design, Features, Floats, Integers, Rows, Texts, fit_features, rows_of
+from glacmb_grid.learning.prepare import (
+    Bools,
+    Design,
+    Features,
+    Floats,
+    Integers,
+    Rows,
+    Texts,
+    choose_columns,
+    fit_features,
+    rows_of,
+)
 from glacmb_grid.predictors import matching
 from glacmb_grid.samples import operator_of
 from glacmb_grid.settings import Learner, Recipe
@@ -277,8 +288,6 @@ def features_of(table: Table, seen: Bools, recipe: Recipe, seed: int) -> Feature
 def _without_gaps(table: Table, seen: Bools, recipe: Recipe) -> Bools:
     if recipe.gaps != "drop":
         return seen
-    from glacmb_grid.learning.prepare import choose_columns
-
     taken, _ = choose_columns(table.rows, recipe)
     whole = np.isfinite(table.rows.values[:, taken]).all(axis=1)
     kept = seen & (abs(table.operator) @ (~whole).astype(float) == 0)

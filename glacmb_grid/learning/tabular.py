@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from glacmb_grid.learning.nested import Fit, Hyper, Table, Task, fit_tabular, predict_tabular
-from glacmb_grid.learning.prepare import Bools, Floats, Integers, Texts
+from glacmb_grid.learning.prepare import Bools, Floats, Texts
 from glacmb_grid.learning.trees import Forest, grow
 from glacmb_grid.settings import ExtraTrees, GradientBoosting, Lasso, Learner, RandomForest, Ridge
 
@@ -105,8 +105,6 @@ def gradient_boosting(task: Task) -> Callable[[Hyper], Floats]:
 
 def _trees(task: Task, fit: Callable[[Hyper, Floats, Floats, Floats], Floats]) -> Callable[[Hyper], Floats]:
     """Trees on the balance itself, or on its deviation from the shrunken level of the glacier."""
-    from threadpoolctl import threadpool_limits
-
     design, target = _training(task)
     new = task.design.values[task.new]
 
@@ -117,8 +115,7 @@ def _trees(task: Task, fit: Callable[[Hyper, Floats, Floats, Floats], Floats]) -
         if hyper.get("level") == "glacier":
             level = level_of(task.table, task.seen, task.rows.glacier)
         fitted, added = level[task.table.row[task.annual]], level[task.new]
-        with threadpool_limits(1, "openmp"):  # the folds are what runs side by side
-            return np.asarray(fit(hyper, design, target - fitted, new) + added)
+        return np.asarray(fit(hyper, design, target - fitted, new) + added)
 
     return predict
 
@@ -224,8 +221,3 @@ def predictor(name: str) -> Callable[[xr.Dataset, xr.Dataset], xr.DataArray]:
             return predict_tabular(parameters, rows, fit, int(parameters.attrs["seed"]))
 
     return run
-
-
-def training_rows(task: Task) -> Integers:
-    """Rows of the annual observations that a task fits on."""
-    return np.asarray(task.table.row[task.annual])
