@@ -10,53 +10,15 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.sampling.grid import Grid, grid_of
-from glacmb_grid.vocabulary import EARTH_RADIUS
+from glacmb_grid.sampling.overlap import Lattice, authalic_sine, overlaps
 from glacmb_grid.weights import Weights, from_entries
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Objects = npt.NDArray[np.object_]
 
-_ECCENTRICITY = 0.0818191908426215  # WGS 84
 _SINGLE_ROUNDING = 1e-6  # coverage is kept in single precision
-_LONGEST_EDGE = 0.0089  # degrees, at most 1 km anywhere
 ROUNDING = 1e-9  # of a share of area: what sums of overlaps may lack of the whole
-
-
-def authalic_sine(latitude: npt.ArrayLike) -> Floats:
-    """Sine of the authalic latitude of WGS 84.
-
-    Parameters
-    ----------
-    latitude : array_like, degrees
-
-    Notes
-    -----
-    On the plane ``(R lon, R sin(beta))`` areas are those of the ellipsoid, and the cells of a latitude-longitude grid
-    stay rectangles.
-
-    References
-    ----------
-    Snyder (1987), Map Projections: A Working Manual, eq. 3-11 and 3-12.
-    """
-    e = _ECCENTRICITY
-
-    def q(sine: Floats) -> Floats:
-        return (1 - e**2) * (sine / (1 - (e * sine) ** 2) + np.arctanh(e * sine) / e)
-
-    sine = np.sin(np.deg2rad(np.asarray(latitude, np.float64)))
-    return np.asarray(q(sine) / q(np.ones(1))[0])
-
-
-def equal_area_plane(coordinates: Floats) -> Floats:
-    """Longitude and latitude in degrees to the cylindrical equal-area plane in metres, (vertex, 2)."""
-    x = EARTH_RADIUS * np.deg2rad(coordinates[:, 0])
-    return np.column_stack([x, EARTH_RADIUS * authalic_sine(coordinates[:, 1])])
-
-
-def to_plane(geometries: Objects) -> Objects:
-    """Geographic outlines on the equal-area plane; edges longer than 1 km are densified first."""
-    return np.asarray(shapely.transform(shapely.segmentize(geometries, _LONGEST_EDGE), equal_area_plane))
 
 
 def overlap_weights(glaciers: gpd.GeoDataFrame, grid: Grid | xr.Dataset | xr.DataArray) -> Weights:
@@ -76,16 +38,21 @@ def overlap_weights(glaciers: gpd.GeoDataFrame, grid: Grid | xr.Dataset | xr.Dat
         area of the outline, so that what lies outside the grid lowers the coverage.
     """
     grid = grid if isinstance(grid, Grid) else grid_of(grid)
-    shapes, y_edges, x_edges = _on_plane(glaciers, grid)
-    number, y, x = _candidates(shapely.bounds(shapes), y_edges, x_edges)
-    area = _areas(shapes[number], y_edges[y], y_edges[y + 1], x_edges[x], x_edges[x + 1])
-    kept = area > 0
+    shapes = np.array(glaciers.geometry.array, dtype=object)
+    if not grid.is_geographic:
+        shapes = np.asarray(glaciers.geometry.to_crs(grid.crs).array, dtype=object)
+    lattice = Lattice.of(grid.y_edges, grid.x_edges, geographic=grid.is_geographic)
+    number, y, x, area, total = overlaps(shapes, lattice)
+    if grid.y_edges[0] > grid.y_edges[-1]:
+        y = grid.shape[0] - 1 - y
+    if grid.x_edges[0] > grid.x_edges[-1]:
+        x = grid.shape[1] - 1 - x
     return from_entries(
-        number[kept],
-        (y * grid.shape[1] + x)[kept],
-        area[kept],
+        number,
+        y * grid.shape[1] + x,
+        area,
         rows=glaciers.index.to_numpy(),
-        total=shapely.area(shapes),
+        total=total,
         size=grid.shape[0] * grid.shape[1],
         source=grid.digest,
     )
@@ -133,54 +100,6 @@ def on_grid(glaciers: gpd.GeoDataFrame, grid: Grid) -> Objects:
         moved = turns == turn
         shapes[moved] = shapely.transform(shapes[moved], lambda c, by=360.0 * turn: c + np.array([by, 0.0]))
     return shapes
-
-
-def _on_plane(glaciers: gpd.GeoDataFrame, grid: Grid) -> tuple[Objects, Floats, Floats]:
-    shapes = on_grid(glaciers, grid)
-    if not grid.is_geographic:
-        return shapes, grid.y_edges, grid.x_edges
-    return (
-        to_plane(shapes),
-        EARTH_RADIUS * authalic_sine(np.clip(grid.y_edges, -90, 90)),
-        EARTH_RADIUS * np.deg2rad(grid.x_edges),
-    )
-
-
-def _candidates(bounds: Floats, y_edges: Floats, x_edges: Floats) -> tuple[Integers, Integers, Integers]:
-    """Outline number, row and column of every cell inside an outline's bounding box."""
-    y0, y1 = _span(y_edges, bounds[:, 1], bounds[:, 3])
-    x0, x1 = _span(x_edges, bounds[:, 0], bounds[:, 2])
-    height, width = np.maximum(y1 - y0, 0), np.maximum(x1 - x0, 0)
-    count = height * width
-    number = np.repeat(np.arange(len(bounds)), count)
-    place = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    return number, y0[number] + place // width[number], x0[number] + place % width[number]
-
-
-def _span(edges: Floats, low: Floats, high: Floats) -> tuple[Integers, Integers]:
-    """First cell and one past the last cell that an interval touches; edges in either direction."""
-    if edges[0] > edges[-1]:
-        return _span(-edges, -high, -low)
-    first = np.searchsorted(edges, low, side="right") - 1
-    last = np.searchsorted(edges, high, side="left")
-    cells = len(edges) - 1
-    return np.clip(first, 0, cells), np.clip(last, 0, cells)
-
-
-def _areas(shapes: Objects, y0: Floats, y1: Floats, x0: Floats, x1: Floats) -> Floats:
-    """Area of each shape inside its cell; cells wholly inside a shape and shapes inside a cell need no clipping."""
-    boxes = shapely.box(np.minimum(x0, x1), np.minimum(y0, y1), np.maximum(x0, x1), np.maximum(y0, y1))
-    area = np.zeros(len(shapes))
-    shapely.prepare(shapes)
-    full = shapely.contains_properly(shapes, boxes)
-    area[full] = shapely.area(boxes[full])
-    rest = np.flatnonzero(~full)
-    within = shapely.covered_by(shapes[rest], boxes[rest])
-    area[rest[within]] = shapely.area(shapes[rest[within]])
-    cut = rest[~within]
-    cut = cut[shapely.intersects(shapes[cut], boxes[cut])]
-    area[cut] = shapely.area(shapely.intersection(shapes[cut], boxes[cut]))
-    return area
 
 
 def sample(cube: xr.Dataset, weights: Weights) -> xr.Dataset:
