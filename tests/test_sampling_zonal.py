@@ -22,7 +22,8 @@ from scipy.integrate import quad
 from glacmb_grid.errors import InputError
 from glacmb_grid.sampling.grid import Grid, grid_of
 from glacmb_grid.sampling.lapse_rate import correct_temperature
-from glacmb_grid.sampling.zonal import authalic_sine, overlap_weights, require_cover, sample
+from glacmb_grid.sampling.overlap import authalic_sine
+from glacmb_grid.sampling.zonal import overlap_weights, require_cover, sample
 
 GEOD = pyproj.Geod(ellps="WGS84")
 AXIS, SQUARED = 6378137.0, 0.0066943799901413165  # semi-major axis and squared eccentricity of WGS 84

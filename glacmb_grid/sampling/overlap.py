@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -163,7 +164,7 @@ def overlaps(shapes: Objects, lattice: Lattice) -> tuple[Integers, Integers, Int
 
 
 def _home(column: Integers, lattice: Lattice) -> Integers:
-    return column % ((len(lattice.x) - 1) // 3) if lattice.cyclic else column
+    return np.asarray(column % ((len(lattice.x) - 1) // 3)) if lattice.cyclic else column
 
 
 def _batches(shapes: Objects) -> Iterator[slice]:
@@ -171,7 +172,7 @@ def _batches(shapes: Objects) -> Iterator[slice]:
     reached = np.cumsum(shapely.get_num_coordinates(shapes))
     number = reached // _VERTICES
     bounds = np.concatenate([[0], np.flatnonzero(np.diff(number)) + 1, [len(shapes)]])
-    return (slice(int(a), int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if a < b)
+    return (slice(int(a), int(b)) for a, b in pairwise(bounds) if a < b)
 
 
 def _some_overlaps(shapes: Objects, lattice: Lattice) -> tuple[Integers, Integers, Floats, Floats]:
@@ -288,7 +289,7 @@ def _cell_of(edges: Floats, value: Floats) -> Integers:
     cell = np.clip(guess, 0, count - 1).astype(np.int64)
     cell += value >= edges[cell + 1]
     cell -= value < edges[np.minimum(cell, count)]
-    return cell
+    return np.asarray(cell)
 
 
 def _shared(
@@ -309,8 +310,7 @@ def _shared(
     out = [(polygons.owner[whole], low[0][whole] * columns + low[1][whole], area[whole])]
     cut = np.flatnonzero(~whole & ~off)
     box = _Boxes(low[0], low[1], high[0] - low[0] + 1, high[1] - low[1] + 1)
-    for some in _groups(cut, box.height * box.width):
-        out.append(_cut(polygons, local, sign, area, lattice, box, some))
+    out += [_cut(polygons, local, sign, area, lattice, box, some) for some in _groups(cut, box.height * box.width)]
     return tuple(np.concatenate([o[k] for o in out]) for k in range(3))  # type: ignore[return-value]
 
 
@@ -328,7 +328,7 @@ def _groups(cut: Integers, size: Integers) -> Iterator[Integers]:
     """Polygons of which the cells fit into memory together."""
     number = np.cumsum(size[cut]) // _CELLS
     bounds = np.concatenate([[0], np.flatnonzero(np.diff(number)) + 1, [len(cut)]])
-    return (cut[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True) if a < b)
+    return (cut[a:b] for a, b in pairwise(bounds) if a < b)
 
 
 def _cut(
@@ -345,10 +345,18 @@ def _cut(
     base = np.concatenate([[0], np.cumsum(width * height)])
     flat = base[number] + row * width[number] + (width[number] - 1 - column)  # from the right
     rise = (segments.y1 - segments.y0) * sign[polygons.ring[edge[segments.edge]]]
-    left = _line(lattice.x, segments.column, lattice, polygons, edge[segments.edge], local)
-    inside = np.bincount(flat, ((segments.x0 + segments.x1) / 2 - left) * rise, base[-1])
-    climb = np.bincount(flat, rise, base[-1])
-    return _filled(polygons, area, lattice, box, some, base, inside, climb)
+    west, east = _extent(polygons, local)
+    line = _line(segments.column, lattice, polygons, edge[segments.edge], local)
+    left = np.maximum(line, west[some][number])  # so that no term is longer than the polygon
+    inside = np.bincount(flat, ((segments.x0 + segments.x1) / 2 - left) * rise, base[-1]).astype(np.float64)
+    climb = np.bincount(flat, rise, base[-1]).astype(np.float64)
+    return _filled(polygons, area, lattice, box, some, (west, east), base, inside, climb)
+
+
+def _extent(polygons: Polygons, local: Floats) -> tuple[Floats, Floats]:
+    """Westernmost and easternmost vertex of every polygon, relative to its first one."""
+    x, begin = local[:, 0], polygons.start[:-1]
+    return np.minimum.reduceat(x, begin)[polygons.shell], np.maximum.reduceat(x, begin)[polygons.shell]
 
 
 def _edges_of(polygons: Polygons, place: Integers) -> tuple[Integers, Integers]:
@@ -358,13 +366,13 @@ def _edges_of(polygons: Polygons, place: Integers) -> tuple[Integers, Integers]:
     return edge, number[edge]
 
 
-def _line(
-    edges: Floats, index: Integers, lattice: Lattice, polygons: Polygons, vertex: Integers, local: Floats
-) -> Floats:
+def _line(index: Integers, lattice: Lattice, polygons: Polygons, vertex: Integers, local: Floats) -> Floats:
     """Grid line in x relative to the vertex's polygon; outside the lattice the nearest one, one step on."""
-    step = edges[1] - edges[0]
-    value = np.where(index < 0, edges[0] - step, edges[np.clip(index, 0, len(edges) - 1)])
-    return (value - polygons.xy[vertex, 0]) * lattice.unit + local[vertex, 0]
+    edges = lattice.x
+    value = np.where(
+        index < 0, -np.inf, np.where(index >= len(edges), np.inf, edges[np.clip(index, 0, len(edges) - 1)])
+    )
+    return np.asarray((value - polygons.xy[vertex, 0]) * lattice.unit + local[vertex, 0])
 
 
 @dataclass(frozen=True)
@@ -408,7 +416,7 @@ def _at_grid_lines(polygons: Polygons, local: Floats, lattice: Lattice, edge: In
         moved = np.zeros(end[-1], np.int64)
         moved[inner] = changes
         running = np.cumsum(moved)
-        return beginning[source] + running - running[first][source]
+        return np.asarray(beginning[source] + running - running[first][source])
 
     from_x, from_y = np.empty(end[-1]), np.empty(end[-1])
     from_x[inner], from_y[inner] = px, py
@@ -462,6 +470,7 @@ def _filled(
     lattice: Lattice,
     box: _Boxes,
     some: Integers,
+    extent: tuple[Floats, Floats],
     base: Integers,
     inside: Floats,
     climb: Floats,
@@ -469,15 +478,28 @@ def _filled(
     """Areas from what the segments left in every cell of the boxes."""
     width, height = box.width[some], box.height[some]
     long = np.repeat(width, height)
-    begin = np.cumsum(long) - long
-    running = np.cumsum(climb) - climb  # of the cells to the right in the same row
-    running -= np.repeat(running[begin], long)
+    running = _to_the_right(climb, long)
     number = np.repeat(np.arange(len(some)), width * height)
     where = np.arange(base[-1]) - base[number]
     row = box.row[some][number] + where // width[number]
     column = box.column[some][number] + width[number] - 1 - where % width[number]
-    wide = (lattice.x[1] - lattice.x[0]) * lattice.unit
+    first = polygons.start[polygons.shell][some][number]
+    west = np.maximum(_line(column, lattice, polygons, first, np.zeros_like(polygons.xy)), extent[0][some][number])
+    east = np.minimum(_line(column + 1, lattice, polygons, first, np.zeros_like(polygons.xy)), extent[1][some][number])
+    wide = np.maximum(east - west, 0.0)
     found = inside + wide * running
     rows, columns = len(lattice.y) - 1, len(lattice.x) - 1
     kept = (found > _NOTHING * area[some][number]) & (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
     return polygons.owner[some][number[kept]], row[kept] * columns + column[kept], found[kept]
+
+
+def _to_the_right(climb: Floats, length: Integers) -> Floats:
+    """Sums of what precedes in the same row; row by row, so that no polygon feels the rounding of another."""
+    begin = np.cumsum(length) - length
+    order = np.argsort(-length, kind="stable")
+    start, longest = begin[order], length[order]
+    running = np.zeros_like(climb)
+    for k in range(1, int(longest[0])):
+        at = start[: np.searchsorted(-longest, -k)] + k
+        running[at] = running[at - 1] + climb[at - 1]
+    return running

@@ -10,7 +10,7 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.sampling.grid import Grid, grid_of
-from glacmb_grid.sampling.overlap import Lattice, authalic_sine, overlaps
+from glacmb_grid.sampling.overlap import Lattice, overlaps
 from glacmb_grid.weights import Weights, from_entries
 
 Floats = npt.NDArray[np.float64]
