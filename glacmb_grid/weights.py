@@ -122,12 +122,17 @@ class Weights:
             Arrays of (..., row).
         """
         leading = values.shape[:-1]
-        flat = values.reshape(math.prod(leading), values.shape[-1]).T.astype(np.float64)
+        rows = len(self.rows)
+        flat = np.ascontiguousarray(values.reshape(math.prod(leading), values.shape[-1]).T, np.float64)
         valid = np.isfinite(flat)
-        numerator = self.matrix @ np.where(valid, flat, 0.0)
-        denominator = self.matrix @ valid.astype(np.float64)
-        shape = (*leading, len(self.rows))
-        return Partial(numerator.T.reshape(shape), denominator.T.reshape(shape))
+        shape = (*leading, rows)
+        if not (valid == valid[:, :1]).all():
+            numerator = self.matrix @ np.where(valid, flat, 0.0)
+            denominator = self.matrix @ valid.astype(np.float64)
+            return Partial(numerator.T.reshape(shape), denominator.T.reshape(shape))
+        gapless = flat if valid.all() else np.where(valid, flat, 0.0)
+        whole = self.matrix @ (valid[:, 0].astype(np.float64) if valid.size else np.zeros(len(valid)))
+        return Partial((self.matrix @ gapless).T.reshape(shape), np.broadcast_to(whole, shape))
 
     def sums(self, values: npt.NDArray[np.floating]) -> Floats:
         """Weighted sums of a full, gapless source, (..., size) -> (..., row)."""

@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""Speed of the sampling operator: overlap weights and their application, beside exactextract where it is installed.
+
+Outlines are the real rings of the Ötztal glaciers (GLACMB_DATA; 144 to 1,182 vertices) moved over High Mountain Asia
+and scaled to a log-normal distribution of areas (median 0.25 km2, mean about 1 km2); without GLACMB_DATA ragged rings of as
+many vertices. Prints a table, medians over --repeat runs; with --json also a list of {name, value, unit, goal, meets}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyproj
+import shapely
+import xarray as xr
+
+from glacmb_grid.sampling.grid import Grid, grid_of
+from glacmb_grid.sampling.zonal import overlap_weights, sample
+
+KILOMETRES = 111.2  # of a degree of latitude
+Line = tuple[str, float, str, float | None]
+
+
+def unit_rings() -> list[np.ndarray]:
+    """Rings of 1 km2 around the origin, (vertex, 2), km."""
+    folder = os.environ.get("GLACMB_DATA")
+    if not folder:
+        rng = np.random.default_rng(0)
+        rings = []
+        for corners in rng.integers(144, 1182, 20):
+            angle = np.linspace(0, 2 * np.pi, corners)
+            radius = 1 + 0.3 * np.sin(3 * angle + rng.uniform(0, 6)) + 0.1 * np.sin(17 * angle)
+            rings.append(np.column_stack([radius * np.cos(angle), radius * np.sin(angle)]))
+    else:
+        outlines = gpd.read_file(Path(folder) / "oetztal" / "rgi_oetztal.shp").to_crs(32632)
+        rings = [shapely.get_coordinates(p.exterior) for p in shapely.get_parts(outlines.geometry.values)]
+    return [(r - r.mean(axis=0)) / np.sqrt(shapely.Polygon(r).area) for r in rings]
+
+
+def outlines(count: int, vertices: int | None = None) -> gpd.GeoDataFrame:
+    """Outlines over High Mountain Asia, of real shape or of so many vertices."""
+    rng = np.random.default_rng(1)
+    rings = unit_rings()
+    if vertices:
+        rings = [r[np.linspace(0, len(r) - 1, vertices + 1).astype(int)] for r in rings]
+    size = np.sqrt(np.exp(rng.normal(np.log(0.25), 1.65, count))) / KILOMETRES
+    latitude, longitude = rng.uniform(27, 44, count), rng.uniform(68, 103, count)
+    kind = rng.integers(0, len(rings), count)
+    stretch = 1 / np.cos(np.deg2rad(latitude))
+    lengths = np.array([len(r) for r in rings])[kind]
+    xy = np.concatenate([rings[k] for k in kind])
+    xy = xy * np.repeat(size, lengths)[:, None]
+    xy[:, 0] *= np.repeat(stretch, lengths)
+    xy += np.column_stack([np.repeat(longitude, lengths), np.repeat(latitude, lengths)])
+    shapes = shapely.polygons(shapely.linearrings(xy, indices=np.repeat(np.arange(count), lengths)))
+    return gpd.GeoDataFrame(geometry=shapes, index=[f"G{i:06d}" for i in range(count)], crs=4326)
+
+
+def cube(months: int) -> xr.Dataset:
+    """A monthly field over High Mountain Asia, 0.1 degree."""
+    latitude, longitude = np.round(46 - np.arange(211) * 0.1, 1), np.round(66 + np.arange(391) * 0.1, 1)
+    values = np.random.default_rng(2).normal(size=(months, 211, 391)).astype(np.float32)
+    time_axis = pd.date_range("1980-01-01", periods=months, freq="MS")
+    return xr.Dataset(
+        {"t2m": (("time", "latitude", "longitude"), values)},
+        coords={"time": time_axis, "latitude": latitude, "longitude": longitude},
+    )
+
+
+def seconds(work: Callable[[], Any], repeat: int) -> float:
+    """Median time of a piece of work, after one run to warm up."""
+    work()
+    times = []
+    for _ in range(repeat):
+        begun = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - begun)
+    return statistics.median(times)
+
+
+def exactextract_weights(glaciers: gpd.GeoDataFrame, grid: Grid) -> Callable[[], Any]:
+    """Coverage of every cell by exactextract with a numpy source."""
+    from exactextract import exact_extract
+    from exactextract.raster import NumPyRasterSource
+
+    y, x = np.sort(grid.y_edges), np.sort(grid.x_edges)
+    wkt = pyproj.CRS.from_epsg(4326).to_wkt()
+    source = NumPyRasterSource(np.zeros(grid.shape), xmin=x[0], xmax=x[-1], ymin=y[0], ymax=y[-1], srs_wkt=wkt)
+    return lambda: exact_extract(source, glaciers, ["coverage", "cell_id"], output="pandas")
+
+
+def measure_weights(repeat: int, *, quick: bool) -> list[Line]:
+    """Overlap weights on a 0.1 degree grid."""
+    grid = grid_of(cube(1))
+    few, many = (1000, 20_000) if quick else (5000, 274_531)
+    some = outlines(few)
+    ours = seconds(lambda: overlap_weights(some, grid), repeat)
+    lines: list[Line] = [(f"weights, {few} outlines", ours, "s", None)]
+    if importlib.util.find_spec("exactextract"):
+        other = seconds(exactextract_weights(some, grid), min(repeat, 3))
+        lines += [
+            (f"weights, {few} outlines, exactextract", other, "s", None),
+            ("  times faster than exactextract", other / ours, "x", -3.0),
+        ]
+    for vertices in (24, None):
+        all_of_them = outlines(many, vertices)
+        what = f"{vertices}-vertex" if vertices else "real"
+        took = seconds(lambda shapes=all_of_them: overlap_weights(shapes, grid), 1)
+        lines.append((f"weights, {many} outlines of {what} rings", took, "s", 20.0))
+    return lines
+
+
+def measure_apply(repeat: int, *, quick: bool) -> list[Line]:
+    """Weights applied to a cube in memory."""
+    glaciers, field = outlines(1000 if quick else 5000), cube(120 if quick else 480)
+    weights = overlap_weights(glaciers, field)
+    took = seconds(lambda: sample(field, weights).load(), repeat)
+    return [(f"apply, {len(glaciers)} outlines x {field.sizes['time']} months", took, "s", None)]
+
+
+def main() -> None:
+    """Measure, print, and write the JSON file where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes, one run of each")
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    repeat = 1 if options.quick else options.repeat
+    lines = [*measure_weights(repeat, quick=options.quick), *measure_apply(repeat, quick=options.quick)]
+    for name, value, unit, goal in lines:
+        told = "" if goal is None else f" (goal: at {'least' if goal < 0 else 'most'} {abs(goal):g})"
+        print(f"{name:52s} {value:9.3f} {unit:2s}{told}")
+    if options.json:
+        rows = [
+            {
+                "name": name.strip(),
+                "value": value,
+                "unit": unit,
+                "goal": goal if goal is None else abs(goal),
+                "meets": None if goal is None else (value >= -goal if goal < 0 else value <= goal),
+            }
+            for name, value, unit, goal in lines
+        ]
+        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
