@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Speed of the sampling operator: overlap weights and their application, beside exactextract where it is installed.
 
-Outlines are the real rings of the Ötztal glaciers (GLACMB_DATA; 144 to 1,182 vertices) moved over High Mountain Asia
-and scaled to a log-normal distribution of areas (median 0.25 km2, mean about 1 km2); without GLACMB_DATA ragged rings of as
-many vertices. Prints a table, medians over --repeat runs; with --json also a list of {name, value, unit, goal, meets}.
+Outlines are the real rings of the Ötztal glaciers (GLACMB_DATA; 144 to 1,182 vertices), moved over High Mountain Asia
+and scaled to a log-normal distribution of areas (median 0.25 km2, mean about 1 km2); without GLACMB_DATA ragged rings
+of as many vertices. Prints a table, medians over --repeat runs; --json adds a list of {name, value, unit, goal, meets}.
 """
 
 from __future__ import annotations
