@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from glacmb_grid.inputs.albedo import open_albedo, summer_albedo
+from glacmb_grid.inputs.albedo import decode_albedo, open_codes, summer_albedo
 from glacmb_grid.inputs.climate import check_values, open_climate
 from glacmb_grid.inputs.elevation import open_elevation
 from glacmb_grid.inputs.links import Linked, link, read_link_table
@@ -156,9 +156,9 @@ def sample_albedo(context: Context) -> None:
     section = context.cube.albedo
     assert section is not None
     glaciers = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
-    cube = open_albedo(section.files)
+    cube = open_codes(section.files)
     weights = overlap_weights(glaciers, grid_of(cube, name="albedo rasters"))
-    daily = sample(cube, weights)[["albedo", "albedo_coverage", "land", "cloud"]]
+    daily = sample(cube, weights, decode=decode_albedo)[["albedo", "albedo_coverage", "land", "cloud"]]
     write_zarr(daily, context.out / "albedo_daily.zarr")
     seasonal = summer_albedo(
         read_zarr(context.out / "albedo_daily.zarr"),

@@ -48,14 +48,16 @@ def unit_rings() -> list[np.ndarray]:
     return [(r - r.mean(axis=0)) / np.sqrt(shapely.Polygon(r).area) for r in rings]
 
 
-def outlines(count: int, vertices: int | None = None) -> gpd.GeoDataFrame:
-    """Outlines over High Mountain Asia, of real shape or of so many vertices."""
+def outlines(count: int, vertices: int | None = None, places: np.ndarray | None = None) -> gpd.GeoDataFrame:
+    """Outlines over High Mountain Asia or at places (longitude, latitude), of real shape or of so many vertices."""
     rng = np.random.default_rng(1)
     rings = unit_rings()
     if vertices:
         rings = [r[np.linspace(0, len(r) - 1, vertices + 1).astype(int)] for r in rings]
     size = np.sqrt(np.exp(rng.normal(np.log(0.25), 1.65, count))) / KILOMETRES
-    latitude, longitude = rng.uniform(27, 44, count), rng.uniform(68, 103, count)
+    if places is None:
+        places = rng.uniform((68, 27), (103, 44), (count, 2))
+    longitude, latitude = places.T
     kind = rng.integers(0, len(rings), count)
     stretch = 1 / np.cos(np.deg2rad(latitude))
     lengths = np.array([len(r) for r in rings])[kind]
@@ -129,19 +131,12 @@ def measure_apply(repeat: int, *, quick: bool) -> list[Line]:
     return [(f"apply, {len(glaciers)} outlines x {field.sizes['time']} months", took, "s", None)]
 
 
-def main() -> None:
-    """Measure, print, and write the JSON file where asked."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes, one run of each")
-    parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    repeat = 1 if options.quick else options.repeat
-    lines = [*measure_weights(repeat, quick=options.quick), *measure_apply(repeat, quick=options.quick)]
+def report(lines: list[Line], file: Path | None) -> None:
+    """Print the lines as a table, and write them as JSON where asked."""
     for name, value, unit, goal in lines:
         told = "" if goal is None else f" (goal: at {'least' if goal < 0 else 'most'} {abs(goal):g})"
         print(f"{name:52s} {value:9.3f} {unit:2s}{told}")
-    if options.json:
+    if file:
         rows = [
             {
                 "name": name.strip(),
@@ -152,7 +147,19 @@ def main() -> None:
             }
             for name, value, unit, goal in lines
         ]
-        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Measure, print, and write the JSON file where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes, one run of each")
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    repeat = 1 if options.quick else options.repeat
+    lines = [*measure_weights(repeat, quick=options.quick), *measure_apply(repeat, quick=options.quick)]
+    report(lines, options.json)
 
 
 if __name__ == "__main__":

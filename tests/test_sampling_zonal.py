@@ -432,10 +432,9 @@ def test_only_chunks_with_glaciers_are_read():
     glaciers = outlines(shapely.box(10.1, 46.1, 10.2, 46.2), shapely.box(11.6, 46.6, 11.7, 46.7))
     sampled = sample(ds, overlap_weights(glaciers, ds))
     read.clear()
-    values = sampled["f"].isel(time=slice(0, 12)).compute(scheduler="synchronous")
+    values = sampled["f"].compute(scheduler="synchronous")
     assert (values == 1).all()
-    assert set(read) == {(0, 0, 0), (0, 1, 3)}
-    assert len(read) == 2
+    assert sorted(read) == [(0, 0, 0), (0, 1, 3), (1, 0, 0), (1, 1, 3)]
 
 
 def test_weights_of_another_grid_are_refused():

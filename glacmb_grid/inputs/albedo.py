@@ -35,17 +35,43 @@ def open_albedo(files: str | Path | Iterable[str | Path]) -> xr.Dataset:
     Returns
     -------
     xr.Dataset, (time, y, x)
-        `albedo` (1, NaN where the raster holds a code), `land` and `cloud` (1 where the code says so, else 0).
+        From `decode_albedo`.
 
     Raises
     ------
     InputError
         Names without a date, two files of one day, differing grids, unreadable rasters.
+    """
+    return decode_albedo(open_codes(files))
+
+
+def decode_albedo(codes: xr.Dataset) -> xr.Dataset:
+    """Albedo, land and cloud of stored codes.
+
+    Parameters
+    ----------
+    codes : xr.Dataset
+        `code`, 0..255, of any dimensions.
+
+    Returns
+    -------
+    xr.Dataset
+        `albedo` (1, NaN where there is no percentage), `land` and `cloud` (1 where the code says so, else 0).
 
     Notes
     -----
     Code 125 (land) can be bare ice or debris; leaving it out makes summer albedo too high, so its share is kept.
     """
+    code = codes["code"]
+    return codes.drop_vars("code").assign(
+        albedo=(code.astype("float32") / 100.0).where(code <= HIGHEST),
+        land=(code == LAND).astype("float32"),
+        cloud=(code == CLOUD).astype("float32"),
+    )
+
+
+def open_codes(files: str | Path | Iterable[str | Path]) -> xr.Dataset:
+    """The lazy daily rasters as they are stored: `code`, uint8, (time, y, x); see `open_albedo`."""
     paths = find_files(files, what="albedo rasters")
     days = [_day(p) for p in paths]
     order = np.argsort(days)
@@ -60,17 +86,9 @@ def open_albedo(files: str | Path | Iterable[str | Path]) -> xr.Dataset:
         )
     template = _template(paths[0])
     layout = _Layout.of(paths[0])
-    codes = xr.DataArray(
-        _stack([str(p) for p in paths], layout),
-        dims=("time", "y", "x"),
-        coords={"time": np.array(days, dtype="datetime64[ns]"), "y": template["y"], "x": template["x"]},
-    )
     ds = xr.Dataset(
-        {
-            "albedo": (codes.astype("float32") / 100.0).where(codes <= HIGHEST),
-            "land": (codes == LAND).astype("float32"),
-            "cloud": (codes == CLOUD).astype("float32"),
-        }
+        {"code": (("time", "y", "x"), _stack([str(p) for p in paths], layout))},
+        coords={"time": np.array(days, dtype="datetime64[ns]"), "y": template["y"], "x": template["x"]},
     )
     with_crs: xr.Dataset = ds.rio.write_crs(template.rio.crs)
     return with_crs
@@ -90,10 +108,15 @@ class _Layout:
         """The layout of one raster."""
         try:
             with rasterio.open(file) as raster:
-                steps = tuple(round(v, 9) for v in raster.transform[:6])
-                return cls(raster.shape, steps, str(raster.crs), " ".join(raster.dtypes))
+                return cls.opened(raster)
         except (rasterio.errors.RasterioError, OSError) as error:
             raise unreadable(file, error) from error
+
+    @classmethod
+    def opened(cls, raster: rasterio.DatasetReader) -> _Layout:
+        """The layout of an open raster."""
+        steps = tuple(round(v, 9) for v in raster.transform[:6])
+        return cls(raster.shape, steps, str(raster.crs), " ".join(raster.dtypes))
 
     def __str__(self) -> str:
         height, width = self.shape
@@ -153,19 +176,19 @@ def _template(path: Path) -> xr.DataArray:
 
 
 def _read(path: str, layout: _Layout) -> npt.NDArray[np.uint8]:
-    found = _Layout.of(path)
-    if found != layout:
+    try:
+        with rasterio.open(path) as raster:
+            found = _Layout.opened(raster)
+            values: npt.NDArray[np.uint8] | None = raster.read(1)[None] if found == layout else None
+    except (rasterio.errors.RasterioError, OSError) as error:
+        raise unreadable(path, error) from error
+    if values is None:
         raise InputError(
             path,
             expected=f"{layout} like the first raster",
             found=f"{found}" + ("" if found.crs == layout.crs else f" in {found.crs}"),
             remedy="download one area and one product for all days",
         )
-    try:
-        with rasterio.open(path) as raster:
-            values: npt.NDArray[np.uint8] = raster.read(1)[None]
-    except (rasterio.errors.RasterioError, OSError) as error:
-        raise unreadable(path, error) from error
     return values
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +12,7 @@ import shapely
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.sampling.apply import touched_cells, weighted_means
 from glacmb_grid.sampling.grid import Grid, grid_of
 from glacmb_grid.sampling.overlap import Lattice, overlaps
 from glacmb_grid.weights import Weights, from_entries
@@ -102,7 +106,9 @@ def on_grid(glaciers: gpd.GeoDataFrame, grid: Grid) -> Objects:
     return shapes
 
 
-def sample(cube: xr.Dataset, weights: Weights) -> xr.Dataset:
+def sample(
+    cube: xr.Dataset, weights: Weights, *, decode: Callable[[xr.Dataset], xr.Dataset] | None = None
+) -> xr.Dataset:
     """Zonal means of every variable of a cube, lazily.
 
     Parameters
@@ -111,12 +117,16 @@ def sample(cube: xr.Dataset, weights: Weights) -> xr.Dataset:
         Variables without the grid's dimensions are left out.
     weights : Weights
         Made for this grid.
+    decode : callable, optional
+        Makes the variables that are averaged out of those of the cube, cell by cell. It is given the touched cells
+        only, (cell, time), so that a raster of codes is never decoded as a whole.
 
     Returns
     -------
     xr.Dataset, (glacier, time)
         float32 means, NaN where no valid cell is touched, and for each variable `<name>_coverage`, the share of the
-        outline's area that valid cells cover.
+        outline's area that valid cells cover. Of a lazy cube only the chunks that hold a touched cell are read, each
+        once, when the result is computed. No value depends on the chunks, to the last bit.
 
     Raises
     ------
@@ -127,14 +137,37 @@ def sample(cube: xr.Dataset, weights: Weights) -> xr.Dataset:
     if weights.source != grid.digest:
         raise ValueError(f"these weights belong to grid {weights.source}, the cube's grid is {grid.digest}")
     names = [str(n) for n, v in cube.data_vars.items() if grid.y in v.dims and grid.x in v.dims]
+    cells = xr.Dataset({n: _cells(cube[n], weights, grid) for n in names})
+    cells = decode(cells) if decode is not None else cells
     sampled = xr.Dataset(coords={"glacier": ("glacier", weights.rows.astype(object))}, attrs=cube.attrs)
-    for name in names:
-        mean, coverage = _sample_variable(cube[name], weights, grid)
-        sampled[name] = mean.assign_attrs(cube[name].attrs)
+    for name, variable in cells.data_vars.items():
+        mean, coverage = _means(variable, weights)
+        sampled[name] = mean.assign_attrs(variable.attrs)
         sampled[f"{name}_coverage"] = coverage.assign_attrs(
             units="1", long_name=f"share of the glacier's area that valid cells of {name} cover"
         )
     return sampled
+
+
+def _cells(variable: xr.DataArray, weights: Weights, grid: Grid) -> xr.DataArray:
+    """Series of the cells that carry weight, (cell, ...)."""
+    ordered = variable.transpose(..., grid.y, grid.x)
+    lead = ordered.dims[:-2]
+    field = ordered.data.reshape(-1, *grid.shape)
+    values = touched_cells(field, weights.touched).reshape(-1, *ordered.shape[:-2])
+    coords = {n: c for n, c in ordered.coords.items() if set(c.dims) <= set(lead)}
+    return xr.DataArray(values, dims=("cell", *lead), coords=coords, attrs=variable.attrs)
+
+
+def _means(variable: xr.DataArray, weights: Weights) -> tuple[xr.DataArray, xr.DataArray]:
+    """Mean and coverage, (glacier, ...), of touched cells, (cell, ...)."""
+    shape = variable.shape[1:]
+    found = weighted_means(variable.data.reshape(variable.shape[0], math.prod(shape)), weights)
+    dims = ("glacier", *variable.dims[1:])
+    mean, coverage = (
+        xr.DataArray(values.reshape(len(weights.rows), *shape), dims=dims, coords=variable.coords) for values in found
+    )
+    return mean, coverage
 
 
 def require_valid(sampled: xr.Dataset, least: float, *, source: str) -> None:
@@ -171,27 +204,3 @@ def require_valid(sampled: xr.Dataset, least: float, *, source: str) -> None:
             remedy="these are sea, lake or missing: give a cube with values there, lower `sampling.min_coverage`, "
             "or leave these glaciers out of the outlines",
         )
-
-
-def _touched_cells(variable: xr.DataArray, weights: Weights, grid: Grid) -> xr.DataArray:
-    """The cells that carry weight, (..., cell); of a lazy variable only chunks that hold one are ever read."""
-    y, x = np.divmod(weights.touched, grid.shape[1])
-    cells = variable.isel({grid.y: xr.DataArray(y, dims="cell"), grid.x: xr.DataArray(x, dims="cell")})
-    return cells if cells.chunks is None else cells.chunk(cell=-1)
-
-
-def _sample_variable(variable: xr.DataArray, weights: Weights, grid: Grid) -> tuple[xr.DataArray, xr.DataArray]:
-    def kernel(block: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        partial = weights.apply(block)
-        return partial.mean.astype(np.float32), (partial.denominator / weights.total).astype(np.float32)
-
-    mean, coverage = xr.apply_ufunc(
-        kernel,
-        _touched_cells(variable, weights, grid),
-        input_core_dims=[["cell"]],
-        output_core_dims=[["glacier"], ["glacier"]],
-        dask="parallelized",
-        output_dtypes=[np.float32, np.float32],
-        dask_gufunc_kwargs={"output_sizes": {"glacier": len(weights.rows)}},
-    )
-    return mean.transpose("glacier", ...), coverage.transpose("glacier", ...)

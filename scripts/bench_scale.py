@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+"""Sampling of High Mountain Asia at full size: a Zarr cube, outlines along its ranges, time and memory.
+
+The cube has the size of the real thing (25-46 N, 66-105 E, 0.1 degree, 900 months, 22 variables: 6.5 GB decoded) and
+values with the 16 bits that GRIB packing leaves; the outlines are those of bench_sampling.py, along the mountain
+ranges. Every measurement runs in a process of its own. Beside each stands the time of reading and decoding the touched
+chunks with the same threads and dropping them. --json adds a list of {name, value, unit, goal, meets}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import resource
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pandas as pd
+import xarray as xr
+from bench_sampling import Line, outlines, report
+
+from glacmb_grid.sampling.grid import grid_of
+from glacmb_grid.sampling.zonal import overlap_weights, sample
+from glacmb_grid.stores import write_zarr
+
+RANGES = {  # longitude, latitude of points along the ridges, and share of the glaciers
+    "Hindu Kush": ([(69.5, 35.0), (71.5, 36.3), (73.5, 36.8)], 0.04),
+    "Pamir": ([(70.5, 39.3), (72.5, 38.8), (74.0, 38.5), (75.2, 38.3)], 0.14),
+    "Karakoram": ([(73.8, 36.6), (75.5, 36.1), (77.0, 35.3), (78.2, 34.7)], 0.15),
+    "Himalaya": ([(75.5, 34.2), (78.5, 31.5), (81.0, 30.3), (84.0, 28.7), (88.0, 27.9), (91.5, 28.1)], 0.22),
+    "Kunlun": ([(76.5, 36.8), (80.5, 35.8), (84.5, 36.3), (88.0, 36.5), (91.0, 35.9)], 0.12),
+    "Tien Shan": ([(70.8, 42.2), (74.5, 42.4), (77.8, 42.0), (80.2, 42.2), (84.5, 43.4), (87.5, 43.7)], 0.18),
+    "Nyainqentanglha": ([(90.2, 29.9), (93.0, 30.3), (95.5, 30.3), (97.0, 29.4)], 0.10),
+    "Qilian": ([(94.5, 39.1), (97.5, 38.9), (101.5, 37.6)], 0.05),
+}
+SPREAD = 0.35  # degrees, across the ridge
+CHUNKINGS = {"series": (900, 24, 24), "years": (120, 71, 131), "fields": (12, 211, 391)}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is made and sampled."""
+
+    months: int
+    variables: int
+    counts: tuple[int, ...]
+    repeat: int
+
+
+FULL, QUICK = Size(900, 22, (1000, 10_000, 95_536, 274_531), 3), Size(120, 3, (1000, 10_000), 1)
+
+
+def places(count: int) -> np.ndarray:
+    """Longitude and latitude along the ranges, (count, 2)."""
+    rng = np.random.default_rng(5)
+    share = np.array([s for _, s in RANGES.values()])
+    kind = rng.choice(len(RANGES), count, p=share / share.sum())
+    out = np.empty((count, 2))
+    for k, (points, _) in enumerate(RANGES.values()):
+        here, line = kind == k, np.array(points)
+        at = rng.uniform(0, len(line) - 1, here.sum())
+        out[here] = np.column_stack([np.interp(at, np.arange(len(line)), line[:, d]) for d in (0, 1)])
+    return out + rng.normal(0, SPREAD, (count, 2))
+
+
+def glaciers(count: int) -> Any:
+    """Outlines along the ranges."""
+    return outlines(count, places=places(count))
+
+
+def write_cube(path: Path, size: Size, chunks: tuple[int, int, int]) -> None:
+    """A cube with a smooth field, a season and noise, in steps of 16 bits."""
+    latitude, longitude = np.round(46 - np.arange(211) * 0.1, 1), np.round(66 + np.arange(391) * 0.1, 1)
+    shape = (size.months, 211, 391)
+
+    def block(number: int, block_info: Any = None) -> np.ndarray:
+        (t0, t1), (y0, y1), (x0, x1) = block_info[None]["array-location"]
+        rng = np.random.default_rng([number, t0, y0, x0])
+        t, y, x = np.ogrid[t0:t1, y0:y1, x0:x1]
+        smooth = np.sin(y / 17 + number) * np.cos(x / 23) + 0.8 * np.sin(2 * np.pi * t / 12)
+        values = smooth + 0.2 * rng.standard_normal((t1 - t0, y1 - y0, x1 - x0), np.float32)
+        return (np.round(values * 2**13) / 2**13).astype(np.float32) + np.float32(270)
+
+    part = tuple(min(c, n) for c, n in zip(chunks, shape, strict=True))
+    layout = da.core.normalize_chunks(part, shape)
+    fields = {
+        f"v{k:02d}": (
+            ("time", "latitude", "longitude"),
+            da.map_blocks(block, k, chunks=layout, dtype=np.float32, meta=np.empty((0, 0, 0), np.float32)),
+        )
+        for k in range(size.variables)
+    }
+    coords = {
+        "time": pd.date_range("1950-01-01", periods=size.months, freq="MS"),
+        "latitude": latitude,
+        "longitude": longitude,
+    }
+    encoding = {n: {"chunks": part} for n in fields}
+    xr.Dataset(fields, coords=coords).to_zarr(path, mode="w", zarr_format=3, encoding=encoding, consolidated=False)
+
+
+def forget(path: Path) -> None:
+    """Make the next reading of these files a cold one."""
+    os.sync()
+    for file in (p for p in path.rglob("*") if p.is_file()):
+        handle = os.open(file, os.O_RDONLY)
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(handle)
+
+
+def bytes_of(path: Path) -> int:
+    """Size of the files of a store."""
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+
+
+def _drop(block: np.ndarray) -> np.ndarray:
+    return np.zeros((1,) * block.ndim, np.int8)
+
+
+def _dropped(data: da.Array) -> da.Array:
+    return data.map_blocks(_drop, chunks=tuple((1,) * n for n in data.numblocks), dtype=np.int8)
+
+
+def read_touched(path: Path, count: int) -> Callable[[], Any]:
+    """Read and decode every chunk that holds a touched cell, and drop it."""
+    cube = xr.open_zarr(path, consolidated=False)
+    touched = overlap_weights(glaciers(count), grid_of(cube)).touched
+    y, x = np.divmod(touched, cube.sizes["longitude"])
+    wanted = []
+    for variable in cube.data_vars.values():
+        starts = [np.cumsum(variable.chunks[d]) for d in (1, 2)]
+        blocks = {
+            (int(np.searchsorted(starts[0], j, "right")), int(np.searchsorted(starts[1], i, "right")))
+            for j, i in zip(y, x, strict=True)
+        }
+        gone = _dropped(variable.data)
+        wanted += [gone.blocks[:, j, i] for j, i in sorted(blocks)]
+    return lambda: dask.compute(*wanted)
+
+
+def sample_all(path: Path, count: int) -> Callable[[], Any]:
+    """Sample every variable, and drop the results."""
+    cube = xr.open_zarr(path, consolidated=False)
+    weights = overlap_weights(glaciers(count), grid_of(cube))
+    sampled = sample(cube, weights)
+    gone = [_dropped(v.data) for v in sampled.data_vars.values()]
+    return lambda: dask.compute(*gone)
+
+
+def sample_to_disk(path: Path, count: int) -> Callable[[], Any]:
+    """Sample every variable into a Zarr store."""
+    cube = xr.open_zarr(path, consolidated=False)
+    weights = overlap_weights(glaciers(count), grid_of(cube))
+    return lambda: write_zarr(sample(cube, weights), path.parent / "sampled.zarr")
+
+
+WORK = {"read": read_touched, "sample": sample_all, "write": sample_to_disk}
+
+
+def _measured(what: str, path: Path, count: int, *, cold: bool) -> tuple[float, float]:
+    work = WORK[what](path, count)
+    if cold:
+        forget(path)
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def measured(what: str, path: Path, count: int, *, cold: bool = False) -> tuple[float, float]:
+    """Seconds and peak memory (GB) of a piece of work in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_measured, what, path, count, cold=cold).result()
+
+
+def measure(folder: Path, size: Size, chunkings: list[str]) -> list[Line]:
+    """All lines of the table."""
+    lines: list[Line] = []
+    most = size.counts[-2]
+    raw = 211 * 391 * size.months * size.variables * 4 / 1e6
+    lines.append(("cube, decoded", raw / 1e3, "GB", None))
+    for name in chunkings:
+        chunks = CHUNKINGS[name]
+        path = folder / "cube.zarr"
+        begun = time.perf_counter()
+        write_cube(path, size, chunks)
+        lines.append((f"{name} {chunks}: written in", time.perf_counter() - begun, "s", None))
+        lines.append((f"{name}: on disk", bytes_of(path) / 1e9, "GB", None))
+        for state in ("cold", "warm"):
+            read, taken, peak = [], [], 0.0
+            for _ in range(size.repeat):
+                read.append(measured("read", path, most, cold=state == "cold")[0])
+                seconds, memory = measured("sample", path, most, cold=state == "cold")
+                taken.append(seconds)
+                peak = max(peak, memory)
+            base, ours = statistics.median(read), statistics.median(taken)
+            ratio = statistics.median([b / a for a, b in zip(read, taken, strict=True)])
+            lines += [
+                (f"{name}, {state}: reading the touched chunks", base, "s", None),
+                (f"{name}, {state}: sampling {most} outlines", ours, "s", None),
+                (f"{name}, {state}: decoded per second", raw / ours, "MB/s", None),
+                ("  times the reading", ratio, "x", 1.5),
+                ("  peak memory", peak, "GB", 6.0),
+            ]
+        seconds, memory = measured("write", path, most)
+        lines += [(f"{name}: sampling and writing", seconds, "s", None), ("  peak memory", memory, "GB", 6.0)]
+        lines.append(("  written", bytes_of(folder / "sampled.zarr") / 1e9, "GB", None))
+        shutil.rmtree(folder / "sampled.zarr")
+        if name == "series":
+            for count in size.counts:
+                times = [measured("sample", path, count) for _ in range(size.repeat)]
+                lines.append(
+                    (f"{name}, warm: sampling {count} outlines", statistics.median([t for t, _ in times]), "s", None)
+                )
+                lines.append(("  peak memory", max(m for _, m in times), "GB", 6.0))
+    return lines
+
+
+def main() -> None:
+    """Measure, print, and write the JSON file where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="120 months of 3 variables, one run of each")
+    parser.add_argument("--folder", type=Path, help="where the cubes are written (default: a temporary folder)")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--only", choices=CHUNKINGS, help="one of the chunkings")
+    parser.add_argument("--repeat", type=int)
+    options = parser.parse_args()
+    size = QUICK if options.quick else FULL
+    size = replace(size, repeat=options.repeat or size.repeat)
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        report(measure(Path(folder), size, [options.only] if options.only else list(CHUNKINGS)), options.json)
+
+
+if __name__ == "__main__":
+    main()
