@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -24,87 +24,119 @@ from dask.highlevelgraph import HighLevelGraph
 from glacmb_grid.weights import Integers, Weights
 
 Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 AnyArray = Any  # numpy or dask
 
 _CELLS_AT_ONCE = 256e6  # bytes of touched cells that are put together
 _ROWS_AT_ONCE = 16e6  # bytes of a block of results
+_STEPS_AT_ONCE = 128  # of the rows of more than one cell
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """Weights of consecutive rows, ready to be applied.
+class Plan:
+    """Weights, ready to be applied: most rows of a coarse grid are one cell's series, the others are summed once.
 
     Attributes
     ----------
-    cells : int array, (used,)
-        Positions among the touched cells of those that these rows use.
-    matrix : csr_array, (row, used)
     first : int array, (row,)
-        Position of the first cell among the used ones; 0 where there is none.
-    several : int array
-        Rows of more than one cell; the others copy theirs.
-    shared : int array
-        Positions among the used cells of those under such rows.
-    inner : csr_array, (several, shared)
-    total : float array, (row,)
+        Position among the touched cells of a row's first cell; 0 where there is none.
+    weight, total : float64 arrays, (row,)
+        Weight of that first cell, and of the whole source.
+    several : int array, (mean,)
+        Rows of more than one cell.
+    shared : int array, (shared,)
+        Positions among the touched cells of those under such rows.
+    inner : csr_array, (mean, shared)
+        Their weights.
     """
 
-    cells: Integers
-    matrix: sp.csr_array
     first: Integers
+    weight: Floats
+    total: Floats
     several: Integers
     shared: Integers
     inner: sp.csr_array
-    total: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, weights: Weights, a: int, b: int) -> Rows:
-        """Rows a..b of the weights."""
-        cells, matrix = _compact(weights.matrix[a:b])
+    def of(cls, weights: Weights) -> Plan:
+        """From the weights of all rows."""
+        matrix = weights.matrix
         count = np.diff(matrix.indptr)
-        first = np.zeros(b - a, np.int64)
-        first[count > 0] = matrix.indices[matrix.indptr[:-1][count > 0]]
+        first, weight = np.zeros(len(count), np.int64), np.zeros(len(count))
+        begin = matrix.indptr[:-1][count > 0]
+        first[count > 0], weight[count > 0] = matrix.indices[begin], matrix.data[begin]
         several = np.flatnonzero(count > 1)
-        shared, inner = _compact(matrix[several])
-        return cls(cells, matrix, first, several, shared, inner, weights.total[a:b])
+        part = matrix[several]
+        shared, local = np.unique(part.indices, return_inverse=True)
+        inner = sp.csr_array((part.data, local.ravel(), part.indptr), shape=(len(several), len(shared)))
+        return cls(first, weight, weights.total, several, shared.astype(np.int64), inner)
 
-    def means(self, touched: Array) -> tuple[Singles, Singles]:
-        """Mean and coverage of every row, (row, step), from the touched cells, (cell, step)."""
-        shape = (len(self.total), touched.shape[1])
-        if not len(self.cells) or not shape[1]:
-            return np.full(shape, np.nan, np.float32), np.zeros(shape, np.float32)
-        used = touched[self.cells]
-        finite: npt.NDArray[np.bool_] = np.isfinite(used)
+    def mixed(self, cells: Array) -> Mixed:
+        """Means of the rows of more than one cell, and where cells are valid; cells are (cell, step)."""
+        finite = np.isfinite(cells)
         whole = np.asarray(finite.all(axis=1))
         gapless = bool(whole.all())
         steady = gapless or not finite[~whole].any()
-        if not gapless:
-            used[~finite] = 0
-        weight = self.matrix @ (whole[:, None] if steady else finite).astype(np.float64)
-        out = np.empty(shape, np.float32)
-        np.take(used.astype(np.float32, copy=False), self.first, axis=0, out=out, mode="clip")
+        valid = whole[:, None] if steady else finite
+        means = np.empty((len(self.several), cells.shape[1]), np.float32)
+        weight = self.inner @ valid[self.shared].astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
-            if len(self.several):
-                out[self.several] = (self.inner @ used[self.shared].astype(np.float64)) / weight[self.several]
-            share = (weight / self.total[:, None]).astype(np.float32)
+            for a in range(0, cells.shape[1], _STEPS_AT_ONCE):
+                piece = slice(a, a + _STEPS_AT_ONCE)
+                values = cells[self.shared, piece].astype(np.float64)
+                if not gapless:
+                    values[~finite[self.shared, piece]] = 0
+                means[:, piece] = (self.inner @ values) / (weight if steady else weight[:, piece])
+        return Mixed(means, weight, None if gapless else valid)
+
+    def rows(self, cells: Array, mixed: Mixed, a: int, b: int) -> tuple[Singles, Singles]:
+        """Mean and coverage of the rows a..b, (row, step)."""
+        first = self.first[a:b]
+        shape = (len(first), cells.shape[1])
+        i, j = np.searchsorted(self.several, [a, b])
+        here = self.several[i:j] - a
+        weight = self.weight[a:b, None]
+        if not len(cells):
+            out, weight = np.full(shape, np.nan, np.float32), np.zeros((len(first), 1))
+        else:
+            out = np.empty(shape, np.float32)
+            np.take(cells.astype(np.float32, copy=False), first, axis=0, out=out, mode="clip")
+            if mixed.valid is not None:
+                weight = weight * mixed.valid[first]
+            elif len(here):
+                weight = weight.copy()
+            out[here] = mixed.means[i:j]
+            weight[here] = mixed.weight[i:j]
         if not (weight > 0).all():
             np.copyto(out, np.float32("nan"), where=weight == 0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = (weight / self.total[a:b, None]).astype(np.float32)
         return out, np.broadcast_to(share, shape)
 
-
-def _compact(matrix: sp.csr_array) -> tuple[Integers, sp.csr_array]:
-    """The columns that carry entries, and the matrix on these."""
-    columns, local = np.unique(matrix.indices, return_inverse=True)
-    shape = (matrix.shape[0], len(columns))
-    return columns.astype(np.int64), sp.csr_array((matrix.data, local.ravel(), matrix.indptr), shape=shape)
+    def blocks(self, steps: int) -> list[tuple[int, int]]:
+        """Bounds of blocks of rows of a size that suits series of so many steps."""
+        size = max(64, int(_ROWS_AT_ONCE / (4 * max(1, steps))))
+        return [(a, min(a + size, len(self.first))) for a in range(0, len(self.first), size)]
 
 
-def blocks_of(weights: Weights, steps: int) -> list[Rows]:
-    """Rows of the weights in blocks of a size that suits series of so many steps."""
-    count = len(weights.rows)
-    size = max(64, int(_ROWS_AT_ONCE / (4 * max(1, steps))))
-    return [Rows.of(weights, a, min(a + size, count)) for a in range(0, count, size)]
+@dataclass(frozen=True, eq=False)
+class Mixed:
+    """What all blocks of rows need of the cells.
+
+    Attributes
+    ----------
+    means : float32 array, (mean, step)
+        Of the rows of more than one cell.
+    weight : float64 array, (mean, step) or (mean, 1)
+        Their valid weight.
+    valid : bool array, (cell, step) or (cell, 1), or None
+        Where cells are valid; None where all are.
+    """
+
+    means: Singles
+    weight: Floats
+    valid: npt.NDArray[np.bool_] | None
 
 
 # ---- cells ----
@@ -198,17 +230,13 @@ def _lazy_cells(values: da.Array, touched: Integers) -> da.Array:
     for g, group in enumerate(groups):
         blocks = [[(picked.name, t, j, i) for j, i in places.chunk] for t in group]
         layer[name, 0, g] = (_together, plan, tuple(t_chunks[t] for t in group), values.dtype, blocks)
-    graph = _graph(name, layer, picked)
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=[picked])
     steps = tuple(sum(t_chunks[t] for t in group) for group in groups)
     return _array(graph, name, ((len(touched),), steps), values.dtype)
 
 
 def _array(graph: Any, name: str, chunks: tuple[tuple[int, ...], ...], dtype: npt.DTypeLike) -> da.Array:
     return da.Array(graph, name, chunks, dtype=dtype)  # type: ignore[no-untyped-call]
-
-
-def _graph(name: str, layer: Mapping[Any, Any], above: Any) -> HighLevelGraph:
-    return HighLevelGraph.from_collections(name, layer, dependencies=[above])
 
 
 def _groups(lengths: Sequence[int], most: int) -> list[list[int]]:
@@ -241,35 +269,30 @@ def weighted_means(cells: AnyArray, weights: Weights) -> tuple[AnyArray, AnyArra
     mean, coverage : float32 arrays, (row, step)
         NaN where nothing valid is touched; valid weight as a share of the row's total.
     """
+    plan = Plan.of(weights)
     if isinstance(cells, da.Array):
-        return _lazy_means(cells, weights)
-    parts = [rows.means(cells) for rows in blocks_of(weights, cells.shape[1])]
-    if len(parts) == 1:
-        return parts[0]
-    empty = np.empty((0, cells.shape[1]), np.float32)
-    return np.concatenate([empty, *(p[0] for p in parts)]), np.concatenate([empty, *(p[1] for p in parts)])
+        return _lazy_means(cells, weights, plan)
+    return plan.rows(cells, plan.mixed(cells), 0, len(plan.first))
 
 
-def _lazy_means(cells: da.Array, weights: Weights) -> tuple[da.Array, da.Array]:
+def _lazy_means(cells: da.Array, weights: Weights, plan: Plan) -> tuple[da.Array, da.Array]:
     cells = cells.rechunk({0: -1})  # type: ignore[no-untyped-call]
     steps = cells.chunks[1]
-    blocks = blocks_of(weights, max(steps, default=1))
+    blocks = plan.blocks(max(steps, default=1))
     token = tokenize(cells.name, weights.row, weights.column, weights.weight, weights.total)
-    layer: dict[Any, Any] = {f"rows-{token}-{r}": rows for r, rows in enumerate(blocks)}
-    both, names = f"sampled-{token}", (f"mean-{token}", f"coverage-{token}")
-    for r in range(len(blocks)):
-        for g in range(len(steps)):
-            layer[both, r, g] = (Rows.means, f"rows-{token}-{r}", (cells.name, 0, g))
-    base = _graph(both, layer, cells)
-    chunks = (tuple(len(rows.total) for rows in blocks), steps)
+    shared, mixed, both = f"plan-{token}", f"mixed-{token}", f"sampled-{token}"
+    layer: dict[Any, Any] = {shared: plan}
+    for g in range(len(steps)):
+        layer[mixed, g] = (Plan.mixed, shared, (cells.name, 0, g))
+        for r, (a, b) in enumerate(blocks):
+            layer[both, r, g] = (Plan.rows, shared, (cells.name, 0, g), (mixed, g), a, b)
+    graph = HighLevelGraph.from_collections(both, layer, dependencies=[cells])  # type: ignore[list-item]
+    chunks = (tuple(b - a for a, b in blocks), steps)
     found = []
-    for k, name in enumerate(names):
-        taken: Mapping[Any, Any] = {
+    for k, name in enumerate((f"mean-{token}", f"coverage-{token}")):
+        taken = {
             (name, r, g): (operator.getitem, (both, r, g), k) for r in range(len(blocks)) for g in range(len(steps))
         }
-        graph = HighLevelGraph(
-            {**base.layers, name: taken},
-            {**base.dependencies, name: {both}},
-        )
-        found.append(_array(graph, name, chunks, np.float32))
+        whole = HighLevelGraph({**graph.layers, name: taken}, {**graph.dependencies, name: {both}})  # type: ignore[dict-item]
+        found.append(_array(whole, name, chunks, np.float32))
     return found[0], found[1]
