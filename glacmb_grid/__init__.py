@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from glacmb_grid.predictors import build_predictors as build_predictors
     from glacmb_grid.samples import build_samples as build_samples
     from glacmb_grid.sampling.lapse_rate import correct_temperature as correct_temperature
+    from glacmb_grid.sampling.lapse_rate import fitted_lapse_rate as fitted_lapse_rate
     from glacmb_grid.sampling.terrain import terrain as terrain
     from glacmb_grid.sampling.zonal import overlap_weights as overlap_weights
     from glacmb_grid.sampling.zonal import sample as sample
@@ -53,6 +54,7 @@ _HOMES = {
     "compare": "validation.scores",
     "correct_temperature": "sampling.lapse_rate",
     "fit": "learning.models",
+    "fitted_lapse_rate": "sampling.lapse_rate",
     "glaciers_dataset": "inputs.outlines",
     "link": "inputs.links",
     "load_config": "config",

@@ -41,7 +41,7 @@ def build_predictors(
     first_month: int = 10,
     monthly: Sequence[str] | None = None,
     temperature_spread: float = 4.0,
-    lapse_rate: float = -0.0065,
+    lapse_rate: float | xr.DataArray = -0.0065,
     reference: tuple[int, int] | None = None,
     coordinates: bool = False,
 ) -> xr.Dataset:
@@ -63,8 +63,8 @@ def build_predictors(
         Variables that give twelve monthly values and seasonal aggregates; default all that are there.
     temperature_spread : float
         Scatter of temperature within a month, K, for degree days.
-    lapse_rate : float
-        K m-1, for degree days and snowfall over the hypsometry.
+    lapse_rate : float or xr.DataArray, (month,) or (glacier, month)
+        K m-1, for degree days and snowfall over the hypsometry; of calendar months.
     reference : (int, int), optional
         First and last year of the reference period, all of it within the climate; adds to every seasonal predictor
         its `_climatology` (mean of the glacier over the period) and `_anomaly`.
@@ -100,7 +100,8 @@ def build_predictors(
     columns: dict[str, Floats] = {}
     for name in _monthly_names(cube, monthly):
         _add_monthly(columns, name, cube[name if name != "t2m" else "t2m_corrected"].values, first_month, seasons)
-    _add_degree_days(columns, cube, terrain, temperature_spread, lapse_rate, seasons)
+    rate = lapse_rate if isinstance(lapse_rate, (int, float)) else _in_year(lapse_rate, first_month)
+    _add_degree_days(columns, cube, terrain, temperature_spread, rate, seasons)
     if albedo is not None:
         _add_albedo(columns, albedo, years)
     if reference is not None:
@@ -173,12 +174,18 @@ def _add_monthly(
         columns[f"{name}_{season}"] = part.sum(axis=2) if summed else part.mean(axis=2)
 
 
+def _in_year(lapse_rate: xr.DataArray, first_month: int) -> Floats:
+    """Rates in the order of the hydrological year, (glacier or 1, 1, month)."""
+    ordered = lapse_rate.sel(month=calendar_months(first_month)).transpose(..., "month").values
+    return np.asarray(ordered.reshape(-1, 1, 12), np.float64)
+
+
 def _add_degree_days(
     columns: dict[str, Floats],
     cube: xr.Dataset,
     terrain: xr.Dataset,
     spread: float,
-    lapse_rate: float,
+    lapse_rate: float | Floats,
     seasons: dict[str, list[int]],
 ) -> None:
     """Positive degree days (K d) and computed snowfall (m w.e.), means over the hypsometry."""

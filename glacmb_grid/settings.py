@@ -69,6 +69,18 @@ def _text_keys(mapping: Any) -> Any:
     return {str(k): v for k, v in mapping.items()} if isinstance(mapping, dict) else mapping
 
 
+def _lapse_rate(value: Any) -> Any:
+    """One rate, twelve, or a word; checked as a whole so that one message tells all three."""
+    several = value if isinstance(value, (list, tuple)) else [value]
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) and -0.02 < v < 0.02 for v in several)
+    if value != "fitted" and not (numbers and (len(several) == 12 or several != value)):
+        raise ValueError(
+            "Input should be one lapse rate between -0.02 and 0.02 K m-1, a list of twelve (January to December), or "
+            "'fitted'"
+        )
+    return value
+
+
 Years = Annotated[tuple[int, int], AfterValidator(_rising)]
 Amounts = Annotated[tuple[float, float], AfterValidator(_rising)]
 Name = Annotated[str, AfterValidator(_known_variable)]
@@ -152,7 +164,8 @@ class Observations(Section):
 class Sampling(Section):
     """Zonal means and the elevation correction."""
 
-    lapse_rate: float = Field(-0.0065, gt=-0.02, lt=0.02)
+    lapse_rate: Annotated[float | tuple[float, ...] | Literal["fitted"], BeforeValidator(_lapse_rate)] = -0.0065
+    lapse_rate_cells: int = Field(2, ge=1, le=20)
     min_coverage: float = Field(0.5, gt=0, le=1)
 
 

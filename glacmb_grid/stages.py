@@ -21,7 +21,12 @@ from glacmb_grid.inputs.outlines import glaciers_dataset, read_outlines
 from glacmb_grid.predictors import build_predictors
 from glacmb_grid.samples import as_table, build_samples
 from glacmb_grid.sampling.grid import grid_of
-from glacmb_grid.sampling.lapse_rate import correct_temperature, tell_far_orography
+from glacmb_grid.sampling.lapse_rate import (
+    correct_temperature,
+    fitted_lapse_rate,
+    rates_of,
+    tell_far_orography,
+)
 from glacmb_grid.sampling.terrain import tell_voids, terrain
 from glacmb_grid.sampling.zonal import overlap_weights, require_cover, require_valid, sample
 from glacmb_grid.settings import Judged, RunConfig, TableConfig, digest
@@ -143,7 +148,11 @@ def sample_climate(context: Context) -> None:
     weights = from_dataset(read_zarr(context.of("weights", "climate.zarr")))
     topography = read_zarr(context.of("terrain", "terrain.zarr"))
     sampled = sample(cube, weights)
-    sampled = correct_temperature(sampled, topography["elevation_mean"], lapse_rate=context.cube.sampling.lapse_rate)
+    section = context.cube.sampling
+    if section.lapse_rate == "fitted" and "t2m" in cube:
+        sampled = sampled.merge(fitted_lapse_rate(cube, weights, cells=section.lapse_rate_cells))
+    rate = rates_of(section.lapse_rate, sampled)
+    sampled = correct_temperature(sampled, topography["elevation_mean"], lapse_rate=rate)
     if OROGRAPHY in sampled:
         tell_far_orography(sampled[OROGRAPHY], topography["elevation_mean"])
     write_zarr(sampled, context.out / "climate.zarr")
@@ -178,15 +187,16 @@ def make_predictors(context: Context) -> None:
     section = context.cube.predictors
     outlines = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
     albedo = read_zarr(context.of("albedo", "albedo.zarr")) if context.cube.albedo else None
+    sampled = read_zarr(context.of("sampled", "climate.zarr"))
     predictors = build_predictors(
-        read_zarr(context.of("sampled", "climate.zarr")),
+        sampled.drop_vars(["lapse_rate", "lapse_rate_fallback"], errors="ignore"),
         read_zarr(context.of("terrain", "terrain.zarr")),
         glaciers_dataset(outlines),
         albedo=albedo,
         first_month=section.first_month or start_month(float(outlines["latitude"].mean())),
         monthly=section.monthly,
         temperature_spread=section.temperature_spread,
-        lapse_rate=context.cube.sampling.lapse_rate,
+        lapse_rate=rates_of(context.cube.sampling.lapse_rate, sampled),
         reference=section.reference,
         coordinates=section.coordinates,
     )

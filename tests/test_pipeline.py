@@ -220,6 +220,21 @@ def test_a_changed_lapse_rate_reruns_from_sampling_on_and_says_why(copy):
     assert any("sampling.lapse_rate: -0.0065 -> -0.006" in line for line in lines)
 
 
+def test_lapse_rates_may_be_fitted(copy):
+    config = load_config(copy, ["sampling.lapse_rate=fitted"])
+    assert run(config, stage="predictors", say=quiet) == ["sampled", "predictors"]
+    sampled = read_zarr(config.root / "sampled" / "climate.zarr")
+    predictors = read_zarr(config.root / "predictors" / "predictors.zarr")
+    assert sampled["lapse_rate"].dims == ("glacier", "month")
+    assert sampled["t2m_corrected"].attrs["lapse_rate"].startswith("fitted")
+    terrain = read_zarr(config.root / "terrain" / "terrain.zarr")
+    above = (terrain["elevation_mean"] - sampled["orography"]).values[:, None]
+    month = sampled["time"].dt.month.values - 1
+    moved = sampled["t2m"].values + sampled["lapse_rate"].values[:, month] * above
+    np.testing.assert_allclose(sampled["t2m_corrected"], moved, rtol=1e-6)
+    assert "lapse_rate" not in predictors
+
+
 def test_status_names_what_is_stale(copy):
     lines = {name: (state, why) for name, state, why in status(load_config(copy, ["models.ff_fcnn.epochs=41"]))}
     assert lines["learning/ff_fcnn"] == ("stale", "setting models.ff_fcnn.epochs: 40 -> 41")

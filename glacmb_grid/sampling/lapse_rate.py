@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from typing import Literal
 
+import dask.array as da
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.sampling.grid import grid_of
+from glacmb_grid.sampling.zonal import cell_series
 from glacmb_grid.vocabulary import OROGRAPHY
+from glacmb_grid.weights import Weights, from_entries
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+LapseRate = float | tuple[float, ...] | Literal["fitted"]
 
 CORRECTED = ("t2m",)
+STANDARD = -0.0065  # K m-1, of the standard atmosphere
+STEEPEST, WEAKEST = -0.0098, 0.0  # K m-1: dry adiabatic; an inversion of the valleys does not reach the glaciers
+LEAST_CELLS, LEAST_RANGE = 6, 300.0  # m; fewer cells or a flatter neighbourhood do not tell a slope
 _FAR = 1500.0  # m; a 9 km orography is off by hundreds of metres, not by thousands
 
 
@@ -27,7 +41,135 @@ def tell_far_orography(orography: xr.DataArray, elevation: xr.DataArray) -> None
         )
 
 
-def correct_temperature(sampled: xr.Dataset, elevation: xr.DataArray, *, lapse_rate: float = -0.0065) -> xr.Dataset:
+def fitted_lapse_rate(cube: xr.Dataset, weights: Weights, *, cells: int = 2) -> xr.Dataset:
+    """Lapse rates of every glacier and calendar month, from the model's own cells around it.
+
+    The slope, by ordinary least squares, of the multi-year monthly mean temperature on the orography over the valid
+    cells of the smallest rectangle of cells that holds those under the glacier, grown by some cells on every side.
+
+    Parameters
+    ----------
+    cube : xr.Dataset, (time, y, x)
+        `t2m` (K) and `orography` (m). Only chunks that hold a cell of such a rectangle are read; computed here.
+    weights : Weights
+        Of the glaciers and the cube's cells.
+    cells : int
+        By how many cells the rectangle grows.
+
+    Returns
+    -------
+    xr.Dataset, (glacier, month)
+        `lapse_rate` (K m-1) and `lapse_rate_fallback`, 1 where the neighbourhood has fewer than 6 cells, less than
+        300 m between the lowest and the highest, or a slope that is steeper than dry adiabatic or an inversion:
+        there the standard -0.0065 K m-1 stands.
+
+    Raises
+    ------
+    InputError
+        Where there is no orography.
+
+    Notes
+    -----
+    A property of the climate alone: no observed mass balance enters, so it may be the same in every fold.
+    """
+    if OROGRAPHY not in cube:
+        raise _no_orography()
+    window, row_of = _windows(weights, cube, cells)
+    series = cell_series(cube[["t2m", OROGRAPHY]], window)
+    monthly = series["t2m"].groupby("time.month").mean().reindex(month=np.arange(1, 13)).compute()
+    rate, fitted = _slopes(
+        window, monthly.transpose("cell", "month").values.astype(np.float64), np.asarray(series[OROGRAPHY].values)
+    )
+    dims = ("glacier", "month")
+    coords = {"glacier": ("glacier", weights.rows.astype(object)), "month": np.arange(1, 13)}
+    attrs = {"units": "K m-1", "long_name": "temperature lapse rate fitted on the model's cells around the glacier"}
+    ds = xr.Dataset({"lapse_rate": (dims, np.where(fitted, rate, STANDARD)[row_of], attrs)}, coords=coords)
+    flag = {"flag_values": np.array([0, 1], np.int8), "flag_meanings": "fitted standard"}
+    ds["lapse_rate_fallback"] = (dims, (~fitted[row_of]).astype(np.int8), flag)
+    _tell_fallback(ds)
+    return ds
+
+
+def _windows(weights: Weights, cube: xr.Dataset, grown: int) -> tuple[Weights, Integers]:
+    """Cells around the rows, each distinct window once, and which window is whose; around the globe where it is one."""
+    grid = grid_of(cube)
+    height, width = grid.shape
+    cyclic = grid.is_geographic and abs(abs(grid.x_edges[-1] - grid.x_edges[0]) - 360) < 1e-6
+    y, x = np.divmod(weights.column, width)
+    count = len(weights.rows)
+    bounds = _bounds(weights.row, y, x, count)
+    if cyclic:
+        over = (bounds[:, 3] - bounds[:, 2])[weights.row] > width / 2
+        bounds = _bounds(weights.row, y, np.where(over & (x < width / 2), x + width, x), count)
+    empty = bounds[:, 0] > bounds[:, 1]
+    box = bounds + np.array([-grown, grown, -grown, grown])
+    box[:, :2] = np.clip(box[:, :2], 0, height - 1)
+    if not cyclic:
+        box[:, 2:] = np.clip(box[:, 2:], 0, width - 1)
+    box[empty] = [0, -1, 0, -1]
+    distinct, row_of = np.unique(box, axis=0, return_inverse=True)
+    rows, columns = [], []
+    for number, (y0, y1, x0, x1) in enumerate(distinct):
+        j, i = np.meshgrid(np.arange(y0, y1 + 1), np.unique(np.arange(x0, x1 + 1) % width), indexing="ij")
+        rows.append(np.full(j.size, number))
+        columns.append((j * width + i).ravel())
+    flat = np.concatenate(columns) if columns else np.zeros(0, np.int64)
+    return (
+        from_entries(
+            np.concatenate(rows) if rows else flat,
+            flat,
+            np.ones(len(flat)),
+            rows=np.arange(len(distinct)),
+            size=height * width,
+            source=grid.digest,
+        ),
+        np.asarray(row_of).ravel(),
+    )
+
+
+def _bounds(row: Integers, y: Integers, x: Integers, count: int) -> Integers:
+    """First and last y and x of every row, (row, 4); first above last where there is none."""
+    out = np.tile(np.array([2**62, -1, 2**62, -1]), (count, 1))
+    for k, values in enumerate((y, y, x, x)):
+        (np.minimum if k % 2 == 0 else np.maximum).at(out[:, k], row, values)
+    return out
+
+
+def _slopes(window: Weights, temperature: Floats, height: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Least-squares slopes, (window, month), and where they can be trusted."""
+    valid = np.isfinite(height) & np.isfinite(temperature).all(axis=1)
+    z = np.where(valid, height - (height[valid].mean() if valid.any() else 0.0), 0.0)
+    t = np.where(valid[:, None], temperature - 273.15, 0.0)
+    matrix = window.matrix
+    n = (matrix @ valid.astype(np.float64))[:, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean_z, mean_t = (matrix @ z)[:, None] / n, (matrix @ t) / n
+        spread = (matrix @ (z * z))[:, None] / n - mean_z**2
+        slope = ((matrix @ (z[:, None] * t)) / n - mean_z * mean_t) / spread
+    here = valid[matrix.indices]
+    owner = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))[here]
+    low, high = np.full(matrix.shape[0], np.inf), np.full(matrix.shape[0], -np.inf)
+    np.minimum.at(low, owner, z[matrix.indices[here]])
+    np.maximum.at(high, owner, z[matrix.indices[here]])
+    enough = (n[:, 0] >= LEAST_CELLS) & (high - low >= LEAST_RANGE)
+    return slope, enough[:, None] & (slope >= STEEPEST) & (slope <= WEAKEST)
+
+
+def _tell_fallback(ds: xr.Dataset) -> None:
+    fallen = ds["lapse_rate_fallback"].values.astype(bool)
+    if fallen.any():
+        never = fallen.all(axis=1)
+        warnings.warn(
+            f"the lapse rate could not be fitted in {fallen.mean():.0%} of the glaciers' months (too few cells, too "
+            f"flat, steeper than dry adiabatic, or an inversion), for {int(never.sum())} of {len(fallen)} glaciers in "
+            f"no month: {STANDARD:g} K m-1 stands there, flagged in `lapse_rate_fallback`",
+            stacklevel=3,
+        )
+
+
+def correct_temperature(
+    sampled: xr.Dataset, elevation: xr.DataArray, *, lapse_rate: float | Sequence[float] | xr.DataArray = STANDARD
+) -> xr.Dataset:
     """Add `<name>_corrected` for every sampled air temperature.
 
     Parameters
@@ -36,8 +178,9 @@ def correct_temperature(sampled: xr.Dataset, elevation: xr.DataArray, *, lapse_r
         With `t2m` (K) and the sampled `orography` (m).
     elevation : xr.DataArray, (glacier,), m
         Mean elevation of each glacier.
-    lapse_rate : float
-        K m-1, negative where it cools upwards; 0 needs no orography.
+    lapse_rate : float, sequence of 12 floats, or xr.DataArray, (glacier, month)
+        K m-1, negative where it cools upwards: one, those of January to December, or those of `fitted_lapse_rate`. 0
+        needs no orography.
 
     Returns
     -------
@@ -55,24 +198,79 @@ def correct_temperature(sampled: xr.Dataset, elevation: xr.DataArray, *, lapse_r
     for name in CORRECTED:
         if name not in sampled:
             continue
-        if lapse_rate == 0:
+        if isinstance(lapse_rate, (int, float)) and lapse_rate == 0:
             out = out.assign({f"{name}_corrected": sampled[name]})
             continue
         if OROGRAPHY not in sampled:
-            raise InputError(
-                "climate: invariant",
-                expected="the invariant file, whose geopotential gives the model's orography",
-                found="none",
-                remedy="add `climate: {invariant: FILE}`, or `sampling: {lapse_rate: 0}` to do without "
-                "an elevation correction",
-            )
+            raise _no_orography()
         height, orography = xr.align(elevation, sampled[OROGRAPHY], join="exact")
-        shift = lapse_rate * (height - orography)
-        moved = (sampled[name] + shift).astype("float32").transpose(*sampled[name].dims)
+        if isinstance(lapse_rate, (int, float)):
+            shift = lapse_rate * (height - orography)
+            moved = (sampled[name] + shift).astype("float32").transpose(*sampled[name].dims)
+            told = f"{lapse_rate:g} K m-1"
+        else:
+            moved, told = _by_month(sampled[name], height - orography, _monthly(lapse_rate))
         attrs = {
             **sampled[name].attrs,
             "long_name": "2 metre temperature at the glacier's mean elevation",
-            "lapse_rate": f"{lapse_rate:g} K m-1",
+            "lapse_rate": told,
         }
         out = out.assign({f"{name}_corrected": moved.assign_attrs(attrs)})
     return out
+
+
+def rates_of(setting: LapseRate, sampled: xr.Dataset) -> float | xr.DataArray:
+    """What a setting stands for: one rate, those of the months, or those fitted and kept with the sampled climate."""
+    if setting == "fitted":
+        fitted: float | xr.DataArray = sampled.get("lapse_rate", 0.0)
+        return fitted
+    return setting if isinstance(setting, float) else _monthly(setting)
+
+
+def _monthly(lapse_rate: Sequence[float] | xr.DataArray) -> xr.DataArray:
+    if isinstance(lapse_rate, xr.DataArray):
+        return lapse_rate
+    return xr.DataArray(np.array(lapse_rate, np.float64), dims="month", coords={"month": np.arange(1, 13)})
+
+
+def _by_month(temperature: xr.DataArray, above: xr.DataArray, rate: xr.DataArray) -> tuple[xr.DataArray, str]:
+    if "glacier" in rate.dims:
+        above, rate = xr.align(above, rate, join="exact")
+    table = np.broadcast_to(rate.transpose(..., "month").values, (above.sizes["glacier"], 12))
+    month = temperature["time"].dt.month.values - 1
+    ordered = temperature.transpose("glacier", "time")
+    if isinstance(ordered.data, da.Array):
+        rows, steps = ordered.data.chunks
+        values = da.blockwise(  # type: ignore[no-untyped-call]
+            _shifted,
+            "gt",
+            ordered.data,
+            "gt",
+            da.asarray(above.values).rechunk((rows,)),  # type: ignore[no-untyped-call]
+            "g",
+            da.from_array(np.ascontiguousarray(table), chunks=(rows, 12)),  # type: ignore[no-untyped-call]
+            "gm",
+            da.from_array(month, chunks=(steps,)),  # type: ignore[no-untyped-call]
+            "t",
+            dtype=np.float32,
+            concatenate=True,
+        )
+    else:
+        values = _shifted(ordered.data, above.values, table, month)
+    moved = ordered.copy(data=values).transpose(*temperature.dims)
+    mean = table.mean(axis=0) if len(table) else np.zeros(12)
+    kind = "fitted, on average" if "glacier" in rate.dims else "January to December:"
+    return moved, f"{kind} {', '.join(f'{r:.4g}' for r in mean)} K m-1"
+
+
+def _shifted(values: npt.NDArray[np.floating], above: Floats, rate: Floats, month: Integers) -> npt.NDArray[np.float32]:
+    return np.asarray(values + rate[:, month] * above[:, None]).astype(np.float32)
+
+
+def _no_orography() -> InputError:
+    return InputError(
+        "climate: invariant",
+        expected="the invariant file, whose geopotential gives the model's orography",
+        found="none",
+        remedy="add `climate: {invariant: FILE}`, or `sampling: {lapse_rate: 0}` to do without an elevation correction",
+    )

@@ -133,11 +133,7 @@ def sample(
     ValueError
         Where the weights belong to another grid.
     """
-    grid = grid_of(cube)
-    if weights.source != grid.digest:
-        raise ValueError(f"these weights belong to grid {weights.source}, the cube's grid is {grid.digest}")
-    names = [str(n) for n, v in cube.data_vars.items() if grid.y in v.dims and grid.x in v.dims]
-    cells = xr.Dataset({n: _cells(cube[n], weights, grid) for n in names})
+    cells = cell_series(cube, weights)
     cells = decode(cells) if decode is not None else cells
     sampled = xr.Dataset(coords={"glacier": ("glacier", weights.rows.astype(object))}, attrs=cube.attrs)
     for name, variable in cells.data_vars.items():
@@ -147,6 +143,21 @@ def sample(
             units="1", long_name=f"share of the glacier's area that valid cells of {name} cover"
         )
     return sampled
+
+
+def cell_series(cube: xr.Dataset, weights: Weights) -> xr.Dataset:
+    """Series of the cells that carry weight, (cell, time), in the order of `Weights.touched`; lazy where the cube is.
+
+    Raises
+    ------
+    ValueError
+        Where the weights belong to another grid.
+    """
+    grid = grid_of(cube)
+    if weights.source != grid.digest:
+        raise ValueError(f"these weights belong to grid {weights.source}, the cube's grid is {grid.digest}")
+    names = [str(n) for n, v in cube.data_vars.items() if grid.y in v.dims and grid.x in v.dims]
+    return xr.Dataset({n: _cells(cube[n], weights, grid) for n in names})
 
 
 def _cells(variable: xr.DataArray, weights: Weights, grid: Grid) -> xr.DataArray:
