@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+
+import dask.array as da
 import numpy as np
 import pyproj
 import pytest
 import shapely
+import xarray as xr
 from geopandas import GeoDataFrame
 from scipy.interpolate import RegularGridInterpolator
 
 from glacmb_grid.errors import InputError
 from glacmb_grid.sampling.grid import Grid
 from glacmb_grid.sampling.overlap import authalic_sine
-from glacmb_grid.sampling.regrid import regrid_weights
+from glacmb_grid.sampling.regrid import Curvilinear, curvilinear_of, regrid, regrid_weights, xesmf_weights
 from glacmb_grid.sampling.zonal import overlap_weights
 from glacmb_grid.weights import from_dataset
 
@@ -121,3 +125,110 @@ def test_composed_with_outlines_it_samples_the_regridded_field():
 def test_other_reference_systems_are_refused():
     with pytest.raises(InputError, match="gdalwarp"):
         regrid_weights(grid([0, 1, 2], [0, 1, 2], UTM), grid([0, 1, 2], [0, 1, 2]))
+
+
+def cube(source, values):
+    y, x = ((e[:-1] + e[1:]) / 2 for e in (source.y_edges, source.x_edges))
+    return xr.Dataset({"t2m": (("time", "latitude", "longitude"), values)}, coords={"latitude": y, "longitude": x})
+
+
+def test_a_regridded_cube_is_lazy_and_skips_missing_cells():
+    source, target = grid([0, 1, 2], [0, 1, 2, 3, 4]), grid([0, 2], [0, 2, 4, 6])
+    values = np.stack([np.arange(8.0).reshape(2, 4), np.full((2, 4), 3.0)])
+    values[0, :, 0] = np.nan
+    values[1, :, :2] = np.nan
+    found = regrid(cube(source, da.from_array(values, chunks=(1, 1, 2))), regrid_weights(source, target), target)
+    assert isinstance(found["t2m"].data, da.Array)
+    assert found["t2m"].dims == ("time", "latitude", "longitude")
+    np.testing.assert_allclose(found["t2m"], [[[3, 4.5, np.nan]], [[np.nan, 3, np.nan]]], atol=1e-3)
+    np.testing.assert_array_equal(found["longitude"], [1, 3, 5])
+
+
+def test_a_cube_of_another_grid_is_refused():
+    source, target = grid([0, 1, 2], [0, 1, 2]), grid([0, 2], [0, 2])
+    moved = cube(grid([1, 2, 3], [0, 1, 2]), np.zeros((1, 2, 2)))
+    with pytest.raises(ValueError, match="belong to grid"):
+        regrid(moved, regrid_weights(source, target), target)
+    with pytest.raises(ValueError, match="1 rows"):
+        regrid(cube(source, np.zeros((1, 2, 2))), regrid_weights(source, target), source)
+
+
+def test_a_curvilinear_grid_is_read_from_its_coordinates():
+    lat, lon = np.meshgrid([10.0, 11.0], [20.0, 21.0, 22.0], indexing="ij")
+    ds = xr.Dataset(coords={"latitude": (("sn", "we"), lat), "longitude": (("sn", "we"), lon)})
+    found = curvilinear_of(ds)
+    assert (found.y, found.x, found.shape, found.corners) == ("sn", "we", (2, 3), None)
+    assert found.digest == curvilinear_of(ds).digest
+    assert found.digest != Curvilinear(lat + 0.01, lon, None, "sn", "we").digest
+    with pytest.raises(InputError, match="shape"):
+        curvilinear_of(ds.assign_coords(latitude_b=(("a", "b"), lat), longitude_b=(("a", "b"), lon)))
+    with pytest.raises(InputError, match="finite"):
+        curvilinear_of(ds.assign_coords(latitude=ds["latitude"].where(ds["latitude"] > 10)))
+    with pytest.raises(InputError, match="two dimensions"):
+        curvilinear_of(xr.Dataset())
+
+
+def test_without_xesmf_the_remedy_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "xesmf", None)
+    with pytest.raises(InputError, match=r"environment\.yml"):
+        xesmf_weights(GLOBAL, GLOBAL)
+
+
+def test_patch_and_projected_grids_are_refused():
+    plane = grid([0, 1, 2], [0, 1, 2], UTM)
+    with pytest.raises(InputError, match="negative"):
+        xesmf_weights(GLOBAL, GLOBAL, "patch")
+    with pytest.raises(InputError, match="projected"):
+        xesmf_weights(plane, GLOBAL)
+
+
+def turned(step):
+    """Cell centres of a grid whose own equator lies along the meridian of 80 degrees east around 35 degrees north."""
+    a, b = np.deg2rad(np.meshgrid(np.arange(-6, 6, step), np.arange(-6, 6, step), indexing="ij"))
+    x, y, z = np.cos(a) * np.cos(b), np.cos(a) * np.sin(b), np.sin(a)
+    tilt, spin = np.deg2rad(35), np.deg2rad(25)
+    y, z = y * np.cos(spin) - z * np.sin(spin), y * np.sin(spin) + z * np.cos(spin)
+    x, z = x * np.cos(tilt) - z * np.sin(tilt), x * np.sin(tilt) + z * np.cos(tilt)
+    return Curvilinear(np.rad2deg(np.arcsin(z)), 80 + np.rad2deg(np.arctan2(y, x)), None, "y", "x")
+
+
+@pytest.mark.esmf
+@pytest.mark.parametrize("method", ["bilinear", "conservative", "conservative_normed", "nearest_s2d", "nearest_d2s"])
+def test_esmf_from_a_turned_grid_keeps_a_linear_field(method):
+    pytest.importorskip("xesmf", reason="xesmf comes from conda-forge only")
+    source, target = turned(0.25), grid(np.arange(33, 37.01, 0.2), np.arange(78, 82.01, 0.2))
+    weights = xesmf_weights(source, target, method)
+    found = means(weights, 2 * source.latitude + source.longitude)
+    y, x = ((e[:-1] + e[1:]) / 2 for e in (target.y_edges, target.x_edges))
+    # Cells on the rim are left out: nearest_d2s gives them every source cell beyond.
+    found, expected = (v.reshape(20, 20)[1:-1, 1:-1].ravel() for v in (found, 2 * y[:, None] + np.tile(x, (20, 1))))
+    seen = np.isfinite(found)
+    assert seen.all() or method == "nearest_d2s"
+    steepest = np.hypot(2, 1 / np.cos(np.deg2rad(37)))  # per degree of arc
+    within = 2e-3 if method == "bilinear" else steepest * 0.25 * np.sqrt(0.5)  # half the diagonal of a cell
+    assert np.abs(found - expected)[seen].max() < within
+
+
+@pytest.mark.esmf
+@pytest.mark.parametrize("latitude", [0, 35, 75])
+def test_esmf_and_ours_agree_on_a_smooth_field(latitude):
+    pytest.importorskip("xesmf", reason="xesmf comes from conda-forge only")
+    source = grid(latitude + np.arange(-2, 2.01, 0.25), np.arange(-2, 2.01, 0.25))
+    target = grid(latitude + np.arange(-1, 1.01, 0.1), np.arange(-1, 1.01, 0.1))
+    y, x = ((e[:-1] + e[1:]) / 2 for e in (source.y_edges, source.x_edges))
+    field = 280 - y[:, None] + x
+    ours, theirs = (means(f(source, target), field) for f in (regrid_weights, xesmf_weights))
+    np.testing.assert_allclose(theirs, ours, rtol=1e-5)
+
+
+@pytest.mark.esmf
+def test_esmf_composed_with_outlines_samples_a_turned_grid():
+    pytest.importorskip("xesmf", reason="xesmf comes from conda-forge only")
+    source, target = turned(0.25), grid(np.arange(33, 37.01, 0.1), np.arange(78, 82.01, 0.1))
+    glaciers = GeoDataFrame(geometry=[shapely.Point(80.3, 35.2).buffer(0.7)], crs=4326)
+    zonal, inner = overlap_weights(glaciers, target), xesmf_weights(source, target)
+    both = zonal.compose(inner)
+    assert both.source == source.digest
+    field = 2 * source.latitude + source.longitude
+    np.testing.assert_allclose(means(both, field), means(zonal, means(inner, field)), rtol=1e-12)
+    assert means(both, field)[0] == pytest.approx(150.7, abs=0.05)

@@ -3,25 +3,116 @@
 On rectilinear grids both methods are products of a matrix for the rows and one for the columns. Libraries that regrid
 (xarray-regrid, say) apply such matrices one after the other but do not hand out the product, and take cells as those
 of a sphere: here areas are those of the ellipsoid, as they are for outlines, so that a composed operator keeps mass.
+Curvilinear sources take their weights from ESMF.
 """
 
 from __future__ import annotations
 
+import hashlib
+import math
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+import xarray as xr
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.sampling.grid import Grid
+from glacmb_grid.sampling.apply import touched_cells, weighted_means
+from glacmb_grid.sampling.grid import Grid, grid_of
 from glacmb_grid.sampling.overlap import authalic_sine
 from glacmb_grid.vocabulary import EARTH_RADIUS
 from glacmb_grid.weights import Weights, from_entries
 
 Floats = npt.NDArray[np.float64]
 Method = Literal["conservative", "bilinear"]
+EsmfMethod = Literal["conservative", "conservative_normed", "bilinear", "nearest_s2d", "nearest_d2s"]
+ESMF_METHODS = ("conservative", "conservative_normed", "bilinear", "nearest_s2d", "nearest_d2s")
 _NEARLY = 1e-9  # of a cell
+_ROUNDING = 1e-12  # of a weight
+
+
+@dataclass(frozen=True, eq=False)
+class Curvilinear:
+    """Cell centres of a curvilinear grid, and its corners where they are known.
+
+    Attributes
+    ----------
+    latitude, longitude : float64 arrays, (y, x)
+        Degrees.
+    corners : pair of float64 arrays, (y + 1, x + 1), optional
+        Latitude and longitude of the cells' corners, degrees.
+    y, x : str
+        Names of the dimensions.
+    """
+
+    latitude: Floats
+    longitude: Floats
+    corners: tuple[Floats, Floats] | None
+    y: str
+    x: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of cells in y and x."""
+        return self.latitude.shape[0], self.latitude.shape[1]
+
+    @property
+    def digest(self) -> str:
+        """Identity of the grid: its centres and corners."""
+        mark = hashlib.sha256(b"curvilinear")
+        for values in (self.latitude, self.longitude, *(self.corners or ())):
+            mark.update(repr(values.shape).encode())
+            mark.update((np.round(values, 7) + 0.0).tobytes())
+        return mark.hexdigest()[:16]
+
+
+def curvilinear_of(ds: xr.Dataset | xr.DataArray, *, name: str = "grid") -> Curvilinear:
+    """The curvilinear grid of a Dataset, read from its coordinates.
+
+    Parameters
+    ----------
+    ds : xr.Dataset or xr.DataArray
+        With 2-D latitude and longitude (or lat and lon), degrees; corners, (y + 1, x + 1), as latitude_b and
+        longitude_b (or lat_b and lon_b).
+    name : str
+        What to call it in errors.
+
+    Raises
+    ------
+    InputError
+        Where the coordinates are missing, not two-dimensional, not on the same dimensions or not finite.
+    """
+    for lat, lon in (("latitude", "longitude"), ("lat", "lon")):
+        if lat in ds.coords and lon in ds.coords and ds[lat].ndim == 2 and ds[lat].dims == ds[lon].dims:
+            latitude, longitude = (ds[n].values.astype(np.float64) for n in (lat, lon))
+            if not (np.isfinite(latitude).all() and np.isfinite(longitude).all()):
+                raise InputError(
+                    f"{name}: {lat}, {lon}",
+                    expected="finite coordinates of every cell",
+                    found="missing values",
+                    remedy="cut the file to the cells that have coordinates",
+                )
+            names = f"{lat}_b", f"{lon}_b"
+            given = all(n in ds.coords for n in names)
+            corners = tuple(ds[n].values.astype(np.float64) for n in names) if given else None
+            shape = tuple(n + 1 for n in latitude.shape)
+            if corners is not None and any(c.shape != shape for c in corners):
+                raise InputError(
+                    f"{name}: {names[0]}, {names[1]}",
+                    expected=f"corners of shape {shape}",
+                    found=f"shapes {corners[0].shape} and {corners[1].shape}",
+                    remedy="give one corner more than cells along each dimension, or leave the corners out",
+                )
+            y, x = (str(d) for d in ds[lat].dims)
+            return Curvilinear(latitude, longitude, (corners[0], corners[1]) if corners else None, y, x)
+    raise InputError(
+        name,
+        expected="latitude and longitude of two dimensions each",
+        found=f"coordinates {', '.join(f'{n} {c.dims}' for n, c in ds.coords.items()) or 'none'}",
+        remedy="assign them as coordinates on the fields' two horizontal dimensions",
+    )
 
 
 def regrid_weights(source: Grid, target: Grid, method: Method = "conservative") -> Weights:
@@ -133,3 +224,140 @@ def _between(target: Floats, source: Floats, *, turn: float) -> sp.csr_array:
         total = total + sp.csr_array(entries, shape=total.shape)
     total.eliminate_zeros()
     return total
+
+
+def xesmf_weights(source: Grid | Curvilinear, target: Grid, method: EsmfMethod = "conservative") -> Weights:
+    """Weights that ESMF makes, through xESMF, also from curvilinear grids.
+
+    Parameters
+    ----------
+    source : Grid or Curvilinear
+        Geographic. Corners that a curvilinear grid lacks are inferred from its centres where the method needs them.
+    target : Grid
+        Geographic.
+    method : {"conservative", "conservative_normed", "bilinear", "nearest_s2d", "nearest_d2s"}
+        ESMF's; `patch` is not offered, since its negative weights have no validity-aware mean.
+        `nearest_d2s` gives cells on the target's rim every source cell beyond it.
+
+    Returns
+    -------
+    Weights
+        Rows are flat target cells, columns flat source cells, weights shares without unit, `total` one: the sum of a
+        row is its covered share for `conservative` and one elsewhere. Unmapped cells have no weights.
+
+    Raises
+    ------
+    InputError
+        Where xESMF is missing, the method is not offered, or a grid is not geographic.
+    """
+    if method not in ESMF_METHODS:
+        raise InputError(
+            "regrid: method",
+            expected=f"one of {', '.join(ESMF_METHODS)}",
+            found=method,
+            remedy="take `bilinear` in place of `patch`, whose weights may be negative",
+        )
+    if any(isinstance(g, Grid) and not g.is_geographic for g in (source, target)):
+        raise InputError(
+            "regrid",
+            expected="geographic grids",
+            found="a projected one",
+            remedy="give its cells as 2-D latitude and longitude, or warp it first, for instance with `gdalwarp`",
+        )
+    try:
+        import xesmf
+    except ImportError as error:
+        raise InputError(
+            "regrid: xesmf",
+            expected="xESMF and the ESMF library",
+            found=str(error),
+            remedy="install them from conda-forge: `conda env create -f environment.yml`",
+        ) from error
+    bounded = method.startswith("conservative")
+    given = _esmf_grid(source, bounded=bounded)
+    wanted = _esmf_grid(target, bounded=bounded)
+    around = isinstance(source, Grid) and abs(abs(source.x_edges[-1] - source.x_edges[0]) - 360) < _NEARLY * 360
+    regridder = xesmf.Regridder(given, wanted, method, periodic=around and not bounded, unmapped_to_nan=False)
+    entries = regridder.weights.data.tocsr().tocoo()
+    kept = np.abs(entries.data) > _ROUNDING
+    rows = math.prod(target.shape)
+    return from_entries(
+        entries.row[kept],
+        entries.col[kept],
+        entries.data[kept],
+        rows=np.arange(rows),
+        total=np.ones(rows),
+        size=math.prod(source.shape),
+        source=source.digest,
+    )
+
+
+def _esmf_grid(grid: Grid | Curvilinear, *, bounded: bool) -> xr.Dataset:
+    """Centres, and corners where asked for, by the names that xESMF knows."""
+    if isinstance(grid, Grid):
+        y, x = ((e[:-1] + e[1:]) / 2 for e in (grid.y_edges, grid.x_edges))
+        latitude, longitude = np.meshgrid(y, x, indexing="ij")
+        north, east = np.meshgrid(np.clip(grid.y_edges, -90, 90), grid.x_edges, indexing="ij")
+    else:
+        latitude, longitude = grid.latitude, grid.longitude
+        north, east = grid.corners or _inferred_corners(latitude, longitude)
+    ds = xr.Dataset(coords={"lat": (("y", "x"), latitude), "lon": (("y", "x"), longitude)})
+    return ds.assign_coords(lat_b=(("y_b", "x_b"), north), lon_b=(("y_b", "x_b"), east)) if bounded else ds
+
+
+def _inferred_corners(latitude: Floats, longitude: Floats) -> tuple[Floats, Floats]:
+    """Corners amid four centres, (y + 1, x + 1), on the sphere; those of the rim by linear continuation."""
+    phi, lam = np.deg2rad(latitude), np.deg2rad(longitude)
+    centre = np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)])
+    for axis in (1, 2):
+        inner = np.moveaxis(centre, axis, 0)
+        first, last = 2 * inner[0] - inner[1], 2 * inner[-1] - inner[-2]
+        wide = np.concatenate([first[None], inner, last[None]])
+        centre = np.moveaxis((wide[:-1] + wide[1:]) / 2, 0, axis)
+    x, y, z = centre
+    return np.rad2deg(np.arctan2(z, np.hypot(x, y))), np.rad2deg(np.arctan2(y, x))
+
+
+def regrid(field: xr.Dataset, weights: Weights, target: Grid) -> xr.Dataset:
+    """Fields on another grid, lazily.
+
+    Parameters
+    ----------
+    field : xr.Dataset, (..., y, x)
+        On the grid that the weights were made for; variables without its dimensions are left out.
+    weights : Weights
+        From `regrid_weights` or `xesmf_weights`.
+    target : Grid
+        The grid of the weights' rows.
+
+    Returns
+    -------
+    xr.Dataset, (..., y, x)
+        float32 means over the valid cells, NaN where there are none.
+
+    Raises
+    ------
+    ValueError
+        Where the weights belong to other grids.
+    """
+    curved = any(n in field.coords and field[n].ndim == 2 for n in ("latitude", "lat"))
+    grid = curvilinear_of(field) if curved else grid_of(field)
+    if weights.source != grid.digest:
+        raise ValueError(f"these weights belong to grid {weights.source}, the fields' grid is {grid.digest}")
+    if len(weights.rows) != math.prod(target.shape):
+        raise ValueError(f"these weights have {len(weights.rows)} rows, the target {math.prod(target.shape)} cells")
+    y, x = ((e[:-1] + e[1:]) / 2 for e in (target.y_edges, target.x_edges))
+    out = xr.Dataset(coords={target.y: y, target.x: x}, attrs=field.attrs)
+    for name, variable in field.data_vars.items():
+        if grid.y in variable.dims and grid.x in variable.dims:
+            out[name] = _regridded(variable.transpose(..., grid.y, grid.x), weights, target)
+    return out
+
+
+def _regridded(field: xr.DataArray, weights: Weights, target: Grid) -> xr.DataArray:
+    lead, times = field.dims[:-2], math.prod(field.shape[:-2])
+    cells = touched_cells(field.data.reshape(times, *field.shape[-2:]), weights.touched)
+    mean, _ = weighted_means(cells, weights)
+    coords = {n: c for n, c in field.coords.items() if set(c.dims) <= set(lead)}
+    values = mean.T.reshape(*field.shape[:-2], *target.shape)
+    return xr.DataArray(values, dims=(*lead, target.y, target.x), coords=coords, attrs=field.attrs)
