@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,10 +23,13 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyproj
+import rasterio
 import shapely
 import xarray as xr
 
+from glacmb_grid.inputs.elevation import open_elevation
 from glacmb_grid.sampling.grid import Grid, grid_of
+from glacmb_grid.sampling.terrain import terrain
 from glacmb_grid.sampling.zonal import overlap_weights, sample
 
 KILOMETRES = 111.2  # of a degree of latitude
@@ -131,6 +135,65 @@ def measure_apply(repeat: int, *, quick: bool) -> list[Line]:
     return [(f"apply, {len(glaciers)} outlines x {field.sizes['time']} months", took, "s", None)]
 
 
+def write_dem(folder: Path, tiles: int) -> list[Path]:
+    """Tiles of 0.25 degree of a 30 m elevation model, int16, as compressed GeoTIFF."""
+    side, step = 900, 1 / 3600
+    rng = np.random.default_rng(4)
+    paths = []
+    for number in range(tiles * tiles):
+        j, i = divmod(number, tiles)
+        y, x = np.ogrid[j * side : (j + 1) * side, i * side : (i + 1) * side]
+        relief = 900 * np.sin(y / 170) * np.cos(x / 210) + 150 * np.sin(y / 23 + x / 31)
+        values = (4500 + relief + 8 * rng.standard_normal((side, side))).astype(np.int16)
+        paths.append(folder / f"tile_{j:02d}_{i:02d}.tif")
+        transform = rasterio.Affine(step, 0, 78 + i * side * step, 0, -step, 36 - j * side * step)
+        options = {"driver": "GTiff", "height": side, "width": side, "count": 1, "dtype": "int16", "nodata": -32768}
+        with rasterio.open(paths[-1], "w", crs="EPSG:4326", transform=transform, compress="deflate", **options) as file:
+            file.write(values, 1)
+    return paths
+
+
+def exactextract_terrain(paths: list[Path], glaciers: gpd.GeoDataFrame) -> None:
+    """The same statistics by exactextract: elevation and its quantiles, slope and the components of the aspect."""
+    from exactextract import exact_extract
+    from exactextract.raster import NumPyRasterSource
+
+    dem = open_elevation(paths).load()
+    grid = grid_of(dem)
+    metres = 111_320.0 / 3600
+    north, east = np.gradient(dem.values.astype(np.float64), -metres, metres)
+    east /= np.cos(np.deg2rad(dem["y"].values))[:, None]
+    steepness = np.hypot(north, east)
+    fields = {"slope": np.degrees(np.arctan(steepness)), "n": -north / steepness, "e": -east / steepness}
+    y, x = np.sort(grid.y_edges), np.sort(grid.x_edges)
+    box = {"xmin": x[0], "xmax": x[-1], "ymin": y[0], "ymax": y[-1], "srs_wkt": pyproj.CRS.from_epsg(4326).to_wkt()}
+    wanted = ["min", "max", "mean", "median", *(f"quantile(q={q / 10:g})" for q in range(1, 10))]
+    exact_extract(NumPyRasterSource(dem.values, **box), glaciers, wanted, output="pandas")
+    for values in fields.values():
+        exact_extract(NumPyRasterSource(values, **box), glaciers, ["mean"], output="pandas")
+
+
+def measure_terrain(repeat: int, *, quick: bool) -> list[Line]:
+    """Topography from tiles on disk."""
+    count, tiles = (500, 4) if quick else (10_000, 16)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_dem(Path(folder), tiles)
+        side = tiles / 4
+        corner = np.array([78.1, 36 - side + 0.1])
+        places = np.random.default_rng(3).uniform(corner, corner + side - 0.2, (count, 2))
+        glaciers = outlines(count, places=places)
+        ours = seconds(lambda: terrain(open_elevation(paths), glaciers), repeat)
+        what = f"terrain, {count} glaciers, {len(paths)} tiles of 30 m"
+        lines: list[Line] = [(what, ours, "s", None)]
+        if importlib.util.find_spec("exactextract"):
+            other = seconds(lambda: exactextract_terrain(paths, glaciers), 1)
+            lines += [
+                (f"{what}, exactextract", other, "s", None),
+                ("  times faster than exactextract", other / ours, "x", -1.0),
+            ]
+    return lines
+
+
 def report(lines: list[Line], file: Path | None) -> None:
     """Print the lines as a table, and write them as JSON where asked."""
     for name, value, unit, goal in lines:
@@ -158,7 +221,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     repeat = 1 if options.quick else options.repeat
-    lines = [*measure_weights(repeat, quick=options.quick), *measure_apply(repeat, quick=options.quick)]
+    lines = [
+        *measure_weights(repeat, quick=options.quick),
+        *measure_apply(repeat, quick=options.quick),
+        *measure_terrain(min(repeat, 3), quick=options.quick),
+    ]
     report(lines, options.json)
 
 

@@ -16,9 +16,6 @@ from glacmb_grid.inputs.elevation import open_elevation
 from glacmb_grid.sampling.terrain import terrain
 from glacmb_grid.sampling.zonal import overlap_weights, sample
 
-# rasterio multiplies affine transforms by `*` when it merges tiles
-pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning:rasterio")
-
 WEST, NORTH, STEP = 10.7, 46.9, 0.01
 
 
@@ -114,6 +111,84 @@ def test_voids_of_one_tile_are_filled_by_another(tmp_path):
     tiff(tmp_path / "a.tif", holed)
     tiff(tmp_path / "b.tif", plane())
     np.testing.assert_array_equal(open_elevation(tmp_path / "*.tif"), plane())
+
+
+def test_only_the_tiles_under_a_window_are_read(tmp_path):
+    values = plane(6, 9)
+    for k in range(3):
+        tiff(tmp_path / f"{k}.tif", values[:, 3 * k : 3 * k + 3], west=WEST + 3 * k * STEP)
+    dem = open_elevation(tmp_path / "*.tif")
+    (tmp_path / "1.tif").unlink()
+    np.testing.assert_array_equal(dem.isel(x=slice(0, 3)), values[:, :3])
+    np.testing.assert_array_equal(dem.isel(x=slice(6, 9), y=slice(2, 4)), values[2:4, 6:])
+    np.testing.assert_array_equal(dem.isel(x=-1), values[:, -1])
+    np.testing.assert_array_equal(dem.isel(x=[8, 0, 6, 2]).isel(x=[0, 2]), values[:, [8, 6]])
+    with pytest.raises(InputError, match=r"1\.tif"):
+        dem.isel(x=slice(0, 4)).load()
+    np.testing.assert_array_equal(dem.chunk({"x": 3, "y": 2})[:, 6:].compute(), values[:, 6:])
+
+
+def test_any_selection_is_that_of_the_whole(tmp_path):
+    values = plane(7, 9)
+    tiff(tmp_path / "a.tif", values[:, :5])
+    tiff(tmp_path / "b.tif", values[:, 4:], west=WEST + 4 * STEP)  # overlaps by a column
+    upside_down = Affine(STEP, 0, WEST, 0, STEP, NORTH - 12 * STEP)
+    tiff(tmp_path / "c.tif", values[::-1][:5] + 100, transform=upside_down)
+    dem = open_elevation(tmp_path / "*.tif")
+    whole = np.concatenate([values, values[::-1][:5][::-1] + 100])
+    np.testing.assert_array_equal(dem, whole)
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        r, c = (slice(*sorted(rng.choice(n + 1, 2, replace=False)), int(rng.choice([1, 2, 3]))) for n in whole.shape)
+        np.testing.assert_array_equal(dem[r, c], whole[r, c])
+        np.testing.assert_array_equal(dem[::-1][r, c], whole[::-1][r, c])
+
+
+def test_a_glacier_across_tiles_is_as_on_one_raster(tmp_path):
+    rng = np.random.default_rng(2)
+    values = rng.integers(2500, 3500, (40, 40)).astype("int16")
+    tiff(tmp_path / "whole.tif", values)
+    for r in range(2):
+        for c in range(2):
+            part = values[20 * r : 20 * r + 20, 20 * c : 20 * c + 20]
+            tiff(tmp_path / f"tile_{r}{c}.tif", part, west=WEST + 20 * c * STEP, north=NORTH - 20 * r * STEP)
+    middle = (WEST + 20 * STEP, NORTH - 20 * STEP)
+    glaciers = outlines(a=(middle[0] - 0.07, middle[1] - 0.03, middle[0] + 0.02, middle[1] + 0.055))
+    one, four = (terrain(open_elevation(tmp_path / n), glaciers) for n in ("whole.tif", "tile_*.tif"))
+    xr.testing.assert_allclose(one, four, rtol=1e-12)
+    assert float(four["elevation_coverage"][0]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"transform": Affine(2 * STEP, 0, WEST, 0, -STEP, NORTH)}, "0.02 x 0.01"),
+        ({"west": WEST + 0.3 * STEP}, "0.3 of a cell off in x"),
+        ({"crs": "EPSG:4258"}, "EPSG:4258"),
+    ],
+)
+def test_tiles_that_do_not_fit_are_named_with_the_remedy(tmp_path, options, says):
+    tiff(tmp_path / "a.tif", plane())
+    tiff(tmp_path / "b.tif", plane(), **options)
+    with pytest.raises(InputError, match=says) as raised:
+        open_elevation(tmp_path / "*.tif")
+    assert "b.tif" in raised.value.where
+    assert "a.tif" in raised.value.expected
+    assert "gdal" in raised.value.remedy
+
+
+@pytest.mark.parametrize("west", [(178.0, 179.0, -180.0, -179.0), (178.0, 179.0, 180.0, 181.0)])
+def test_tiles_on_both_sides_of_the_antimeridian_are_neighbours(tmp_path, west):
+    values = plane(4, 16)
+    for k, w in enumerate(west):
+        tiff(tmp_path / f"{k}.tif", values[:, 4 * k : 4 * k + 4], transform=Affine(0.25, 0, w, 0, -0.25, 66.0))
+    dem = open_elevation(tmp_path / "*.tif")
+    np.testing.assert_array_equal(dem, values)
+    glaciers = outlines(a=(179.6, 65.3, 180.4, 65.6), b=(-180.4, 65.3, -179.6, 65.6), c=(-179.9, 65.3, -179.6, 65.6))
+    found = terrain(dem, glaciers)
+    np.testing.assert_allclose(found["elevation_coverage"], 1)
+    np.testing.assert_allclose(found["elevation_mean"][:2], found["elevation_mean"][0])
+    assert float(found["elevation_mean"][2]) > float(found["elevation_mean"][0])
 
 
 @pytest.mark.parametrize(

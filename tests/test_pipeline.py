@@ -21,7 +21,7 @@ from glacmb_grid import judging, stages
 from glacmb_grid.config import load_config
 from glacmb_grid.errors import InputError
 from glacmb_grid.pipeline import run, status
-from glacmb_grid.stores import RunStore
+from glacmb_grid.stores import RunStore, read_zarr
 
 CONFIG = {
     "synthetic": {"seed": 2, "glaciers": 12, "measured": 6, "years": [2001, 2008]},

@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 
 import glacmb_grid.sampling.terrain
 from glacmb_grid.errors import InputError
-from glacmb_grid.sampling.terrain import area_bands, terrain
+from glacmb_grid.sampling.grid import grid_of
+from glacmb_grid.sampling.terrain import elevation_statistics, terrain
+from glacmb_grid.sampling.zonal import overlap_weights
+from glacmb_grid.vocabulary import EARTH_RADIUS
 
 GEOD = pyproj.Geod(ellps="WGS84")
 UTM = 32632
@@ -129,21 +132,134 @@ def test_statistics_of_four_cells_with_unequal_areas():
     assert area * 9000 == len(fine)
 
 
-def test_area_bands_by_hand():
-    np.testing.assert_allclose(area_bands(np.array([30.0, 10.0, 20.0]), np.array([1.0, 1.0, 1.0]), 3), [10, 20, 30])
-    np.testing.assert_allclose(area_bands(np.array([30.0, 10.0]), np.array([1.0, 3.0]), 2), [10, 20])
-    np.testing.assert_allclose(area_bands(np.array([5.0]), np.array([7.0])), np.full(10, 5.0))
+# --- one glacier after the other: the definitions written out
 
 
-@given(st.integers(0, 10**6), st.integers(1, 50), st.integers(1, 12))
-def test_area_bands_share_out_the_whole_glacier(seed, cells, bands):
+def bands_of(elevation, area, bands=10):
+    order = np.argsort(elevation, kind="stable")
+    reached = np.concatenate([[0.0], np.cumsum(area[order])])
+    volume = np.concatenate([[0.0], np.cumsum(area[order] * elevation[order])])
+    marks = np.interp(np.linspace(0, reached[-1], bands + 1), reached, volume)
+    return np.diff(marks) / (reached[-1] / bands)
+
+
+def median_of(elevation, area):
+    order = np.argsort(elevation, kind="stable")
+    share = np.cumsum(area[order])
+    return elevation[order][np.searchsorted(share, share[-1] * (0.5 - 1e-9))]
+
+
+def gradients(elevation, grid):
+    dy, dx = grid.y_edges[1] - grid.y_edges[0], grid.x_edges[1] - grid.x_edges[0]
+    scale = 1.0
+    if grid.is_geographic:
+        scale = EARTH_RADIUS * np.cos(np.deg2rad((grid.y_edges[:-1] + grid.y_edges[1:]) / 2))[:, None]
+        dy, dx = EARTH_RADIUS * np.deg2rad(dy), np.deg2rad(dx)
+    return np.gradient(elevation, dy, axis=0), np.gradient(elevation, dx, axis=1) / scale
+
+
+def one_by_one(dem, glaciers):
+    grid = grid_of(dem)
+    weights = overlap_weights(glaciers, grid)
+    z = dem.values.astype(np.float64)
+    north, east = gradients(z, grid)
+    steep = np.hypot(north, east)
+    rows = []
+    for g in range(len(glaciers)):
+        cell, area = weights.column[weights.row == g], weights.weight[weights.row == g]
+        height, slope = z.ravel()[cell], np.degrees(np.arctan(steep)).ravel()[cell]
+        seen = np.isfinite(height)
+        height, area, slope, cell = height[seen], area[seen], slope[seen], cell[seen]
+        with np.errstate(invalid="ignore"):
+            unit = [-(f / steep).ravel()[cell] for f in (north, east)]
+        towards = [np.nansum(u * area) / area[np.isfinite(u)].sum() if np.isfinite(u).any() else 0.0 for u in unit]
+        length = np.hypot(*towards) or 1.0
+        sound = np.isfinite(slope)
+        rows.append(
+            {
+                "elevation_min": height.min(),
+                "elevation_max": height.max(),
+                "elevation_mean": np.average(height, weights=area),
+                "elevation_median": median_of(height, area),
+                "slope": np.average(slope[sound], weights=area[sound]) if sound.any() else np.nan,
+                "northness": towards[0] / length,
+                "eastness": towards[1] / length,
+                "hypsometry": bands_of(height, area),
+                "elevation_coverage": area.sum() / weights.total[g],
+            }
+        )
+    return {n: np.array([r[n] for r in rows]) for n in rows[0]}
+
+
+def rough_dem(seed, *, geographic, n=90, voids=0.0, steps=None):
     rng = np.random.default_rng(seed)
+    values = 4000 + 300 * np.sin(np.arange(n)[:, None] / 9) + 20 * rng.standard_normal((n, n))
+    values = np.round(values / steps) * steps if steps else values
+    values[rng.random((n, n)) < voids] = np.nan
+    y, x = (46.0 - np.arange(n) / 3600, 86.0 + np.arange(n) / 3600)
+    if not geographic:
+        y, x = Y0 + 30.0 * np.arange(n)[::-1], X0 + 30.0 * np.arange(n)
+    dem = xr.DataArray(values.astype(np.float32), dims=("y", "x"), coords={"y": y, "x": x})
+    return dem.rio.write_crs(4326 if geographic else UTM)
+
+
+def many_outlines(dem, seed, count=25):
+    """Ragged rings, slivers, outlines inside one cell and squares along cells."""
+    rng = np.random.default_rng(seed)
+    x, y = dem["x"].values, dem["y"].values
+    step = x[1] - x[0]
+    shapes = []
+    for k in range(count):
+        centre = np.array([rng.uniform(x[20], x[-20]), rng.uniform(min(y[20], y[-20]), max(y[20], y[-20]))])
+        size = step * [0.2, 3.0, 15.0][k % 3]
+        angle = np.sort(rng.uniform(0, 2 * np.pi, 12))
+        ring = centre + size * rng.uniform(0.4, 1, 12)[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
+        shapes.append(shapely.make_valid(shapely.Polygon(ring)).buffer(0))
+    shapes.append(shapely.box(x[30] - step / 2, y[33] - step / 2, x[32] + step / 2, y[30] + step / 2))
+    shapes.append(shapely.box(x[5], y[40], x[80], y[40] + step / 100))
+    shapes = [s for s in shapes if s.area > 0]
+    return outlines(*shapes, crs=dem.rio.crs)
+
+
+@pytest.mark.parametrize("geographic", [True, False])
+@pytest.mark.parametrize(("voids", "steps"), [(0.0, None), (0.0, 50.0), (0.1, None)])
+@pytest.mark.parametrize("window", [16, 1024])
+def test_all_glaciers_at_once_agree_with_one_after_the_other(geographic, voids, steps, window, monkeypatch):
+    monkeypatch.setattr(glacmb_grid.sampling.terrain, "_CELLS_A_SIDE", window)
+    dem = rough_dem(3, geographic=geographic, voids=voids, steps=steps)
+    glaciers = many_outlines(dem, 4)
+    seen = np.bincount((w := overlap_weights(glaciers, dem)).row, w.weight * np.isfinite(dem.values.ravel()[w.column]))
+    glaciers = glaciers[seen > 0]
+    found, expected = terrain(dem, glaciers, min_coverage=0.0), one_by_one(dem, glaciers)
+    assert len(glaciers) > 15
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name].values, values, rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 50), st.integers(1, 6))
+def test_tenths_of_the_area_share_out_the_whole_glacier(seed, cells, rows):
+    rng = np.random.default_rng(seed)
+    row = np.sort(rng.integers(0, rows, cells))
     elevation, area = np.round(rng.uniform(1000, 5000, cells), 1), rng.uniform(0.01, 9, cells)
-    found = area_bands(elevation, area, bands)
-    assert found.mean() == pytest.approx(np.average(elevation, weights=area), rel=1e-12)
-    assert (np.diff(found) >= -1e-6).all()
-    assert found.min() >= elevation.min() - 1e-6
-    assert found.max() <= elevation.max() + 1e-6
+    found = elevation_statistics(row, area, elevation, rows)
+    for r in range(rows):
+        z, a = elevation[row == r], area[row == r]
+        if not len(z):
+            assert np.isnan(found["hypsometry"][r]).all()
+            continue
+        tenths = found["hypsometry"][r]
+        np.testing.assert_allclose(tenths, bands_of(z, a), rtol=1e-9)
+        assert found["elevation_median"][r] == median_of(z, a)
+        assert tenths.mean() == pytest.approx(np.average(z, weights=a), rel=1e-12)
+        assert (np.diff(tenths) >= -1e-6).all()
+        assert found["elevation_min"][r] == z.min() <= tenths.min() + 1e-6
+
+
+def test_tenths_by_hand():
+    row, area = np.zeros(4, int), np.array([1.0, 4.0, 3.0, 2.0])
+    found = elevation_statistics(row, area, np.array([40.0, 10.0, 20.0, 30.0]), 1)
+    np.testing.assert_allclose(found["hypsometry"], [[10, 10, 10, 10, 20, 20, 20, 30, 30, 40]])
+    assert found["elevation_median"][0] == 20.0
 
 
 def test_voids_are_left_out_and_counted():

@@ -157,7 +157,7 @@ def _day(path: Path) -> np.datetime64:
 
 
 def _template(path: Path) -> xr.DataArray:
-    raster = open_raster(path, masked=False)
+    raster = open_raster(path)
     if raster.dtype != np.uint8:
         raise InputError(
             f"{path}",

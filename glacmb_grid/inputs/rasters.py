@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import rasterio
 import rasterio.errors
@@ -13,17 +15,41 @@ from rasterio.windows import Window
 
 from glacmb_grid.errors import InputError
 
-_GDAL_ERRORS = (rasterio.errors.RasterioError, OSError, ValueError, RuntimeError)
+GDAL_ERRORS = (rasterio.errors.RasterioError, OSError, ValueError, RuntimeError)
 
 
-def open_raster(file: Path, *, masked: bool = True) -> xr.DataArray:
-    """The only band of a raster, lazily, (y, x).
+@dataclass(frozen=True)
+class Header:
+    """What a one-band raster says of itself.
 
-    Parameters
+    Attributes
     ----------
     file : Path
-    masked : bool
-        Whether the declared nodata value becomes NaN.
+    shape : (int, int)
+        Rows and columns.
+    transform : tuple of six floats
+        Affine coefficients from column and row to x and y.
+    crs : rasterio.crs.CRS or None
+    """
+
+    file: Path
+    shape: tuple[int, int]
+    transform: tuple[float, ...]
+    crs: Any
+
+    @property
+    def west(self) -> float:
+        """Smallest x."""
+        return self.transform[2]
+
+    @property
+    def north(self) -> float:
+        """Largest y."""
+        return max(self.transform[5], self.transform[5] + self.shape[0] * self.transform[4])
+
+
+def read_header(file: Path) -> Header:
+    """The header of a raster with one plain band.
 
     Raises
     ------
@@ -33,33 +59,45 @@ def open_raster(file: Path, *, masked: bool = True) -> xr.DataArray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         try:
-            _read_last_corner(file)
-            raster = rioxarray.open_rasterio(file, masked=masked, chunks={})
-        except _GDAL_ERRORS as error:
+            with rasterio.open(file) as raster:
+                if raster.count:  # a truncated raster opens well and fails in the middle of a run: read its last pixel
+                    raster.read(1, window=Window(raster.width - 1, raster.height - 1, 1, 1))
+                header = Header(file, raster.shape, tuple(raster.transform[:6]), raster.crs)
+                bands, scales, offsets = raster.count, raster.scales, raster.offsets
+        except GDAL_ERRORS as error:
             raise unreadable(file, error) from error
-    assert isinstance(raster, xr.DataArray)
-    if raster.sizes["band"] != 1:
+    if bands != 1:
         raise InputError(
             f"{file}",
             expected="one band",
-            found=f"{raster.sizes['band']} bands",
+            found=f"{bands} bands",
             remedy="extract the right band first, for instance with `gdal_translate -b 1`",
         )
-    if raster.attrs.get("scale_factor", 1.0) != 1.0 or raster.attrs.get("add_offset", 0.0) != 0.0:
+    if (scales[0], offsets[0]) != (1.0, 0.0):
         raise InputError(
             f"{file}",
             expected="values as they are",
-            found=f"a scale of {raster.attrs['scale_factor']} and an offset of {raster.attrs['add_offset']}",
+            found=f"a scale of {scales[0]} and an offset of {offsets[0]}",
             remedy="apply them first, for instance with `gdal_translate -unscale`",
         )
+    return header
+
+
+def open_raster(file: Path) -> xr.DataArray:
+    """The only band of a raster as it is stored, lazily, (y, x).
+
+    Raises
+    ------
+    InputError
+        As `read_header`.
+    """
+    read_header(file)
+    try:
+        raster = rioxarray.open_rasterio(file, chunks={})
+    except GDAL_ERRORS as error:
+        raise unreadable(file, error) from error
+    assert isinstance(raster, xr.DataArray)
     return raster.isel(band=0, drop=True)
-
-
-def _read_last_corner(file: Path) -> None:
-    """Read the last pixel: a truncated raster opens well and fails in the middle of a run."""
-    with rasterio.open(file) as raster:
-        if raster.count:
-            raster.read(1, window=Window(raster.width - 1, raster.height - 1, 1, 1))
 
 
 def unreadable(file: Path | str, error: Exception) -> InputError:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from itertools import pairwise
+from concurrent.futures import ThreadPoolExecutor
 
 import geopandas as gpd
 import numpy as np
@@ -15,13 +16,13 @@ from glacmb_grid.errors import InputError, listing
 from glacmb_grid.sampling.grid import Grid, grid_of
 from glacmb_grid.sampling.zonal import ROUNDING, on_grid, overlap_weights
 from glacmb_grid.vocabulary import EARTH_RADIUS
-from glacmb_grid.weights import Weights
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 BANDS = 10
 _NEARLY_WHOLE = 0.95
 _FAR_ABOVE_SEA = 500.0  # m
+_HALF = 1e-9  # of an area: two halves are equal though rounding says otherwise
 _CELLS_A_SIDE = 1024  # of the squares that are worked on one after the other
 
 _ATTRS = {
@@ -35,6 +36,7 @@ _ATTRS = {
     "hypsometry": ("m", "mean elevation of each tenth of the glacier's area, from the lowest to the highest"),
     "elevation_coverage": ("1", "share of the glacier's area with a valid elevation"),
 }
+_HEIGHTS = ("elevation_min", "elevation_max", "elevation_mean", "elevation_median", "hypsometry")
 
 
 def terrain(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, *, min_coverage: float = 0.5) -> xr.Dataset:
@@ -60,9 +62,14 @@ def terrain(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, *, min_coverage: floa
         Naming the glaciers with less coverage than `min_coverage`, or with none at all.
     """
     grid = grid_of(dem, name="elevation model")
+    dem = dem.transpose(grid.y, grid.x)
     groups = _neighbours(glaciers, grid)
-    parts = [_terrain_of(_window(dem, glaciers.iloc[rows], grid), glaciers.iloc[rows]) for rows in groups]
-    ds = xr.concat(parts, "glacier").isel(glacier=np.argsort(np.concatenate(groups)))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        parts = list(
+            pool.map(lambda rows: _terrain_of(_window(dem, glaciers.iloc[rows], grid), glaciers.iloc[rows]), groups)
+        )
+    order = np.argsort(np.concatenate(groups))
+    ds = _as_dataset({n: np.concatenate([p[n] for p in parts])[order] for n in _ATTRS}, glaciers.index.to_numpy())
     _require_coverage(ds["elevation_coverage"].values, glaciers, min_coverage)
     _refuse_zeros(ds)
     return ds
@@ -99,19 +106,38 @@ def _neighbours(glaciers: gpd.GeoDataFrame, grid: Grid) -> list[Integers]:
     bounds = shapely.bounds(on_grid(glaciers, grid))
     side = _CELLS_A_SIDE * np.abs([grid.x_edges[1] - grid.x_edges[0], grid.y_edges[1] - grid.y_edges[0]])
     tile = np.floor((bounds[:, :2] + bounds[:, 2:]) / (2 * side))
-    _, number = np.unique(tile, axis=0, return_inverse=True)
-    return [np.flatnonzero(number.ravel() == k) for k in range(number.max() + 1)]
+    _, number, count = np.unique(tile, axis=0, return_inverse=True, return_counts=True)
+    return np.split(np.argsort(number.ravel(), kind="stable"), np.cumsum(count)[:-1])
 
 
-def _terrain_of(dem: xr.DataArray, glaciers: gpd.GeoDataFrame) -> xr.Dataset:
+def _terrain_of(dem: xr.DataArray, glaciers: gpd.GeoDataFrame) -> dict[str, Floats]:
+    """All statistics of glaciers on one window, (glacier,) and (glacier, band)."""
     grid = grid_of(dem, name="elevation model")
     weights = overlap_weights(glaciers, grid)
-    elevation = np.asarray(dem.transpose(grid.y, grid.x).values, np.float64)
-    fields = {"elevation": elevation, **_gradient(elevation, grid)}
-    at_cells = {name: field.ravel()[weights.column] for name, field in fields.items()}
-    starts = np.searchsorted(weights.row, np.arange(len(weights.rows) + 1))
-    rows = [_one_glacier({n: v[a:b] for n, v in at_cells.items()}, weights.weight[a:b]) for a, b in pairwise(starts)]
-    return _as_dataset(rows, _coverage(weights, at_cells["elevation"]), weights.rows)
+    values = np.asarray(dem.values)
+    elevation = values.ravel()[weights.column].astype(np.float64)
+    valid = np.isfinite(elevation)
+    row, area, column = weights.row[valid], weights.weight[valid], weights.column[valid]
+    count = len(weights.rows)
+    seen = np.bincount(row, area, count)
+    north, east = _gradient(values, column, grid)
+    steepness = np.hypot(north, east)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slope = _means(row, area, np.degrees(np.arctan(steepness)), count)
+        northness = _means(row, area, -north / steepness, count)
+        eastness = _means(row, area, -east / steepness, count)
+        direction = np.hypot(northness, eastness)
+        facing = {
+            "northness": np.where(direction > 0, northness / direction, 0.0),
+            "eastness": np.where(direction > 0, eastness / direction, 0.0),
+        }
+        coverage = seen / weights.total
+    void = seen == 0
+    out = {"slope": slope, **facing, **elevation_statistics(row, area, elevation[valid], count)}
+    return {
+        **{n: np.where(void.reshape(-1, *[1] * (v.ndim - 1)), np.nan, v) for n, v in out.items()},
+        "elevation_coverage": coverage,
+    }
 
 
 def _window(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, grid: Grid) -> xr.DataArray:
@@ -125,29 +151,78 @@ def _window(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, grid: Grid) -> xr.Dat
     return dem.isel(pieces)
 
 
-def _gradient(elevation: Floats, grid: Grid) -> dict[str, Floats]:
-    """Slope in degrees and the unit vector of steepest descent, (y, x)."""
-    y = (grid.y_edges[:-1] + grid.y_edges[1:]) / 2
-    x = (grid.x_edges[:-1] + grid.x_edges[1:]) / 2
+def _gradient(elevation: npt.NDArray[np.floating], cell: Integers, grid: Grid) -> tuple[Floats, Floats]:
+    """Rise towards north and east (m per m) at some cells, from their neighbours on both sides, one at the edge."""
+    height, width = elevation.shape
+    y, x = np.divmod(cell, width)
+    flat = elevation.ravel()
+    above, below = np.maximum(y - 1, 0), np.minimum(y + 1, height - 1)
+    left, right = np.maximum(x - 1, 0), np.minimum(x + 1, width - 1)
+    dy, dx = grid.y_edges[1] - grid.y_edges[0], grid.x_edges[1] - grid.x_edges[0]
     if grid.is_geographic:
-        y_metres, x_scale = EARTH_RADIUS * np.deg2rad(y), EARTH_RADIUS * np.cos(np.deg2rad(y))[:, None]
-        x_metres = np.deg2rad(x)
-    else:
-        y_metres, x_scale, x_metres = y, np.ones((len(y), 1)), x
-    north = np.gradient(elevation, y_metres, axis=0)
-    east = np.gradient(elevation, x_metres, axis=1) / x_scale
-    steepness = np.hypot(north, east)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return {
-            "slope": np.degrees(np.arctan(steepness)),
-            "northness": np.where(steepness > 0, -north / steepness, np.nan),
-            "eastness": np.where(steepness > 0, -east / steepness, np.nan),
-        }
+        centre = (grid.y_edges[:-1] + grid.y_edges[1:]) / 2
+        dx = EARTH_RADIUS * np.cos(np.deg2rad(centre))[y] * np.deg2rad(dx)
+        dy = EARTH_RADIUS * np.deg2rad(dy)
+
+    def rise(after: Integers, before: Integers) -> Floats:
+        return np.asarray(flat[after].astype(np.float64) - flat[before])
+
+    north = rise(below * width + x, above * width + x) / ((below - above) * dy)
+    east = rise(y * width + right, y * width + left) / ((right - left) * dx)
+    return north, east
 
 
-def _coverage(weights: Weights, elevation: Floats) -> Floats:
-    seen = np.bincount(weights.row, weights.weight * np.isfinite(elevation), len(weights.rows))
-    return np.asarray(seen / weights.total)
+def _means(row: Integers, area: Floats, values: Floats, count: int) -> Floats:
+    """Mean of what is valid of every row, NaN where nothing is."""
+    valid = np.isfinite(values)
+    weight = np.bincount(row[valid], area[valid], count)
+    return np.asarray(np.bincount(row[valid], area[valid] * values[valid], count) / weight)
+
+
+def elevation_statistics(row: Integers, area: Floats, elevation: Floats, count: int) -> dict[str, Floats]:
+    """Minimum, maximum, mean, median and hypsometry of every row; NaN for rows without cells.
+
+    Parameters
+    ----------
+    row : int array, (cell,)
+    area, elevation : float64 arrays, (cell,)
+        Any unit of area, and m.
+    count : int
+        Number of rows.
+
+    Notes
+    -----
+    Areas are taken as shares of their row and elevations from its mean, so that running sums over all rows at once
+    lose nothing.
+    """
+    order = np.lexsort((elevation, row))
+    row, area, elevation = row[order], area[order], elevation[order]
+    cells = np.bincount(row, minlength=count)
+    there = np.flatnonzero(cells)
+    first = np.concatenate([[0], np.cumsum(cells[there])])[:-1]
+    rank = np.repeat(np.arange(len(there)), cells[there])
+    out = {n: np.full((count, BANDS) if n == "hypsometry" else count, np.nan) for n in _HEIGHTS}
+    if not len(there):
+        return out
+    share = area / np.bincount(row, area, count)[row]
+    mean = elevation[first] + np.bincount(rank, share * (elevation - elevation[first][rank]))
+    above = elevation - mean[rank]
+    reached = np.cumsum(share)
+    reached += rank - np.concatenate([[0.0], reached[first[1:] - 1]])[rank]
+    volume = np.cumsum(share * above)
+    volume -= np.concatenate([[0.0], volume[first[1:] - 1]])[rank]
+    last = np.append(first[1:], len(row)) - 1
+    marks = np.arange(len(there))[:, None] + np.arange(1, BANDS) / BANDS
+    at = np.clip(np.searchsorted(reached, marks), first[:, None], last[:, None])
+    passed = volume[at] - (reached[at] - marks) * above[at]
+    between = np.column_stack([np.zeros(len(there)), passed, volume[last]])
+    middle = np.clip(np.searchsorted(reached, np.arange(len(there)) + 0.5 - _HALF), first, last)
+    out["elevation_min"][there] = elevation[first]
+    out["elevation_max"][there] = elevation[last]
+    out["elevation_mean"][there] = mean
+    out["elevation_median"][there] = elevation[middle]
+    out["hypsometry"][there] = mean[:, None] + np.diff(between, axis=1) * BANDS
+    return out
 
 
 def _require_coverage(coverage: Floats, glaciers: gpd.GeoDataFrame, least: float) -> None:
@@ -163,60 +238,9 @@ def _require_coverage(coverage: Floats, glaciers: gpd.GeoDataFrame, least: float
         )
 
 
-def _one_glacier(cells: dict[str, Floats], area: Floats) -> dict[str, float | Floats]:
-    valid = np.isfinite(cells["elevation"])
-    if not valid.any():
-        return {n: np.full(BANDS, np.nan) if n == "hypsometry" else np.nan for n in _ATTRS if n != "elevation_coverage"}
-    elevation, weight = cells["elevation"][valid], area[valid]
-    east, north = _mean(cells["eastness"], area), _mean(cells["northness"], area)
-    direction = np.hypot(east, north)
-    return {
-        "elevation_min": float(elevation.min()),
-        "elevation_max": float(elevation.max()),
-        "elevation_mean": float(np.average(elevation, weights=weight)),
-        "elevation_median": _median(elevation, weight),
-        "slope": _mean(cells["slope"], area),
-        "northness": north / direction if direction > 0 else 0.0,
-        "eastness": east / direction if direction > 0 else 0.0,
-        "hypsometry": area_bands(elevation, weight),
-    }
-
-
-def _mean(values: Floats, weight: Floats) -> float:
-    """Mean of what is valid, NaN where nothing is."""
-    valid = np.isfinite(values)
-    total = weight[valid].sum()
-    return float((values[valid] * weight[valid]).sum() / total) if total > 0 else np.nan
-
-
-def _median(values: Floats, weight: Floats) -> float:
-    order = np.argsort(values, kind="stable")
-    share = np.cumsum(weight[order])
-    return float(values[order][np.searchsorted(share, share[-1] / 2)])
-
-
-def area_bands(elevation: Floats, area: Floats, bands: int = BANDS) -> Floats:
-    """Mean elevation of each equal share of the area, lowest first, (band,).
-
-    Parameters
-    ----------
-    elevation, area : float64 arrays, (cell,)
-        m and any unit of area.
-    """
-    order = np.argsort(elevation, kind="stable")
-    reached = np.concatenate([[0.0], np.cumsum(area[order])])
-    volume = np.concatenate([[0.0], np.cumsum(area[order] * elevation[order])])
-    marks = np.interp(np.linspace(0, reached[-1], bands + 1), reached, volume)
-    return np.asarray(np.diff(marks) / (reached[-1] / bands))
-
-
-def _as_dataset(rows: list[dict[str, float | Floats]], coverage: Floats, ids: npt.NDArray[np.str_]) -> xr.Dataset:
-    ds = xr.Dataset(coords={"glacier": ("glacier", ids.astype(object)), "band": np.arange(BANDS)})
-    for name in rows[0]:
-        dims = ("glacier", "band") if name == "hypsometry" else ("glacier",)
-        ds[name] = (dims, np.array([r[name] for r in rows], np.float64))
-    ds["elevation_coverage"] = ("glacier", coverage)
+def _as_dataset(found: dict[str, Floats], ids: npt.NDArray[np.object_]) -> xr.Dataset:
+    ds = xr.Dataset(coords={"glacier": ("glacier", ids.astype(str).astype(object)), "band": np.arange(BANDS)})
     for name, (units, long_name) in _ATTRS.items():
-        if name in ds:
-            ds[name].attrs = {"units": units, "long_name": long_name}
+        dims = ("glacier", "band") if name == "hypsometry" else ("glacier",)
+        ds[name] = (dims, found[name], {"units": units, "long_name": long_name})
     return ds
