@@ -164,7 +164,8 @@ def exactextract_terrain(paths: list[Path], glaciers: gpd.GeoDataFrame) -> None:
     north, east = np.gradient(dem.values.astype(np.float64), -metres, metres)
     east /= np.cos(np.deg2rad(dem["y"].values))[:, None]
     steepness = np.hypot(north, east)
-    fields = {"slope": np.degrees(np.arctan(steepness)), "n": -north / steepness, "e": -east / steepness}
+    with np.errstate(invalid="ignore"):
+        fields = {"slope": np.degrees(np.arctan(steepness)), "n": -north / steepness, "e": -east / steepness}
     y, x = np.sort(grid.y_edges), np.sort(grid.x_edges)
     box = {"xmin": x[0], "xmax": x[-1], "ymin": y[0], "ymax": y[-1], "srs_wkt": pyproj.CRS.from_epsg(4326).to_wkt()}
     wanted = ["min", "max", "mean", "median", *(f"quantile(q={q / 10:g})" for q in range(1, 10))]
