@@ -87,7 +87,7 @@ def _check_cubes(config: RunConfig) -> list[str]:
         ):
             if grid is not None:
                 with problems.collect():
-                    _check_area(glaciers, grid, what, least)
+                    found += _check_area(glaciers, grid, what, least)
         years: list[int] = []
         if cube is not None:
             years = _check_years(config, glaciers, cube, problems)
@@ -198,8 +198,8 @@ def _predictor_names(config: RunConfig, variables: list[str], monthly: list[str]
     return [str(n) for n in built["predictor"].values]
 
 
-def _check_area(glaciers: gpd.GeoDataFrame, grid: xr.Dataset | xr.DataArray, what: str, least: float) -> None:
-    """Every outline lies on the grid with at least this share of its area."""
+def _check_area(glaciers: gpd.GeoDataFrame, grid: xr.Dataset | xr.DataArray, what: str, least: float) -> list[str]:
+    """Which outlines lie on the grid with less than this share of their area; an error where all do."""
     cells = grid_of(grid, name=what)
     x0, x1 = sorted((cells.x_edges[0], cells.x_edges[-1]))
     y0, y1 = sorted((cells.y_edges[0], cells.y_edges[-1]))
@@ -210,15 +210,18 @@ def _check_area(glaciers: gpd.GeoDataFrame, grid: xr.Dataset | xr.DataArray, wha
             inside += shapely.area(shapely.intersection(shapes, shapely.box(x0 + turn, y0, x1 + turn, y1)))
     share = inside / shapely.area(shapes)
     poor = share < least
-    if poor.any():
-        ids = [f"{g} ({s:.0%})" for g, s in zip(glaciers.index[poor], share[poor], strict=True)]
-        raise InputError(
-            what,
-            expected="cells under every glacier" + (f", at least {least:.0%} of its area" if least > _ANY else ""),
-            found=f"x {x0:.3f}..{x1:.3f}, y {y0:.3f}..{y1:.3f}, which leaves out {int(poor.sum())} of "
-            f"{len(glaciers)} glaciers: {listing(ids)}",
-            remedy="download a larger area, or leave these glaciers out of the outlines",
-        )
+    if not poor.any():
+        return []
+    ids = [f"{g} ({s:.0%})" for g, s in zip(glaciers.index[poor], share[poor], strict=True)]
+    left = f"leaves out {int(poor.sum())} of {len(glaciers)} glaciers: {listing(ids)}"
+    if not poor.all():
+        return [f"{what}: the area {left}; a run lists them in failed.csv and goes on without them"]
+    raise InputError(
+        what,
+        expected="cells under every glacier" + (f", at least {least:.0%} of its area" if least > _ANY else ""),
+        found=f"x {x0:.3f}..{x1:.3f}, y {y0:.3f}..{y1:.3f}, which {left}",
+        remedy="download a larger area, or leave these glaciers out of the outlines",
+    )
 
 
 def _check_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Dataset, problems: Problems) -> list[int]:

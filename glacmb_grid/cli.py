@@ -19,7 +19,11 @@ from glacmb_grid.settings import Judged, RunConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 where all went well, 1 for an error in the input, 130 when interrupted."""
+    """Run the command line.
+
+    0 where all went well, 1 for an error in the input, 2 where the audit finds a leak, 3 where some glaciers failed and
+    the rest went on, 130 when interrupted.
+    """
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -86,12 +90,21 @@ def _run(options: argparse.Namespace) -> int:
     if not ran:
         _say("everything is current: nothing to do")
     _summary(config)
-    return 0
+    return _told_failures(config)
+
+
+def _told_failures(config: Judged) -> int:
+    """3 where glaciers failed, which is told."""
+    from glacmb_grid.pipeline import failed
+
+    count = len(failed(config))
+    if count:
+        _say(f"{count} glacier(s) failed and are left out, with the reasons in {config.root / 'failed.csv'}")
+    return 3 if count else 0
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    _bring(options, "evaluation")
-    return 0
+    return _told_failures(_bring(options, "evaluation"))
 
 
 def _bring(options: argparse.Namespace, stage: str) -> Judged:

@@ -513,7 +513,8 @@ def make_products(context: Context) -> None:
     config = context.cube
     predictors = read_zarr(context.of("predictors", "predictors.zarr"))
     samples = read_zarr(context.of("samples", "samples.zarr"))
-    glaciers = glaciers_dataset(read_outlines_store(context.of("glaciers", "glaciers.parquet")))
+    outlines = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
+    glaciers = glaciers_dataset(outlines.loc[predictors["glacier"].values])
     folds = read_zarr(context.of("folds", f"{PRODUCT_SCHEME}.zarr"))
     ids = predictors["glacier"].values
     measured = np.isin(ids.astype(str), samples["glacier"].values.astype(str))
@@ -529,6 +530,10 @@ def make_products(context: Context) -> None:
             product = build_product(
                 mean, variance, residual, predictors, glaciers, measured, attrs=_provenance(context)
             )
+    stand_in = read_zarr(context.of("sampled", "climate.zarr"), {})[["nearest_land", "land_distance"]]
+    stand_in = stand_in.sel(glacier=predictors["glacier"].values).load()
+    product = product.assign({n: ("glacier", v.values, v.attrs) for n, v in stand_in.data_vars.items()})
+    product.attrs["glaciers_failed"] = len(outlines) - product.sizes["glacier"]
     write_zarr(product, context.out / "glacier_annual.zarr")
     write_netcdf(product, context.out / "glacier_annual.nc")
     if config.product.truth is not None:

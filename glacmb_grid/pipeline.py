@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from pydantic import BaseModel
 
 from glacmb_grid import judging, stages
 from glacmb_grid.cluster import scheduler
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.failures import FILE, read_failures
 from glacmb_grid.inputs.files import find_files
 from glacmb_grid.settings import Judged, RunConfig, TableConfig, digest, portable
 from glacmb_grid.stages import Context
@@ -25,6 +27,7 @@ from glacmb_grid.stores import RunStore, files_identity, versions, write_table
 from glacmb_grid.validation.scores import score
 
 Say = Callable[[str], None]
+CAN_FAIL = ("weights", "terrain", "sampled")  # stages that list glaciers and go on without them
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,10 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
         Stage("glaciers", stages.read_glaciers, raw, {"glaciers": c.glaciers}, ((c.glaciers.path, "outlines"),)),
         Stage("cubes", stages.ingest_climate, raw, {"climate": c.climate}, tuple(climate_files)),
         Stage(
-            "weights", stages.make_weights, ("glaciers", "cubes"), {"sampling.min_coverage": c.sampling.min_coverage}
+            "weights",
+            stages.make_weights,
+            ("glaciers", "cubes"),
+            {f"sampling.{n}": getattr(c.sampling, n) for n in ("min_coverage", "max_land_distance_km")},
         ),
         Stage(
             "terrain",
@@ -100,7 +106,7 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
         Stage(
             "predictors",
             stages.make_predictors,
-            ("glaciers", "sampled", "terrain", *albedo),
+            ("glaciers", "weights", "sampled", "terrain", *albedo),
             {"predictors": c.predictors, "sampling.lapse_rate": c.sampling.lapse_rate},
         ),
         Stage(
@@ -150,7 +156,7 @@ def _product_stage(c: RunConfig) -> Stage:
     return Stage(
         "products",
         judging.make_products,
-        ("glaciers", "predictors", "samples", "folds", *fits),
+        ("glaciers", "sampled", "predictors", "samples", "folds", *fits),
         {"product": c.product, "models": judging.compared(c) if c.product.truth else None},
         ((c.product.truth, "truth"),) if c.product.truth else (),
     )
@@ -284,10 +290,17 @@ def run(config: Judged, *, stage: str | None = None, overwrite: bool = False, sa
                 if why:
                     ran[one.name] = _run_one(one, mark, config, store, inputs, why, say, notes)
             outcome = "finished"
+            if isinstance(config, RunConfig):
+                read_failures(store.folder(n) / FILE for n in CAN_FAIL).to_csv(store.root / FILE, index=False)
         finally:
             if ran or outcome == "failed":
                 store.append_log(_log(config, started, ran, workers, outcome, notes, inputs))
     return list(ran)
+
+
+def failed(config: Judged) -> pd.DataFrame:
+    """Glaciers that the last run could not work on, with stage, variable and reason."""
+    return read_failures([RunStore(config.root).root / FILE])
 
 
 def score_holdout(config: Judged, *, say: Say = print) -> None:

@@ -166,6 +166,7 @@ class Sampling(Section):
 
     lapse_rate: Annotated[float | tuple[float, ...] | Literal["fitted"], BeforeValidator(_lapse_rate)] = -0.0065
     lapse_rate_cells: int = Field(2, ge=1, le=20)
+    max_land_distance_km: float = Field(30.0, ge=0)
     min_coverage: float = Field(0.5, gt=0, le=1)
 
 

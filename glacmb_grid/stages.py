@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.failures import FILE, read_failures, write_failures
 from glacmb_grid.inputs.albedo import decode_albedo, open_codes, summer_albedo
 from glacmb_grid.inputs.climate import check_values, open_climate
 from glacmb_grid.inputs.elevation import open_elevation
@@ -27,8 +28,9 @@ from glacmb_grid.sampling.lapse_rate import (
     rates_of,
     tell_far_orography,
 )
-from glacmb_grid.sampling.terrain import tell_voids, terrain
-from glacmb_grid.sampling.zonal import overlap_weights, require_cover, require_valid, sample
+from glacmb_grid.sampling.nearest import far_from_land, nearest_valid
+from glacmb_grid.sampling.terrain import tell_voids, terrain, without_elevation
+from glacmb_grid.sampling.zonal import overlap_weights, sample, without_cover, without_valid
 from glacmb_grid.settings import Judged, RunConfig, TableConfig, digest
 from glacmb_grid.stores import (
     RunStore,
@@ -44,6 +46,7 @@ from glacmb_grid.years import start_month
 PRODUCT_SCHEME = "logo"
 _MONTHS_A_CHUNK = 120
 _FEW_FILES = 4
+_NO_CLIMATE = ["lapse_rate", "lapse_rate_fallback", "land_distance", "nearest_land"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,10 @@ class Context:
         """The configuration of a run that starts from cubes."""
         assert isinstance(self.config, RunConfig)
         return self.config
+
+    def failed(self, *stages: str) -> list[str]:
+        """Glaciers that earlier stages could not work on."""
+        return list(read_failures(self.of(s, FILE) for s in stages)["glacier"])
 
     def of(self, stage: str, name: str) -> Path:
         """A result of an earlier stage, which must be whole."""
@@ -125,29 +132,55 @@ def ingest_climate(context: Context) -> None:
 
 
 def make_weights(context: Context) -> None:
-    """Overlap of outlines and climate cells."""
+    """Overlap of outlines and climate cells; the nearest cells where those have no values."""
     glaciers = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
-    weights = overlap_weights(glaciers, grid_of(read_zarr(context.of("cubes", "climate.zarr"), {})))
-    require_cover(weights, context.cube.sampling.min_coverage, source="climate files: area")
-    write_zarr(weights.to_dataset(), context.out / "climate.zarr")
-    context.say(f"{len(weights.weight)} overlaps with {len(weights.touched)} cells")
+    cube = read_zarr(context.of("cubes", "climate.zarr"), {})
+    section = context.cube.sampling
+    grid = grid_of(cube)
+    weights = overlap_weights(glaciers, grid)
+    failures = without_cover(weights, section.min_coverage, source="climate files")
+    on_grid = ~np.isin(weights.rows, [f.glacier for f in failures])
+    first = next(v for v in cube.data_vars.values() if "time" in v.dims)
+    valid = np.isfinite(first.isel(time=0).transpose(grid.y, grid.x).values)
+    part, distance = nearest_valid(
+        weights.take(on_grid),
+        grid,
+        valid,
+        glaciers[on_grid],
+        least=section.min_coverage,
+        max_distance_km=section.max_land_distance_km,
+    )
+    failures += far_from_land(part.rows, distance, section.max_land_distance_km, least=section.min_coverage)
+    ds = part.to_dataset().assign(land_distance=("row", distance))
+    write_zarr(ds, context.out / "climate.zarr")
+    write_failures(context.out, "weights", failures)
+    stand_in = int((distance <= section.max_land_distance_km).sum())
+    context.say(
+        f"{len(part.weight)} overlaps with {len(part.touched)} cells"
+        + (f"; {stand_in} glaciers take the nearest cells with values" if stand_in else "")
+    )
 
 
 def make_terrain(context: Context) -> None:
     """Topography of every glacier."""
     glaciers = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
     section = context.cube.elevation
-    topography = terrain(open_elevation(section.files), glaciers, min_coverage=section.min_coverage)
+    topography = terrain(open_elevation(section.files), glaciers)
+    failures = without_elevation(topography, section.min_coverage)
+    topography = topography.isel(glacier=~np.isin(topography["glacier"].values, [f.glacier for f in failures]))
     tell_voids(topography)
     write_zarr(topography, context.out / "terrain.zarr")
+    write_failures(context.out, "terrain", failures)
 
 
 def sample_climate(context: Context) -> None:
     """Zonal means of the climate, temperature also at the glacier's elevation."""
     cube = read_zarr(context.of("cubes", "climate.zarr"), {})
-    weights = from_dataset(read_zarr(context.of("weights", "climate.zarr")))
-    topography = read_zarr(context.of("terrain", "terrain.zarr"))
-    sampled = sample(cube, weights)
+    stored = read_zarr(context.of("weights", "climate.zarr"))
+    sound = ~np.isin(stored["row"].values, context.failed("weights", "terrain"))
+    weights = from_dataset(stored).take(sound)
+    topography = read_zarr(context.of("terrain", "terrain.zarr")).sel(glacier=weights.rows)
+    sampled = sample(cube, weights).assign(_stand_in(stored["land_distance"].values[sound]))
     section = context.cube.sampling
     if section.lapse_rate == "fitted" and "t2m" in cube:
         sampled = sampled.merge(fitted_lapse_rate(cube, weights, cells=section.lapse_rate_cells))
@@ -157,7 +190,18 @@ def sample_climate(context: Context) -> None:
         tell_far_orography(sampled[OROGRAPHY], topography["elevation_mean"])
     write_zarr(sampled, context.out / "climate.zarr")
     written = read_zarr(context.out / "climate.zarr", {})
-    require_valid(written, context.cube.sampling.min_coverage, source="climate files")
+    write_failures(context.out, "sampled", without_valid(written, section.min_coverage, source="climate files"))
+
+
+def _stand_in(distance: np.ndarray) -> dict[str, tuple[str, np.ndarray, dict[str, object]]]:
+    """Where other cells stand in for those under the glacier, and how far away."""
+    used = np.isfinite(distance)
+    text = "distance from the glacier to the nearest grid cell with values, where such cells stand in for its own"
+    flag = {"flag_values": np.array([0, 1], np.int8), "flag_meanings": "own_cells nearest_cells"}
+    return {
+        "land_distance": ("glacier", np.where(used, distance, np.nan), {"units": "km", "long_name": text}),
+        "nearest_land": ("glacier", used.astype(np.int8), {"long_name": "where the climate is taken from", **flag}),
+    }
 
 
 def sample_albedo(context: Context) -> None:
@@ -186,11 +230,13 @@ def make_predictors(context: Context) -> None:
     """Annual predictors of every glacier."""
     section = context.cube.predictors
     outlines = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
-    albedo = read_zarr(context.of("albedo", "albedo.zarr")) if context.cube.albedo else None
-    sampled = read_zarr(context.of("sampled", "climate.zarr"))
+    outlines = outlines[~outlines.index.isin(context.failed("weights", "terrain", "sampled"))]
+    rows = {"glacier": outlines.index.to_numpy()}
+    albedo = read_zarr(context.of("albedo", "albedo.zarr")).sel(rows) if context.cube.albedo else None
+    sampled = read_zarr(context.of("sampled", "climate.zarr")).sel(rows)
     predictors = build_predictors(
-        sampled.drop_vars(["lapse_rate", "lapse_rate_fallback"], errors="ignore"),
-        read_zarr(context.of("terrain", "terrain.zarr")),
+        sampled.drop_vars(_NO_CLIMATE, errors="ignore"),
+        read_zarr(context.of("terrain", "terrain.zarr")).sel(rows),
         glaciers_dataset(outlines),
         albedo=albedo,
         first_month=section.first_month or start_month(float(outlines["latitude"].mean())),
@@ -226,11 +272,18 @@ def make_samples(context: Context) -> None:
     """Observations joined to their glacier-years."""
     outlines = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
     linked = linked_observations(context.cube, outlines)
-    samples, outside = build_samples(read_zarr(context.of("predictors", "predictors.zarr")), linked.observations)
+    predictors = read_zarr(context.of("predictors", "predictors.zarr"))
+    observed = linked.observations
+    there = observed["glacier"].isin(predictors["glacier"].values)
+    samples, outside = build_samples(predictors, observed[there])
     write_zarr(samples, context.out / "samples.zarr")
     write_table(as_table(samples), context.out / "samples.parquet")
     unmatched = pd.concat(
-        [linked.unmatched, outside.assign(reason="no climate in this hydrological year")[linked.unmatched.columns]]
+        [
+            linked.unmatched,
+            observed[~there].assign(reason="its glacier failed, see failed.csv")[linked.unmatched.columns],
+            outside.assign(reason="no climate in this hydrological year")[linked.unmatched.columns],
+        ]
     )
     write_table(unmatched, context.out / "unmatched.csv")
     glaciers = len(np.unique(samples["glacier"].values.astype(str)))

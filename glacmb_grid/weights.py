@@ -95,6 +95,20 @@ class Weights:
         shape = (len(self.rows), len(self.touched))
         return sp.csr_array((self.weight, (self.row, local)), shape=shape)
 
+    def take(self, rows: npt.NDArray[np.bool_]) -> Weights:
+        """Only the rows that are marked, in their order."""
+        number = np.cumsum(rows) - 1
+        kept = rows[self.row]
+        return Weights(
+            number[self.row[kept]],
+            self.column[kept],
+            self.weight[kept],
+            self.rows[rows],
+            self.total[rows],
+            self.size,
+            self.source,
+        )
+
     @property
     def is_identity(self) -> bool:
         """Whether every row simply takes the column of the same number."""

@@ -13,7 +13,7 @@ from rasterio.transform import Affine
 from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.inputs.albedo import open_albedo, summer_albedo
 from glacmb_grid.inputs.elevation import open_elevation
-from glacmb_grid.sampling.terrain import terrain
+from glacmb_grid.sampling.terrain import terrain, without_elevation
 from glacmb_grid.sampling.zonal import overlap_weights, sample
 
 WEST, NORTH, STEP = 10.7, 46.9, 0.01
@@ -73,8 +73,8 @@ def test_voids_are_missing_whether_declared_or_not(tmp_path, void, nodata):
     np.testing.assert_array_equal(dem, expected)
 
 
-def test_void_pixels_lower_the_coverage_and_too_many_are_an_error(tmp_path):
-    values = plane(10, 10)
+def test_void_pixels_lower_the_coverage_and_too_many_fail_the_glacier(tmp_path):
+    values = plane(10, 11)
     values[2, 2:6] = -32768  # of "a" a quarter, of "b" nothing
     values[6:10, 6:9] = -32768  # of "c" three quarters
     dem = open_elevation(tiff(tmp_path / "dem.tif", values))
@@ -83,12 +83,14 @@ def test_void_pixels_lower_the_coverage_and_too_many_are_an_error(tmp_path):
         n: (WEST + c * STEP, NORTH - (r + 4) * STEP, WEST + (c + 4) * STEP, NORTH - r * STEP)
         for n, (r, c) in cells.items()
     }
-    found = terrain(dem, outlines(**boxes), min_coverage=0.2)
+    found = terrain(dem, outlines(**boxes))
     np.testing.assert_allclose(found["elevation_coverage"], [0.75, 1.0, 0.25], atol=1e-3)
-    assert float(found["elevation_mean"].sel(glacier="b")) == pytest.approx(plane(10, 10)[6:10, 2:6].mean(), abs=0.05)
+    assert float(found["elevation_mean"].sel(glacier="b")) == pytest.approx(plane(10, 11)[6:10, 2:6].mean(), abs=0.05)
+    assert without_elevation(found, 0.2) == []
+    assert [f.glacier for f in without_elevation(found, 0.5)] == ["c"]
     with pytest.raises(InputError, match=r"c \(25%\)") as raised:
-        terrain(dem, outlines(**boxes), min_coverage=0.5)
-    assert "a (" not in message(raised)
+        without_elevation(found.sel(glacier=["c"]), 0.5)
+    message(raised)
 
 
 @pytest.mark.parametrize("nodata", [None, -32768])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import glacmb_grid.sampling.terrain
 from glacmb_grid.errors import InputError
 from glacmb_grid.sampling.grid import grid_of
-from glacmb_grid.sampling.terrain import elevation_statistics, terrain
+from glacmb_grid.sampling.terrain import elevation_statistics, terrain, without_elevation
 from glacmb_grid.sampling.zonal import overlap_weights
 from glacmb_grid.vocabulary import EARTH_RADIUS
 
@@ -150,12 +150,22 @@ def median_of(elevation, area):
 
 
 def gradients(elevation, grid):
+    """Differences between the two neighbours; a void or missing one is replaced by the cell itself."""
     dy, dx = grid.y_edges[1] - grid.y_edges[0], grid.x_edges[1] - grid.x_edges[0]
     scale = 1.0
     if grid.is_geographic:
         scale = EARTH_RADIUS * np.cos(np.deg2rad((grid.y_edges[:-1] + grid.y_edges[1:]) / 2))[:, None]
         dy, dx = EARTH_RADIUS * np.deg2rad(dy), np.deg2rad(dx)
-    return np.gradient(elevation, dy, axis=0), np.gradient(elevation, dx, axis=1) / scale
+
+    def along(z, step):
+        out = np.full(z.shape, np.nan)
+        for j, i in np.ndindex(*z.shape):
+            ends = [k if 0 <= k < len(z) and np.isfinite(z[k, i]) else j for k in (j - 1, j + 1)]
+            if ends[1] > ends[0]:
+                out[j, i] = (z[ends[1], i] - z[ends[0], i]) / ((ends[1] - ends[0]) * step)
+        return out
+
+    return along(elevation, dy), along(elevation.T, dx).T / scale
 
 
 def one_by_one(dem, glaciers):
@@ -221,6 +231,13 @@ def many_outlines(dem, seed, count=25):
     return outlines(*shapes, crs=dem.rio.crs)
 
 
+def test_the_gradient_of_the_oracle_is_numpys_where_nothing_is_void():
+    dem = rough_dem(1, geographic=False, n=20)
+    north, east = gradients(dem.values.astype(float), grid_of(dem))
+    np.testing.assert_allclose(north, np.gradient(dem.values.astype(float), -30.0, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(east, np.gradient(dem.values.astype(float), 30.0, axis=1), rtol=1e-12)
+
+
 @pytest.mark.parametrize("geographic", [True, False])
 @pytest.mark.parametrize(("voids", "steps"), [(0.0, None), (0.0, 50.0), (0.1, None)])
 @pytest.mark.parametrize("window", [16, 1024])
@@ -230,7 +247,7 @@ def test_all_glaciers_at_once_agree_with_one_after_the_other(geographic, voids, 
     glaciers = many_outlines(dem, 4)
     seen = np.bincount((w := overlap_weights(glaciers, dem)).row, w.weight * np.isfinite(dem.values.ravel()[w.column]))
     glaciers = glaciers[seen > 0]
-    found, expected = terrain(dem, glaciers, min_coverage=0.0), one_by_one(dem, glaciers)
+    found, expected = terrain(dem, glaciers), one_by_one(dem, glaciers)
     assert len(glaciers) > 15
     for name, values in expected.items():
         np.testing.assert_allclose(found[name].values, values, rtol=1e-9, atol=1e-9, err_msg=name)
@@ -279,31 +296,35 @@ def test_too_little_coverage_names_the_glaciers():
     dem = dem.where(dem["x"] > X0 + 1475)
     shapes = [shapely.box(X0 + a, Y0 + 975, X0 + a + 400, Y0 + 1975) for a in (2000, 1375, 1000)]
     glaciers = outlines(*shapes, ids=["seen", "mostly", "void"])
+    failures = without_elevation(terrain(dem, glaciers), 0.7)
+    assert failures == [("void", "elevation", "0% of its area have an elevation, at least 70% are wanted")]
+    ds = terrain(dem, glaciers)
+    assert np.isnan(ds["hypsometry"].sel(glacier="void")).all()
     with pytest.raises(InputError, match="void") as error:
-        terrain(dem, glaciers, min_coverage=0.7)
-    assert "1 of 3 glaciers" in error.value.found
+        without_elevation(ds.sel(glacier=["void"]), 0.7)
+    assert "1 of 1 glaciers" in error.value.found
     assert "void (0%)" in error.value.found
-    assert "seen" not in error.value.found
-    assert "mostly" not in error.value.found
-    ds = terrain(dem, glaciers.loc[["seen", "mostly"]], min_coverage=0.7)
+    ds = ds.sel(glacier=["seen", "mostly"])
+    assert without_elevation(ds, 0.7) == []
     np.testing.assert_allclose(ds["elevation_coverage"], [1, 0.75], rtol=1e-12)
 
 
 def test_a_glacier_without_any_elevation_is_an_error_whatever_is_asked():
     with pytest.raises(InputError, match=r"G0 \(0%\)"):
-        terrain(utm_dem(np.full((60, 60), np.nan)), outlines(circle(1500, 1500, 300)), min_coverage=0.0)
+        without_elevation(terrain(utm_dem(np.full((60, 60), np.nan)), outlines(circle(1500, 1500, 300))), 0.0)
 
 
 def test_a_glacier_off_the_elevation_model_is_named():
     glaciers = outlines(circle(1500, 1500, 300), circle(90000, 1500, 300), ids=["here", "away"])
-    with pytest.raises(InputError, match=r"away \(0%\)"):
-        terrain(utm_dem(np.full((60, 60), 3000.0)), glaciers)
+    ds = terrain(utm_dem(np.full((60, 60), 3000.0)), glaciers)
+    assert [(f.glacier, f.reason[:2]) for f in without_elevation(ds, 0.0)] == [("away", "0%")]
 
 
 def test_full_coverage_may_be_demanded():
     dem = utm_dem(lambda x, y: 3000 + 0.2 * (y - Y0))
-    ds = terrain(dem, outlines(*(circle(1500, 1500, 300 + i) for i in range(20))), min_coverage=1.0)
+    ds = terrain(dem, outlines(*(circle(1500, 1500, 300 + i) for i in range(20))))
     np.testing.assert_allclose(ds["elevation_coverage"], 1, rtol=1e-12)
+    assert without_elevation(ds, 1.0) == []
 
 
 def test_no_slope_where_every_neighbour_is_void():

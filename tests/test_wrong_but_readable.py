@@ -14,8 +14,8 @@ from glacmb_grid.errors import InputError
 from glacmb_grid.inputs.links import link
 from glacmb_grid.inputs.plausible import check_values
 from glacmb_grid.sampling.lapse_rate import tell_far_orography
-from glacmb_grid.sampling.terrain import tell_voids, terrain
-from glacmb_grid.sampling.zonal import require_valid
+from glacmb_grid.sampling.terrain import tell_voids, terrain, without_elevation
+from glacmb_grid.sampling.zonal import without_valid
 
 
 def test_a_void_part_of_a_glacier_is_told_by_name():
@@ -34,8 +34,12 @@ def test_undeclared_zero_voids_high_above_the_sea_are_refused():
     glaciers = gpd.GeoDataFrame(
         geometry=[shapely.box(10.8025, 46.8855, 10.8145, 46.8975)], index=pd.Index(["g"], name="glacier"), crs=4326
     )
+    two = pd.concat([glaciers, glaciers.set_axis(["low"]).translate(0.004, 0.0).to_frame("geometry")])
+    failures = without_elevation(terrain(dem, two.set_crs(4326)), 0.5)
+    assert [f.glacier for f in failures] == ["g"]
+    assert "undeclared voids" in failures[0].reason
     with pytest.raises(InputError, match=r"exactly 0 m inside 1 glacier\(s\) that lie far above: g"):
-        terrain(dem, glaciers)
+        without_elevation(terrain(dem, glaciers), 0.5)
     assert float(terrain(dem.where(dem != 0), glaciers)["elevation_mean"].item()) == pytest.approx(3000)
 
 
@@ -89,6 +93,8 @@ def test_a_glacier_mostly_over_missing_cells_is_refused():
         },
         coords={"glacier": ["a", "b"]},
     )
-    with pytest.raises(InputError, match=r"climate files: tp\n[\s\S]*1 of 2 glaciers below that: b \(20%\)"):
-        require_valid(sampled, 0.5, source="climate files")
-    require_valid(sampled, 0.2, source="climate files")
+    failures = without_valid(sampled, 0.5, source="climate files")
+    assert failures == [("b", "tp", "in some month 20% of its area have values, at least 50% are wanted")]
+    assert without_valid(sampled, 0.2, source="climate files") == []
+    with pytest.raises(InputError, match=r"climate files: tp\n[\s\S]*1 of 1 glaciers below that: b \(20%\)"):
+        without_valid(sampled.isel(glacier=[1]), 0.5, source="climate files")

@@ -13,6 +13,7 @@ import shapely
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.failures import Failure, failing
 from glacmb_grid.sampling.grid import Grid, grid_of
 from glacmb_grid.sampling.zonal import ROUNDING, on_grid, overlap_weights
 from glacmb_grid.vocabulary import EARTH_RADIUS
@@ -39,7 +40,7 @@ _ATTRS = {
 _HEIGHTS = ("elevation_min", "elevation_max", "elevation_mean", "elevation_median", "hypsometry")
 
 
-def terrain(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, *, min_coverage: float = 0.5) -> xr.Dataset:
+def terrain(dem: xr.DataArray, glaciers: gpd.GeoDataFrame) -> xr.Dataset:
     """Elevation, slope, aspect and hypsometry of every glacier.
 
     Parameters
@@ -48,18 +49,12 @@ def terrain(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, *, min_coverage: floa
         NaN where there is no elevation.
     glaciers : GeoDataFrame
         Index of glacier ids, EPSG:4326.
-    min_coverage : float
-        The smallest share of a glacier's area that must have an elevation.
 
     Returns
     -------
     xr.Dataset, (glacier,) and (glacier, band)
-        See the attributes; `elevation_coverage` tells how much of the area was seen.
-
-    Raises
-    ------
-    InputError
-        Naming the glaciers with less coverage than `min_coverage`, or with none at all.
+        See the attributes; `elevation_coverage` tells how much of the area was seen. NaN where nothing was: see
+        `without_elevation`.
     """
     grid = grid_of(dem, name="elevation model")
     dem = dem.transpose(grid.y, grid.x)
@@ -69,10 +64,7 @@ def terrain(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, *, min_coverage: floa
             pool.map(lambda rows: _terrain_of(_window(dem, glaciers.iloc[rows], grid), glaciers.iloc[rows]), groups)
         )
     order = np.argsort(np.concatenate(groups))
-    ds = _as_dataset({n: np.concatenate([p[n] for p in parts])[order] for n in _ATTRS}, glaciers.index.to_numpy())
-    _require_coverage(ds["elevation_coverage"].values, glaciers, min_coverage)
-    _refuse_zeros(ds)
-    return ds
+    return _as_dataset({n: np.concatenate([p[n] for p in parts])[order] for n in _ATTRS}, glaciers.index.to_numpy())
 
 
 def tell_voids(terrain: xr.Dataset) -> None:
@@ -88,17 +80,50 @@ def tell_voids(terrain: xr.Dataset) -> None:
         )
 
 
-def _refuse_zeros(ds: xr.Dataset) -> None:
-    """Undeclared voids of 0 m in a glacier that lies far above the sea."""
-    zero = (ds["elevation_min"].values == 0) & (ds["elevation_median"].values > _FAR_ABOVE_SEA)
-    if zero.any():
-        raise InputError(
-            "elevation model",
-            expected="elevations, with the voids declared as such",
-            found=f"cells of exactly 0 m inside {int(zero.sum())} glacier(s) that lie far above: "
-            f"{listing(ds['glacier'].values[zero])}",
-            remedy="declare them as voids, for instance with `gdal_edit.py -a_nodata 0`, and fill them where you can",
-        )
+def without_elevation(terrain: xr.Dataset, least: float) -> list[Failure]:
+    """Glaciers of whose area too little has an elevation, or one that cannot be.
+
+    Parameters
+    ----------
+    terrain : xr.Dataset, (glacier,)
+        From `terrain`.
+    least : float
+        Smallest share of the area.
+
+    Raises
+    ------
+    InputError
+        Where these are all.
+    """
+    ids, coverage = terrain["glacier"].values, terrain["elevation_coverage"].values
+    poor = ~((coverage >= least - ROUNDING) & (coverage > 0))
+    told = [f"{g} ({c:.0%})" for g, c in zip(ids[poor], coverage[poor], strict=True)]
+    error = InputError(
+        "elevation model",
+        expected=f"valid elevations over at least {least:.0%} of every glacier",
+        found=f"{int(poor.sum())} of {len(coverage)} glaciers below that: {listing(told)}",
+        remedy="add the missing tiles or fill the voids; or lower `elevation.min_coverage`, or leave these "
+        "glaciers out",
+    )
+    reasons = [f"{c:.0%} of its area have an elevation, at least {least:.0%} are wanted" for c in coverage[poor]]
+    found = failing(poor, ids, "elevation", reasons, error)
+    zero = (terrain["elevation_min"].values == 0) & (terrain["elevation_median"].values > _FAR_ABOVE_SEA) & ~poor
+    error = InputError(
+        "elevation model",
+        expected="elevations, with the voids declared as such",
+        found=f"cells of exactly 0 m inside {int(zero.sum())} glacier(s) that lie far above: {listing(ids[zero])}",
+        remedy="declare them as voids, for instance with `gdal_edit.py -a_nodata 0`, and fill them where you can",
+    )
+    reason = "cells of exactly 0 m though it lies far above: undeclared voids (`gdal_edit.py -a_nodata 0`)"
+    found += failing(zero, ids, "elevation", [reason] * int(zero.sum()), error)
+    level = ~np.isfinite(terrain["slope"].values) & ~poor & ~zero
+    error = InputError(
+        "elevation model",
+        expected="neighbours of the glaciers' cells, for the slope",
+        found=f"only voids around the cells of {int(level.sum())} glacier(s): {listing(ids[level])}",
+        remedy="fill the voids, or leave these glaciers out",
+    )
+    return found + failing(level, ids, "slope", ["only voids around its cells"] * int(level.sum()), error)
 
 
 def _neighbours(glaciers: gpd.GeoDataFrame, grid: Grid) -> list[Integers]:
@@ -152,7 +177,10 @@ def _window(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, grid: Grid) -> xr.Dat
 
 
 def _gradient(elevation: npt.NDArray[np.floating], cell: Integers, grid: Grid) -> tuple[Floats, Floats]:
-    """Rise towards north and east (m per m) at some cells, from their neighbours on both sides, one at the edge."""
+    """Rise towards north and east (m per m) at some cells, from their neighbours on both sides.
+
+    At the edge and beside a void the cell stands in for its neighbour; NaN between two voids.
+    """
     height, width = elevation.shape
     y, x = np.divmod(cell, width)
     flat = elevation.ravel()
@@ -164,11 +192,13 @@ def _gradient(elevation: npt.NDArray[np.floating], cell: Integers, grid: Grid) -
         dx = EARTH_RADIUS * np.cos(np.deg2rad(centre))[y] * np.deg2rad(dx)
         dy = EARTH_RADIUS * np.deg2rad(dy)
 
-    def rise(after: Integers, before: Integers) -> Floats:
-        return np.asarray(flat[after].astype(np.float64) - flat[before])
+    def rise(after: Integers, before: Integers, stride: int) -> Floats:
+        after, before = (np.where(np.isfinite(flat[k]), k, cell) for k in (after, before))
+        with np.errstate(invalid="ignore"):
+            return np.asarray((flat[after].astype(np.float64) - flat[before]) / ((after - before) // stride))
 
-    north = rise(below * width + x, above * width + x) / ((below - above) * dy)
-    east = rise(y * width + right, y * width + left) / ((right - left) * dx)
+    north = rise(below * width + x, above * width + x, width) / dy
+    east = rise(y * width + right, y * width + left, 1) / dx
     return north, east
 
 
@@ -223,19 +253,6 @@ def elevation_statistics(row: Integers, area: Floats, elevation: Floats, count: 
     out["elevation_median"][there] = elevation[middle]
     out["hypsometry"][there] = mean[:, None] + np.diff(between, axis=1) * BANDS
     return out
-
-
-def _require_coverage(coverage: Floats, glaciers: gpd.GeoDataFrame, least: float) -> None:
-    poor = ~((coverage >= least - ROUNDING) & (coverage > 0))
-    if poor.any():
-        ids = [f"{g} ({c:.0%})" for g, c in zip(glaciers.index[poor], coverage[poor], strict=True)]
-        raise InputError(
-            "elevation model",
-            expected=f"valid elevations over at least {least:.0%} of every glacier",
-            found=f"{poor.sum()} of {len(coverage)} glaciers below that: {listing(ids)}",
-            remedy="add the missing tiles or fill the voids; or lower `elevation.min_coverage`, or leave these "
-            "glaciers out",
-        )
 
 
 def _as_dataset(found: dict[str, Floats], ids: npt.NDArray[np.object_]) -> xr.Dataset:

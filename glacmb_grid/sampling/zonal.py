@@ -12,6 +12,7 @@ import shapely
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.failures import Failure, failing
 from glacmb_grid.sampling.apply import touched_cells, weighted_means
 from glacmb_grid.sampling.grid import Grid, grid_of
 from glacmb_grid.sampling.overlap import Lattice, overlaps
@@ -62,8 +63,8 @@ def overlap_weights(glaciers: gpd.GeoDataFrame, grid: Grid | xr.Dataset | xr.Dat
     )
 
 
-def require_cover(weights: Weights, least: float, *, source: str) -> None:
-    """Raise where the grid covers too little of an outline.
+def without_cover(weights: Weights, least: float, *, source: str) -> list[Failure]:
+    """Glaciers of which the grid covers too little.
 
     Parameters
     ----------
@@ -77,19 +78,20 @@ def require_cover(weights: Weights, least: float, *, source: str) -> None:
     Raises
     ------
     InputError
-        Listing the glaciers and their shares.
+        Where these are all.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.bincount(weights.row, weights.weight, len(weights.rows)) / weights.total
     poor = ~(share >= least - ROUNDING)  # an outline without area has no share
-    if poor.any():
-        ids = [f"{g} ({s:.0%})" for g, s in zip(weights.rows[poor], share[poor], strict=True)]
-        raise InputError(
-            source,
-            expected=f"cells under at least {least:.0%} of every glacier's area",
-            found=f"{int(poor.sum())} of {len(poor)} glaciers below that: {listing(ids)}",
-            remedy="download a larger area, or leave these glaciers out of the outlines",
-        )
+    ids = [f"{g} ({s:.0%})" for g, s in zip(weights.rows[poor], share[poor], strict=True)]
+    error = InputError(
+        source,
+        expected=f"cells under at least {least:.0%} of every glacier's area",
+        found=f"{int(poor.sum())} of {len(poor)} glaciers below that: {listing(ids)}",
+        remedy="download a larger area, or leave these glaciers out of the outlines",
+    )
+    reasons = [f"the {source} cover {s:.0%} of its area, at least {least:.0%} are wanted" for s in share[poor]]
+    return failing(poor, weights.rows, "grid", reasons, error)
 
 
 def on_grid(glaciers: gpd.GeoDataFrame, grid: Grid) -> Objects:
@@ -181,8 +183,8 @@ def _means(variable: xr.DataArray, weights: Weights) -> tuple[xr.DataArray, xr.D
     return mean, coverage
 
 
-def require_valid(sampled: xr.Dataset, least: float, *, source: str) -> None:
-    """Raise where valid cells cover too little of a glacier at any time.
+def without_valid(sampled: xr.Dataset, least: float, *, source: str) -> list[Failure]:
+    """Glaciers of which valid cells cover too little at any time.
 
     Parameters
     ----------
@@ -196,22 +198,25 @@ def require_valid(sampled: xr.Dataset, least: float, *, source: str) -> None:
     Raises
     ------
     InputError
-        Listing the glaciers, their shares and the variables.
+        Where these are all.
     """
     lowest = {
         str(name).removesuffix("_coverage"): v.min([d for d in v.dims if d != "glacier"]).values
         for name, v in sampled.data_vars.items()
         if str(name).endswith("_coverage")
     }
-    share = np.min(list(lowest.values()), axis=0)
+    table = np.array(list(lowest.values()))
+    share, worst = table.min(axis=0), np.array(list(lowest))[table.argmin(axis=0)]
     poor = share < least - _SINGLE_ROUNDING
-    if poor.any():
-        names = [n for n, v in lowest.items() if (v < least - _SINGLE_ROUNDING).any()]
-        ids = [f"{g} ({s:.0%})" for g, s in zip(sampled["glacier"].values[poor], share[poor], strict=True)]
-        raise InputError(
-            f"{source}: {listing(names)}",
-            expected=f"valid cells over at least {least:.0%} of every glacier's area in every month",
-            found=f"{int(poor.sum())} of {len(poor)} glaciers below that: {listing(ids)}",
-            remedy="these are sea, lake or missing: give a cube with values there, lower `sampling.min_coverage`, "
-            "or leave these glaciers out of the outlines",
-        )
+    names = [n for n, v in lowest.items() if (v < least - _SINGLE_ROUNDING).any()]
+    ids = [f"{g} ({s:.0%})" for g, s in zip(sampled["glacier"].values[poor], share[poor], strict=True)]
+    error = InputError(
+        f"{source}: {listing(names)}",
+        expected=f"valid cells over at least {least:.0%} of every glacier's area in every month",
+        found=f"{int(poor.sum())} of {len(poor)} glaciers below that: {listing(ids)}",
+        remedy="these are sea, lake or missing: give a cube with values there, lower `sampling.min_coverage`, "
+        "or leave these glaciers out of the outlines",
+    )
+    reasons = [f"in some month {s:.0%} of its area have values, at least {least:.0%} are wanted" for s in share[poor]]
+    found = failing(poor, sampled["glacier"].values, "", reasons, error)
+    return [f._replace(variable=str(name)) for f, name in zip(found, worst[poor], strict=True)]
