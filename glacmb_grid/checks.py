@@ -12,7 +12,7 @@ from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.albedo import open_albedo
 from glacmb_grid.inputs.climate import check_values
 from glacmb_grid.inputs.elevation import open_elevation
-from glacmb_grid.inputs.files import find_file
+from glacmb_grid.inputs.files import closing, find_file
 from glacmb_grid.inputs.links import Linked, read_link_table
 from glacmb_grid.inputs.observations import read_observations
 from glacmb_grid.predictors import build_predictors, matching
@@ -21,7 +21,8 @@ from glacmb_grid.settings import Judged, RunConfig, TableConfig
 from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
 from glacmb_grid.years import complete_years, hydrological_year, start_month
 
-_CELLS = 50  # looked at in each direction
+_CELLS, _SERIES = 50, 6  # looked at in each direction; fewer where a chunk holds more than these years
+_YEARS = 5
 _ANY = 1e-9  # share of an outline: merely touched
 
 
@@ -45,7 +46,8 @@ def check(config: Judged) -> list[str]:
     if isinstance(config, TableConfig):
         return _check_table(config)
     assert isinstance(config, RunConfig)
-    return _check_cubes(config)
+    with closing():
+        return _check_cubes(config)
 
 
 def _check_table(config: TableConfig) -> list[str]:
@@ -134,7 +136,9 @@ def _check_climate(config: RunConfig, cube: xr.Dataset, problems: Problems) -> l
 def _check_values(config: RunConfig, cube: xr.Dataset) -> None:
     """A quick look at one year of a few cells in the middle of the cube."""
     start = max(0, min(cube.sizes["time"] // 2, cube.sizes["time"] - 12))
-    strides = {d: slice(None, None, -(-cube.sizes[d] // _CELLS)) for d in ("latitude", "longitude")}
+    series = any(max(v.chunksizes["time"]) > _YEARS * 12 for v in cube.data_vars.values() if "time" in v.chunksizes)
+    cells = _SERIES if series else _CELLS
+    strides = {d: slice(None, None, -(-cube.sizes[d] // cells)) for d in ("latitude", "longitude")}
     try:
         year = cube.isel({"time": slice(start, start + 12), **strides}).load()
     except (OSError, RuntimeError) as error:

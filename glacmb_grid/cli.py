@@ -64,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--stage", metavar="NAME", help="only this stage and what it needs")
         if name in ("run", "evaluate", "audit", "study"):
             command.add_argument("--overwrite", action="store_true", help="redo stages that are current")
+    text = "write the climate of a configuration as one Zarr store that is sampled fast, to be named as climate.files"
+    store = commands.add_parser("ingest", help=text, description=text)
+    store.add_argument("config", metavar="CONFIG", type=Path)
+    store.add_argument("store", metavar="STORE", type=Path)
+    store.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override a value")
+    store.set_defaults(act=_ingest)
     synth = commands.add_parser("synth", help="write a region with known truth as raw files")
     synth.add_argument("folder", type=Path)
     synth.add_argument("--seed", type=int, default=1)
@@ -130,6 +136,29 @@ def _audit(options: argparse.Namespace) -> int:
 def _study(options: argparse.Namespace) -> int:
     config = _bring(options, "study")
     _say((config.root / "study" / "study.txt").read_text(encoding="utf-8"))
+    return 0
+
+
+def _ingest(options: argparse.Namespace) -> int:
+    from glacmb_grid.cluster import scheduler
+    from glacmb_grid.inputs.climate import ingest
+    from glacmb_grid.inputs.files import closing
+    from glacmb_grid.stages import climate_of
+
+    config = load_config(options.config, options.set)
+    if not isinstance(config, RunConfig):
+        raise InputError(
+            f"{options.config}",
+            expected="a configuration with `climate:`",
+            found="one of a table",
+            remedy="name another",
+        )
+    with closing(), scheduler(config.compute) as workers:
+        cube = climate_of(config)
+        _say(f"{len(cube.data_vars)} fields, {cube.nbytes / 1e9:.2f} GB, into {options.store} by {workers}")
+        ingest(cube, options.store, accumulated=config.climate.accumulated)
+    size = sum(p.stat().st_size for p in options.store.rglob("*") if p.is_file())
+    _say(f"{size / 1e9:.2f} GB written; name it in the configuration: climate: {{files: {options.store}}}")
     return 0
 
 

@@ -20,7 +20,7 @@ from glacmb_grid import judging, stages
 from glacmb_grid.cluster import scheduler
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.failures import FILE, read_failures
-from glacmb_grid.inputs.files import find_files
+from glacmb_grid.inputs.files import closing, find_files
 from glacmb_grid.settings import Judged, RunConfig, TableConfig, digest, portable
 from glacmb_grid.stages import Context
 from glacmb_grid.stores import RunStore, files_identity, versions, write_table
@@ -82,11 +82,11 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
         out.append(Stage("raw", stages.make_synthetic, (), {"synthetic": c.synthetic}))
     out += [
         Stage("glaciers", stages.read_glaciers, raw, {"glaciers": c.glaciers}, ((c.glaciers.path, "outlines"),)),
-        Stage("cubes", stages.ingest_climate, raw, {"climate": c.climate}, tuple(climate_files)),
+        Stage("cubes", stages.describe_climate, raw, {"climate": c.climate}, tuple(climate_files)),
         Stage(
             "weights",
             stages.make_weights,
-            ("glaciers", "cubes"),
+            (*raw, "glaciers", "cubes"),
             {f"sampling.{n}": getattr(c.sampling, n) for n in ("min_coverage", "max_land_distance_km")},
         ),
         Stage(
@@ -96,7 +96,7 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
             {"elevation": c.elevation},
             ((c.elevation.files, "elevation model"),),
         ),
-        Stage("sampled", stages.sample_climate, ("cubes", "weights", "terrain"), {"sampling": c.sampling}),
+        Stage("sampled", stages.sample_climate, (*raw, "cubes", "weights", "terrain"), {"sampling": c.sampling}),
     ]
     if c.albedo:
         rasters = ((c.albedo.files, "albedo rasters"),)
@@ -353,7 +353,7 @@ def _run_one(
     reason = "" if why == ["not done yet"] else f" ({listing(why, 3)})"
     say(f"{stage.name}{reason}")
     begun = time.perf_counter()
-    with _heard(say, notes), store.writing(stage.name, mark) as folder:
+    with _heard(say, notes), closing(), store.writing(stage.name, mark) as folder:
         stage.run(Context(config, store, folder, lambda text: say(f"    {text}"), dict(inputs), mark["key"]))
     seconds = time.perf_counter() - begun
     say(f"    done in {seconds:.1f} s")

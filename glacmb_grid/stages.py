@@ -36,6 +36,7 @@ from glacmb_grid.stores import (
     RunStore,
     read_outlines_store,
     read_zarr,
+    write_json,
     write_table,
     write_zarr,
 )
@@ -44,7 +45,6 @@ from glacmb_grid.weights import from_dataset
 from glacmb_grid.years import start_month
 
 PRODUCT_SCHEME = "logo"
-_MONTHS_A_CHUNK = 120
 _FEW_FILES = 4
 _NO_CLIMATE = ["lapse_rate", "lapse_rate_fallback", "land_distance", "nearest_land"]
 
@@ -116,25 +116,20 @@ def climate_of(config: RunConfig) -> xr.Dataset:
     )
 
 
-def ingest_climate(context: Context) -> None:
-    """The climate cube in canonical names and units."""
+def describe_climate(context: Context) -> None:
+    """What the climate files hold, from their headers; their values are read when they are sampled, where they lie."""
     cube = climate_of(context.cube)
-    write_zarr(cube.drop_vars("time_bnds"), context.out / "climate.zarr", {"time": _MONTHS_A_CHUNK})
-    written = read_zarr(context.out / "climate.zarr", {})
-    section = context.cube.climate
-    check_values(
-        written,
-        source=", ".join(Path(f).name for f in section.files),
-        annual_precipitation=section.annual_precipitation,
-    )
-    period = f"{str(cube['time'].values[0])[:7]} to {str(cube['time'].values[-1])[:7]}"
-    context.say(f"{len(cube.data_vars)} fields on {cube.sizes['latitude']} x {cube.sizes['longitude']} cells, {period}")
+    grid = grid_of(cube, name="climate files")
+    period = [str(t)[:7] for t in cube["time"].values[[0, -1]]]
+    told = {"variables": [str(n) for n in cube.data_vars], "cells": grid.shape, "period": period, "grid": grid.digest}
+    write_json(context.out / "climate.json", told)
+    context.say(f"{len(cube.data_vars)} fields on {grid.shape[0]} x {grid.shape[1]} cells, {' to '.join(period)}")
 
 
 def make_weights(context: Context) -> None:
     """Overlap of outlines and climate cells; the nearest cells where those have no values."""
     glaciers = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
-    cube = read_zarr(context.of("cubes", "climate.zarr"), {})
+    cube = climate_of(context.cube)
     section = context.cube.sampling
     grid = grid_of(cube)
     weights = overlap_weights(glaciers, grid)
@@ -175,12 +170,12 @@ def make_terrain(context: Context) -> None:
 
 def sample_climate(context: Context) -> None:
     """Zonal means of the climate, temperature also at the glacier's elevation."""
-    cube = read_zarr(context.of("cubes", "climate.zarr"), {})
+    cube = climate_of(context.cube)
     stored = read_zarr(context.of("weights", "climate.zarr"))
     sound = ~np.isin(stored["row"].values, context.failed("weights", "terrain"))
     weights = from_dataset(stored).take(sound)
     topography = read_zarr(context.of("terrain", "terrain.zarr")).sel(glacier=weights.rows)
-    sampled = sample(cube, weights).assign(_stand_in(stored["land_distance"].values[sound]))
+    sampled = sample(cube.drop_vars("time_bnds"), weights).assign(_stand_in(stored["land_distance"].values[sound]))
     section = context.cube.sampling
     if section.lapse_rate == "fitted" and "t2m" in cube:
         sampled = sampled.merge(fitted_lapse_rate(cube, weights, cells=section.lapse_rate_cells))
@@ -190,6 +185,12 @@ def sample_climate(context: Context) -> None:
         tell_far_orography(sampled[OROGRAPHY], topography["elevation_mean"])
     write_zarr(sampled, context.out / "climate.zarr")
     written = read_zarr(context.out / "climate.zarr", {})
+    climate = context.cube.climate
+    check_values(
+        written,
+        source=", ".join(Path(f).name for f in climate.files),
+        annual_precipitation=climate.annual_precipitation,
+    )
     write_failures(context.out, "sampled", without_valid(written, section.min_coverage, source="climate files"))
 
 

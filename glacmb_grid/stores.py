@@ -30,6 +30,7 @@ from glacmb_grid.errors import InputError
 
 _WHOLE_HASH = 256 * 1024 * 1024  # larger files are known by their size, beginning and end
 _EDGE = 16 * 1024 * 1024
+_EDGE_OF_PART = 64 * 1024  # of every file of a large folder
 _LIBRARIES = (
     "glacmb-grid",
     "numpy",
@@ -212,21 +213,24 @@ def _size_and_stamp(path: Path) -> tuple[int, int]:
 
 
 def content_digest(path: Path) -> str:
-    """Digest of a file, or of a folder's files with their names; of a large file size, beginning and end."""
+    """Digest of a file, or of a folder's files with their names; of large ones size, beginning and end."""
     mark = hashlib.sha256()
-    for file in _files(path):
+    files = _files(path)
+    large = path.is_dir() and sum(f.stat().st_size for f in files) > _WHOLE_HASH
+    for file in files:
         if path.is_dir():
             mark.update(str(file.relative_to(path)).encode())
         size = file.stat().st_size
         mark.update(str(size).encode())
         with file.open("rb") as stream:
-            if size <= _WHOLE_HASH:
+            edge = _EDGE_OF_PART if large else _EDGE
+            if size <= (2 * edge if large else _WHOLE_HASH):
                 while piece := stream.read(1 << 22):
                     mark.update(piece)
             else:
-                mark.update(stream.read(_EDGE))
-                stream.seek(-_EDGE, os.SEEK_END)
-                mark.update(stream.read(_EDGE))
+                mark.update(stream.read(edge))
+                stream.seek(-edge, os.SEEK_END)
+                mark.update(stream.read(edge))
     return mark.hexdigest()[:16]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.files import find_file, find_files, open_dataset
@@ -18,11 +22,13 @@ from glacmb_grid.inputs.stamps import STREAM, Expver, on_months, one_a_month
 from glacmb_grid.inputs.units import Stream, in_canonical_units
 from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, STANDARD_GRAVITY, VARIABLES
 
-__all__ = ["Expver", "Stream", "check_values", "open_climate"]
+__all__ = ["Expver", "Stream", "check_values", "ingest", "is_ingested", "open_climate"]
 
 _GRID = ("latitude", "longitude")
 _GEOPOTENTIAL = ("m2 s-2", "m**2 s**-2", "m^2 s^-2", "m2/s2", "J kg-1")
 _HEIGHT = ("m", "metres", "gpm")
+_MARK, _LAYOUT = "glacmb_grid_climate", 1
+_CHUNK = 2e6  # bytes of a chunk before compression
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,8 @@ def open_climate(
     paths = find_files(files, what="climate files")
     declared = dict(units or {})
     _require_known([*(variables or ()), *(n for n in declared if n != "z")])
+    if len(paths) == 1 and is_ingested(paths[0]):
+        return _open_ingested(paths[0], accumulated, variables)
     pieces = _pieces(paths)
     wanted = list(dict.fromkeys(variables)) if variables is not None else [n for n in VARIABLES if n in pieces]
     _require_found(wanted, pieces, paths)
@@ -92,6 +100,94 @@ def open_climate(
     if invariant is not None:
         ds = ds.assign(_invariant(find_file(invariant, what="invariant file"), cube[wanted[0]], declared.get("z")))
     return _with_bounds(ds)
+
+
+def ingest(cube: xr.Dataset, store: Path, *, accumulated: Stream, slab: float = 2e9) -> None:
+    """Write a cube so that series of cells are read fast: the store can then be named as the climate's only file.
+
+    Zarr v3, sharded, compressed (Zstandard after shuffling) and with a CRC-32C checksum of every chunk; chunks hold
+    all months of a small square of cells. The store is written beside its place and moved there when it is whole.
+
+    Parameters
+    ----------
+    cube : xr.Dataset, (time, latitude, longitude)
+        From `open_climate`.
+    store : Path
+        Must not exist.
+    accumulated : {"daily_mean", "hourly_mean", "monthly_total"}
+        What was declared of the source, kept as a record.
+    slab : float
+        Bytes that are in memory at a time; chunks of the source that span several slabs are read once for each.
+
+    Raises
+    ------
+    InputError
+        Where the store exists.
+    """
+    if store.exists():
+        raise InputError(
+            f"{store}", expected="no such file or folder yet", found="one", remedy="remove it, or choose another place"
+        )
+    aside = store.with_name(f".partial-{store.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    months = cube.sizes["time"]
+    side = int(np.clip(np.sqrt(_CHUNK / (4 * months)), 4, 256))
+    shape = {d: cube.sizes[d] for d in ("time", *_GRID)}
+    chunks = {"time": months} | {d: min(side, shape[d]) for d in _GRID}
+    shards = {"time": months} | {d: chunks[d] * -(-min(4 * side, shape[d]) // chunks[d]) for d in _GRID}
+    plain = cube.drop_vars("time_bnds", errors="ignore").assign_attrs({_MARK: _LAYOUT, "accumulated": accumulated})
+    encoding = {}
+    for name, variable in plain.variables.items():
+        variable.encoding = {}
+        if name in VARIABLES:
+            encoding[str(name)] = {
+                "chunks": tuple(chunks[str(d)] for d in variable.dims),
+                "shards": tuple(shards[str(d)] for d in variable.dims),
+                "compressors": (BloscCodec(cname="zstd", clevel=3, shuffle="shuffle", typesize=4), Crc32cCodec()),
+            }
+    named = [str(n) for n in plain.data_vars if n in VARIABLES]
+    lazy = plain.chunk(shards)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        lazy.drop_vars(named).to_zarr(aside, mode="w", zarr_format=3, consolidated=False)
+        lazy[named].to_zarr(aside, mode="a", zarr_format=3, consolidated=False, compute=False, encoding=encoding)
+        rows = shards["latitude"] * max(1, int(slab // (4 * months * shape["longitude"] * shards["latitude"])))
+        for name in named:
+            for start in range(0, shape["latitude"], rows):
+                here = slice(start, min(start + rows, shape["latitude"]))
+                part = plain[[name]].isel(latitude=here).drop_vars(plain.coords).transpose("time", *_GRID).chunk(shards)
+                region = {"time": slice(0, months), "latitude": here, "longitude": slice(0, shape["longitude"])}
+                part.to_zarr(aside, region=region, consolidated=False)
+        zarr.consolidate_metadata(aside)
+    aside.rename(store)
+
+
+def is_ingested(path: Path) -> bool:
+    """Whether this is a store of `ingest`."""
+    try:
+        return path.is_dir() and _MARK in zarr.open_group(path, mode="r").attrs
+    except (FileNotFoundError, ValueError, KeyError):
+        return False
+
+
+def _open_ingested(path: Path, accumulated: Stream, variables: Sequence[str] | None) -> xr.Dataset:
+    ds = open_dataset(path)
+    if ds.attrs.get("accumulated") != accumulated or ds.attrs.get(_MARK) != _LAYOUT:
+        raise InputError(
+            f"{path}",
+            expected=f"a store of layout {_LAYOUT} made from files of which `climate.accumulated` is {accumulated}",
+            found=f"layout {ds.attrs.get(_MARK)}, {ds.attrs.get('accumulated')}",
+            remedy="keep the setting of the configuration that it was ingested with, or ingest again",
+        )
+    there = {str(n): v for n, v in ds.data_vars.items()}
+    wanted = list(dict.fromkeys(variables)) if variables is not None else [n for n in VARIABLES if n in there]
+    _require_found(wanted, there, [path])
+    invariant = [n for n in (OROGRAPHY, LAND_MASK) if n in there]
+    chosen = ds[[*wanted, *invariant]]
+    attrs = {k: v for k, v in ds.attrs.items() if k not in (_MARK, "accumulated")}
+    chosen = chosen.assign({n: chosen[n].load() for n in invariant})
+    return _with_bounds(chosen.drop_attrs(deep=False).assign_attrs(attrs))
 
 
 def _require_known(names: Sequence[str]) -> None:

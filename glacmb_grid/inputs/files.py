@@ -6,7 +6,9 @@ import glob
 import importlib.util
 import struct
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +18,7 @@ from glacmb_grid.errors import InputError, Problems, listing
 
 _BROKEN = "download or copy the file again, then compare its size with the source"
 _LIBRARY_ERRORS = (OSError, ValueError, TypeError, RuntimeError, KeyError, EOFError, AttributeError)
+_OPENED: ContextVar[list[xr.Dataset] | None] = ContextVar("opened", default=None)
 _HEADER = 1 << 24  # bytes, more than any header of the classic format takes
 
 # First bytes of what is often saved under a name that ends in .nc
@@ -26,6 +29,23 @@ _FOREIGN: Final = (
     (b"\xfd7zXZ", "an xz archive", "unpack it first: unxz"),
     (b"<", "a web page (HTML or XML)", "the download failed: look at the page, then download the file again"),
 )
+
+
+@contextmanager
+def closing() -> Iterator[None]:
+    """Close on leaving, in this thread, all files that were opened inside.
+
+    A file that is left to the garbage collector is closed by whatever thread collects it, and the NetCDF library breaks
+    down where another thread opens a file meanwhile.
+    """
+    opened: list[xr.Dataset] = []
+    token = _OPENED.set(opened)
+    try:
+        yield
+    finally:
+        _OPENED.reset(token)
+        for ds in opened:
+            ds.close()
 
 
 def find_files(paths: str | Path | Iterable[str | Path], *, what: str) -> list[Path]:
@@ -113,7 +133,10 @@ def _open(path: Path, *, decode_times: bool = True) -> xr.Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they warn of (times that cannot be decoded and such) is checked later
         engine = "zarr" if path.is_dir() else None
-        return xr.open_dataset(path, chunks={}, engine=engine, decode_times=decode_times)
+        ds = xr.open_dataset(path, chunks={}, engine=engine, decode_times=decode_times)
+    if (opened := _OPENED.get()) is not None:
+        opened.append(ds)
+    return ds
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

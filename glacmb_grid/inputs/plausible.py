@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dask.base
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -9,8 +10,6 @@ import xarray as xr
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.vocabulary import VARIABLES, Variable
 from glacmb_grid.years import days_in_month
-
-Floats = npt.NDArray[np.float64]
 
 _ANNUAL_PRECIPITATION = (0.1, 15.0)  # m per year, mean of the domain
 _LARGEST_ANOMALY = 20.0  # K
@@ -23,9 +22,9 @@ def check_values(cube: xr.Dataset, *, source: str, annual_precipitation: tuple[f
 
     Parameters
     ----------
-    cube : xr.Dataset, (time, latitude, longitude)
-        From `open_climate`; computed here, so give a few months for a quick look. Annual totals are judged from a
-        year on.
+    cube : xr.Dataset, (time, ...)
+        From `open_climate`, or sampled from it; read here once, chunk by chunk, so give a few months for a quick look.
+        Annual totals are judged from a year on.
     source : str
         Where the data came from, for the message.
     annual_precipitation : (float, float), optional
@@ -39,21 +38,30 @@ def check_values(cube: xr.Dataset, *, source: str, annual_precipitation: tuple[f
     """
     problems = Problems()
     annual = {"tp": (annual_precipitation or _ANNUAL_PRECIPITATION, "m"), "ssrd": (_ANNUAL_SUNSHINE, "J m-2")}
-    for name in (str(n) for n in cube.data_vars if n in VARIABLES):
+    names = [str(n) for n in cube.data_vars if n in VARIABLES]
+    computed = dask.base.compute(*(_by_month(cube[n]) for n in names))  # type: ignore[no-untyped-call]
+    for name, months in zip(names, computed, strict=True):
         with problems.collect():
             where = f"{source}: {name}"
-            values = cube[name].values.astype(np.float64)
-            _check_present(values, cube["time"].values, where)
-            _check_range(values, cube["time"].values, VARIABLES[name], where)
+            _check_present(months, where)
+            _check_range(months, VARIABLES[name], where)
             if name == "t2m":
-                _check_steady(values, cube["time"].values, where)
+                _check_steady(months, where)
             if name in annual:
-                _check_annual(values, *annual[name], where)
+                _check_annual(months, *annual[name], where)
     problems.raise_if_any()
 
 
-def _check_present(values: Floats, time: npt.NDArray[np.datetime64], where: str) -> None:
-    empty = ~np.isfinite(values).any(axis=(1, 2))
+def _by_month(variable: xr.DataArray) -> xr.Dataset:
+    """Number, lowest, highest and mean of the valid values of every month, (time,)."""
+    places = [d for d in variable.dims if d != "time"]
+    valid = variable.where(np.isfinite(variable))
+    found = {"count": valid.notnull().sum(places), "low": valid.min(places), "high": valid.max(places)}
+    return xr.Dataset({**found, "mean": valid.mean(places, dtype=np.float64)})
+
+
+def _check_present(months: xr.Dataset, where: str) -> None:
+    empty = months["count"].values == 0
     if empty.all():
         raise InputError(
             where,
@@ -65,16 +73,20 @@ def _check_present(values: Floats, time: npt.NDArray[np.datetime64], where: str)
         raise InputError(
             where,
             expected="some valid values in every month",
-            found=f"{int(empty.sum())} month(s) without any: {listing(time[empty].astype('datetime64[M]'))}",
+            found=f"{int(empty.sum())} month(s) without any: {listing(_months(months)[empty])}",
             remedy="download these months again, or leave the variable out of `climate.variables`",
         )
 
 
-def _check_range(values: Floats, time: npt.NDArray[np.datetime64], known: Variable, where: str) -> None:
+def _months(months: xr.Dataset) -> npt.NDArray[np.datetime64]:
+    return np.asarray(months["time"].values.astype("datetime64[M]"))
+
+
+def _check_range(months: xr.Dataset, known: Variable, where: str) -> None:
     accumulated = known.kind == "accumulated"
-    if accumulated:
-        values = values / days_in_month(time)[:, None, None]
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    days = days_in_month(months["time"].values) if accumulated else 1
+    low = float((months["low"].values.astype(np.float64) / days).min())
+    high = float((months["high"].values.astype(np.float64) / days).max())
     if low < known.low or high > known.high:
         per = " per day" if accumulated else ""
         raise InputError(
@@ -94,28 +106,29 @@ def _likely(known: Variable, low: float, high: float) -> str:
     return "the unit attribute and the values disagree"
 
 
-def _check_steady(values: Floats, time: npt.NDArray[np.datetime64], where: str) -> None:
+def _check_steady(months: xr.Dataset, where: str) -> None:
     """No month of a region is tens of kelvin away from the same month of other years."""
-    month = time.astype("datetime64[M]").astype(np.int64) % 12
+    month = _months(months).astype(np.int64) % 12
     if len(month) < _YEARS_TO_COMPARE * 12:
         return
-    level = np.nanmean(values, axis=(1, 2))
+    level = months["mean"].values
     usual = np.array([np.median(level[month == m]) for m in range(12)])[month]
     odd = np.abs(level - usual) > _LARGEST_ANOMALY
     if odd.any():
         raise InputError(
             where,
             expected=f"every month within {_LARGEST_ANOMALY:g} K of the same month of other years, in the mean",
-            found=f"{listing(time[odd].astype('datetime64[M]'))}: up to {np.abs(level - usual).max():.1f} K away",
+            found=f"{listing(_months(months)[odd])}: up to {np.abs(level - usual).max():.1f} K away",
             remedy="download these months again: they are damaged or hold another variable or unit",
         )
 
 
-def _check_annual(values: Floats, bounds: tuple[float, float], unit: str, where: str) -> None:
-    whole = len(values) // 12 * 12
-    if not whole:
+def _check_annual(months: xr.Dataset, bounds: tuple[float, float], unit: str, where: str) -> None:
+    whole = slice(len(months["time"]) // 12 * 12)
+    count = months["count"].values[whole]
+    if not len(count):
         return
-    per_year = float(np.nanmean(values[:whole])) * 12
+    per_year = float((months["mean"].values[whole] * count).sum() / count.sum()) * 12
     if not bounds[0] <= per_year <= bounds[1]:
         raise InputError(
             where,

@@ -1,0 +1,134 @@
+"""An ingested cube: the same values, its layout, and that it is whole or not there."""
+
+from __future__ import annotations
+
+import dask
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+import yaml
+import zarr
+
+from glacmb_grid.cli import main
+from glacmb_grid.errors import InputError
+from glacmb_grid.inputs.climate import ingest, is_ingested, open_climate
+
+LAT, LON = np.round(47.0 - 0.1 * np.arange(31), 1), np.round(9.0 + 0.1 * np.arange(45), 1)
+
+
+def raw(folder, months=26, name="era5.nc"):
+    rng = np.random.default_rng(3)
+    time = pd.date_range("2001-01-01", periods=months, freq="MS")
+    shape = (months, len(LAT), len(LON))
+    t2m = rng.normal(270, 5, shape).astype(np.float32)
+    t2m[:, 4:7, 2:5] = np.nan
+    ds = xr.Dataset(
+        {
+            "t2m": (("time", "latitude", "longitude"), t2m, {"units": "K"}),
+            "tp": (("time", "latitude", "longitude"), rng.uniform(0, 0.01, shape).astype(np.float32), {"units": "m"}),
+        },
+        coords={"time": time, "latitude": LAT, "longitude": LON},
+    )
+    ds.to_netcdf(folder / name, encoding={n: {"chunksizes": (1, len(LAT), len(LON)), "zlib": True} for n in ds})
+    height = xr.Dataset(
+        {"z": (("latitude", "longitude"), 9.80665 * rng.uniform(1000, 4000, shape[1:]), {"units": "m2 s-2"})},
+        coords={"latitude": LAT, "longitude": LON},
+    )
+    height.to_netcdf(folder / "invariant.nc")
+    return folder / name, folder / "invariant.nc"
+
+
+@pytest.mark.parametrize("slab", [1e4, 2e9])
+def test_the_store_holds_the_same_cube_and_opens_as_one(tmp_path, slab):
+    file, invariant = raw(tmp_path)
+    cube = open_climate(file, accumulated="daily_mean", invariant=invariant)
+    ingest(cube, tmp_path / "cube.zarr", accumulated="daily_mean", slab=slab)
+    again = open_climate(tmp_path / "cube.zarr", accumulated="daily_mean")
+    xr.testing.assert_identical(again.compute(), cube.compute())
+    assert dask.is_dask_collection(again["t2m"])
+    some = open_climate(tmp_path / "cube.zarr", accumulated="daily_mean", variables=["tp"])
+    assert set(some.data_vars) == {"tp", "orography"}
+
+
+def test_the_layout_is_for_series_sharded_compressed_and_checksummed(tmp_path):
+    file, _ = raw(tmp_path, months=900)
+    ingest(open_climate(file, accumulated="daily_mean"), tmp_path / "cube.zarr", accumulated="daily_mean")
+    array = zarr.open_group(tmp_path / "cube.zarr", mode="r")["t2m"]
+    assert array.metadata.zarr_format == 3
+    assert array.chunks == (900, 23, 23)
+    assert array.shards == (900, 46, 46)
+    names = [type(c).__name__ for c in array.compressors]
+    assert names == ["BloscCodec", "Crc32cCodec"]
+
+
+def test_a_flipped_byte_is_noticed(tmp_path):
+    file, _ = raw(tmp_path)
+    ingest(open_climate(file, accumulated="daily_mean"), tmp_path / "cube.zarr", accumulated="daily_mean")
+    shard = max((p for p in (tmp_path / "cube.zarr" / "t2m").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 3] ^= 1
+    shard.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match=r"(?i)checksum"):
+        open_climate(tmp_path / "cube.zarr", accumulated="daily_mean")["t2m"].load()
+
+
+def test_an_interrupted_ingest_leaves_nothing_behind_that_counts(tmp_path):
+    file, _ = raw(tmp_path)
+    cube = open_climate(file, accumulated="daily_mean")
+
+    def broken(block):
+        raise RuntimeError("disk full")
+
+    bad = cube.assign(
+        tp=cube["tp"].copy(data=cube["tp"].data.map_blocks(broken, dtype=np.float32, meta=np.empty((0, 0, 0))))
+    )
+    with pytest.raises(RuntimeError, match="disk full"):
+        ingest(bad, tmp_path / "cube.zarr", accumulated="daily_mean")
+    assert not (tmp_path / "cube.zarr").exists()
+    ingest(cube, tmp_path / "cube.zarr", accumulated="daily_mean")
+    assert is_ingested(tmp_path / "cube.zarr")
+    with pytest.raises(InputError, match="choose another place"):
+        ingest(cube, tmp_path / "cube.zarr", accumulated="daily_mean")
+
+
+def test_another_declaration_or_a_missing_variable_is_refused(tmp_path):
+    file, _ = raw(tmp_path)
+    ingest(open_climate(file, accumulated="daily_mean"), tmp_path / "cube.zarr", accumulated="daily_mean")
+    with pytest.raises(InputError, match="hourly_mean") as error:
+        open_climate(tmp_path / "cube.zarr", accumulated="hourly_mean")
+    assert "cube.zarr" in error.value.where
+    with pytest.raises(InputError, match="ssrd"):
+        open_climate(tmp_path / "cube.zarr", accumulated="daily_mean", variables=["ssrd"])
+    assert not is_ingested(tmp_path / "era5.nc")
+    assert not is_ingested(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_from_the_ingested_store_gives_the_same_samples(tmp_path, capsys):
+    folder = tmp_path / "raw"
+    assert main(["synth", str(folder), "--glaciers", "6", "--measured", "4", "--years", "2001", "2004"]) == 0
+    config = {
+        "glaciers": {"path": "raw/rgi/RGI2000-v7.0-G-13_synthetic.gpkg"},
+        "climate": {
+            "files": "raw/era5_land/era5_land_monthly_*.nc",
+            "invariant": "raw/era5_land/era5_land_invariant.nc",
+            "accumulated": "daily_mean",
+            "variables": ["t2m", "tp"],
+        },
+        "elevation": {"files": "raw/dem/astgtm_synthetic_dem.tif"},
+        "observations": {"path": "raw/fog/FOG_EE_MASS_BALANCE.csv", "units": "mm w.e."},
+        "store": {"root": "out"},
+    }
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(config))
+    assert main(["ingest", str(path), str(tmp_path / "cube.zarr")]) == 0
+    assert "name it in the configuration" in capsys.readouterr().out
+    ingested = ["--set", "climate.files=cube.zarr", "--set", "climate.invariant=null", "--set", "store.root=other"]
+    for options in ([], ingested):
+        assert main(["check", str(path), *options]) in (0, 1)
+        assert main(["run", str(path), "--stage", "predictors", *options]) == 0
+    capsys.readouterr()
+    one, two = (xr.open_zarr(tmp_path / root / "sampled" / "climate.zarr").load() for root in ("out", "other"))
+    xr.testing.assert_identical(one, two)
+    assert main(["ingest", str(path), str(tmp_path / "cube.zarr")]) == 1
