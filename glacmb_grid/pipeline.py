@@ -87,7 +87,8 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
             "weights",
             stages.make_weights,
             (*raw, "glaciers", "cubes"),
-            {f"sampling.{n}": getattr(c.sampling, n) for n in ("min_coverage", "max_land_distance_km")},
+            {f"sampling.{n}": getattr(c.sampling, n) for n in ("min_coverage", "max_land_distance_km")}
+            | {"regrid": c.regrid},
         ),
         Stage(
             "terrain",

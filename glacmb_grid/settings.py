@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from glacmb_grid.vocabulary import VARIABLES
 
@@ -168,6 +168,20 @@ class Sampling(Section):
     lapse_rate_cells: int = Field(2, ge=1, le=20)
     max_land_distance_km: float = Field(30.0, ge=0)
     min_coverage: float = Field(0.5, gt=0, le=1)
+
+
+class Regrid(Section):
+    """A finer or coarser grid between the climate and the outlines; the weights of both are composed."""
+
+    engine: Literal["builtin", "xesmf"] = "builtin"
+    method: Literal["conservative", "conservative_normed", "bilinear", "nearest_s2d", "nearest_d2s"] = "bilinear"
+    resolution: float = Field(gt=0, le=10)
+
+    @model_validator(mode="after")
+    def _offered(self) -> Regrid:
+        if self.engine == "builtin" and self.method not in ("conservative", "bilinear"):
+            raise ValueError(f"Input should be conservative or bilinear with the builtin engine, not {self.method}")
+        return self
 
 
 class Predictors(Section):
@@ -509,6 +523,7 @@ class RunConfig(Judged):
     albedo: Albedo | None = None
     observations: Observations
     sampling: Sampling = Sampling()
+    regrid: Regrid | None = None
     predictors: Predictors = Predictors()
     product: Product = Product()
 

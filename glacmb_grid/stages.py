@@ -29,6 +29,7 @@ from glacmb_grid.sampling.lapse_rate import (
     tell_far_orography,
 )
 from glacmb_grid.sampling.nearest import far_from_land, nearest_valid
+from glacmb_grid.sampling.regrid import grid_around, regrid_weights, xesmf_weights
 from glacmb_grid.sampling.terrain import tell_voids, terrain, without_elevation
 from glacmb_grid.sampling.zonal import overlap_weights, sample, without_cover, without_valid
 from glacmb_grid.settings import Judged, RunConfig, TableConfig, digest
@@ -132,7 +133,16 @@ def make_weights(context: Context) -> None:
     cube = climate_of(context.cube)
     section = context.cube.sampling
     grid = grid_of(cube)
-    weights = overlap_weights(glaciers, grid)
+    if (regrid := context.cube.regrid) is None:
+        weights = overlap_weights(glaciers, grid)
+    else:
+        target = grid_around(glaciers, grid, regrid.resolution)
+        if regrid.engine == "xesmf":
+            between = xesmf_weights(grid, target, regrid.method)
+        else:
+            between = regrid_weights(grid, target, "bilinear" if regrid.method == "bilinear" else "conservative")
+        write_zarr(between.to_dataset(), context.out / "regrid.zarr")
+        weights = overlap_weights(glaciers, target).compose(between)
     failures = without_cover(weights, section.min_coverage, source="climate files")
     on_grid = ~np.isin(weights.rows, [f.glacier for f in failures])
     first = next(v for v in cube.data_vars.values() if "time" in v.dims)

@@ -10,11 +10,14 @@ chunks with the same threads and dropping them. --json adds a list of {name, val
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
 import resource
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,12 +30,16 @@ import dask
 import dask.array as da
 import numpy as np
 import pandas as pd
+import rasterio
 import xarray as xr
 from bench_sampling import Line, outlines, report
 
+from glacmb_grid.inputs.climate import ingest
 from glacmb_grid.sampling.grid import grid_of
 from glacmb_grid.sampling.zonal import overlap_weights, sample
-from glacmb_grid.stores import write_zarr
+from glacmb_grid.stores import read_zarr, write_zarr
+from glacmb_grid.vocabulary import VARIABLES
+from glacmb_grid.weights import Weights, from_dataset
 
 RANGES = {  # longitude, latitude of points along the ridges, and share of the glaciers
     "Hindu Kush": ([(69.5, 35.0), (71.5, 36.3), (73.5, 36.8)], 0.04),
@@ -79,6 +86,26 @@ def glaciers(count: int) -> Any:
     return outlines(count, places=places(count))
 
 
+def believable() -> dict[str, tuple[np.float32, np.float32]]:
+    """Level and width of every variable, t2m and tp first."""
+    known = {"t2m": (270.0, 6.0), "tp": (0.004, 0.001), "ssrd": (1.5e7, 2e6)}
+    names = [*known, *(n for n in VARIABLES if n not in known)]
+    middle = {n: ((v.low + v.high) / 2, (v.high - v.low) / 12) for n, v in VARIABLES.items()}
+    return {n: tuple(np.float32(v) for v in known.get(n, middle[n])) for n in names}
+
+
+def write_weights(folder: Path, counts: tuple[int, ...]) -> None:
+    """Weights of so many outlines, so that what samples need not hold the outlines."""
+    cube = xr.open_zarr(folder / "cube.zarr", consolidated=False)
+    for count in counts:
+        write_zarr(overlap_weights(glaciers(count), grid_of(cube)).to_dataset(), folder / f"weights_{count}.zarr")
+
+
+def weights_of(path: Path, count: int) -> Weights:
+    """Weights from `write_weights`."""
+    return from_dataset(read_zarr(path.parent / f"weights_{count}.zarr"))
+
+
 def write_cube(path: Path, size: Size, chunks: tuple[int, int, int]) -> None:
     """A cube with a smooth field, a season and noise, in steps of 16 bits."""
     latitude, longitude = np.round(46 - np.arange(211) * 0.1, 1), np.round(66 + np.arange(391) * 0.1, 1)
@@ -90,16 +117,18 @@ def write_cube(path: Path, size: Size, chunks: tuple[int, int, int]) -> None:
         t, y, x = np.ogrid[t0:t1, y0:y1, x0:x1]
         smooth = np.sin(y / 17 + number) * np.cos(x / 23) + 0.8 * np.sin(2 * np.pi * t / 12)
         values = smooth + 0.2 * rng.standard_normal((t1 - t0, y1 - y0, x1 - x0), np.float32)
-        return (np.round(values * 2**13) / 2**13).astype(np.float32) + np.float32(270)
+        return (np.round(values * 2**13) / 2**13).astype(np.float32)
 
     part = tuple(min(c, n) for c, n in zip(chunks, shape, strict=True))
     layout = da.core.normalize_chunks(part, shape)
+    empty = np.empty((0, 0, 0), np.float32)
     fields = {
-        f"v{k:02d}": (
+        name: (
             ("time", "latitude", "longitude"),
-            da.map_blocks(block, k, chunks=layout, dtype=np.float32, meta=np.empty((0, 0, 0), np.float32)),
+            level + width * da.map_blocks(block, k, chunks=layout, dtype=np.float32, meta=empty),
+            {"units": "m" if name == "tp" else VARIABLES[name].units},
         )
-        for k in range(size.variables)
+        for k, (name, (level, width)) in enumerate(list(believable().items())[: size.variables])
     }
     coords = {
         "time": pd.date_range("1950-01-01", periods=size.months, freq="MS"),
@@ -135,7 +164,7 @@ def _dropped(data: da.Array) -> da.Array:
 def read_touched(path: Path, count: int) -> Callable[[], Any]:
     """Read and decode every chunk that holds a touched cell, and drop it."""
     cube = xr.open_zarr(path, consolidated=False)
-    touched = overlap_weights(glaciers(count), grid_of(cube)).touched
+    touched = weights_of(path, count).touched
     y, x = np.divmod(touched, cube.sizes["longitude"])
     wanted = []
     for variable in cube.data_vars.values():
@@ -152,8 +181,7 @@ def read_touched(path: Path, count: int) -> Callable[[], Any]:
 def sample_all(path: Path, count: int) -> Callable[[], Any]:
     """Sample every variable, and drop the results."""
     cube = xr.open_zarr(path, consolidated=False)
-    weights = overlap_weights(glaciers(count), grid_of(cube))
-    sampled = sample(cube, weights)
+    sampled = sample(cube, weights_of(path, count))
     gone = [_dropped(v.data) for v in sampled.data_vars.values()]
     return lambda: dask.compute(*gone)
 
@@ -161,11 +189,17 @@ def sample_all(path: Path, count: int) -> Callable[[], Any]:
 def sample_to_disk(path: Path, count: int) -> Callable[[], Any]:
     """Sample every variable into a Zarr store."""
     cube = xr.open_zarr(path, consolidated=False)
-    weights = overlap_weights(glaciers(count), grid_of(cube))
+    weights = weights_of(path, count)
     return lambda: write_zarr(sample(cube, weights), path.parent / "sampled.zarr")
 
 
-WORK = {"read": read_touched, "sample": sample_all, "write": sample_to_disk}
+def ingest_cube(path: Path, count: int) -> Callable[[], Any]:
+    """Write the cube as `glacmb-grid ingest` does."""
+    cube = xr.open_zarr(path, consolidated=False)
+    return lambda: ingest(cube, path.parent / "ingested.zarr", accumulated="monthly_total")
+
+
+WORK = {"read": read_touched, "sample": sample_all, "write": sample_to_disk, "ingest": ingest_cube}
 
 
 def _measured(what: str, path: Path, count: int, *, cold: bool) -> tuple[float, float]:
@@ -177,10 +211,16 @@ def _measured(what: str, path: Path, count: int, *, cold: bool) -> tuple[float, 
     return time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
+def _apart(work: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """A piece of work in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments, **options).result()
+
+
 def measured(what: str, path: Path, count: int, *, cold: bool = False) -> tuple[float, float]:
     """Seconds and peak memory (GB) of a piece of work in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measured, what, path, count, cold=cold).result()
+    found: tuple[float, float] = _apart(_measured, what, path, count, cold=cold)
+    return found
 
 
 def measure(folder: Path, size: Size, chunkings: list[str]) -> list[Line]:
@@ -196,6 +236,8 @@ def measure(folder: Path, size: Size, chunkings: list[str]) -> list[Line]:
         write_cube(path, size, chunks)
         lines.append((f"{name} {chunks}: written in", time.perf_counter() - begun, "s", None))
         lines.append((f"{name}: on disk", bytes_of(path) / 1e9, "GB", None))
+        if not (folder / f"weights_{most}.zarr").exists():
+            _apart(write_weights, folder, size.counts)
         for state in ("cold", "warm"):
             read, taken, peak = [], [], 0.0
             for _ in range(size.repeat):
@@ -223,7 +265,51 @@ def measure(folder: Path, size: Size, chunkings: list[str]) -> list[Line]:
                     (f"{name}, warm: sampling {count} outlines", statistics.median([t for t, _ in times]), "s", None)
                 )
                 lines.append(("  peak memory", max(m for _, m in times), "GB", 6.0))
+        if name == "fields":
+            seconds, memory = measured("ingest", path, most)
+            lines += [("ingesting the fields", seconds, "s", None), ("  peak memory", memory, "GB", 6.0)]
+            lines.append(("  on disk", bytes_of(folder / "ingested.zarr") / 1e9, "GB", None))
+            seconds, _ = measured("sample", folder / "ingested.zarr", most, cold=True)
+            lines.append(("  sampling the ingested store, cold", seconds, "s", None))
+            shutil.rmtree(folder / "ingested.zarr")
     return lines
+
+
+def run_region(folder: Path, count: int) -> list[Line]:
+    """`glacmb-grid run` up to the sampled climate, of a simulated region in files."""
+    write_cube(folder / "cube.zarr", FULL, CHUNKINGS["years"])
+    latitude, longitude = 46 - np.arange(211) * 0.1, 66 + np.arange(391) * 0.1
+    y, x = np.ogrid[:211, :391]
+    height = 3000 + 1500 * np.sin(y / 5) * np.cos(x / 6)
+    invariant = xr.Dataset({"z": (("latitude", "longitude"), 9.80665 * height, {"units": "m2 s-2"})})
+    invariant.assign_coords(latitude=latitude, longitude=longitude).to_netcdf(folder / "invariant.nc")
+    table = outlines(count, 100, places=places(count)).reset_index(names="rgi_id")
+    table.to_file(folder / "outlines.gpkg")
+    del table
+    side = np.ogrid[: 22 * 200, : 41 * 200]
+    relief = (4500 + 700 * np.sin(side[0] / 31) * np.cos(side[1] / 37)).astype(np.int16)
+    transform = rasterio.Affine(0.005, 0, 65, 0, -0.005, 47)
+    options = {"driver": "GTiff", "height": relief.shape[0], "width": relief.shape[1], "count": 1, "dtype": "int16"}
+    with rasterio.open(
+        folder / "dem.tif", "w", crs="EPSG:4326", transform=transform, compress="deflate", **options
+    ) as f:
+        f.write(relief, 1)
+    (folder / "fog.csv").write_text("WGMS_ID,YEAR,ANNUAL_BALANCE,RGI_ID\n1,2001,-500,G000001\n", encoding="utf-8")
+    config = {
+        "glaciers": {"path": "outlines.gpkg"},
+        "climate": {"files": "cube.zarr", "accumulated": "daily_mean", "invariant": "invariant.nc"},
+        "sampling": {"lapse_rate": "fitted"},
+        "elevation": {"files": "dem.tif"},
+        "observations": {"path": "fog.csv", "units": "mm w.e."},
+        "store": {"root": "out"},
+    }
+    (folder / "region.yaml").write_text(json.dumps(config), encoding="utf-8")
+    command = [sys.executable, "-m", "glacmb_grid", "run", str(folder / "region.yaml"), "--stage", "sampled"]
+    done = subprocess.run(command, check=False)
+    log = json.loads((folder / "out" / "run.json").read_text(encoding="utf-8"))["runs"][-1]
+    lines: list[Line] = [(f"run of {count} glaciers: exit status", done.returncode, "", None)]
+    lines += [(f"  stage {name}", taken, "s", None) for name, taken in log["stages"].items()]
+    return [*lines, ("  peak memory", log["peak_memory_gb"], "GB", 6.0)]
 
 
 def main() -> None:
@@ -234,10 +320,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--only", choices=CHUNKINGS, help="one of the chunkings")
     parser.add_argument("--repeat", type=int)
+    parser.add_argument("--run", action="store_true", help="instead: a whole run up to the sampled climate, in files")
     options = parser.parse_args()
     size = QUICK if options.quick else FULL
     size = replace(size, repeat=options.repeat or size.repeat)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        if options.run:
+            report(run_region(Path(folder), 2000 if options.quick else 95_536), options.json)
+            return
         report(measure(Path(folder), size, [options.only] if options.only else list(CHUNKINGS)), options.json)
 
 

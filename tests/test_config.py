@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -350,3 +351,41 @@ def test_problems_are_collected_one_or_many():
         problems.raise_if_any()
     with pytest.raises(ZeroDivisionError), problems.collect():
         _ = 1 / 0
+
+
+def test_the_template_of_high_mountain_asia_is_complete_and_sound(monkeypatch):
+    """It loads, also with all that is commented out, and no key of a run from cubes is left unsaid."""
+    monkeypatch.setenv("HMA_DATA", "/somewhere")
+    path = Path(__file__).parents[1] / "configs" / "hma.yaml"
+    config = load_config(path)
+    assert config.sampling.lapse_rate == "fitted"
+    text = path.read_text(encoding="utf-8")
+    for name in (
+        "glaciers",
+        "climate",
+        "sampling",
+        "regrid",
+        "elevation",
+        "albedo",
+        "observations",
+        "predictors",
+        "compute",
+    ):
+        section = RunConfig.model_fields[name].annotation
+        section = next((a for a in getattr(section, "__args__", [section]) if hasattr(a, "model_fields")), section)
+        for key in section.model_fields:
+            assert re.search(rf"^[# ]*{name}:|^[# ]+{key}:", text, re.MULTILINE), f"{name}.{key}"
+            assert re.search(rf"\b{key}: ", text) or key == "links", f"{name}.{key}"
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("{resolution: 0.1, method: nearest_s2d}", "conservative or bilinear with the builtin engine"),
+        ("{method: bilinear}", "this key"),
+        ("{resolution: 0}", "greater than 0"),
+    ],
+)
+def test_regridding_that_is_not_offered(value, says):
+    with pytest.raises((InputError, InputErrors), match=says):
+        load_config(Path(__file__).parents[1] / "configs" / "demo.yaml", [f"regrid={value}"])

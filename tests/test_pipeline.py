@@ -21,7 +21,8 @@ from glacmb_grid import judging, stages
 from glacmb_grid.config import load_config
 from glacmb_grid.errors import InputError
 from glacmb_grid.pipeline import run, status
-from glacmb_grid.stores import RunStore, read_zarr
+from glacmb_grid.stores import RunStore, read_outlines_store, read_zarr
+from glacmb_grid.weights import from_dataset
 
 CONFIG = {
     "synthetic": {"seed": 2, "glaciers": 12, "measured": 6, "years": [2001, 2008]},
@@ -233,6 +234,24 @@ def test_lapse_rates_may_be_fitted(copy):
     moved = sampled["t2m"].values + sampled["lapse_rate"].values[:, month] * above
     np.testing.assert_allclose(sampled["t2m_corrected"], moved, rtol=1e-6)
     assert "lapse_rate" not in predictors
+
+
+def test_the_climate_may_be_interpolated_first(copy):
+    config = load_config(copy, ["regrid.resolution=0.02"])
+    assert run(config, stage="sampled", say=quiet) == ["weights", "sampled"]
+    sampled = read_zarr(config.root / "sampled" / "climate.zarr")
+    outlines = read_outlines_store(config.root / "glaciers" / "glaciers.parquet")
+    cube = stages.climate_of(config).load()
+    point = outlines.geometry.representative_point()
+    at = {
+        n: xr.DataArray(getattr(point, a).to_numpy(), dims="glacier")
+        for n, a in (("longitude", "x"), ("latitude", "y"))
+    }
+    smooth, blocky = cube["t2m"].interp(at), cube["t2m"].sel(at, method="nearest")
+    error = [float(abs(sampled["t2m"].values.T - f.values).mean()) for f in (smooth, blocky)]
+    assert error[0] < 0.3 * error[1]
+    between = from_dataset(read_zarr(config.root / "weights" / "regrid.zarr"))
+    np.testing.assert_allclose(np.bincount(between.row, between.weight).max(), 1)
 
 
 def test_status_names_what_is_stale(copy):

@@ -13,15 +13,18 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+import shapely
 import xarray as xr
 
 from glacmb_grid.errors import InputError
 from glacmb_grid.sampling.apply import touched_cells, weighted_means
 from glacmb_grid.sampling.grid import Grid, grid_of
 from glacmb_grid.sampling.overlap import authalic_sine
+from glacmb_grid.sampling.zonal import on_grid
 from glacmb_grid.vocabulary import EARTH_RADIUS
 from glacmb_grid.weights import Weights, from_entries
 
@@ -159,6 +162,40 @@ def regrid_weights(source: Grid, target: Grid, method: Method = "conservative") 
         size=product.shape[1],
         source=source.digest,
     )
+
+
+def grid_around(glaciers: gpd.GeoDataFrame, source: Grid, resolution: float) -> Grid:
+    """A latitude-longitude grid that covers outlines with a margin of one cell, its edges at multiples of the step.
+
+    Parameters
+    ----------
+    glaciers : GeoDataFrame
+        EPSG:4326.
+    source : Grid
+        Whose way of counting longitudes it takes.
+    resolution : float
+        Degrees.
+
+    Raises
+    ------
+    InputError
+        Where the source is projected.
+    """
+    if not source.is_geographic:
+        raise InputError(
+            "regrid",
+            expected="a climate on latitude and longitude",
+            found=source.crs.name,
+            remedy="leave `regrid:` out",
+        )
+    x0, y0, x1, y1 = shapely.total_bounds(on_grid(glaciers, source))
+
+    def edges(low: float, high: float) -> Floats:
+        first, last = np.floor(low / resolution) - 1, np.ceil(high / resolution) + 1
+        return np.asarray(np.arange(first, last + 1) * resolution)
+
+    y = edges(max(y0, -90 + resolution), min(y1, 90 - resolution))
+    return Grid(y[::-1], edges(x0, x1), source.crs, "latitude", "longitude")
 
 
 def _heights(grid: Grid) -> Floats:
