@@ -17,7 +17,7 @@ from glacmb_grid.weights import Weights, from_entries
 Floats = npt.NDArray[np.float64]
 CELLS = 4
 _MEAN_RADIUS = 6371.0  # km
-_NEAREST = 1e-3  # km: a centre that lies closer counts as if it lay there
+_NEAREST = 1e-3  # km: a centre that lies closer counts as if it lay this far
 
 
 def nearest_valid(
@@ -62,11 +62,11 @@ def nearest_valid(
         return weights, distance
     points = glaciers.geometry.iloc[poor].representative_point()
     chord, found = cKDTree(_unit(*_centres(grid, cells))).query(_unit(points.x.to_numpy(), points.y.to_numpy()), CELLS)
-    arc = 2 * _MEAN_RADIUS * np.arcsin(np.clip(chord / 2, 0, 1))
+    arc = np.maximum(2 * _MEAN_RADIUS * np.arcsin(np.clip(chord / 2, 0, 1)), _NEAREST)
     distance[poor] = arc[:, 0]
-    near = arc <= max_distance_km
+    near = np.isfinite(chord) & (arc <= max_distance_km)  # there may be fewer cells than are asked for
     taken = near[:, 0]
-    share = np.where(near, 1 / np.maximum(arc, _NEAREST), 0.0)
+    share = np.where(near, 1 / arc, 0.0)
     share[taken] /= share[taken].sum(axis=1, keepdims=True)
     kept = ~np.isin(weights.row, poor[taken])
     use = near & taken[:, None]
