@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
 import xarray as xr
 
@@ -82,6 +83,7 @@ def _check_cubes(config: RunConfig) -> list[str]:
         found += _check_climate(config, cube, problems)
     if glaciers is not None:
         found.append(f"{len(glaciers)} glaciers, {glaciers['area'].sum():.1f} km2")
+        left = glaciers
         for grid, what, least in (
             (cube, "climate files", config.sampling.min_coverage),
             (dem, "elevation model", config.elevation.min_coverage),
@@ -89,14 +91,18 @@ def _check_cubes(config: RunConfig) -> list[str]:
         ):
             if grid is not None:
                 with problems.collect():
-                    found += _check_area(glaciers, grid, what, least)
+                    poor, told = _check_area(glaciers, grid, what, least)
+                    found += told
+                    left = left[~left.index.isin(poor)] if least > _ANY else left
+        with problems.collect():
+            _check_left(len(left))
         years: list[int] = []
         if cube is not None:
             years = _check_years(config, glaciers, cube, problems)
             found += _told_years(config, glaciers, cube, years)
         linked = problems.attempt(lambda: stages.linked_observations(config, glaciers)) if tables_are_sound else None
         if linked is not None:
-            found += _check_links(linked, years, problems)
+            found += _check_links(linked, left.index, years, problems)
     problems.raise_if_any()
     return found
 
@@ -202,8 +208,21 @@ def _predictor_names(config: RunConfig, variables: list[str], monthly: list[str]
     return [str(n) for n in built["predictor"].values]
 
 
-def _check_area(glaciers: gpd.GeoDataFrame, grid: xr.Dataset | xr.DataArray, what: str, least: float) -> list[str]:
-    """Which outlines lie on the grid with less than this share of their area; an error where all do."""
+def _check_left(count: int) -> None:
+    """Some glaciers lie on both the climate and the elevation model."""
+    if not count:
+        raise InputError(
+            "climate files, elevation model",
+            expected="at least one glacier that lies on both",
+            found="none",
+            remedy="download larger areas, so that both cover the same glaciers",
+        )
+
+
+def _check_area(
+    glaciers: gpd.GeoDataFrame, grid: xr.Dataset | xr.DataArray, what: str, least: float
+) -> tuple[list[str], list[str]]:
+    """Outlines of which less than this share of the area lies on the grid, and a line on them; an error for all."""
     cells = grid_of(grid, name=what)
     x0, x1 = sorted((cells.x_edges[0], cells.x_edges[-1]))
     y0, y1 = sorted((cells.y_edges[0], cells.y_edges[-1]))
@@ -215,11 +234,12 @@ def _check_area(glaciers: gpd.GeoDataFrame, grid: xr.Dataset | xr.DataArray, wha
     share = inside / shapely.area(shapes)
     poor = share < least
     if not poor.any():
-        return []
+        return [], []
     ids = [f"{g} ({s:.0%})" for g, s in zip(glaciers.index[poor], share[poor], strict=True)]
     left = f"leaves out {int(poor.sum())} of {len(glaciers)} glaciers: {listing(ids)}"
     if not poor.all():
-        return [f"{what}: the area {left}; a run lists them in failed.csv and goes on without them"]
+        then = "a run lists them in failed.csv and goes on without them" if least > _ANY else "they have gaps there"
+        return list(glaciers.index[poor]), [f"{what}: the area {left}; {then}"]
     raise InputError(
         what,
         expected="cells under every glacier" + (f", at least {least:.0%} of its area" if least > _ANY else ""),
@@ -263,7 +283,7 @@ def _told_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Dataset,
     return found + ([f"incomplete hydrological years left out: {listing(incomplete)}"] if incomplete else [])
 
 
-def _check_links(linked: Linked, years: list[int], problems: Problems) -> list[str]:
+def _check_links(linked: Linked, left: pd.Index, years: list[int], problems: Problems) -> list[str]:
     observed = linked.observations
     kinds = ", ".join(f"{n} by {k}" for k, n in observed.groupby("link").size().items())
     found = [
@@ -271,7 +291,7 @@ def _check_links(linked: Linked, years: list[int], problems: Problems) -> list[s
     ]
     if not years:
         return found
-    usable = observed[observed["year"].isin(years)]
+    usable = observed[observed["year"].isin(years) & observed["glacier"].isin(left)]
     with problems.collect():
         if usable["glacier"].nunique() < 2 or usable["year"].nunique() < 2:
             raise InputError(

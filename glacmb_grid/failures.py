@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from glacmb_grid.errors import InputError
+from glacmb_grid.errors import InputError, listing
 
 FILE = "failed.csv"
 COLUMNS = ["glacier", "stage", "variable", "reason"]
@@ -43,6 +43,25 @@ def failing(
         raise error
     ids = np.asarray(glaciers)[poor]
     return [Failure(str(g), variable, r) for g, r in zip(ids, reasons, strict=True)]
+
+
+def surviving(glaciers: npt.NDArray[Any], failed: Mapping[str, str]) -> npt.NDArray[np.bool_]:
+    """Which glaciers are not among those that failed, each with its reason.
+
+    Raises
+    ------
+    InputError
+        Where none is left, though each stage alone left some.
+    """
+    left = np.array([g not in failed for g in glaciers], dtype=bool)
+    if not left.any():
+        raise InputError(
+            "glaciers",
+            expected="at least one glacier with a valid climate and valid elevations",
+            found=f"all {len(failed)} failed: {listing((f'{g} ({r})' for g, r in failed.items()), 4)}",
+            remedy="give a climate and an elevation model with values under the same glaciers",
+        )
+    return left
 
 
 def write_failures(folder: Path, stage: str, failures: Iterable[Failure]) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from glacmb_grid.failures import FILE, read_failures, write_failures
+from glacmb_grid.errors import InputError
+from glacmb_grid.failures import FILE, read_failures, surviving, write_failures
 from glacmb_grid.inputs.albedo import decode_albedo, open_codes, summer_albedo
 from glacmb_grid.inputs.climate import check_values, open_climate
 from glacmb_grid.inputs.elevation import open_elevation
@@ -67,9 +68,10 @@ class Context:
         assert isinstance(self.config, RunConfig)
         return self.config
 
-    def failed(self, *stages: str) -> list[str]:
-        """Glaciers that earlier stages could not work on."""
-        return list(read_failures(self.of(s, FILE) for s in stages)["glacier"])
+    def surviving(self, glaciers: np.ndarray, *stages: str) -> np.ndarray:
+        """Which glaciers all of these earlier stages could work on."""
+        table = read_failures(self.of(s, FILE) for s in stages)
+        return surviving(glaciers, dict(zip(table["glacier"], table["reason"], strict=True)))
 
     def of(self, stage: str, name: str) -> Path:
         """A result of an earlier stage, which must be whole."""
@@ -172,7 +174,8 @@ def make_terrain(context: Context) -> None:
     section = context.cube.elevation
     topography = terrain(open_elevation(section.files), glaciers)
     failures = without_elevation(topography, section.min_coverage)
-    topography = topography.isel(glacier=~np.isin(topography["glacier"].values, [f.glacier for f in failures]))
+    reasons = {f.glacier: f.reason for f in failures}
+    topography = topography.isel(glacier=surviving(topography["glacier"].values, reasons))
     tell_voids(topography)
     write_zarr(topography, context.out / "terrain.zarr")
     write_failures(context.out, "terrain", failures)
@@ -182,7 +185,7 @@ def sample_climate(context: Context) -> None:
     """Zonal means of the climate, temperature also at the glacier's elevation."""
     cube = climate_of(context.cube)
     stored = read_zarr(context.of("weights", "climate.zarr"))
-    sound = ~np.isin(stored["row"].values, context.failed("weights", "terrain"))
+    sound = context.surviving(stored["row"].values, "weights", "terrain")
     weights = from_dataset(stored).take(sound)
     topography = read_zarr(context.of("terrain", "terrain.zarr")).sel(glacier=weights.rows)
     sampled = sample(cube.drop_vars("time_bnds"), weights).assign(_stand_in(stored["land_distance"].values[sound]))
@@ -241,7 +244,7 @@ def make_predictors(context: Context) -> None:
     """Annual predictors of every glacier."""
     section = context.cube.predictors
     outlines = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
-    outlines = outlines[~outlines.index.isin(context.failed("weights", "terrain", "sampled"))]
+    outlines = outlines[context.surviving(outlines.index.to_numpy(), "weights", "terrain", "sampled")]
     rows = {"glacier": outlines.index.to_numpy()}
     albedo = read_zarr(context.of("albedo", "albedo.zarr")).sel(rows) if context.cube.albedo else None
     sampled = read_zarr(context.of("sampled", "climate.zarr")).sel(rows)
@@ -286,6 +289,14 @@ def make_samples(context: Context) -> None:
     predictors = read_zarr(context.of("predictors", "predictors.zarr"))
     observed = linked.observations
     there = observed["glacier"].isin(predictors["glacier"].values)
+    if len(observed) and not there.any():
+        raise InputError(
+            "observations",
+            expected="balances of glaciers that did not fail",
+            found=f"{len(observed)} linked to outlines, all of these among those that weights, terrain or sampled list "
+            f"in their {FILE}",
+            remedy="give a climate and an elevation model with values under the measured glaciers",
+        )
     samples, outside = build_samples(predictors, observed[there])
     write_zarr(samples, context.out / "samples.zarr")
     write_table(as_table(samples), context.out / "samples.parquet")

@@ -134,6 +134,85 @@ def test_outlines_beyond_the_cube_are_named(region):
     assert "elevation model" in text
 
 
+def wide_dem(region, *voids, fill=-32768):
+    """An elevation model of both the usual boxes and one at 12 degrees east, with holes over some boxes."""
+    values = (2500 + 10 * np.add.outer(np.arange(30), np.arange(170))).astype("int16")
+    for x0, y0, x1, y1 in voids:
+        rows, columns = (
+            slice(round(a), round(b))
+            for a, b in (((46.85 - y1) * 100, (46.85 - y0) * 100), ((x0 - 10.55) * 100, (x1 - 10.55) * 100))
+        )
+        values[rows, columns] = fill
+    (region / "dem.tif").unlink()
+    raster(region / "dem.tif", values)
+
+
+def moved(region, boxes):
+    (region / "outlines.gpkg").unlink()
+    outlines(boxes).to_file(region / "outlines.gpkg")
+
+
+AWAY = (12.0, 46.6, 12.1, 46.7)
+
+
+def test_where_each_file_leaves_out_other_glaciers_until_none_is_left(region, capsys):
+    first, second = BOXES
+    moved(region, {first: AWAY, second: BOXES[second]})
+    wide_dem(region, (10.7, 46.6, 10.9, 46.7))
+    config = [str(region / "alps.yaml"), "--set", "albedo=null", "--set", f"store.root={region / 'out'}"]
+    assert main(["run", *config, "--stage", "terrain"]) == 3
+    capsys.readouterr()
+    assert main(["run", *config]) == 1
+    told = capsys.readouterr().err
+    assert "all 2 failed" in told
+    for part in ("expected:", "found:", "remedy:", first, second):
+        assert part in told
+
+
+def test_where_voids_and_zeros_leave_no_glacier(region, capsys):
+    wide_dem(region, BOXES["RGI60-11.00001"])
+    with rasterio.open(region / "dem.tif", "r+") as dem:
+        values = dem.read(1)
+        row, column = dem.index(10.805, 46.645)
+        values[row, column] = 0
+        dem.write(values, 1)
+    config = [str(region / "alps.yaml"), "--set", "albedo=null", "--set", f"store.root={region / 'out'}"]
+    assert main(["run", *config, "--stage", "terrain"]) == 1
+    told = capsys.readouterr().err
+    assert "all 2 failed" in told
+    assert "exactly 0 m" in told
+    assert "0% of its area" in told
+
+
+def test_where_all_measured_glaciers_fail_that_is_the_reason_given(region, capsys):
+    first, second = BOXES
+    moved(region, {first: AWAY, second: (12.2, 46.6, 12.25, 46.7), "RGI60-11.00003": BOXES[second]})
+    wide_dem(region)
+    config = [str(region / "alps.yaml"), "--set", "albedo=null", "--set", f"store.root={region / 'out'}"]
+    assert "at least two of these glaciers" in refused(region, "albedo=null")
+    assert main(["run", *config]) == 1
+    told = capsys.readouterr().err
+    assert "6 linked to outlines" in told
+    assert "failed.csv" in told
+
+
+def test_check_sees_that_no_glacier_lies_on_both_grids(region):
+    first, second = BOXES
+    moved(region, {first: AWAY, second: BOXES[second]})
+    values = np.full((30, 100), 2500, "int16")
+    (region / "dem.tif").unlink()
+    raster(region / "dem.tif", values, west=11.5)
+    assert "climate files, elevation model" in refused(region, "albedo=null")
+
+
+def test_glaciers_beside_the_albedo_rasters_have_gaps_and_do_not_fail(region):
+    raster(region / "MOD10A1_doy2019182000000.tif", np.full((30, 15), 60, "uint8"))
+    (line,) = [t for t in checked(region) if t.startswith("albedo rasters")]
+    assert "1 of 2 glaciers: RGI60-11.00002 (0%)" in line
+    assert "gaps" in line
+    assert "failed.csv" not in line
+
+
 @pytest.mark.parametrize("shift", [-11.0, 169.3])
 def test_outlines_across_greenwich_and_the_antimeridian_are_found(region, shift):
     """The same region elsewhere: the cube counts longitudes to 360, the outlines from -180 to 180."""

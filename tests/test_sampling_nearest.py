@@ -41,9 +41,7 @@ def haversine(longitude, latitude, longitudes, latitudes):
 
 def replaced(ds, valid, glaciers, least=0.5, farthest=30.0):
     grid = grid_of(ds)
-    return nearest_valid(
-        overlap_weights(glaciers, grid), grid, valid, glaciers, least=least, max_distance_km=farthest
-    )
+    return nearest_valid(overlap_weights(glaciers, grid), grid, valid, glaciers, least=least, max_distance_km=farthest)
 
 
 def of_row(weights, row):
