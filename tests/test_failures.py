@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from pathlib import Path
 
@@ -265,3 +266,48 @@ def test_where_the_nearest_cells_may_not_be_taken_the_glacier_fails(region, caps
     assert ids[2] in failed.index
     assert "sampling.max_land_distance_km is 0" in failed.loc[ids[2], "reason"]
     capsys.readouterr()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_others_are_those_of_a_run_without_the_failing_glaciers(region, tmp_path):
+    """To the last bit, with a glacier off the cube, one on a void, one at sea and one with a gap in one month."""
+    folder, ids = region
+    listed, without = tmp_path / "listed", tmp_path / "without"
+    shutil.copytree(folder / "holed" / "raw", listed / "raw")
+    shutil.copy(folder / "holed" / "own.yaml", listed / "own.yaml")
+    outlines_path = listed / "raw" / "rgi" / "RGI2000-v7.0-G-13_synthetic.gpkg"
+    (file,) = (p for p in (listed / "raw" / "era5_land").glob("*_tp.nc"))
+    ds = xr.load_dataset(file)
+    (name,) = (n for n in ds.data_vars if ds[n].ndim == 3)
+    glaciers = gpd.read_file(outlines_path).to_crs(4326)
+    weights = overlap_weights(glaciers.set_index("rgi_id"), ds)
+    valid = np.isfinite(ds[name].values[20].ravel()[weights.column])
+    main_cell = np.flatnonzero(valid & (weights.row > 2) & (weights.weight > 0.6 * weights.total[weights.row]))[0]
+    dry = ids[weights.row[main_cell]]
+    j, i = np.divmod(weights.column[main_cell], ds[name].shape[2])
+    ds[name].values[20, j, i] = np.nan
+    file.unlink()
+    ds.to_netcdf(file)
+    shutil.copytree(listed, without)
+    models = ["--set", "validation.models=[mean, temperature_index]", "--set", "product.model=temperature_index"]
+    assert main(["run", str(listed / "own.yaml"), *models]) == 3
+    failed = pd.read_csv(listed / "out" / "failed.csv").set_index("glacier")
+    assert failed.loc[ids[0], "stage"] == "weights"
+    assert failed.loc[ids[1], "stage"] == "terrain"
+    gap = failed[failed["stage"] == "sampled"]
+    assert dry in gap.index
+    assert set(gap["variable"]) == {"tp"}
+
+    path = without / "raw" / "rgi" / "RGI2000-v7.0-G-13_synthetic.gpkg"
+    table = gpd.read_file(path)
+    path.unlink()
+    table[~table["rgi_id"].isin(failed.index)].to_file(path)
+    assert main(["run", str(without / "own.yaml"), *models]) == 0
+    for store in ("predictors/predictors.zarr", "samples/samples.zarr", "products/glacier_annual.zarr"):
+        a, b = (read_zarr(root / "out" / store) for root in (listed, without))
+        assert sorted(a.variables) == sorted(b.variables)
+        for name in a.variables:
+            assert a[name].dtype == b[name].dtype
+            assert pickle.dumps(a[name].values.tolist()) == pickle.dumps(b[name].values.tolist()), f"{store}: {name}"
+    assert a.attrs["glaciers_failed"] == len(failed)
+    assert a["nearest_land"].values.any()
