@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import geopandas as gpd
 import numpy as np
@@ -60,9 +61,7 @@ def terrain(dem: xr.DataArray, glaciers: gpd.GeoDataFrame) -> xr.Dataset:
     dem = dem.transpose(grid.y, grid.x)
     groups = _neighbours(glaciers, grid)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        parts = list(
-            pool.map(lambda rows: _terrain_of(_window(dem, glaciers.iloc[rows], grid), glaciers.iloc[rows]), groups)
-        )
+        parts = list(pool.map(lambda rows: _terrain_of(dem, glaciers.iloc[rows], grid), groups))
     order = np.argsort(np.concatenate(groups))
     return _as_dataset({n: np.concatenate([p[n] for p in parts])[order] for n in _ATTRS}, glaciers.index.to_numpy())
 
@@ -135,17 +134,22 @@ def _neighbours(glaciers: gpd.GeoDataFrame, grid: Grid) -> list[Integers]:
     return np.split(np.argsort(number.ravel(), kind="stable"), np.cumsum(count)[:-1])
 
 
-def _terrain_of(dem: xr.DataArray, glaciers: gpd.GeoDataFrame) -> dict[str, Floats]:
-    """All statistics of glaciers on one window, (glacier,) and (glacier, band)."""
-    grid = grid_of(dem, name="elevation model")
-    weights = overlap_weights(glaciers, grid)
-    values = np.asarray(dem.values)
+def _terrain_of(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, grid: Grid) -> dict[str, Floats]:
+    """All statistics of glaciers that share a window, (glacier,) and (glacier, band); none feels the others."""
+    rows, columns = _window(glaciers, grid)
+    window = replace(
+        grid,
+        y_edges=grid.y_edges[rows.start : rows.stop + 1],
+        x_edges=grid.x_edges[columns.start : columns.stop + 1],
+    )
+    weights = overlap_weights(glaciers, window)
+    values = np.asarray(dem.isel({grid.y: rows, grid.x: columns}).values)
     elevation = values.ravel()[weights.column].astype(np.float64)
     valid = np.isfinite(elevation)
     row, area, column = weights.row[valid], weights.weight[valid], weights.column[valid]
     count = len(weights.rows)
     seen = np.bincount(row, area, count)
-    north, east = _gradient(values, column, grid)
+    north, east = _gradient(values, column, grid, rows.start)
     steepness = np.hypot(north, east)
     with np.errstate(invalid="ignore", divide="ignore"):
         slope = _means(row, area, np.degrees(np.arctan(steepness)), count)
@@ -165,19 +169,21 @@ def _terrain_of(dem: xr.DataArray, glaciers: gpd.GeoDataFrame) -> dict[str, Floa
     }
 
 
-def _window(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, grid: Grid) -> xr.DataArray:
-    """The part of the elevation model around the glaciers, two cells wider for the slope."""
+def _window(glaciers: gpd.GeoDataFrame, grid: Grid) -> list[slice]:
+    """Rows and columns of the elevation model around the glaciers, two cells wider for the slope."""
     x0, y0, x1, y1 = shapely.total_bounds(on_grid(glaciers, grid))
-    pieces = {}
-    for dim, edges, low, high in ((grid.y, grid.y_edges, y0, y1), (grid.x, grid.x_edges, x0, x1)):
+    pieces = []
+    for edges, low, high in ((grid.y_edges, y0, y1), (grid.x_edges, x0, x1)):
         step = abs(edges[1] - edges[0])
         inside = np.flatnonzero((edges[:-1] > low - 3 * step) & (edges[:-1] < high + 3 * step))
-        pieces[dim] = slice(inside[0], inside[-1] + 1) if len(inside) > 1 else slice(0, 2)
-    return dem.isel(pieces)
+        pieces.append(slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) > 1 else slice(0, 2))
+    return pieces
 
 
-def _gradient(elevation: npt.NDArray[np.floating], cell: Integers, grid: Grid) -> tuple[Floats, Floats]:
-    """Rise towards north and east (m per m) at some cells, from their neighbours on both sides.
+def _gradient(elevation: npt.NDArray[np.floating], cell: Integers, grid: Grid, first_row: int) -> tuple[Floats, Floats]:
+    """Rise towards north and east (m per m) at some cells of a window that begins in a row of the grid.
+
+    From their neighbours on both sides.
 
     At the edge and beside a void the cell stands in for its neighbour; NaN between two voids.
     """
@@ -189,7 +195,7 @@ def _gradient(elevation: npt.NDArray[np.floating], cell: Integers, grid: Grid) -
     dy, dx = grid.y_edges[1] - grid.y_edges[0], grid.x_edges[1] - grid.x_edges[0]
     if grid.is_geographic:
         centre = (grid.y_edges[:-1] + grid.y_edges[1:]) / 2
-        dx = EARTH_RADIUS * np.cos(np.deg2rad(centre))[y] * np.deg2rad(dx)
+        dx = EARTH_RADIUS * np.cos(np.deg2rad(centre))[first_row + y] * np.deg2rad(dx)
         dy = EARTH_RADIUS * np.deg2rad(dy)
 
     def rise(after: Integers, before: Integers, stride: int) -> Floats:
@@ -222,8 +228,7 @@ def elevation_statistics(row: Integers, area: Floats, elevation: Floats, count: 
 
     Notes
     -----
-    Areas are taken as shares of their row and elevations from its mean, so that running sums over all rows at once
-    lose nothing.
+    No row feels the others, to the last bit.
     """
     order = np.lexsort((elevation, row))
     row, area, elevation = row[order], area[order], elevation[order]
@@ -237,16 +242,16 @@ def elevation_statistics(row: Integers, area: Floats, elevation: Floats, count: 
     share = area / np.bincount(row, area, count)[row]
     mean = elevation[first] + np.bincount(rank, share * (elevation - elevation[first][rank]))
     above = elevation - mean[rank]
-    reached = np.cumsum(share)
-    reached += rank - np.concatenate([[0.0], reached[first[1:] - 1]])[rank]
-    volume = np.cumsum(share * above)
-    volume -= np.concatenate([[0.0], volume[first[1:] - 1]])[rank]
     last = np.append(first[1:], len(row)) - 1
-    marks = np.arange(len(there))[:, None] + np.arange(1, BANDS) / BANDS
-    at = np.clip(np.searchsorted(reached, marks), first[:, None], last[:, None])
-    passed = volume[at] - (reached[at] - marks) * above[at]
+    reached, volume = share, share * above
+    for a, b in zip(first, last + 1, strict=True):
+        np.cumsum(reached[a:b], out=reached[a:b])
+        np.cumsum(volume[a:b], out=volume[a:b])
+    marks = np.append(np.arange(1, BANDS) / BANDS, 0.5 - _HALF)
+    at = np.column_stack([np.minimum(first + np.add.reduceat(reached < mark, first), last) for mark in marks])
+    at, middle = at[:, :-1], at[:, -1]
+    passed = volume[at] - (reached[at] - marks[:-1]) * above[at]
     between = np.column_stack([np.zeros(len(there)), passed, volume[last]])
-    middle = np.clip(np.searchsorted(reached, np.arange(len(there)) + 0.5 - _HALF), first, last)
     out["elevation_min"][there] = elevation[first]
     out["elevation_max"][there] = elevation[last]
     out["elevation_mean"][there] = mean
