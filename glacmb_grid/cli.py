@@ -17,6 +17,12 @@ from glacmb_grid.config import load_config
 from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.settings import Judged, RunConfig
 
+_STATUS = (
+    "exit status: 0 all well; 1 an error in the input; 3 some glaciers failed, listed in failed.csv, and the rest went "
+    "on (also where everything is current); 130 interrupted"
+)
+_STATUSES = {"run": _STATUS, "evaluate": _STATUS}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -50,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         ("check", _check, "say in seconds what would fail, from headers and tables only"),
         ("status", _status, "which stages are done, current, stale"),
     ):
-        command = commands.add_parser(name, help=text, description=text)
+        command = commands.add_parser(name, help=text, description=text, epilog=_STATUSES.get(name))
         command.add_argument("config", metavar="CONFIG", type=Path)
         command.add_argument(
             "--set",
