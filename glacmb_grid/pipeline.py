@@ -292,7 +292,9 @@ def run(config: Judged, *, stage: str | None = None, overwrite: bool = False, sa
                     ran[one.name] = _run_one(one, mark, config, store, inputs, why, say, notes)
             outcome = "finished"
             if isinstance(config, RunConfig):
-                read_failures(store.folder(n) / FILE for n in CAN_FAIL).to_csv(store.root / FILE, index=False)
+                aside = store.root / f".partial-{FILE}"
+                read_failures(store.folder(n) / FILE for n in CAN_FAIL).to_csv(aside, index=False)
+                aside.replace(store.root / FILE)
         finally:
             if ran or outcome == "failed":
                 store.append_log(_log(config, started, ran, workers, outcome, notes, inputs))

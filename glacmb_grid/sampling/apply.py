@@ -100,8 +100,7 @@ class Plan:
         if not len(cells):
             out, weight = np.full(shape, np.nan, np.float32), np.zeros((len(first), 1))
         else:
-            out = np.empty(shape, np.float32)
-            np.take(cells.astype(np.float32, copy=False), first, axis=0, out=out, mode="clip")
+            out = cells[first].astype(np.float32, copy=False)
             if mixed.valid is not None:
                 weight = weight * mixed.valid[first]
             elif len(here):
