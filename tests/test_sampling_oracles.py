@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
+
 import geopandas as gpd
 import numpy as np
 import pytest
 import rioxarray  # noqa: F401 - gives arrays their .rio
 import shapely
 import xarray as xr
-import xarray_regrid  # noqa: F401 - gives datasets their .regrid
 from exactextract import exact_extract
 from exactextract.raster import NumPyRasterSource
 
 from glacmb_grid.sampling.grid import grid_of
 from glacmb_grid.sampling.regrid import regrid, regrid_weights
 from glacmb_grid.sampling.zonal import overlap_weights, sample
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of newer numpy about what it imports
+    import xarray_regrid  # noqa: F401 - gives datasets their .regrid
 
 UTM = 32632
 
@@ -76,6 +81,8 @@ def field(lat, lon):
     return xr.Dataset({"f": (("latitude", "longitude"), values)}, coords={"latitude": lat, "longitude": lon})
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:flox")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:xarray_regrid")
 @pytest.mark.parametrize(("method", "theirs"), [("conservative", "conservative"), ("bilinear", "linear")])
 @pytest.mark.parametrize("to", [0.1, 0.7])
 def test_regridding_is_that_of_xarray_regrid(method, theirs, to):
