@@ -22,7 +22,7 @@ from glacmb_grid.inputs.observations import read_observations
 from glacmb_grid.inputs.outlines import glaciers_dataset, read_outlines
 from glacmb_grid.predictors import build_predictors
 from glacmb_grid.samples import as_table, build_samples
-from glacmb_grid.sampling.grid import grid_of
+from glacmb_grid.sampling.grid import Curvilinear, Grid, any_grid_of, grid_of
 from glacmb_grid.sampling.lapse_rate import (
     correct_temperature,
     fitted_lapse_rate,
@@ -119,10 +119,21 @@ def climate_of(config: RunConfig) -> xr.Dataset:
     )
 
 
+def needs_esmf() -> InputError:
+    """What to say of a curvilinear climate without the engine that regrids it."""
+    return InputError(
+        "regrid: engine",
+        expected="xesmf, for a climate on a curvilinear grid",
+        found="no regridding, or the builtin engine for rectilinear grids",
+        remedy="set `regrid: {engine: xesmf, method: conservative, resolution: 0.1}` (environment.yml), or remap the "
+        "files first, for instance with `cdo remapcon`",
+    )
+
+
 def describe_climate(context: Context) -> None:
     """What the climate files hold, from their headers; their values are read when they are sampled, where they lie."""
     cube = climate_of(context.cube)
-    grid = grid_of(cube, name="climate files")
+    grid = any_grid_of(cube, name="climate files")
     period = [str(t)[:7] for t in cube["time"].values[[0, -1]]]
     told = {"variables": [str(n) for n in cube.data_vars], "cells": grid.shape, "period": period, "grid": grid.digest}
     write_json(context.out / "climate.json", told)
@@ -134,14 +145,18 @@ def make_weights(context: Context) -> None:
     glaciers = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
     cube = climate_of(context.cube)
     section = context.cube.sampling
-    grid = grid_of(cube)
-    if (regrid := context.cube.regrid) is None:
-        weights = overlap_weights(glaciers, grid)
+    grid = any_grid_of(cube, name="climate files")
+    regrid = context.cube.regrid
+    if isinstance(grid, Curvilinear) and (regrid is None or regrid.engine != "xesmf"):
+        raise needs_esmf()
+    if regrid is None:
+        weights = overlap_weights(glaciers, grid)  # type: ignore[arg-type]
     else:
         target = grid_around(glaciers, grid, regrid.resolution)
         if regrid.engine == "xesmf":
             between = xesmf_weights(grid, target, regrid.method)
         else:
+            assert isinstance(grid, Grid)
             between = regrid_weights(grid, target, "bilinear" if regrid.method == "bilinear" else "conservative")
         write_zarr(between.to_dataset(), context.out / "regrid.zarr")
         weights = overlap_weights(glaciers, target).compose(between)

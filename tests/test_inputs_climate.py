@@ -283,14 +283,6 @@ def test_coordinates_that_are_no_grid_of_degrees(tmp_path, latitude, longitude, 
     assert found in message(raised)
 
 
-def test_a_curvilinear_grid_is_refused(tmp_path):
-    plane = field().rename(latitude="y", longitude="x").drop_vars(["y", "x"])
-    lat, lon = np.meshgrid(LATITUDE, LONGITUDE, indexing="ij")
-    path = save(tmp_path, plane.assign_coords(lat=(("y", "x"), lat), lon=(("y", "x"), lon)))
-    with pytest.raises(InputError, match="latitude-longitude grid"):
-        open_climate(path, accumulated="daily_mean")
-
-
 def test_a_single_cell_opens_without_a_warning(tmp_path):
     path = save(tmp_path, field(latitude=LATITUDE[:1], longitude=LONGITUDE[:1]))
     assert dict(open_climate(path, accumulated="daily_mean").sizes) == {

@@ -14,9 +14,9 @@ from geopandas import GeoDataFrame
 from scipy.interpolate import RegularGridInterpolator
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.sampling.grid import Grid
+from glacmb_grid.sampling.grid import Curvilinear, Grid, curvilinear_of
 from glacmb_grid.sampling.overlap import authalic_sine
-from glacmb_grid.sampling.regrid import Curvilinear, curvilinear_of, regrid, regrid_weights, xesmf_weights
+from glacmb_grid.sampling.regrid import regrid, regrid_weights, xesmf_weights
 from glacmb_grid.sampling.zonal import overlap_weights
 from glacmb_grid.weights import from_dataset
 

@@ -16,7 +16,15 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.files import find_file, find_files, open_dataset
-from glacmb_grid.inputs.horizontal import cells_of, in_order, require_same_grid, with_usual_names
+from glacmb_grid.inputs.horizontal import (
+    cells_of,
+    in_order,
+    is_curvilinear,
+    plane_of,
+    require_same_grid,
+    with_plane_named,
+    with_usual_names,
+)
 from glacmb_grid.inputs.plausible import check_values
 from glacmb_grid.inputs.stamps import STREAM, Expver, on_months, one_a_month
 from glacmb_grid.inputs.units import Stream, in_canonical_units
@@ -54,7 +62,8 @@ def open_climate(
     Parameters
     ----------
     files : paths or patterns
-        One variable per file, several, or several years; all on one latitude-longitude grid.
+        One variable per file, several, or several years; all on one latitude-longitude grid, or on one curvilinear grid
+        with latitude and longitude of two dimensions.
     accumulated : {"daily_mean", "hourly_mean", "monthly_total"}
         What the accumulated variables hold. ERA5-Land's monthly means hold means of **daily** sums though their unit
         attribute says `m` or `J m-2`: the attribute cannot tell, so it must be said here. A unit that is a rate, such
@@ -73,7 +82,8 @@ def open_climate(
     -------
     xr.Dataset, (time, latitude, longitude)
         Latitude descending, longitude ascending in -180..180 (beyond only in a window across the antimeridian), time
-        at the first of the month with `time_bnds`. Instantaneous variables are means in their canonical unit;
+        at the first of the month with `time_bnds`; (time, y, x) on a
+        curvilinear grid. Instantaneous variables are means in their canonical unit;
         accumulated ones amounts per month. With an `invariant` file also `orography` (m) and `land_mask` (1),
         (latitude, longitude).
 
@@ -124,6 +134,13 @@ def ingest(cube: xr.Dataset, store: Path, *, accumulated: Stream, slab: float = 
     InputError
         Where the store exists.
     """
+    if is_curvilinear(cube):
+        raise InputError(
+            "climate files",
+            expected="a latitude-longitude grid",
+            found="a curvilinear one",
+            remedy="sample it where it lies, with `regrid: {engine: xesmf, ...}`",
+        )
     if store.exists():
         raise InputError(
             f"{store}", expected="no such file or folder yet", found="one", remedy="remove it, or choose another place"
@@ -250,9 +267,11 @@ def _short_name(name: str, variable: xr.DataArray) -> str:
 
 def _with_grid_only(field: xr.DataArray, where: str) -> xr.DataArray:
     """Without dimensions of length one such as `number`; an error where others than ours remain."""
-    needed = ("time", *_GRID)
+    if is_curvilinear(field):
+        field = with_plane_named(field, where)
+    needed = ("time", *plane_of(field))
     field = field.squeeze([d for d in field.dims if d not in (*needed, "expver") and field.sizes[d] == 1], drop=True)
-    if set(field.dims) - {"expver"} != set(needed) or any(d not in field.coords for d in needed):
+    if set(field.dims) - {"expver"} != set(needed) or any(d not in field.coords for d in ("time", *_GRID)):
         raise InputError(
             where,
             expected="dimensions time, latitude, longitude with their coordinates",
@@ -280,7 +299,7 @@ def _variable(name: str, pieces: list[_Piece], stream: Stream, unit: str | None,
     parts = [_canonical(name, piece, stream, unit, expver) for piece in pieces]
     for part, piece in zip(parts[1:], pieces[1:], strict=True):
         require_same_grid(parts[0], part, f"{pieces[0].path}", f"{piece.path}: {name}")
-    same = [p.assign_coords({d: parts[0][d] for d in _GRID}) for p in parts]
+    same = [p.assign_coords({d: parts[0].coords[d] for d in _GRID}) for p in parts]
     whole = xr.concat(same, "time", coords=[STREAM], compat="override", combine_attrs="override")
     return one_a_month(whole, f"{listing([str(p.path) for p in pieces], 3)}: {name}")
 
@@ -288,7 +307,10 @@ def _variable(name: str, pieces: list[_Piece], stream: Stream, unit: str | None,
 def _canonical(name: str, piece: _Piece, stream: Stream, unit: str | None, expver: Expver) -> xr.DataArray:
     where = f"{piece.path}: {name}"
     field = on_months(piece.field, piece.bounds, expver, where)
-    field = in_order(field.transpose("time", *_GRID), where)
+    if is_curvilinear(piece.field):
+        field = field.assign_coords({d: piece.field.coords[d] for d in _GRID}).transpose("time", "y", "x")
+    else:
+        field = in_order(field.transpose("time", *_GRID), where)
     return in_canonical_units(field, name, stream=stream, declared=unit, where=where)
 
 
@@ -351,6 +373,10 @@ def _height_factor(unit: object, path: Path) -> float:
 
 def _flat(field: xr.DataArray, template: xr.DataArray, where: str) -> xr.DataArray:
     """(latitude, longitude) of a field that may repeat itself along other dimensions."""
+    if is_curvilinear(template) and is_curvilinear(field):
+        plane = with_plane_named(field, where)
+        flat = plane.isel({d: 0 for d in plane.dims if d not in ("y", "x")}, drop=True).transpose("y", "x")
+        return cells_of(flat, template, where).compute()
     if not set(_GRID) <= set(field.dims) or any(d not in field.coords for d in _GRID):
         raise InputError(
             where,

@@ -70,20 +70,69 @@ def _around_one_meridian(longitude: Floats) -> Floats:
     return np.asarray(np.round(east - 360 * np.floor((middle + 180) / 360), 5))
 
 
+def is_curvilinear(field: xr.Dataset | xr.DataArray) -> bool:
+    """Whether latitude and longitude have two dimensions."""
+    return all(n in field.coords and field[n].ndim == 2 for n in ("latitude", "longitude"))
+
+
+def plane_of(field: xr.Dataset | xr.DataArray) -> tuple[str, str]:
+    """Names of the horizontal dimensions: latitude and longitude, or y and x on a curvilinear grid."""
+    return ("y", "x") if is_curvilinear(field) else ("latitude", "longitude")
+
+
+def with_plane_named(field: xr.DataArray, where: str) -> xr.DataArray:
+    """A curvilinear field with its horizontal dimensions named y and x, without their own coordinates.
+
+    Raises
+    ------
+    InputError
+        Coordinates that are no degrees, or on other dimensions than each other.
+    """
+    latitude, longitude = field["latitude"], field["longitude"]
+    if latitude.dims != longitude.dims or not set(latitude.dims) <= set(field.dims):
+        raise InputError(
+            where,
+            expected="latitude and longitude on the two horizontal dimensions of the field",
+            found=f"latitude {latitude.dims}, longitude {longitude.dims}, field {field.dims}",
+            remedy="assign them as coordinates of the fields",
+        )
+    if not (np.abs(latitude.values) <= 90.001).all() or not (np.abs(longitude.values - 90) <= 270.001).all():
+        raise InputError(
+            where,
+            expected="latitudes in -90..90, longitudes in -180..180 or 0..360, for every cell",
+            found=f"latitudes {float(latitude.min()):g}..{float(latitude.max()):g}, longitudes "
+            f"{float(longitude.min()):g}..{float(longitude.max()):g}",
+            remedy="give degrees; cut the file to cells that have coordinates",
+        )
+    plane = dict(zip(latitude.dims, ("y", "x"), strict=True))
+    return field.drop_vars([d for d in latitude.dims if d in field.coords]).rename(plane)
+
+
 def require_same_grid(a: xr.DataArray, b: xr.DataArray, where_a: str, where_b: str) -> None:
     """Raise where two fields lie on different cells."""
     for dim in ("latitude", "longitude"):
-        if a.sizes[dim] != b.sizes[dim] or np.abs(a[dim].values - b[dim].values).max() > _SAME:
+        one, other = a[dim].values, b[dim].values
+        if one.shape != other.shape or np.abs(one - other).max() > _SAME:
             raise InputError(
                 f"{where_b}: {dim}",
-                expected=f"the grid of {where_a}: {a.sizes[dim]} values, {a[dim].values[0]:g}..{a[dim].values[-1]:g}",
-                found=f"{b.sizes[dim]} values, {b[dim].values[0]:g}..{b[dim].values[-1]:g}",
+                expected=f"the grid of {where_a}: {_shape(one)} values, {one.flat[0]:g}..{one.flat[-1]:g}",
+                found=f"{_shape(other)} values, {other.flat[0]:g}..{other.flat[-1]:g}",
                 remedy="download all variables for the same area, or regrid",
             )
 
 
+def _shape(values: npt.NDArray[np.floating]) -> str:
+    return " x ".join(map(str, values.shape))
+
+
 def cells_of(field: xr.DataArray, template: xr.DataArray, where: str) -> xr.DataArray:
-    """The cells of `template` out of a field on the same or a larger grid, with the coordinates of `template`."""
+    """The cells of `template` out of a field on the same or a larger grid, with the coordinates of `template`.
+
+    On curvilinear grids it must be the same.
+    """
+    if is_curvilinear(template):
+        require_same_grid(template, field, "the climate files", where)
+        return field.assign_coords(latitude=template["latitude"], longitude=template["longitude"])
     places = {}
     for dim in ("latitude", "longitude"):
         wanted = template.get_index(dim)

@@ -81,8 +81,96 @@ def grid_of(ds: xr.Dataset | xr.DataArray, *, name: str = "grid") -> Grid:
         name,
         expected="dimensions latitude and longitude (or y and x) with coordinates",
         found=f"dimensions {tuple(ds.dims)}, coordinates {tuple(ds.coords)}",
-        remedy="rename the horizontal dimensions; unstructured and curvilinear grids must be regridded first",
+        remedy="rename the horizontal dimensions; regrid unstructured grids first, and curvilinear ones with xESMF",
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Curvilinear:
+    """Cell centres of a curvilinear grid, and its corners where they are known.
+
+    Attributes
+    ----------
+    latitude, longitude : float64 arrays, (y, x)
+        Degrees.
+    corners : pair of float64 arrays, (y + 1, x + 1), optional
+        Latitude and longitude of the cells' corners, degrees.
+    y, x : str
+        Names of the dimensions.
+    """
+
+    latitude: Floats
+    longitude: Floats
+    corners: tuple[Floats, Floats] | None
+    y: str
+    x: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of cells in y and x."""
+        return self.latitude.shape[0], self.latitude.shape[1]
+
+    @property
+    def digest(self) -> str:
+        """Identity of the grid: its centres and corners."""
+        mark = hashlib.sha256(b"curvilinear")
+        for values in (self.latitude, self.longitude, *(self.corners or ())):
+            mark.update(repr(values.shape).encode())
+            mark.update((np.round(values, 7) + 0.0).tobytes())
+        return mark.hexdigest()[:16]
+
+
+def curvilinear_of(ds: xr.Dataset | xr.DataArray, *, name: str = "grid") -> Curvilinear:
+    """The curvilinear grid of a Dataset, read from its coordinates.
+
+    Parameters
+    ----------
+    ds : xr.Dataset or xr.DataArray
+        With 2-D latitude and longitude (or lat and lon), degrees; corners, (y + 1, x + 1), as latitude_b and
+        longitude_b (or lat_b and lon_b).
+    name : str
+        What to call it in errors.
+
+    Raises
+    ------
+    InputError
+        Where the coordinates are missing, not two-dimensional, not on the same dimensions or not finite.
+    """
+    for lat, lon in (("latitude", "longitude"), ("lat", "lon")):
+        if lat in ds.coords and lon in ds.coords and ds[lat].ndim == 2 and ds[lat].dims == ds[lon].dims:
+            latitude, longitude = (ds[n].values.astype(np.float64) for n in (lat, lon))
+            if not (np.isfinite(latitude).all() and np.isfinite(longitude).all()):
+                raise InputError(
+                    f"{name}: {lat}, {lon}",
+                    expected="finite coordinates of every cell",
+                    found="missing values",
+                    remedy="cut the file to the cells that have coordinates",
+                )
+            names = f"{lat}_b", f"{lon}_b"
+            given = all(n in ds.coords for n in names)
+            corners = tuple(ds[n].values.astype(np.float64) for n in names) if given else None
+            shape = tuple(n + 1 for n in latitude.shape)
+            if corners is not None and any(c.shape != shape for c in corners):
+                raise InputError(
+                    f"{name}: {names[0]}, {names[1]}",
+                    expected=f"corners of shape {shape}",
+                    found=f"shapes {corners[0].shape} and {corners[1].shape}",
+                    remedy="give one corner more than cells along each dimension, or leave the corners out",
+                )
+            y, x = (str(d) for d in ds[lat].dims)
+            return Curvilinear(latitude, longitude, (corners[0], corners[1]) if corners else None, y, x)
+    raise InputError(
+        name,
+        expected="latitude and longitude of two dimensions each",
+        found=f"coordinates {', '.join(f'{n} {c.dims}' for n, c in ds.coords.items()) or 'none'}",
+        remedy="assign them as coordinates on the fields' two horizontal dimensions",
+    )
+
+
+def any_grid_of(ds: xr.Dataset | xr.DataArray, *, name: str = "grid") -> Grid | Curvilinear:
+    """The grid of a Dataset, curvilinear where its latitude has two dimensions."""
+    curved = any(n in ds.coords and ds[n].ndim == 2 for n in ("latitude", "lat"))
+    return curvilinear_of(ds, name=name) if curved else grid_of(ds, name=name)
 
 
 def _crs(ds: xr.Dataset | xr.DataArray, y: str, name: str) -> pyproj.CRS:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
-from glacmb_grid.sampling.grid import grid_of
+from glacmb_grid.sampling.grid import Grid, any_grid_of
 from glacmb_grid.sampling.zonal import cell_series
 from glacmb_grid.vocabulary import OROGRAPHY
 from glacmb_grid.weights import Weights, from_entries
@@ -92,9 +92,9 @@ def fitted_lapse_rate(cube: xr.Dataset, weights: Weights, *, cells: int = 2) -> 
 
 def _windows(weights: Weights, cube: xr.Dataset, grown: int) -> tuple[Weights, Integers]:
     """Cells around the rows, each distinct window once, and which window is whose; around the globe where it is one."""
-    grid = grid_of(cube)
+    grid = any_grid_of(cube)
     height, width = grid.shape
-    cyclic = grid.is_geographic and abs(abs(grid.x_edges[-1] - grid.x_edges[0]) - 360) < 1e-6
+    cyclic = isinstance(grid, Grid) and grid.is_geographic and abs(abs(grid.x_edges[-1] - grid.x_edges[0]) - 360) < 1e-6
     y, x = np.divmod(weights.column, width)
     count = len(weights.rows)
     bounds = _bounds(weights.row, y, x, count)

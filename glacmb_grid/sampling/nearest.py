@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.failures import Failure, failing
-from glacmb_grid.sampling.grid import Grid
+from glacmb_grid.sampling.grid import Curvilinear, Grid
 from glacmb_grid.sampling.zonal import ROUNDING
 from glacmb_grid.weights import Weights, from_entries
 
@@ -22,7 +22,7 @@ _NEAREST = 1e-3  # km: a centre that lies closer counts as if it lay this far
 
 def nearest_valid(
     weights: Weights,
-    grid: Grid,
+    grid: Grid | Curvilinear,
     valid: npt.NDArray[np.bool_],
     glaciers: gpd.GeoDataFrame,
     *,
@@ -35,7 +35,7 @@ def nearest_valid(
     ----------
     weights : Weights
         From `overlap_weights`.
-    grid : Grid
+    grid : Grid or Curvilinear
     valid : bool array, (y, x)
         Where the grid has values.
     glaciers : GeoDataFrame
@@ -119,8 +119,10 @@ def far_from_land(
     return failing(poor, rows, "first month", reasons, error)
 
 
-def _centres(grid: Grid, cells: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+def _centres(grid: Grid | Curvilinear, cells: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
     """Longitude and latitude of the centres of cells."""
+    if isinstance(grid, Curvilinear):
+        return grid.longitude.ravel()[cells], grid.latitude.ravel()[cells]
     j, i = np.divmod(cells, grid.shape[1])
     y, x = (((e[:-1] + e[1:]) / 2)[k] for e, k in ((grid.y_edges, j), (grid.x_edges, i)))
     if not grid.is_geographic:

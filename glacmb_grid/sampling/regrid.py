@@ -8,21 +8,20 @@ Curvilinear sources take their weights from ESMF.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from dataclasses import dataclass
 from typing import Literal
 
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
+import pyproj
 import scipy.sparse as sp
 import shapely
 import xarray as xr
 
 from glacmb_grid.errors import InputError
 from glacmb_grid.sampling.apply import touched_cells, weighted_means
-from glacmb_grid.sampling.grid import Grid, grid_of
+from glacmb_grid.sampling.grid import Curvilinear, Grid, any_grid_of
 from glacmb_grid.sampling.overlap import authalic_sine
 from glacmb_grid.sampling.zonal import on_grid
 from glacmb_grid.vocabulary import EARTH_RADIUS
@@ -34,88 +33,6 @@ EsmfMethod = Literal["conservative", "conservative_normed", "bilinear", "nearest
 ESMF_METHODS = ("conservative", "conservative_normed", "bilinear", "nearest_s2d", "nearest_d2s")
 _NEARLY = 1e-9  # of a cell
 _ROUNDING = 1e-12  # of a weight
-
-
-@dataclass(frozen=True, eq=False)
-class Curvilinear:
-    """Cell centres of a curvilinear grid, and its corners where they are known.
-
-    Attributes
-    ----------
-    latitude, longitude : float64 arrays, (y, x)
-        Degrees.
-    corners : pair of float64 arrays, (y + 1, x + 1), optional
-        Latitude and longitude of the cells' corners, degrees.
-    y, x : str
-        Names of the dimensions.
-    """
-
-    latitude: Floats
-    longitude: Floats
-    corners: tuple[Floats, Floats] | None
-    y: str
-    x: str
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Number of cells in y and x."""
-        return self.latitude.shape[0], self.latitude.shape[1]
-
-    @property
-    def digest(self) -> str:
-        """Identity of the grid: its centres and corners."""
-        mark = hashlib.sha256(b"curvilinear")
-        for values in (self.latitude, self.longitude, *(self.corners or ())):
-            mark.update(repr(values.shape).encode())
-            mark.update((np.round(values, 7) + 0.0).tobytes())
-        return mark.hexdigest()[:16]
-
-
-def curvilinear_of(ds: xr.Dataset | xr.DataArray, *, name: str = "grid") -> Curvilinear:
-    """The curvilinear grid of a Dataset, read from its coordinates.
-
-    Parameters
-    ----------
-    ds : xr.Dataset or xr.DataArray
-        With 2-D latitude and longitude (or lat and lon), degrees; corners, (y + 1, x + 1), as latitude_b and
-        longitude_b (or lat_b and lon_b).
-    name : str
-        What to call it in errors.
-
-    Raises
-    ------
-    InputError
-        Where the coordinates are missing, not two-dimensional, not on the same dimensions or not finite.
-    """
-    for lat, lon in (("latitude", "longitude"), ("lat", "lon")):
-        if lat in ds.coords and lon in ds.coords and ds[lat].ndim == 2 and ds[lat].dims == ds[lon].dims:
-            latitude, longitude = (ds[n].values.astype(np.float64) for n in (lat, lon))
-            if not (np.isfinite(latitude).all() and np.isfinite(longitude).all()):
-                raise InputError(
-                    f"{name}: {lat}, {lon}",
-                    expected="finite coordinates of every cell",
-                    found="missing values",
-                    remedy="cut the file to the cells that have coordinates",
-                )
-            names = f"{lat}_b", f"{lon}_b"
-            given = all(n in ds.coords for n in names)
-            corners = tuple(ds[n].values.astype(np.float64) for n in names) if given else None
-            shape = tuple(n + 1 for n in latitude.shape)
-            if corners is not None and any(c.shape != shape for c in corners):
-                raise InputError(
-                    f"{name}: {names[0]}, {names[1]}",
-                    expected=f"corners of shape {shape}",
-                    found=f"shapes {corners[0].shape} and {corners[1].shape}",
-                    remedy="give one corner more than cells along each dimension, or leave the corners out",
-                )
-            y, x = (str(d) for d in ds[lat].dims)
-            return Curvilinear(latitude, longitude, (corners[0], corners[1]) if corners else None, y, x)
-    raise InputError(
-        name,
-        expected="latitude and longitude of two dimensions each",
-        found=f"coordinates {', '.join(f'{n} {c.dims}' for n, c in ds.coords.items()) or 'none'}",
-        remedy="assign them as coordinates on the fields' two horizontal dimensions",
-    )
 
 
 def regrid_weights(source: Grid, target: Grid, method: Method = "conservative") -> Weights:
@@ -164,15 +81,15 @@ def regrid_weights(source: Grid, target: Grid, method: Method = "conservative") 
     )
 
 
-def grid_around(glaciers: gpd.GeoDataFrame, source: Grid, resolution: float) -> Grid:
+def grid_around(glaciers: gpd.GeoDataFrame, source: Grid | Curvilinear, resolution: float) -> Grid:
     """A latitude-longitude grid that covers outlines with a margin of one cell, its edges at multiples of the step.
 
     Parameters
     ----------
     glaciers : GeoDataFrame
         EPSG:4326.
-    source : Grid
-        Whose way of counting longitudes it takes.
+    source : Grid or Curvilinear
+        Whose way of counting longitudes it takes, where it is rectilinear.
     resolution : float
         Degrees.
 
@@ -181,21 +98,24 @@ def grid_around(glaciers: gpd.GeoDataFrame, source: Grid, resolution: float) -> 
     InputError
         Where the source is projected.
     """
-    if not source.is_geographic:
+    if isinstance(source, Grid) and not source.is_geographic:
         raise InputError(
             "regrid",
             expected="a climate on latitude and longitude",
             found=source.crs.name,
             remedy="leave `regrid:` out",
         )
-    x0, y0, x1, y1 = shapely.total_bounds(on_grid(glaciers, source))
+    shapes = (
+        on_grid(glaciers, source) if isinstance(source, Grid) else np.asarray(glaciers.geometry.array, dtype=object)
+    )
+    x0, y0, x1, y1 = shapely.total_bounds(shapes)
 
     def edges(low: float, high: float) -> Floats:
         first, last = np.floor(low / resolution) - 1, np.ceil(high / resolution) + 1
         return np.asarray(np.arange(first, last + 1) * resolution)
 
     y = edges(max(y0, -90 + resolution), min(y1, 90 - resolution))
-    return Grid(y[::-1], edges(x0, x1), source.crs, "latitude", "longitude")
+    return Grid(y[::-1], edges(x0, x1), pyproj.CRS.from_epsg(4326), "latitude", "longitude")
 
 
 def _heights(grid: Grid) -> Floats:
@@ -377,8 +297,7 @@ def regrid(field: xr.Dataset, weights: Weights, target: Grid) -> xr.Dataset:
     ValueError
         Where the weights belong to other grids.
     """
-    curved = any(n in field.coords and field[n].ndim == 2 for n in ("latitude", "lat"))
-    grid = curvilinear_of(field) if curved else grid_of(field)
+    grid = any_grid_of(field)
     if weights.source != grid.digest:
         raise ValueError(f"these weights belong to grid {weights.source}, the fields' grid is {grid.digest}")
     if len(weights.rows) != math.prod(target.shape):

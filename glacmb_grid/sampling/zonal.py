@@ -14,7 +14,7 @@ import xarray as xr
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.failures import Failure, failing
 from glacmb_grid.sampling.apply import touched_cells, weighted_means
-from glacmb_grid.sampling.grid import Grid, grid_of
+from glacmb_grid.sampling.grid import Curvilinear, Grid, any_grid_of, grid_of
 from glacmb_grid.sampling.overlap import Lattice, overlaps
 from glacmb_grid.weights import Weights, from_entries
 
@@ -155,14 +155,14 @@ def cell_series(cube: xr.Dataset, weights: Weights) -> xr.Dataset:
     ValueError
         Where the weights belong to another grid.
     """
-    grid = grid_of(cube)
+    grid = any_grid_of(cube)
     if weights.source != grid.digest:
         raise ValueError(f"these weights belong to grid {weights.source}, the cube's grid is {grid.digest}")
     names = [str(n) for n, v in cube.data_vars.items() if grid.y in v.dims and grid.x in v.dims]
     return xr.Dataset({n: _cells(cube[n], weights, grid) for n in names})
 
 
-def _cells(variable: xr.DataArray, weights: Weights, grid: Grid) -> xr.DataArray:
+def _cells(variable: xr.DataArray, weights: Weights, grid: Grid | Curvilinear) -> xr.DataArray:
     """Series of the cells that carry weight, (cell, ...)."""
     ordered = variable.transpose(..., grid.y, grid.x)
     lead = ordered.dims[:-2]
