@@ -44,6 +44,7 @@ def build_predictors(
     lapse_rate: float | xr.DataArray = -0.0065,
     reference: tuple[int, int] | None = None,
     coordinates: bool = False,
+    mean_latitude: float | None = None,
 ) -> xr.Dataset:
     """Annual predictors of every glacier and complete hydrological year.
 
@@ -70,6 +71,8 @@ def build_predictors(
         its `_climatology` (mean of the glacier over the period) and `_anomaly`.
     coordinates : bool
         Whether longitude and latitude are predictors.
+    mean_latitude : float, optional
+        Of the region, whose hemisphere says which months are summer; default that of these glaciers.
 
     Returns
     -------
@@ -96,7 +99,8 @@ def build_predictors(
             remedy=f"download from month {first_month} of one year to the month before it of the next",
         )
     cube = by_year(sampled, years, first_month)
-    seasons = season_positions(first_month, float(glaciers["latitude"].mean()))
+    region = float(glaciers["latitude"].mean()) if mean_latitude is None else mean_latitude
+    seasons = season_positions(first_month, region)
     columns: dict[str, Floats] = {}
     for name in _monthly_names(cube, monthly):
         _add_monthly(columns, name, cube[name if name != "t2m" else "t2m_corrected"].values, first_month, seasons)

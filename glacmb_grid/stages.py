@@ -42,13 +42,13 @@ from glacmb_grid.stores import (
     write_table,
     write_zarr,
 )
-from glacmb_grid.vocabulary import OROGRAPHY
+from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
 from glacmb_grid.weights import from_dataset
 from glacmb_grid.years import start_month
 
 PRODUCT_SCHEME = "logo"
 _FEW_FILES = 4
-_NO_CLIMATE = ["lapse_rate", "lapse_rate_fallback", "land_distance", "nearest_land"]
+_GLACIERS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -256,25 +256,39 @@ def sample_albedo(context: Context) -> None:
 
 
 def make_predictors(context: Context) -> None:
-    """Annual predictors of every glacier."""
+    """Annual predictors of every glacier, some thousand glaciers at a time."""
     section = context.cube.predictors
     outlines = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
     outlines = outlines[context.surviving(outlines.index.to_numpy(), "weights", "terrain", "sampled")]
-    rows = {"glacier": outlines.index.to_numpy()}
-    albedo = read_zarr(context.of("albedo", "albedo.zarr")).sel(rows) if context.cube.albedo else None
-    sampled = read_zarr(context.of("sampled", "climate.zarr")).sel(rows)
-    predictors = build_predictors(
-        sampled.drop_vars(_NO_CLIMATE, errors="ignore"),
-        read_zarr(context.of("terrain", "terrain.zarr")).sel(rows),
-        glaciers_dataset(outlines),
-        albedo=albedo,
-        first_month=section.first_month or start_month(float(outlines["latitude"].mean())),
-        monthly=section.monthly,
-        temperature_spread=section.temperature_spread,
-        lapse_rate=rates_of(context.cube.sampling.lapse_rate, sampled),
-        reference=section.reference,
-        coordinates=section.coordinates,
-    )
+    latitude = float(outlines["latitude"].mean())
+    whole = read_zarr(context.of("sampled", "climate.zarr"), {})
+    needed = {*(section.monthly or VARIABLES), "t2m", "t2m_corrected", "tp", OROGRAPHY, "lapse_rate"}
+    whole = whole[[n for n in whole.data_vars if n in needed]]
+    topography = read_zarr(context.of("terrain", "terrain.zarr"))
+    albedo = read_zarr(context.of("albedo", "albedo.zarr")) if context.cube.albedo else None
+    parts = []
+    for start in range(0, len(outlines), _GLACIERS_AT_ONCE):
+        some = outlines.iloc[start : start + _GLACIERS_AT_ONCE]
+        rows = {"glacier": some.index.to_numpy()}
+        sampled = whole.sel(rows).load()
+        parts.append(
+            build_predictors(
+                sampled.drop_vars("lapse_rate", errors="ignore"),
+                topography.sel(rows),
+                glaciers_dataset(some),
+                albedo=None if albedo is None else albedo.sel(rows),
+                first_month=section.first_month or start_month(latitude),
+                monthly=section.monthly,
+                temperature_spread=section.temperature_spread,
+                lapse_rate=rates_of(context.cube.sampling.lapse_rate, sampled),
+                reference=section.reference,
+                coordinates=section.coordinates,
+                mean_latitude=latitude,
+            )
+        )
+    predictors = parts[0]
+    if len(parts) > 1:
+        predictors = xr.concat(parts, "glacier", data_vars="minimal", coords="minimal", compat="override", join="exact")
     write_zarr(predictors, context.out / "predictors.zarr")
     years = predictors["year"].values
     context.say(f"{predictors.sizes['predictor']} predictors, hydrological years {years[0]}..{years[-1]}")

@@ -221,6 +221,17 @@ def test_a_changed_lapse_rate_reruns_from_sampling_on_and_says_why(copy):
     assert any("sampling.lapse_rate: -0.0065 -> -0.006" in line for line in lines)
 
 
+@pytest.mark.parametrize("options", [[], ["sampling.lapse_rate=fitted", "predictors.reference=[2002, 2005]"]])
+def test_predictors_of_few_glaciers_at_a_time_are_the_same(copy, monkeypatch, options):
+    config = load_config(copy, options)
+    run(config, stage="predictors", say=quiet)
+    store = config.root / "predictors" / "predictors.zarr"
+    whole = read_zarr(store)
+    monkeypatch.setattr(stages, "_GLACIERS_AT_ONCE", 5)
+    assert run(config, stage="predictors", overwrite=True, say=quiet) == ["predictors"]
+    xr.testing.assert_identical(read_zarr(store), whole)
+
+
 def test_lapse_rates_may_be_fitted(copy):
     config = load_config(copy, ["sampling.lapse_rate=fitted"])
     assert run(config, stage="predictors", say=quiet) == ["sampled", "predictors"]
