@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import importlib.util
+from dataclasses import replace
+
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import shapely
 import xarray as xr
 
 from glacmb_grid import judging, stages
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.albedo import open_albedo
-from glacmb_grid.inputs.climate import check_values
 from glacmb_grid.inputs.elevation import open_elevation
 from glacmb_grid.inputs.files import closing, find_file
-from glacmb_grid.inputs.horizontal import is_curvilinear, plane_of
+from glacmb_grid.inputs.horizontal import is_curvilinear
 from glacmb_grid.inputs.links import Linked, read_link_table
 from glacmb_grid.inputs.observations import read_observations
+from glacmb_grid.inputs.plausible import quick_look
 from glacmb_grid.predictors import build_predictors, matching
 from glacmb_grid.sampling.grid import Curvilinear, any_grid_of
+from glacmb_grid.sampling.regrid import no_xesmf
+from glacmb_grid.sampling.zonal import overlap_weights
 from glacmb_grid.settings import Judged, RunConfig, TableConfig
 from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
 from glacmb_grid.years import complete_years, hydrological_year, start_month
 
-_CELLS, _SERIES = 50, 6  # looked at in each direction; fewer where a chunk holds more than these years
-_YEARS = 5
 _ANY = 1e-9  # share of an outline: merely touched
 
 
@@ -73,7 +75,7 @@ def _check_table(config: TableConfig) -> list[str]:
 
 def _check_cubes(config: RunConfig) -> list[str]:
     problems = Problems()
-    glaciers = problems.attempt(lambda: stages.outlines_of(config))
+    outlines = problems.attempt(lambda: stages.outlines_of(config))
     cube = problems.attempt(lambda: stages.climate_of(config))
     dem = problems.attempt(lambda: open_elevation(config.elevation.files))
     albedo_files = config.albedo.files if config.albedo else None
@@ -82,8 +84,12 @@ def _check_cubes(config: RunConfig) -> list[str]:
     found = []
     if cube is not None:
         found += _check_climate(config, cube, problems)
-    if glaciers is not None:
+    if outlines is not None:
+        glaciers, broken = outlines
         found.append(f"{len(glaciers)} glaciers, {glaciers['area'].sum():.1f} km2")
+        if broken:
+            bad = listing(f"{f.glacier} ({f.reason})" for f in broken)
+            found.append(f"outlines: a run lists {len(broken)} more in failed.csv and goes on without them: {bad}")
         left = glaciers
         for grid, what, least in (
             (cube, "climate files", config.sampling.min_coverage),
@@ -126,7 +132,10 @@ def _check_tables(config: RunConfig, problems: Problems) -> bool:
 
 def _check_climate(config: RunConfig, cube: xr.Dataset, problems: Problems) -> list[str]:
     with problems.collect():
-        _check_values(config, cube)
+        quick_look(cube, source="climate files", annual_precipitation=config.climate.annual_precipitation)
+    if config.regrid is not None and config.regrid.engine == "xesmf" and importlib.util.find_spec("xesmf") is None:
+        with problems.collect():
+            raise no_xesmf("No module named 'xesmf'")
     if is_curvilinear(cube) and (config.regrid is None or config.regrid.engine != "xesmf"):
         with problems.collect():
             raise stages.needs_esmf()
@@ -141,24 +150,6 @@ def _check_climate(config: RunConfig, cube: xr.Dataset, problems: Problems) -> l
     _check_predictors(config, [str(n) for n in cube.data_vars], problems)
     months = cube["time"].values.astype("datetime64[M]")
     return [f"climate {', '.join(map(str, cube.data_vars))}, {months[0]} to {months[-1]}"]
-
-
-def _check_values(config: RunConfig, cube: xr.Dataset) -> None:
-    """A quick look at one year of a few cells in the middle of the cube."""
-    start = max(0, min(cube.sizes["time"] // 2, cube.sizes["time"] - 12))
-    series = any(max(v.chunksizes["time"]) > _YEARS * 12 for v in cube.data_vars.values() if "time" in v.chunksizes)
-    cells = _SERIES if series else _CELLS
-    strides = {d: slice(None, None, -(-cube.sizes[d] // cells)) for d in plane_of(cube)}
-    try:
-        year = cube.isel({"time": slice(start, start + 12), **strides}).load()
-    except (OSError, RuntimeError) as error:
-        raise InputError(
-            "climate files",
-            expected="fields that can be read",
-            found=f"{type(error).__name__}: {error}".splitlines()[0],
-            remedy="download the files again",
-        ) from error
-    check_values(year, source="climate files", annual_precipitation=config.climate.annual_precipitation)
 
 
 def _check_predictors(config: RunConfig, variables: list[str], problems: Problems) -> None:
@@ -232,12 +223,8 @@ def _check_area(
         return [], []
     x0, x1 = sorted((cells.x_edges[0], cells.x_edges[-1]))
     y0, y1 = sorted((cells.y_edges[0], cells.y_edges[-1]))
-    shapes = np.asarray(glaciers.geometry.to_crs(cells.crs).array, dtype=object)
-    inside = shapely.area(shapely.intersection(shapes, shapely.box(x0, y0, x1, y1)))
-    if cells.is_geographic:  # the grid may count longitudes another way
-        for turn in (-360.0, 360.0):
-            inside += shapely.area(shapely.intersection(shapes, shapely.box(x0 + turn, y0, x1 + turn, y1)))
-    share = inside / shapely.area(shapes)
+    whole = overlap_weights(glaciers, replace(cells, y_edges=np.array([y0, y1]), x_edges=np.array([x0, x1])))
+    share = np.bincount(whole.row, whole.weight, len(glaciers)) / whole.total
     poor = share < least
     if not poor.any():
         return [], []

@@ -37,6 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, InputErrors) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        wrong = InputError(
+            f"{error.filename}",
+            expected="a place that can be read and written, with room",
+            found=f"{error.strerror}",
+            remedy="correct its permissions or free some room, or name another place",
+        )
+        print(f"error: {wrong}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last finished stage", file=sys.stderr)
         return 130
@@ -75,6 +86,13 @@ def _parser() -> argparse.ArgumentParser:
     store.add_argument("config", metavar="CONFIG", type=Path)
     store.add_argument("store", metavar="STORE", type=Path)
     store.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override a value")
+    store.add_argument(
+        "--memory",
+        type=float,
+        default=2.0,
+        metavar="GB",
+        help="about what it may take (2); more reads large cubes faster",
+    )
     store.set_defaults(act=_ingest)
     synth = commands.add_parser("synth", help="write a region with known truth as raw files")
     synth.add_argument("folder", type=Path)
@@ -149,7 +167,7 @@ def _ingest(options: argparse.Namespace) -> int:
     from glacmb_grid.cluster import scheduler
     from glacmb_grid.inputs.climate import ingest
     from glacmb_grid.inputs.files import closing
-    from glacmb_grid.stages import climate_of
+    from glacmb_grid.stages import reading_climate
 
     config = load_config(options.config, options.set)
     if not isinstance(config, RunConfig):
@@ -159,12 +177,13 @@ def _ingest(options: argparse.Namespace) -> int:
             found="one of a table",
             remedy="name another",
         )
-    with closing(), scheduler(config.compute) as workers:
-        cube = climate_of(config)
-        _say(f"{len(cube.data_vars)} fields, {cube.nbytes / 1e9:.2f} GB, into {options.store} by {workers}")
-        ingest(cube, options.store, accumulated=config.climate.accumulated)
+    with closing(), scheduler(config.compute) as workers, reading_climate(config) as cube:
+        _say(f"{len(cube.data_vars)} fields, {cube.nbytes / 1e9:.3g} GB, into {options.store} by {workers}")
+        section = config.climate
+        slab = options.memory * 1e9 / 2
+        ingest(cube, options.store, accumulated=section.accumulated, expver=section.expver, slab=slab)
     size = sum(p.stat().st_size for p in options.store.rglob("*") if p.is_file())
-    _say(f"{size / 1e9:.2f} GB written; name it in the configuration: climate: {{files: {options.store}}}")
+    _say(f"{size / 1e9:.3g} GB written; name it in the configuration: climate: {{files: {options.store}}}")
     return 0
 
 
@@ -225,6 +244,8 @@ def _summary(config: Judged) -> None:
     from glacmb_grid.pipeline import status
 
     states = {name: state for name, state, _ in status(config)}
+    if states["evaluation"] == "missing":
+        return
     if states["evaluation"] != "current":
         _say("scores are not current with this configuration: run without --stage to renew them")
         return

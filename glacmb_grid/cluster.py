@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
 import dask
@@ -28,6 +30,13 @@ def scheduler(compute: Compute) -> Iterator[str]:
         What works, for the log.
     """
     workers = compute.workers or os.cpu_count() or 1
+    if compute.scheduler == "processes":  # one pool for all that is computed: a new one would import everything again
+        with (
+            ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool,
+            dask.config.set(scheduler="processes", pool=pool, num_workers=workers),
+        ):
+            yield f"{workers} processes"
+        return
     if compute.scheduler != "distributed":
         with dask.config.set(scheduler=compute.scheduler, num_workers=workers):
             yield f"{workers} {compute.scheduler}"

@@ -27,7 +27,7 @@ from glacmb_grid.stores import RunStore, files_identity, versions, write_table
 from glacmb_grid.validation.scores import score
 
 Say = Callable[[str], None]
-CAN_FAIL = ("weights", "terrain", "sampled")  # stages that list glaciers and go on without them
+CAN_FAIL = ("glaciers", "weights", "terrain", "sampled")  # stages that list glaciers and go on without them
 
 
 @dataclass(frozen=True)
@@ -291,14 +291,21 @@ def run(config: Judged, *, stage: str | None = None, overwrite: bool = False, sa
                 if why:
                     ran[one.name] = _run_one(one, mark, config, store, inputs, why, say, notes)
             outcome = "finished"
-            if isinstance(config, RunConfig):
-                aside = store.root / f".partial-{FILE}"
-                read_failures(store.folder(n) / FILE for n in CAN_FAIL).to_csv(aside, index=False)
-                aside.replace(store.root / FILE)
         finally:
+            if isinstance(config, RunConfig):
+                _gather_failures(config, store)
             if ran or outcome == "failed":
                 store.append_log(_log(config, started, ran, workers, outcome, notes, inputs))
     return list(ran)
+
+
+def _gather_failures(config: RunConfig, store: RunStore) -> None:
+    """`failed.csv` of the run from those of its stages that are current."""
+    states = {name: state for name, state, _ in status(config)}
+    current = [store.folder(n) / FILE for n in CAN_FAIL if states[n] == "current"]
+    aside = store.root / f".partial-{FILE}"
+    read_failures(current).to_csv(aside, index=False)
+    aside.replace(store.root / FILE)
 
 
 def failed(config: Judged) -> pd.DataFrame:

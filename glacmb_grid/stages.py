@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +13,16 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from glacmb_grid.errors import InputError
-from glacmb_grid.failures import FILE, read_failures, surviving, write_failures
+from glacmb_grid.errors import InputError, listing
+from glacmb_grid.failures import FILE, Failure, read_failures, surviving, write_failures
 from glacmb_grid.inputs.albedo import decode_albedo, open_codes, summer_albedo
-from glacmb_grid.inputs.climate import check_values, open_climate
+from glacmb_grid.inputs.climate import open_climate
 from glacmb_grid.inputs.elevation import open_elevation
+from glacmb_grid.inputs.files import find_files, naming_damage
 from glacmb_grid.inputs.links import Linked, link, read_link_table
 from glacmb_grid.inputs.observations import read_observations
-from glacmb_grid.inputs.outlines import glaciers_dataset, read_outlines
+from glacmb_grid.inputs.outlines import glaciers_dataset, sound_outlines
+from glacmb_grid.inputs.plausible import implausible, quick_look
 from glacmb_grid.predictors import build_predictors
 from glacmb_grid.samples import as_table, build_samples
 from glacmb_grid.sampling.grid import Curvilinear, Grid, any_grid_of, grid_of
@@ -29,7 +32,7 @@ from glacmb_grid.sampling.lapse_rate import (
     rates_of,
     tell_far_orography,
 )
-from glacmb_grid.sampling.nearest import far_from_land, nearest_valid
+from glacmb_grid.sampling.nearest import far_from_land, nearest_valid, valid_cells
 from glacmb_grid.sampling.regrid import grid_around, regrid_weights, xesmf_weights
 from glacmb_grid.sampling.terrain import tell_voids, terrain, without_elevation
 from glacmb_grid.sampling.zonal import overlap_weights, sample, without_cover, without_valid
@@ -43,7 +46,7 @@ from glacmb_grid.stores import (
     write_zarr,
 )
 from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
-from glacmb_grid.weights import from_dataset
+from glacmb_grid.weights import Weights, from_dataset
 from glacmb_grid.years import start_month
 
 PRODUCT_SCHEME = "logo"
@@ -91,18 +94,19 @@ def make_synthetic(context: Context) -> None:
     )
 
 
-def outlines_of(config: RunConfig) -> gpd.GeoDataFrame:
-    """The outlines of a configuration."""
+def outlines_of(config: RunConfig) -> tuple[gpd.GeoDataFrame, list[Failure]]:
+    """The outlines of a configuration that can be worked on, and what is wrong with the others."""
     section = config.glaciers
-    return read_outlines(
+    return sound_outlines(
         section.path, layer=section.layer, id_column=section.id, crs=section.crs, merge_pieces=section.merge_pieces
     )
 
 
 def read_glaciers(context: Context) -> None:
     """Outlines, cleaned and measured."""
-    glaciers = outlines_of(context.cube)
+    glaciers, failures = outlines_of(context.cube)
     glaciers.to_parquet(context.out / "glaciers.parquet")
+    write_failures(context.out, "glaciers", failures)
     context.say(f"{len(glaciers)} glaciers, {glaciers['area'].sum():.1f} km2")
 
 
@@ -119,6 +123,16 @@ def climate_of(config: RunConfig) -> xr.Dataset:
     )
 
 
+@contextmanager
+def reading_climate(config: RunConfig) -> Iterator[xr.Dataset]:
+    """The lazy climate cube; a file whose values cannot be read inside the block is named in the error."""
+    section = config.climate
+    files: list[str | Path] = [*section.files, *([section.invariant] if section.invariant else [])]
+    cube = climate_of(config)
+    with naming_damage(find_files(files, what="climate files")):
+        yield cube
+
+
 def needs_esmf() -> InputError:
     """What to say of a curvilinear climate without the engine that regrids it."""
     return InputError(
@@ -131,8 +145,9 @@ def needs_esmf() -> InputError:
 
 
 def describe_climate(context: Context) -> None:
-    """What the climate files hold, from their headers; their values are read when they are sampled, where they lie."""
-    cube = climate_of(context.cube)
+    """What the climate files hold, from their headers and a quick look; values are read when and where sampled."""
+    with reading_climate(context.cube) as cube:
+        quick_look(cube, source="climate files", annual_precipitation=context.cube.climate.annual_precipitation)
     grid = any_grid_of(cube, name="climate files")
     period = [str(t)[:7] for t in cube["time"].values[[0, -1]]]
     told = {"variables": [str(n) for n in cube.data_vars], "cells": grid.shape, "period": period, "grid": grid.digest}
@@ -140,45 +155,52 @@ def describe_climate(context: Context) -> None:
     context.say(f"{len(cube.data_vars)} fields on {grid.shape[0]} x {grid.shape[1]} cells, {' to '.join(period)}")
 
 
-def make_weights(context: Context) -> None:
-    """Overlap of outlines and climate cells; the nearest cells where those have no values."""
-    glaciers = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
-    cube = climate_of(context.cube)
-    section = context.cube.sampling
-    grid = any_grid_of(cube, name="climate files")
+def kept_overlaps(context: Context, glaciers: gpd.GeoDataFrame, grid: Grid) -> Weights:
+    """Overlap of the outlines and the cells of a grid, made once for each pair of these."""
+    key = digest([context.store.key("glaciers"), grid.digest])
+    return from_dataset(context.store.kept("overlaps", key, lambda: overlap_weights(glaciers, grid).to_dataset()))
+
+
+def zonal_weights(context: Context, glaciers: gpd.GeoDataFrame, grid: Grid | Curvilinear) -> Weights:
+    """Weights of climate cells under the outlines, through the grid between them where there is one."""
     regrid = context.cube.regrid
     if isinstance(grid, Curvilinear) and (regrid is None or regrid.engine != "xesmf"):
         raise needs_esmf()
     if regrid is None:
-        weights = overlap_weights(glaciers, grid)  # type: ignore[arg-type]
-    else:
-        target = grid_around(glaciers, grid, regrid.resolution)
+        assert isinstance(grid, Grid)
+        return kept_overlaps(context, glaciers, grid)
+    target = grid_around(glaciers, grid, regrid.resolution)
+
+    def between() -> xr.Dataset:
         if regrid.engine == "xesmf":
-            between = xesmf_weights(grid, target, regrid.method)
-        else:
-            assert isinstance(grid, Grid)
-            between = regrid_weights(grid, target, "bilinear" if regrid.method == "bilinear" else "conservative")
-        write_zarr(between.to_dataset(), context.out / "regrid.zarr")
-        weights = overlap_weights(glaciers, target).compose(between)
+            return xesmf_weights(grid, target, regrid.method).to_dataset()
+        assert isinstance(grid, Grid)
+        return regrid_weights(grid, target, "bilinear" if regrid.method == "bilinear" else "conservative").to_dataset()
+
+    key = digest([grid.digest, target.digest, regrid.engine, regrid.method])
+    return kept_overlaps(context, glaciers, target).compose(from_dataset(context.store.kept("regrid", key, between)))
+
+
+def make_weights(context: Context) -> None:
+    """Overlap of outlines and climate cells; the nearest cells where those have no values."""
+    glaciers = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
+    section = context.cube.sampling
+    grid = any_grid_of(climate_of(context.cube), name="climate files")
+    weights = zonal_weights(context, glaciers, grid)
     failures = without_cover(weights, section.min_coverage, source="climate files")
     on_grid = ~np.isin(weights.rows, [f.glacier for f in failures])
-    first = next(v for v in cube.data_vars.values() if "time" in v.dims)
-    valid = np.isfinite(first.isel(time=0).transpose(grid.y, grid.x).values)
-    part, distance = nearest_valid(
-        weights.take(on_grid),
-        grid,
-        valid,
-        glaciers[on_grid],
-        least=section.min_coverage,
-        max_distance_km=section.max_land_distance_km,
-    )
-    failures += far_from_land(part.rows, distance, section.max_land_distance_km, least=section.min_coverage)
-    ds = part.to_dataset().assign(land_distance=("row", distance))
-    write_zarr(ds, context.out / "climate.zarr")
+    weights, glaciers = weights.take(on_grid), glaciers[on_grid]
+    limits = {"least": section.min_coverage, "max_distance_km": section.max_land_distance_km}
+    with reading_climate(context.cube) as cube:
+        first = next(v for v in cube.data_vars.values() if "time" in v.dims).isel(time=0)
+        valid = valid_cells(first, weights, grid, glaciers, **limits)
+    weights, distance = nearest_valid(weights, grid, valid, glaciers, **limits)
+    failures += far_from_land(weights.rows, distance, **limits, field=f"{first.name}, {str(first['time'].values)[:7]}")
+    write_zarr(weights.to_dataset().assign(land_distance=("row", distance)), context.out / "climate.zarr")
     write_failures(context.out, "weights", failures)
     stand_in = int((distance <= section.max_land_distance_km).sum())
     context.say(
-        f"{len(part.weight)} overlaps with {len(part.touched)} cells"
+        f"{len(weights.weight)} overlaps with {len(weights.touched)} cells"
         + (f"; {stand_in} glaciers take the nearest cells with values" if stand_in else "")
     )
 
@@ -198,28 +220,25 @@ def make_terrain(context: Context) -> None:
 
 def sample_climate(context: Context) -> None:
     """Zonal means of the climate, temperature also at the glacier's elevation."""
-    cube = climate_of(context.cube)
     stored = read_zarr(context.of("weights", "climate.zarr"))
     sound = context.surviving(stored["row"].values, "weights", "terrain")
     weights = from_dataset(stored).take(sound)
-    topography = read_zarr(context.of("terrain", "terrain.zarr")).sel(glacier=weights.rows)
-    sampled = sample(cube.drop_vars("time_bnds"), weights).assign(_stand_in(stored["land_distance"].values[sound]))
-    section = context.cube.sampling
-    if section.lapse_rate == "fitted" and "t2m" in cube:
-        sampled = sampled.merge(fitted_lapse_rate(cube, weights, cells=section.lapse_rate_cells))
-    rate = rates_of(section.lapse_rate, sampled)
-    sampled = correct_temperature(sampled, topography["elevation_mean"], lapse_rate=rate)
-    if OROGRAPHY in sampled:
-        tell_far_orography(sampled[OROGRAPHY], topography["elevation_mean"])
-    write_zarr(sampled, context.out / "climate.zarr")
+    elevation = read_zarr(context.of("terrain", "terrain.zarr"))["elevation_mean"].sel(glacier=weights.rows)
+    section, climate = context.cube.sampling, context.cube.climate
+    with reading_climate(context.cube) as cube:
+        sampled = sample(cube.drop_vars("time_bnds"), weights).assign(_stand_in(stored["land_distance"].values[sound]))
+        sampled["time"].attrs.pop("bounds", None)
+        if section.lapse_rate == "fitted" and "t2m" in cube:
+            sampled = sampled.merge(fitted_lapse_rate(cube, weights, cells=section.lapse_rate_cells))
+        sampled = correct_temperature(sampled, elevation, lapse_rate=rates_of(section.lapse_rate, sampled))
+        if OROGRAPHY in sampled:
+            tell_far_orography(sampled[OROGRAPHY], elevation)
+        write_zarr(sampled, context.out / "climate.zarr")
     written = read_zarr(context.out / "climate.zarr", {})
-    climate = context.cube.climate
-    check_values(
-        written,
-        source=", ".join(Path(f).name for f in climate.files),
-        annual_precipitation=climate.annual_precipitation,
-    )
-    write_failures(context.out, "sampled", without_valid(written, section.min_coverage, source="climate files"))
+    failures = without_valid(written, section.min_coverage, source="climate files")
+    source = listing(climate.files, 3)
+    failures += implausible(written, source=source, annual_precipitation=climate.annual_precipitation)
+    write_failures(context.out, "sampled", failures)
 
 
 def _stand_in(distance: np.ndarray) -> dict[str, tuple[str, np.ndarray, dict[str, object]]]:
@@ -239,7 +258,7 @@ def sample_albedo(context: Context) -> None:
     assert section is not None
     glaciers = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
     cube = open_codes(section.files)
-    weights = overlap_weights(glaciers, grid_of(cube, name="albedo rasters"))
+    weights = kept_overlaps(context, glaciers, grid_of(cube, name="albedo rasters"))
     daily = sample(cube, weights, decode=decode_albedo)[["albedo", "albedo_coverage", "land", "cloud"]]
     write_zarr(daily, context.out / "albedo_daily.zarr")
     seasonal = summer_albedo(

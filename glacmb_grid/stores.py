@@ -25,6 +25,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import xarray as xr
+from zarr.codecs import BloscCodec
 
 from glacmb_grid.errors import InputError
 
@@ -168,6 +169,20 @@ class RunStore:
             write_json(memory_file, {**memory, str(path): [size, stamp, digest]})
         return digest
 
+    def key(self, stage: str) -> str:
+        """What a finished stage was made of."""
+        return str((self.mark(stage) or {})["key"])
+
+    def kept(self, what: str, key: str, make: Callable[[], xr.Dataset]) -> xr.Dataset:
+        """A Dataset that depends on nothing but what its key was made of: made once, whatever the stages do."""
+        path = self.root / "kept" / f"{what}-{key}.zarr"
+        if not path.exists():
+            aside = self.root / f".partial-{path.name}"
+            write_zarr(make(), aside)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside.rename(path)
+        return read_zarr(path)
+
     def checkpoints(self, name: str) -> Path:
         """Folder for the state of an unfinished fit."""
         return self.root / ".checkpoints" / name
@@ -254,7 +269,20 @@ def write_zarr(ds: xr.Dataset, path: Path, chunks: dict[str, int] | None = None)
         variable.encoding = {}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-        plain.to_zarr(path, mode="w", zarr_format=3, consolidated=True, encoding=_time_encoding(plain))
+        plain.to_zarr(path, mode="w", zarr_format=3, consolidated=True, encoding=_zarr_encoding(plain))
+
+
+def _zarr_encoding(ds: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Fast codecs: glaciers of one cell repeat its series, and what is written once is read several times."""
+    sizes = {str(n): v.dtype.itemsize for n, v in ds.variables.items() if v.dtype.kind in "fiub"}
+    encoding = _time_encoding(ds)
+    for name, size in sizes.items():
+        encoding.setdefault(name, {})["compressors"] = (_codec(size),)
+    return encoding
+
+
+def _codec(size: int) -> BloscCodec:
+    return BloscCodec(cname="lz4", clevel=5, shuffle="shuffle" if size > 1 else "noshuffle", typesize=size)
 
 
 def read_zarr(path: Path, chunks: dict[str, int] | None = None) -> xr.Dataset:

@@ -136,17 +136,25 @@ class Weights:
             Arrays of (..., row).
         """
         leading = values.shape[:-1]
-        rows = len(self.rows)
         flat = np.ascontiguousarray(values.reshape(math.prod(leading), values.shape[-1]).T, np.float64)
         valid = np.isfinite(flat)
-        shape = (*leading, rows)
-        if not (valid == valid[:, :1]).all():
-            numerator = self.matrix @ np.where(valid, flat, 0.0)
-            denominator = self.matrix @ valid.astype(np.float64)
-            return Partial(numerator.T.reshape(shape), denominator.T.reshape(shape))
         gapless = flat if valid.all() else np.where(valid, flat, 0.0)
-        whole = self.matrix @ (valid[:, 0].astype(np.float64) if valid.size else np.zeros(len(valid)))
-        return Partial((self.matrix @ gapless).T.reshape(shape), np.broadcast_to(whole, shape))
+        denominator = self.matrix @ valid.astype(np.float64)
+        rough = np.divide(self.matrix @ gapless, denominator, out=np.zeros_like(denominator), where=denominator > 0)
+        numerator = rough * denominator + self._beyond(rough, gapless, valid)
+        shape = (*leading, len(self.rows))
+        return Partial(numerator.T.reshape(shape), denominator.T.reshape(shape))
+
+    def _beyond(self, rough: Floats, values: Floats, valid: npt.NDArray[np.bool_]) -> Floats:
+        """Weighted sums of what values have beyond their row's rough mean, (row, step).
+
+        They take the rounding of long sums out: a constant comes out as it went in, however many columns a row has.
+        """
+        cell = self.matrix.indices
+        row = np.repeat(np.arange(len(self.rows)), np.diff(self.matrix.indptr))
+        each = np.where(valid[cell], values[cell] - rough[row], 0.0) * self.matrix.data[:, None]
+        collect = sp.csr_array((np.ones(len(cell)), np.arange(len(cell)), self.matrix.indptr), (len(rough), len(cell)))
+        return np.asarray(collect @ each)
 
     def sums(self, values: npt.NDArray[np.floating]) -> Floats:
         """Weighted sums of a full, gapless source, (..., size) -> (..., row)."""
@@ -155,13 +163,13 @@ class Weights:
     def compose(self, inner: Weights) -> Weights:
         """The operator that applies `inner` first (its means, not its sums) and this one after it.
 
-        Exact where the source of `inner` has no gaps.
+        What a row of `inner` lacks of its total is lacking here too, and lowers the coverage. Exact where the source
+        of `inner` has no gaps.
         """
         assert self.size == len(inner.rows), "rows of the inner operator are the columns of the outer one"
         outer = sp.csr_array((self.weight, (self.row, self.column)), shape=(len(self.rows), self.size))
         inward = sp.csr_array((inner.weight, (inner.row, inner.column)), shape=(self.size, inner.size))
-        sums = np.asarray(inward.sum(axis=1)).ravel()
-        scale = sp.diags_array(np.divide(1.0, sums, out=np.zeros_like(sums), where=sums > 0))
+        scale = sp.diags_array(np.divide(1.0, inner.total, out=np.zeros_like(inner.total), where=inner.total > 0))
         product = (outer @ (scale @ inward)).tocoo()
         return from_entries(
             product.row,

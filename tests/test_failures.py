@@ -9,20 +9,15 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import pyproj
 import pytest
 import rasterio
 import shapely
 import xarray as xr
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 from glacmb_grid.cli import main
 from glacmb_grid.errors import InputError
 from glacmb_grid.failures import Failure, failing, read_failures, write_failures
-from glacmb_grid.sampling.grid import grid_of
-from glacmb_grid.sampling.nearest import far_from_land, nearest_valid
 from glacmb_grid.sampling.zonal import overlap_weights
 from glacmb_grid.stores import read_zarr
 from glacmb_grid.synthetic import write_region
@@ -55,108 +50,6 @@ def test_the_table_has_one_line_a_glacier_and_comes_back(tmp_path):
         ["b", "weights", "grid", "out, far"],
         ["c", "sampled", "tp", "sea"],
     ]
-
-
-# --- the nearest cells with values
-
-
-def boxes(*centres, size=0.02):
-    half = size / 2
-    shapes = [shapely.box(x - half, y - half, x + half, y + half) for x, y in centres]
-    return gpd.GeoDataFrame(geometry=shapes, index=[f"G{i}" for i in range(len(shapes))], crs=4326)
-
-
-def field(lat, lon):
-    return xr.Dataset(
-        {"f": (("latitude", "longitude"), np.zeros((len(lat), len(lon))))}, {"latitude": lat, "longitude": lon}
-    )
-
-
-def found_for(glaciers, ds, valid, *, least=0.5, far=30.0):
-    grid = grid_of(ds)
-    weights = overlap_weights(glaciers, grid)
-    return weights, *nearest_valid(weights, grid, valid, glaciers, least=least, max_distance_km=far)
-
-
-def test_a_glacier_at_sea_takes_its_neighbours_by_inverse_distance():
-    lat, lon = np.round(60.2 - 0.1 * np.arange(5), 1), np.round(5.0 + 0.1 * np.arange(5), 1)
-    valid = np.zeros((5, 5), bool)
-    valid[2, 1] = valid[2, 4] = valid[4, 4] = True
-    own, weights, distance = found_for(boxes((5.2, 60.0), (5.1, 60.0)), field(lat, lon), valid, far=20.0)
-    west, east = 6371 * np.deg2rad(0.1) * np.cos(np.deg2rad(60)), 6371 * np.deg2rad(0.2) * np.cos(np.deg2rad(60))
-    assert distance[0] == pytest.approx(west, rel=1e-6)
-    assert np.isnan(distance[1])
-    mine = weights.row == 0
-    assert weights.column[mine].tolist() == [11, 14]
-    np.testing.assert_allclose(weights.weight[mine] / weights.total[0], [2 / 3, 1 / 3], rtol=1e-5)
-    assert east == pytest.approx(2 * west)
-    np.testing.assert_array_equal(weights.weight[~mine], own.weight[own.row == 1])
-
-
-def test_beyond_the_distance_nothing_is_replaced_and_the_reason_says_how_far():
-    lat, lon = np.round(60.2 - 0.1 * np.arange(5), 1), np.round(5.0 + 0.1 * np.arange(15), 1)
-    valid = np.zeros((5, 15), bool)
-    valid[2, 14] = True
-    own, weights, distance = found_for(boxes((5.4, 60.0), (6.4, 60.0)), field(lat, lon), valid)
-    np.testing.assert_array_equal(weights.weight, own.weight)
-    (failure,) = far_from_land(weights.rows, distance, 30.0, least=0.5)
-    assert failure.glacier == "G0"
-    assert "56 km away" in failure.reason
-    with pytest.raises(InputError, match="1 of 1 glaciers farther away: G0"):
-        far_from_land(weights.rows[:1], distance[:1], 30.0, least=0.5)
-
-
-def test_distance_zero_switches_it_off_and_part_of_a_glacier_is_enough():
-    lat, lon = np.round(60.2 - 0.1 * np.arange(5), 1), np.round(5.0 + 0.1 * np.arange(5), 1)
-    valid = np.zeros((5, 5), bool)
-    valid[:, :2] = True
-    glaciers = boxes((5.152, 60.0), (5.146, 60.0))  # 40 and 70 % of them over valid cells
-    own, weights, distance = found_for(glaciers, field(lat, lon), valid, far=0.0)
-    np.testing.assert_array_equal(weights.weight, own.weight)
-    assert np.isfinite(distance).tolist() == [True, False]
-    _, weights, _ = found_for(glaciers, field(lat, lon), valid)
-    assert (weights.column[weights.row == 1] == own.column[own.row == 1]).all()
-    assert (weights.column[weights.row == 0] % 5 < 2).all()
-
-
-@given(st.integers(0, 10**6), st.sampled_from(["polar", "antimeridian", "projected"]))
-def test_against_all_distances(seed, where):
-    rng = np.random.default_rng(seed)
-    if where == "projected":
-        ds = field(5.2e6 - 9000.0 * np.arange(12), 4e5 + 9000.0 * np.arange(14))
-        ds = ds.rename(latitude="y", longitude="x").rio.write_crs(32632)
-        x, y = np.meshgrid(ds["x"], ds["y"])
-        lon, lat = pyproj.Transformer.from_crs(32632, 4326, always_xy=True).transform(x, y)
-    else:
-        lat1, lon1 = (
-            (89.5 - 0.5 * np.arange(12), -180 + 15.0 * np.arange(24))
-            if where == "polar"
-            else (60 - 0.1 * np.arange(12), 179.0 + 0.1 * np.arange(20))
-        )
-        ds = field(lat1, lon1)
-        lon, lat = np.meshgrid(lon1, lat1)
-    valid = rng.random(lat.shape) < 0.15
-    j, i = rng.integers(1, lat.shape[0] - 1, 5), rng.integers(1, lat.shape[1] - 1, 5)
-    at = (lon[j, i] + 180) % 360 - 180
-    glaciers = boxes(*zip(np.clip(at, -179.9, 179.9), lat[j, i], strict=True), size=0.001)
-    own, weights, distance = found_for(glaciers, ds, valid, far=25.0)
-    np.testing.assert_allclose(np.bincount(weights.row, weights.weight, 5), own.total, rtol=1e-9)
-    point = glaciers.geometry.representative_point()
-    for g in range(5):
-        a, b = np.deg2rad([point.iloc[g].y, point.iloc[g].x])
-        p, q = np.deg2rad(lat), np.deg2rad(lon)
-        h = np.sin((p - a) / 2) ** 2 + np.cos(a) * np.cos(p) * np.sin((q - b) / 2) ** 2
-        km = np.where(valid, 2 * 6371.0 * np.arcsin(np.sqrt(h)), np.inf).ravel()
-        mine = weights.column[weights.row == g]
-        if valid.ravel()[own.column[own.row == g]].all():
-            assert np.isnan(distance[g])
-            continue
-        assert distance[g] == pytest.approx(km.min(), rel=1e-6, abs=1e-6)
-        if km.min() <= 25:
-            nearest = np.sort(km)[:4]
-            np.testing.assert_allclose(np.sort(km[mine]), nearest[nearest <= 25], rtol=1e-9)
-            share = weights.weight[weights.row == g] * km[mine]
-            np.testing.assert_allclose(share, share[0], rtol=1e-6)
 
 
 # --- a whole run
@@ -311,3 +204,47 @@ def test_the_others_are_those_of_a_run_without_the_failing_glaciers(region, tmp_
             assert pickle.dumps(a[name].values.tolist()) == pickle.dumps(b[name].values.tolist()), f"{store}: {name}"
     assert a.attrs["glaciers_failed"] == len(failed)
     assert a["nearest_land"].values.any()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_broken_outlines_and_impossible_values_are_listed_too_until_they_are_mended(region, tmp_path, capsys):
+    folder, ids = region
+    shutil.copytree(folder / "sound" / "raw", tmp_path / "raw")
+    shutil.copy(folder / "sound" / "own.yaml", tmp_path / "own.yaml")
+    config = str(tmp_path / "own.yaml")
+    path = tmp_path / "raw" / "rgi" / "RGI2000-v7.0-G-13_synthetic.gpkg"
+    sound = gpd.read_file(path)
+    broken = sound.copy()
+    x0, y0, x1, y1 = sound.geometry[3].bounds
+    broken.loc[3, "geometry"] = shapely.Polygon([(x0, y0), (x1, y1), (x1, y0), (x0, y1)])
+    broken.loc[4, "geometry"] = None
+    broken.loc[5, "rgi_id"] = None
+    path.unlink()
+    broken.to_file(path)
+    (file,) = (tmp_path / "raw" / "era5_land").glob("*_t2m.nc")
+    ds = xr.load_dataset(file)
+    (name,) = (n for n in ds.data_vars if ds[n].ndim == 3)
+    weights = overlap_weights(sound.to_crs(4326).set_index("rgi_id"), ds)
+    shared = np.bincount(weights.column, minlength=weights.size)
+    cell = next(c for c in weights.column[weights.row > 5] if shared[c] <= 3)
+    hot = set(weights.rows[weights.row[weights.column == cell]]) - {ids[3], ids[4], ids[5]}
+    ds[name].values[(7, *np.divmod(cell, ds[name].shape[2]))] = 1e4
+    file.unlink()
+    ds.to_netcdf(file)
+
+    assert main(["check", config]) == 0
+    assert "outlines: a run lists 3 more in failed.csv" in capsys.readouterr().out
+    assert main(["run", config, "--stage", "predictors"]) == 3
+    failed = pd.read_csv(tmp_path / "out" / "failed.csv").set_index("glacier")
+    stages = {ids[3]: "glaciers", ids[4]: "glaciers", "row 5": "glaciers", **dict.fromkeys(hot, "sampled")}
+    assert failed["stage"].to_dict() == stages
+    assert failed.loc[ids[3], "variable"] == "geometry"
+    assert "believable" in failed.loc[next(iter(hot)), "reason"]
+    predictors = read_zarr(tmp_path / "out" / "predictors" / "predictors.zarr")
+    assert set(predictors["glacier"].values) == set(ids) - {ids[3], ids[4], ids[5]} - hot
+
+    path.unlink()
+    sound.to_file(path)
+    assert main(["run", config, "--stage", "glaciers"]) == 0, "what stale stages had listed does not count"
+    assert len(pd.read_csv(tmp_path / "out" / "failed.csv")) == 0
+    capsys.readouterr()

@@ -62,15 +62,51 @@ def test_the_layout_is_for_series_sharded_compressed_and_checksummed(tmp_path):
     assert names == ["BloscCodec", "Crc32cCodec"]
 
 
-def test_a_flipped_byte_is_noticed(tmp_path):
-    file, _ = raw(tmp_path)
-    ingest(open_climate(file, accumulated="daily_mean"), tmp_path / "cube.zarr", accumulated="daily_mean")
-    shard = max((p for p in (tmp_path / "cube.zarr" / "t2m").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
-    content = bytearray(shard.read_bytes())
+@pytest.mark.parametrize("name", ["t2m", "orography", "latitude", "time"])
+def test_a_flipped_byte_is_noticed_anywhere(tmp_path, name):
+    file, invariant = raw(tmp_path)
+    store = tmp_path / "cube.zarr"
+    cube = open_climate(file, accumulated="daily_mean", invariant=invariant)
+    ingest(cube, store, accumulated="daily_mean")
+    chunk = max((p for p in (store / name / "c").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    content = bytearray(chunk.read_bytes())
     content[len(content) // 3] ^= 1
-    shard.write_bytes(bytes(content))
+    chunk.write_bytes(bytes(content))
     with pytest.raises(ValueError, match=r"(?i)checksum"):
-        open_climate(tmp_path / "cube.zarr", accumulated="daily_mean")["t2m"].load()
+        open_climate(store, accumulated="daily_mean")["t2m"].load()
+
+
+def test_a_lost_file_of_the_store_is_noticed_though_it_could_be_sea(tmp_path):
+    file, _ = raw(tmp_path, months=900)
+    sea = xr.load_dataset(file)
+    sea["tp"][:, :23] = np.nan  # a whole row of chunks
+    sea.to_netcdf(tmp_path / "sea.nc")
+    store = tmp_path / "cube.zarr"
+    ingest(open_climate(tmp_path / "sea.nc", accumulated="daily_mean"), store, accumulated="daily_mean")
+    assert np.isnan(open_climate(store, accumulated="daily_mean")["tp"][:, :23]).all()
+    next(p for p in sorted((store / "t2m" / "c").rglob("*")) if p.is_file()).unlink()
+    assert open_climate(store, accumulated="daily_mean", variables=["tp"]).sizes["time"] == 900
+    with pytest.raises(InputError, match=r"cube\.zarr: t2m"):
+        open_climate(store, accumulated="daily_mean")
+
+
+def test_a_store_is_given_alone_and_takes_its_invariant_fields_from_a_file(tmp_path):
+    file, invariant = raw(tmp_path)
+    cube = open_climate(file, accumulated="daily_mean")
+    for name in ("one.zarr", "two.zarr"):
+        ingest(cube, tmp_path / name, accumulated="daily_mean")
+    with pytest.raises(InputError, match="alone"):
+        open_climate([tmp_path / "one.zarr", tmp_path / "two.zarr"], accumulated="daily_mean")
+    with pytest.raises(InputError, match="alone"):
+        open_climate([file, tmp_path / "two.zarr"], accumulated="daily_mean")
+    assert "orography" not in open_climate(tmp_path / "one.zarr", accumulated="daily_mean")
+    with_height = open_climate(tmp_path / "one.zarr", accumulated="daily_mean", invariant=invariant)
+    expected = open_climate(file, accumulated="daily_mean", invariant=invariant)
+    xr.testing.assert_identical(with_height.compute(), expected.compute())
+    with pytest.raises(InputError, match="final"):
+        open_climate(tmp_path / "one.zarr", accumulated="daily_mean", expver="final")
+    with pytest.raises(InputError, match="units"):
+        open_climate(tmp_path / "one.zarr", accumulated="daily_mean", units={"tp": "mm"})
 
 
 def test_an_interrupted_ingest_leaves_nothing_behind_that_counts(tmp_path):
@@ -85,7 +121,7 @@ def test_an_interrupted_ingest_leaves_nothing_behind_that_counts(tmp_path):
     )
     with pytest.raises(RuntimeError, match="disk full"):
         ingest(bad, tmp_path / "cube.zarr", accumulated="daily_mean")
-    assert not (tmp_path / "cube.zarr").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["era5.nc", "invariant.nc"]
     ingest(cube, tmp_path / "cube.zarr", accumulated="daily_mean")
     assert is_ingested(tmp_path / "cube.zarr")
     with pytest.raises(InputError, match="choose another place"):

@@ -12,7 +12,7 @@ import pytest
 import shapely
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.inputs.outlines import glaciers_dataset, read_outlines
+from glacmb_grid.inputs.outlines import glaciers_dataset, read_outlines, sound_outlines
 
 GEOD = pyproj.Geod(ellps="WGS84")
 
@@ -289,3 +289,54 @@ def test_the_real_outlines_of_the_oetztal_alps(real_data):
     merged = read_outlines(path, merge_pieces=True)
     assert len(merged) == 19
     assert merged["area"].sum() == pytest.approx(apart["area"].sum(), rel=1e-6)
+
+
+# --- across the antimeridian
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_an_outline_across_the_antimeridian_is_one_glacier_however_it_is_drawn(tmp_path, merge):
+    whole = shapely.box(179.9, 71.0, 180.2, 71.1)
+    ways = {
+        "beyond": whole,
+        "pieces": shapely.MultiPolygon([shapely.box(179.9, 71.0, 180, 71.1), shapely.box(-180, 71.0, -179.8, 71.1)]),
+        "jump": shapely.Polygon([(179.9, 71.0), (-179.8, 71.0), (-179.8, 71.1), (179.9, 71.1)]),
+        "reverse": shapely.Polygon([(179.9, 71.0), (179.9, 71.1), (-179.8, 71.1), (-179.8, 71.0)]),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing is mended
+        found = read_outlines(save(tmp_path, list(ways.values()), list(ways)), merge_pieces=merge)
+    assert found["area"].to_numpy() == pytest.approx([geodesic(whole)] * 4, rel=1e-4)
+    assert (found["longitude"].abs() > 179.7).all()
+    assert (found["longitude"].abs() <= 180).all()
+    assert found.geometry["jump"].equals(whole)
+
+
+# --- one by one
+
+
+def test_the_sound_ones_and_what_is_wrong_with_the_others(tmp_path):
+    tie = shapely.Polygon([(10.7, 46.8), (10.8, 46.9), (10.8, 46.8), (10.7, 46.9)])
+    flat = shapely.Polygon([(10.7, 46.8), (10.8, 46.8), (10.7, 46.8)])
+    shapes = [ring(), tie, shapely.Polygon(), None, flat, ring(10.8), ring(10.9), ring(11.0), ring(11.1)]
+    ids = ["ok", "tie", "empty", "none", "flat", None, "twice", "twice", "fine"]
+    path = save(tmp_path, shapes, ids)
+    found, failures = sound_outlines(path)
+    assert list(found.index) == ["fine", "ok"]
+    assert {f.glacier: f.variable for f in failures} == {
+        "row 5": "RGIId", "twice": "RGIId", "empty": "geometry", "none": "geometry", "tie": "geometry",
+        "flat": "geometry",
+    }  # fmt: skip
+    with pytest.raises(InputError, match="blank"):
+        read_outlines(path)
+    with pytest.raises(InputError, match="cross themselves"):
+        sound_outlines(save(tmp_path, [tie], ["tie"], name="only.gpkg"))
+
+
+def test_a_glacier_with_a_broken_piece_is_left_out_whole(tmp_path):
+    tie = shapely.Polygon([(10.7, 46.8), (10.8, 46.9), (10.8, 46.8), (10.7, 46.9)])
+    found, failures = sound_outlines(
+        save(tmp_path, [ring(), tie, ring(10.9)], ["a_d01", "a_d02", "b"]), merge_pieces=True
+    )
+    assert list(found.index) == ["b"]
+    assert [f.glacier for f in failures] == ["a_d02", "a_d01"]

@@ -191,6 +191,15 @@ def test_tiles_on_both_sides_of_the_antimeridian_are_neighbours(tmp_path, west):
     np.testing.assert_allclose(found["elevation_coverage"], 1)
     np.testing.assert_allclose(found["elevation_mean"][:2], found["elevation_mean"][0])
     assert float(found["elevation_mean"][2]) > float(found["elevation_mean"][0])
+    ways = [
+        shapely.box(179.6, 65.3, 180.4, 65.6),
+        shapely.MultiPolygon([shapely.box(179.6, 65.3, 180, 65.6), shapely.box(-180, 65.3, -179.6, 65.6)]),
+        shapely.Polygon([(179.6, 65.3), (-179.6, 65.3), (-179.6, 65.6), (179.6, 65.6)]),
+    ]
+    for way in ways:  # however it is drawn
+        one = terrain(dem, gpd.GeoDataFrame(geometry=[way], index=["a"], crs=4326))
+        for name in ("elevation_mean", "elevation_min", "elevation_max", "slope", "elevation_coverage"):
+            assert float(one[name][0]) == pytest.approx(float(found[name][0]), rel=1e-9)
 
 
 @pytest.mark.parametrize(

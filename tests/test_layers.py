@@ -21,6 +21,7 @@ LAYERS = (
     "errors",
     "failures",
     "years",
+    "polygons",
     "settings",
     "config",
     "weights",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 import xarray as xr
 import yaml
 
-from glacmb_grid import judging, stages
+from glacmb_grid import cluster, judging, stages
 from glacmb_grid.config import load_config
 from glacmb_grid.errors import InputError
 from glacmb_grid.pipeline import run, status
@@ -247,6 +248,51 @@ def test_lapse_rates_may_be_fitted(copy):
     assert "lapse_rate" not in predictors
 
 
+def test_geometry_is_done_once_for_each_grid_and_inventory(copy, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(stages, "overlap_weights", refuse)
+    changed = ["climate.variables=[t2m, tp]", "sampling.max_land_distance_km=10", "albedo.min_days=4"]
+    config = load_config(copy, [*changed, "climate.annual_precipitation=[0.2, 9]"])
+    assert {"weights", "sampled", "albedo"} <= set(run(config, stage="predictors", say=quiet))
+    config = load_config(copy, [*changed, "glaciers.id=rgi_id"])
+    with pytest.raises(AssertionError, match="made again"):
+        run(config, stage="weights", say=quiet)
+
+
+def test_processes_give_what_threads_give_and_are_started_once(copy, monkeypatch):
+    made = []
+
+    class Pool(cluster.ProcessPoolExecutor):
+        def __init__(self, *arguments, **options):
+            made.append(1)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(cluster, "ProcessPoolExecutor", Pool)
+    config = load_config(copy, ["compute.scheduler=processes", "compute.workers=2"])
+    before = read_zarr(config.root / "sampled" / "climate.zarr")
+    assert run(config, stage="sampled", overwrite=True, say=quiet) == ["sampled"]
+    xr.testing.assert_identical(read_zarr(config.root / "sampled" / "climate.zarr"), before)
+    assert made == [1]
+
+
+def test_a_damaged_file_is_named(copy):
+    config = load_config(copy)
+    (path,) = (config.root / "raw" / "era5_land").glob("*_tp.nc")
+    with xr.open_dataset(path) as ds:
+        (name,) = (n for n in ds.data_vars if ds[n].ndim == 3)
+        chunked = ds.load()
+    path.unlink()
+    chunked.to_netcdf(path, encoding={name: {"zlib": True, "complevel": 1, "fletcher32": True}})
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 400] = bytes(range(200)) * 2
+    path.write_bytes(bytes(content))
+    with pytest.raises(InputError, match=re.escape(f"{path}: {name}")) as raised:
+        run(config, stage="sampled", say=quiet)
+    assert "values that can be read" in str(raised.value)
+
+
 def test_the_climate_may_be_interpolated_first(copy):
     config = load_config(copy, ["regrid.resolution=0.02"])
     assert run(config, stage="sampled", say=quiet) == ["weights", "sampled"]
@@ -261,7 +307,7 @@ def test_the_climate_may_be_interpolated_first(copy):
     smooth, blocky = cube["t2m"].interp(at), cube["t2m"].sel(at, method="nearest")
     error = [float(abs(sampled["t2m"].values.T - f.values).mean()) for f in (smooth, blocky)]
     assert error[0] < 0.3 * error[1]
-    between = from_dataset(read_zarr(config.root / "weights" / "regrid.zarr"))
+    (between,) = (from_dataset(read_zarr(p)) for p in (config.root / "kept").glob("regrid-*.zarr"))
     np.testing.assert_allclose(np.bincount(between.row, between.weight).max(), 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dask.array as da
 import geopandas as gpd
 import numpy as np
 import pyproj
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from glacmb_grid.errors import InputError
 from glacmb_grid.sampling.grid import grid_of
-from glacmb_grid.sampling.nearest import far_from_land, nearest_valid
+from glacmb_grid.sampling.nearest import far_from_land, nearest_valid, valid_cells
 from glacmb_grid.sampling.zonal import overlap_weights, sample
 
 RADIUS = 6371.0  # km
@@ -92,7 +93,7 @@ def test_beyond_the_distance_nothing_is_taken_and_the_glacier_is_named(farthest)
     own = overlap_weights(glaciers, EQUATOR)
     np.testing.assert_array_equal(weights.column, own.column)
     np.testing.assert_array_equal(weights.weight, own.weight)
-    (failure,) = far_from_land(weights.rows, distance, farthest, least=0.5)
+    (failure,) = far_from_land(weights.rows, distance, least=0.5, max_distance_km=farthest, field="f")
     assert failure.glacier == "G0"
     assert "11 km away" in failure.reason
     assert "50%" in failure.reason
@@ -110,14 +111,14 @@ def test_zero_switches_it_off_even_on_a_cell_centre():
     weights, distance = replaced(ds, valid, glaciers, farthest=0.0)
     assert set(of_row(weights, 0)) == {3, 4, 5}
     with pytest.raises(InputError, match="max_land_distance_km"):
-        far_from_land(weights.rows, distance, 0.0, least=0.5)
+        far_from_land(weights.rows, distance, least=0.5, max_distance_km=0.0, field="f")
 
 
 def test_where_all_are_far_from_land_it_is_an_error():
     weights, distance = replaced(EQUATOR, np.zeros((3, 4), bool), outlines(square(10.1, 0.0)))
     assert np.isinf(distance[0])
     with pytest.raises(InputError, match="climate files") as error:
-        far_from_land(weights.rows, distance, 30.0, least=0.5)
+        far_from_land(weights.rows, distance, least=0.5, max_distance_km=30.0, field="f")
     assert "1 of 1 glaciers" in error.value.found
     assert "max_land_distance_km" in error.value.remedy
 
@@ -231,3 +232,49 @@ def test_the_direction_of_rows_and_columns_does_not_matter():
     other[found.column] = found.weight
     np.testing.assert_allclose(other.reshape(3, 4)[::-1, ::-1].ravel(), table, rtol=1e-9)
     np.testing.assert_allclose(again, distance, rtol=1e-9)
+
+
+@pytest.mark.parametrize("farthest", [0.0, 20.0, 60.0])
+def test_only_chunks_under_glaciers_and_around_those_at_sea_are_read(farthest):
+    """One glacier on land in the west, one at sea in the east: nothing is read between and beyond."""
+    lat, lon = np.round(60 - 0.1 * np.arange(40), 1), np.round(5 + 0.1 * np.arange(200), 1)
+    read = []
+
+    def block(block_info=None):
+        (y0, y1), (x0, x1) = block_info[None]["array-location"]
+        read.append(block_info[None]["chunk-location"])
+        y, x = np.ogrid[y0:y1, x0:x1]
+        return np.where((x < 100) | (x > 183), 1.0, np.nan) + 0 * y
+
+    lazy = da.map_blocks(block, chunks=((4,) * 10, (4,) * 50), dtype=float, meta=np.empty((0, 0)))
+    ds = field(lat, lon, lazy)
+    glaciers = outlines(square(6.0, 58.5), square(23.0, 58.5))
+    weights = overlap_weights(glaciers, ds)
+    limits = {"least": 0.5, "max_distance_km": farthest}
+    valid = valid_cells(ds["f"], weights, grid_of(ds), glaciers, **limits)
+    columns = {x for _, x in read}
+    assert 2 in columns
+    assert columns <= ({2, 45} if farthest == 0 else {2, *range(36, 50)})
+    assert len(read) == len(set(read)) or farthest > 0
+    everywhere = np.isfinite(ds["f"].values)
+    assert (valid <= everywhere).all()
+    for one, other in zip(
+        nearest_valid(weights, grid_of(ds), valid, glaciers, **limits),
+        nearest_valid(weights, grid_of(ds), everywhere, glaciers, **limits),
+        strict=True,
+    ):
+        if farthest > 0:
+            np.testing.assert_array_equal(getattr(one, "weight", one), getattr(other, "weight", other))
+
+
+def test_a_glacier_drawn_with_a_jump_looks_around_its_own_place():
+    lat, lon = np.round(66 - 0.1 * np.arange(20), 1), np.round(178.0 + 0.1 * np.arange(40), 1)
+    valid = np.zeros((20, 40), bool)
+    valid[:, 23:] = True
+    drawn = [
+        shapely.box(179.9, 65.0, 180.1, 65.1),
+        shapely.Polygon([(179.9, 65.0), (-179.9, 65.0), (-179.9, 65.1), (179.9, 65.1)]),
+    ]
+    found = [replaced(field(lat, lon), valid, outlines(shape), farthest=30.0) for shape in drawn]
+    assert of_row(found[0][0], 0) == pytest.approx(of_row(found[1][0], 0), rel=1e-6)
+    assert found[0][1] == pytest.approx(found[1][1])

@@ -7,10 +7,11 @@ import numpy as np
 import pyproj
 import pytest
 import shapely
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glacmb_grid.sampling.grid import Grid
+from glacmb_grid.sampling.grid import Grid, grid_of
 from glacmb_grid.sampling.overlap import Lattice, authalic_sine, overlaps
 from glacmb_grid.sampling.zonal import overlap_weights
 
@@ -164,3 +165,59 @@ def test_empty_outlines_have_no_area():
     found = overlaps(shapes, Lattice.of(np.arange(3.0), np.arange(3.0), geographic=False))
     np.testing.assert_allclose(found[4], [0, 0.16, 0])
     assert found[0].tolist() == [1]
+
+
+@pytest.mark.parametrize("projected", [False, True])
+@pytest.mark.parametrize("falling", [False, True])
+def test_outlines_outside_that_touch_the_border_share_nothing(projected, falling):
+    """On any side, at any corner, alone or as one part of several."""
+    outside = [(x, y) for x in (-1, 1.2, 4) for y in (-1, 1.2, 4) if (x, y) != (1.2, 1.2)]
+    shapes = [shapely.box(x, y, x + (1 if x != 1.2 else 0.6), y + (1 if y != 1.2 else 0.6)) for x, y in outside]
+    inner = shapely.box(0, 0, 0.5, 0.5)
+    shapes += [shapely.MultiPolygon([inner, s]) for s in shapes if not s.intersects(inner)]
+    edges = np.arange(5.0)[:: -1 if falling else 1]
+    crs = pyproj.CRS.from_epsg(32632) if projected else WGS84
+    glaciers = gpd.GeoDataFrame(geometry=shapes, index=[f"G{i}" for i in range(len(shapes))], crs=crs)
+    weights = overlap_weights(glaciers, Grid(edges, edges, crs, "y", "x"))
+    share = np.bincount(weights.row, weights.weight, len(shapes)) / weights.total
+    np.testing.assert_array_equal(share[: len(outside)], 0)
+    assert (share[len(outside) :] > 0.1).all()
+    assert (share[len(outside) :] < 0.5).all()
+    corner = (0 if not falling else 3) * 4 + (0 if not falling else 3)
+    assert set(weights.column) == {corner}
+
+
+@pytest.mark.parametrize("start", [-180, 0, 35])
+@pytest.mark.parametrize("hole_start", [-180, 0, 100])
+def test_a_hole_in_a_ring_around_a_pole_wherever_their_rings_begin(start, hole_start):
+    shell = [((lon + 180) % 360 - 180, 84.5) for lon in range(start, start + 360, 5)]
+    hole = [((lon + 180) % 360 - 180, 87.5) for lon in range(hole_start, hole_start + 360, 5)]
+    corner = [((start + dx + 180) % 360 - 180, y) for dx, y in ((-3, 85.2), (3, 85.2), (3, 85.8), (-3, 85.8))]
+    found, total = weights_of(shapely.Polygon(shell, [hole, corner]), np.arange(-180.0, 181))
+    band = 2 * np.pi * 6371007.181**2 * np.diff(authalic_sine([84.5, 87.5]))[0]
+    window = 6371007.181**2 * np.deg2rad(6) * np.diff(authalic_sine([85.2, 85.8]))[0]
+    assert total == pytest.approx(band - window, rel=1e-7)
+    assert sum(found.values()) == pytest.approx(total, rel=1e-9)
+    assert min(found.values()) > 0
+
+
+@pytest.mark.parametrize("columns", [8640, 4320, 1080, 540, 512, 360, 7])
+@pytest.mark.parametrize("kind", ["single precision", "five decimals", "exact"])
+def test_global_grids_of_any_step_have_no_seam(columns, kind):
+    lon = -180 + (np.arange(columns) + 0.5) * 360 / columns
+    lon = lon.astype(np.float32) if kind == "single precision" else lon.round(5) if kind == "five decimals" else lon
+    ds = xr.Dataset(coords={"latitude": np.arange(70.0, 60.0, -0.5), "longitude": lon})
+    grid = grid_of(ds.assign(f=(("latitude", "longitude"), np.zeros((20, columns)))))
+    assert grid.is_cyclic
+    shapes = [shapely.box(179.7, 65.1, 180.3, 65.4), shapely.box(-180.3, 65.1, -179.7, 65.4)]
+    weights = overlap_weights(gpd.GeoDataFrame(geometry=shapes, index=["a", "b"], crs=4326), grid)
+    np.testing.assert_allclose(np.bincount(weights.row, weights.weight), weights.total, rtol=1e-9)
+    east, west = (weights.column[weights.row == 0] % columns == k for k in (0, columns - 1))
+    assert east.any()
+    assert west.any()
+
+
+def test_coordinates_that_are_not_finite_are_refused():
+    shape = shapely.transform(shapely.box(1, 1, 2, 2), lambda c: np.where(c > 1.5, np.inf, c))
+    with pytest.raises(ValueError, match="finite"):
+        overlaps(np.array([shape]), Lattice.of(np.arange(4.0), np.arange(4.0), geographic=False))

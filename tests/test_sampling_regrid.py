@@ -16,7 +16,7 @@ from scipy.interpolate import RegularGridInterpolator
 from glacmb_grid.errors import InputError
 from glacmb_grid.sampling.grid import Curvilinear, Grid, curvilinear_of
 from glacmb_grid.sampling.overlap import authalic_sine
-from glacmb_grid.sampling.regrid import regrid, regrid_weights, xesmf_weights
+from glacmb_grid.sampling.regrid import grid_around, regrid, regrid_weights, xesmf_weights
 from glacmb_grid.sampling.zonal import overlap_weights
 from glacmb_grid.weights import from_dataset
 
@@ -120,6 +120,36 @@ def test_composed_with_outlines_it_samples_the_regridded_field():
     both = from_dataset(zonal.compose(regridding).to_dataset())
     assert both.source == source.digest
     np.testing.assert_allclose(means(both, field), means(zonal, means(regridding, field)), rtol=1e-12)
+
+
+def test_what_lies_off_the_source_lowers_the_coverage_of_composed_weights_too():
+    source = grid(np.linspace(46, 45, 11), np.linspace(10, 11, 11))
+    glaciers = GeoDataFrame(geometry=[shapely.box(10.9, 45.2, 11.1, 45.4)], index=["half"], crs=4326)
+    target = grid_around(glaciers, source, 0.25)
+    direct = overlap_weights(glaciers, source)
+    composed = overlap_weights(glaciers, target).compose(regrid_weights(source, target))
+    for weights in (direct, composed):
+        assert weights.weight.sum() / weights.total[0] == pytest.approx(0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [shapely.MultiPolygon([shapely.box(179.4, 65.2, 180, 65.6), shapely.box(-180, 65.2, -179.7, 65.6)])],
+        [shapely.box(179.4, 65.2, 179.6, 65.6), shapely.box(-179.9, 65.2, -179.7, 65.6)],
+        [shapely.Polygon([(179.4, 65.2), (-179.7, 65.2), (-179.7, 65.6), (179.4, 65.6)])],
+        [shapely.box(179.4, 65.2, 180.3, 65.6)],
+    ],
+    ids=["pieces", "both sides", "a jump", "beyond 180"],
+)
+@pytest.mark.parametrize("west_east", [(0, 360), (-180, 180), (175, 186)], ids=str)
+def test_a_grid_around_outlines_on_the_antimeridian_is_small_and_holds_them(shapes, west_east):
+    source = grid(np.arange(70.0, 59.9, -0.5), np.arange(west_east[0], west_east[1] + 0.1, 0.5))
+    glaciers = GeoDataFrame(geometry=shapes, index=[f"G{i}" for i in range(len(shapes))], crs=4326)
+    target = grid_around(glaciers, source, 0.1)
+    assert target.shape[1] <= 12
+    weights = overlap_weights(glaciers, target).compose(regrid_weights(source, target))
+    np.testing.assert_allclose(np.bincount(weights.row, weights.weight), weights.total, rtol=1e-9)
 
 
 def test_other_reference_systems_are_refused():

@@ -130,6 +130,48 @@ def test_areas_of_triangles_cut_by_the_grid(latitude):
     assert found.sum() == pytest.approx(weights.total[0], rel=1e-12)
 
 
+def rough(seed, latitude):
+    """Few corners far apart, in one piece or two, perhaps with a hole, or a sliver; edges of 20 m to 30 km."""
+    rng = np.random.default_rng(seed)
+    radius = 10 ** rng.uniform(-3, -0.7)
+    squeeze = 1 / np.cos(np.deg2rad(latitude))
+    shape = star(0, 0, radius, rng.integers(3, 24), seed)
+    kind = rng.integers(4)
+    if kind == 0:
+        hole = star(0, 0, radius / 6, 5, seed + 1)
+        shape = shape.difference(hole) if shape.contains(hole) else shape
+    elif kind == 1:
+        shape = shapely.MultiPolygon([shape, star(2.5 * radius, 0, radius, rng.integers(3, 24), seed + 2)])
+    elif kind == 2:
+        shape = shapely.Polygon([(0, 0), (radius, radius / 3), (radius, radius / 3 + 1e-5)])
+    place = rng.uniform(-0.1, 0.1, 2)
+    moved = shapely.transform(shape, lambda c: (c + place) * [squeeze, 1] + [86.4, latitude])
+    return moved if isinstance(moved, shapely.MultiPolygon) else shapely.MultiPolygon([moved])
+
+
+def ring_areas(shape):
+    """Area of all rings of a polygon or several, holes taken off, by dense quadrature."""
+    parts = [p for p in shapely.get_parts(shape) if p.geom_type == "Polygon" and not p.is_empty]
+    return sum(line_integral(p.exterior, 2000) - sum(line_integral(h, 2000) for h in p.interiors) for p in parts)
+
+
+@given(st.floats(-80, 80), st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_cells_of_rough_outlines_are_those_of_dense_quadrature(latitude, seed):
+    """Clipped in longitude and latitude by other code, every piece integrated along its edges on the ellipsoid."""
+    shape = rough(seed, latitude)
+    y, x = np.round(latitude, 1) + (np.arange(9) - 4) * 0.1, 86.4 + (np.arange(61) - 30) * 0.1
+    weights = overlap_weights(outlines(shape), cube(y, x))
+    whole = ring_areas(shape)
+    noise = 0.05  # m2: what the quadrature loses of large numbers
+    assert weights.total[0] == pytest.approx(whole, rel=1e-6, abs=noise)
+    assert weights.weight.sum() == pytest.approx(weights.total[0], rel=1e-12)
+    found = as_dense(weights).reshape(9, 61)
+    for i, j in np.ndindex(9, 61):
+        piece = shapely.intersection(shape, shapely.box(x[j] - 0.05, y[i] - 0.05, x[j] + 0.05, y[i] + 0.05))
+        assert found[i, j] == pytest.approx(ring_areas(piece), abs=1e-6 * whole + noise)
+
+
 @given(st.floats(-80, 80), st.integers(0, 10**6))
 @settings(max_examples=40)
 def test_outlines_with_short_edges_have_their_geodesic_area(latitude, seed):
@@ -394,6 +436,64 @@ def test_sampling_agrees_with_a_loop_over_glaciers_and_months():
             assert found["f_coverage"].values[g, t] == pytest.approx(share, abs=1e-6)
             mean = np.average(f[ok], weights=matrix[g, ok]) if share > 0 else np.nan
             assert found["f"].values[g, t] == pytest.approx(mean, rel=1e-6, nan_ok=True)
+
+
+@st.composite
+def anything(draw):
+    """A grid anywhere, outlines of all kinds on and around it, a field with gaps, and a way to cut it into chunks."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    step, ny, nx, nt = rng.choice([0.05, 0.1, 0.25]), rng.integers(2, 12), rng.integers(2, 12), rng.integers(1, 9)
+    south = rng.uniform(-75, 75)
+    west = draw(st.sampled_from([179.5, -180.2, 359.7, -0.3, 77.0, 300.0]))
+    lat, lon = south + step * np.arange(ny), west + step * np.arange(nx)
+    shapes = []
+    for k in range(rng.integers(1, 12)):
+        shape = shapely.transform(rough(int(rng.integers(10**6)), 0.0), lambda c: c - [86.4, 0])
+        place = rng.uniform([west - step, south - step], [west + nx * step, south + ny * step])
+        shape = shapely.transform(shape, lambda c, p=place: c * rng.uniform(0.3, 3) * step / 0.1 + p)
+        if k % 3 == 0:  # as inventories cut it at 180 degrees
+            cut = [shapely.intersection(shape, shapely.box(w, -90, w + 360, 90)) for w in (-540, -180, 180)]
+            turned = [
+                shapely.transform(c, lambda x, by=360 * (1 - n): x + np.array([by, 0])) for n, c in enumerate(cut)
+            ]
+            parts = [p for c in turned for p in shapely.get_parts(c) if p.geom_type == "Polygon" and not p.is_empty]
+            shape = shapely.MultiPolygon(parts)
+        shapes.append(shape)
+    f = rng.normal(270, 10, (nt, ny, nx)).astype(draw(st.sampled_from([np.float32, np.float64])))
+    gaps = draw(st.sampled_from(["none", "sea", "months", "anything", "all"]))
+    if gaps in ("sea", "anything"):
+        f[:, rng.random((ny, nx)) < 0.3] = np.nan
+    if gaps in ("months", "anything"):
+        f[rng.random(f.shape) < 0.2] = rng.choice([np.nan, np.inf, -np.inf])
+    f[:] = np.nan if gaps == "all" else f
+    time = (np.datetime64("2000-01", "M") + np.arange(nt).astype("timedelta64[M]")).astype("datetime64[ns]")
+    ds = cube(lat[:: draw(st.sampled_from([1, -1]))], lon, f, time=time)
+    order = draw(st.permutations(["time", "latitude", "longitude"]))
+    chunks = {}
+    for dim, n in ds.sizes.items():
+        cuts = np.sort(rng.choice(np.arange(1, n), rng.integers(0, n), replace=False)) if n > 1 else []
+        chunks[dim] = tuple(int(c) for c in np.diff([0, *cuts, n]))
+    return ds.transpose(*order), outlines(*shapes), chunks
+
+
+@given(anything())
+@settings(max_examples=60, deadline=None)
+def test_whatever_it_is_given_it_agrees_with_a_dense_reference_whatever_the_chunks(case):
+    ds, glaciers, chunks = case
+    weights = overlap_weights(glaciers, ds)
+    found = sample(ds, weights)
+    lazy = sample(ds.chunk(chunks), weights).compute(scheduler="synchronous")
+    xr.testing.assert_identical(lazy, found)
+    matrix = as_dense(weights)
+    field = ds["f"].transpose("time", "latitude", "longitude").values.reshape(ds.sizes["time"], -1).astype(np.float64)
+    valid = np.isfinite(field)
+    seen = matrix @ valid.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.where(seen > 0, matrix @ np.where(valid, field, 0).T / seen, np.nan)
+        share = seen / weights.total[:, None]
+    np.testing.assert_allclose(found["f"].values, means, rtol=2e-7)
+    np.testing.assert_allclose(found["f_coverage"].values, share, atol=1e-6)
+    assert (share <= 1 + 1e-9).all()
 
 
 def test_a_constant_field_comes_out_as_it_went_in():

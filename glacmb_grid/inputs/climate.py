@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -25,17 +27,17 @@ from glacmb_grid.inputs.horizontal import (
     with_plane_named,
     with_usual_names,
 )
-from glacmb_grid.inputs.plausible import check_values
 from glacmb_grid.inputs.stamps import STREAM, Expver, on_months, one_a_month
 from glacmb_grid.inputs.units import Stream, in_canonical_units
 from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, STANDARD_GRAVITY, VARIABLES
 
-__all__ = ["Expver", "Stream", "check_values", "ingest", "is_ingested", "open_climate"]
+__all__ = ["Expver", "Stream", "ingest", "is_ingested", "open_climate"]
 
 _GRID = ("latitude", "longitude")
 _GEOPOTENTIAL = ("m2 s-2", "m**2 s**-2", "m^2 s^-2", "m2/s2", "J kg-1")
 _HEIGHT = ("m", "metres", "gpm")
 _MARK, _LAYOUT = "glacmb_grid_climate", 1
+_MARKS = (_MARK, "accumulated", "expver")
 _CHUNK = 2e6  # bytes of a chunk before compression
 
 
@@ -62,8 +64,9 @@ def open_climate(
     Parameters
     ----------
     files : paths or patterns
-        One variable per file, several, or several years; all on one latitude-longitude grid, or on one curvilinear grid
-        with latitude and longitude of two dimensions.
+        One variable per file, several, or several years; all on one evenly spaced latitude-longitude grid, or on one
+        curvilinear grid with latitude and longitude of two dimensions. Or one store of `ingest`, which was made with
+        its own `units` and `expver`.
     accumulated : {"daily_mean", "hourly_mean", "monthly_total"}
         What the accumulated variables hold. ERA5-Land's monthly means hold means of **daily** sums though their unit
         attribute says `m` or `J m-2`: the attribute cannot tell, so it must be said here. A unit that is a rate, such
@@ -95,8 +98,17 @@ def open_climate(
     paths = find_files(files, what="climate files")
     declared = dict(units or {})
     _require_known([*(variables or ()), *(n for n in declared if n != "z")])
-    if len(paths) == 1 and is_ingested(paths[0]):
-        return _open_ingested(paths[0], accumulated, variables)
+    ingested = [p for p in paths if is_ingested(p)]
+    if ingested and len(paths) > 1:
+        raise InputError(
+            f"{ingested[0]}",
+            expected="a store of `glacmb-grid ingest` alone as `climate.files`",
+            found=f"{len(paths) - 1} more: {listing([str(p) for p in paths if p != ingested[0]], 3)}",
+            remedy="ingest all files together into one store",
+        )
+    if ingested:
+        ds = _open_ingested(ingested[0], accumulated, variables, declared, expver)
+        return ds if invariant is None else ds.assign(_of_invariant(invariant, ds, declared))
     pieces = _pieces(paths)
     wanted = list(dict.fromkeys(variables)) if variables is not None else [n for n in VARIABLES if n in pieces]
     _require_found(wanted, pieces, paths)
@@ -108,15 +120,22 @@ def open_climate(
     problems.raise_if_any()
     ds = _on_one_grid(cube, {n: pieces[n][0].path for n in wanted})
     if invariant is not None:
-        ds = ds.assign(_invariant(find_file(invariant, what="invariant file"), cube[wanted[0]], declared.get("z")))
+        ds = ds.assign(_of_invariant(invariant, ds, declared))
     return _with_bounds(ds)
 
 
-def ingest(cube: xr.Dataset, store: Path, *, accumulated: Stream, slab: float = 2e9) -> None:
+def _of_invariant(path: str | Path, ds: xr.Dataset, declared: Mapping[str, str]) -> dict[str, xr.DataArray]:
+    template = next(v for n, v in ds.data_vars.items() if n in VARIABLES)
+    return _invariant(find_file(path, what="invariant file"), template, declared.get("z"))
+
+
+def ingest(
+    cube: xr.Dataset, store: Path, *, accumulated: Stream, expver: Expver = "prefer_final", slab: float = 1e9
+) -> None:
     """Write a cube so that series of cells are read fast: the store can then be named as the climate's only file.
 
-    Zarr v3, sharded, compressed (Zstandard after shuffling) and with a CRC-32C checksum of every chunk; chunks hold
-    all months of a small square of cells. The store is written beside its place and moved there when it is whole.
+    Zarr v3, sharded, compressed and with a CRC-32C checksum of every chunk; chunks hold all months of a small square of
+    cells. The store is written beside its place and moved there when it is whole.
 
     Parameters
     ----------
@@ -125,9 +144,11 @@ def ingest(cube: xr.Dataset, store: Path, *, accumulated: Stream, slab: float = 
     store : Path
         Must not exist.
     accumulated : {"daily_mean", "hourly_mean", "monthly_total"}
+    expver : {"prefer_final", "final"}
         What was declared of the source, kept as a record.
     slab : float
-        Bytes that are in memory at a time; chunks of the source that span several slabs are read once for each.
+        Bytes of a variable that are gathered at a time, some rows of cells at least; peak memory is two to three times
+        that. Chunks of the source that span several slabs are read once for each.
 
     Raises
     ------
@@ -148,36 +169,45 @@ def ingest(cube: xr.Dataset, store: Path, *, accumulated: Stream, slab: float = 
     aside = store.with_name(f".partial-{store.name}")
     shutil.rmtree(aside, ignore_errors=True)
     aside.parent.mkdir(parents=True, exist_ok=True)
-    months = cube.sizes["time"]
+    marks = {_MARK: _LAYOUT, "accumulated": accumulated, "expver": expver}
+    plain = cube.drop_vars("time_bnds", errors="ignore").assign_attrs(marks).drop_encoding()
+    try:
+        _write_slabs(plain, aside, slab)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    aside.rename(store)
+
+
+def _write_slabs(plain: xr.Dataset, aside: Path, slab: float) -> None:
+    """Some rows of cells after the other, every shard once."""
+    months = plain.sizes["time"]
     side = int(np.clip(np.sqrt(_CHUNK / (4 * months)), 4, 256))
-    shape = {d: cube.sizes[d] for d in ("time", *_GRID)}
+    shape = {d: plain.sizes[d] for d in ("time", *_GRID)}
     chunks = {"time": months} | {d: min(side, shape[d]) for d in _GRID}
     shards = {"time": months} | {d: chunks[d] * -(-min(4 * side, shape[d]) // chunks[d]) for d in _GRID}
-    plain = cube.drop_vars("time_bnds", errors="ignore").assign_attrs({_MARK: _LAYOUT, "accumulated": accumulated})
-    encoding = {}
-    for name, variable in plain.variables.items():
-        variable.encoding = {}
-        if name in VARIABLES:
-            encoding[str(name)] = {
-                "chunks": tuple(chunks[str(d)] for d in variable.dims),
-                "shards": tuple(shards[str(d)] for d in variable.dims),
-                "compressors": (BloscCodec(cname="zstd", clevel=3, shuffle="shuffle", typesize=4), Crc32cCodec()),
-            }
     named = [str(n) for n in plain.data_vars if n in VARIABLES]
+    packed = {"compressors": (BloscCodec(cname="zstd", clevel=3, shuffle="shuffle", typesize=4), Crc32cCodec())}
+    sharded = {
+        n: {k: tuple(sizes[str(d)] for d in plain[n].dims) for k, sizes in (("chunks", chunks), ("shards", shards))}
+        for n in named
+    }
+    options: dict[str, Any] = {"zarr_format": 3, "consolidated": False, "write_empty_chunks": True}
     lazy = plain.chunk(shards)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-        lazy.drop_vars(named).to_zarr(aside, mode="w", zarr_format=3, consolidated=False)
-        lazy[named].to_zarr(aside, mode="a", zarr_format=3, consolidated=False, compute=False, encoding=encoding)
+        rest = lazy.drop_vars(named)
+        rest.to_zarr(aside, mode="w", encoding={str(n): dict(packed) for n in rest.variables}, **options)
+        encoding = {n: {**packed, **sharded[n]} for n in named}
+        lazy[named].drop_vars(plain.coords).to_zarr(aside, mode="a", compute=False, encoding=encoding, **options)
         rows = shards["latitude"] * max(1, int(slab // (4 * months * shape["longitude"] * shards["latitude"])))
         for name in named:
             for start in range(0, shape["latitude"], rows):
                 here = slice(start, min(start + rows, shape["latitude"]))
                 part = plain[[name]].isel(latitude=here).drop_vars(plain.coords).transpose("time", *_GRID).chunk(shards)
                 region = {"time": slice(0, months), "latitude": here, "longitude": slice(0, shape["longitude"])}
-                part.to_zarr(aside, region=region, consolidated=False)
+                part.to_zarr(aside, region=region, **options)
         zarr.consolidate_metadata(aside)
-    aside.rename(store)
 
 
 def is_ingested(path: Path) -> bool:
@@ -188,23 +218,45 @@ def is_ingested(path: Path) -> bool:
         return False
 
 
-def _open_ingested(path: Path, accumulated: Stream, variables: Sequence[str] | None) -> xr.Dataset:
+def _open_ingested(
+    path: Path, accumulated: Stream, variables: Sequence[str] | None, units: Mapping[str, str], expver: Expver
+) -> xr.Dataset:
     ds = open_dataset(path)
-    if ds.attrs.get("accumulated") != accumulated or ds.attrs.get(_MARK) != _LAYOUT:
+    made, wanted_marks = [ds.attrs.get(k) for k in _MARKS], [_LAYOUT, accumulated, expver]
+    if made != wanted_marks or set(units) - {"z"}:
         raise InputError(
             f"{path}",
-            expected=f"a store of layout {_LAYOUT} made from files of which `climate.accumulated` is {accumulated}",
-            found=f"layout {ds.attrs.get(_MARK)}, {ds.attrs.get('accumulated')}",
-            remedy="keep the setting of the configuration that it was ingested with, or ingest again",
+            expected=f"a store of layout {_LAYOUT} made from files of which `climate.accumulated` is {accumulated} and "
+            f"`climate.expver` {expver}, and no other `climate.units` than that of z",
+            found=f"layout {made[0]}, {made[1]}, {made[2]}; units of {listing(sorted(units)) or 'none'}",
+            remedy="keep the settings of the configuration that it was ingested with, but leave `units` out, or ingest "
+            "again",
         )
     there = {str(n): v for n, v in ds.data_vars.items()}
     wanted = list(dict.fromkeys(variables)) if variables is not None else [n for n in VARIABLES if n in there]
     _require_found(wanted, there, [path])
+    for name in wanted:
+        _require_whole(path, name)
     invariant = [n for n in (OROGRAPHY, LAND_MASK) if n in there]
     chosen = ds[[*wanted, *invariant]]
-    attrs = {k: v for k, v in ds.attrs.items() if k not in (_MARK, "accumulated")}
+    attrs = {k: v for k, v in ds.attrs.items() if k not in _MARKS}
     chosen = chosen.assign({n: chosen[n].load() for n in invariant})
     return _with_bounds(chosen.drop_attrs(deep=False).assign_attrs(attrs))
+
+
+def _require_whole(path: Path, name: str) -> None:
+    """A shard that is missing would be read as missing values: as sea."""
+    array = zarr.open_group(path, mode="r")[name]
+    assert isinstance(array, zarr.Array)
+    found = sum(1 for f in (path / name / "c").rglob("*") if f.is_file())
+    wanted = math.prod(-(-n // c) for n, c in zip(array.shape, array.shards or array.chunks, strict=True))
+    if found != wanted:
+        raise InputError(
+            f"{path}: {name}",
+            expected=f"{wanted} files of values",
+            found=f"{found}",
+            remedy="copy the store again, or ingest again",
+        )
 
 
 def _require_known(names: Sequence[str]) -> None:

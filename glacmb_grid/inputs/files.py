@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import importlib.util
 import struct
@@ -14,11 +15,13 @@ from typing import Final
 
 import xarray as xr
 
-from glacmb_grid.errors import InputError, Problems, listing
+from glacmb_grid.errors import InputError, InputErrors, Problems, listing
 
 _BROKEN = "download or copy the file again, then compare its size with the source"
 _LIBRARY_ERRORS = (OSError, ValueError, TypeError, RuntimeError, KeyError, EOFError, AttributeError)
 _OPENED: ContextVar[list[xr.Dataset] | None] = ContextVar("opened", default=None)
+_AT_ONCE = 32e6  # bytes of a variable that is stored in one piece
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 _HEADER = 1 << 24  # bytes, more than any header of the classic format takes
 
 # First bytes of what is often saved under a name that ends in .nc
@@ -134,9 +137,64 @@ def _open(path: Path, *, decode_times: bool = True) -> xr.Dataset:
         warnings.simplefilter("ignore")  # what they warn of (times that cannot be decoded and such) is checked later
         engine = "zarr" if path.is_dir() else None
         ds = xr.open_dataset(path, chunks={}, engine=engine, decode_times=decode_times)
+        if engine is None and (parts := _parts(ds)):
+            ds.close()
+            ds = xr.open_dataset(path, chunks=parts, decode_times=decode_times)
     if (opened := _OPENED.get()) is not None:
         opened.append(ds)
     return ds
+
+
+def _parts(ds: xr.Dataset) -> dict[str, int]:
+    """Steps of the first dimension in which variables that are stored in one large piece are to be read."""
+    parts: dict[str, int] = {}
+    for variable in ds.variables.values():
+        if variable.nbytes > _AT_ONCE and variable.ndim > 1 and not variable.encoding.get("preferred_chunks"):
+            first = str(variable.dims[0])
+            steps = max(1, int(_AT_ONCE * variable.shape[0] / variable.nbytes))
+            parts[first] = min(steps, parts.get(first, steps))
+    return parts
+
+
+@contextmanager
+def naming_damage(paths: Iterable[Path]) -> Iterator[None]:
+    """Where reading values fails inside, say which variable of which file is damaged.
+
+    Raises
+    ------
+    InputError
+        In place of what a library raised, where such a variable is found.
+    """
+    try:
+        yield
+    except (InputError, InputErrors):
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        if getattr(error, "errno", None) in _OF_WRITING:
+            raise
+        for path in paths:
+            for name, reason in _damaged(path):
+                raise InputError(
+                    f"{path}: {name}", expected="values that can be read", found=reason, remedy=_BROKEN
+                ) from error
+        raise
+
+
+def _damaged(path: Path) -> Iterator[tuple[str, str]]:
+    """Variables of a file that cannot be read, piece by piece."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            ds = _open(path)
+        except _LIBRARY_ERRORS as error:
+            yield "header", f"{type(error).__name__}: {error}".splitlines()[0]
+            return
+    for name, variable in ds.variables.items():
+        try:
+            for block in variable.data.to_delayed().ravel() if variable.chunks else ():
+                block.compute(scheduler="synchronous")
+        except _LIBRARY_ERRORS as error:
+            yield str(name), f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

@@ -54,7 +54,19 @@ def in_order(field: xr.DataArray, where: str) -> xr.DataArray:
             remedy="leave the repeated column or row out (0 and 360 are one meridian)",
         )
     field = field.assign_coords(longitude=("longitude", wrapped), latitude=("latitude", latitude))
-    return field.isel(longitude=np.argsort(wrapped), latitude=np.argsort(-latitude))
+    return _in(_in(field, "longitude", np.argsort(wrapped)), "latitude", np.argsort(-latitude))
+
+
+def _in(field: xr.DataArray, dim: str, order: npt.NDArray[np.int64]) -> xr.DataArray:
+    """A field in another order of its cells; by slices where these do, so that its chunks stay as they are stored."""
+    numbers = np.arange(len(order))
+    for one, step in ((field, 1), (field.isel({dim: slice(None, None, -1)}), -1)):
+        first = int(np.flatnonzero(numbers[::step] == order[0])[0])
+        if np.array_equal(np.roll(numbers[::step], -first), order):
+            parts = [one.isel({dim: slice(first, None)}), one.isel({dim: slice(0, first)})]
+            options = {"coords": "minimal", "compat": "override", "join": "exact", "combine_attrs": "override"}
+            return xr.concat(parts, dim, **options) if first else one  # type: ignore[call-overload]
+    return field.isel({dim: order})
 
 
 def _around_one_meridian(longitude: Floats) -> Floats:

@@ -18,7 +18,9 @@ import shapely.geometry.polygon
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.failures import Failure, failing
 from glacmb_grid.inputs.files import find_file
+from glacmb_grid.polygons import continuous
 from glacmb_grid.vocabulary import GLACIER_ID_ATTRS
 
 _ID_COLUMNS = ("rgi_id", "RGIId", "RGIID", "glacier_id")
@@ -62,17 +64,71 @@ def read_outlines(
     ------
     InputError
         Naming the file and the glaciers: no reference system, blank or duplicate ids, missing or broken geometry.
+
+    See Also
+    --------
+    sound_outlines : Leaves the broken ones out.
     """
+    glaciers, failures, errors = _read_all(path, layer, id_column, crs, merge_pieces)
+    if failures:
+        raise errors[0]
+    return glaciers
+
+
+def sound_outlines(
+    path: str | Path,
+    *,
+    layer: str | None = None,
+    id_column: str | None = None,
+    crs: str | None = None,
+    merge_pieces: bool = False,
+) -> tuple[gpd.GeoDataFrame, list[Failure]]:
+    """The outlines that can be worked on, and what is wrong with the others.
+
+    Parameters
+    ----------
+    path, layer, id_column, crs, merge_pieces
+        As for `read_outlines`.
+
+    Returns
+    -------
+    GeoDataFrame, list of Failure
+        One without an identifier is known by its row.
+
+    Raises
+    ------
+    InputError
+        No reference system, no identifiers, or no sound outline.
+    """
+    return _read_all(path, layer, id_column, crs, merge_pieces)[:2]
+
+
+def _read_all(
+    path: str | Path, layer: str | None, id_column: str | None, crs: str | None, merge_pieces: bool
+) -> tuple[gpd.GeoDataFrame, list[Failure], list[InputError]]:
     file = find_file(path, what="glacier outlines")
     raw = _read(file, layer)
     raw = _to_geographic(raw, file, crs)
     column = _id_column(raw, file, id_column)
-    ids = _checked_ids(raw[column], file, column)
-    named = {"glacier": ids.to_numpy(), "name": _names(raw)}
-    raw = gpd.GeoDataFrame(named, geometry=np.asarray(raw.geometry.array), crs=raw.crs)
+    ids = _ids(raw[column])
+    rows = [f"row {k}" for k in range(len(raw))]
+    named = {"glacier": np.where(ids == "", rows, ids), "blank": ids == "", "name": _names(raw)}
+    raw = gpd.GeoDataFrame(named, geometry=_in_one_turn(np.asarray(raw.geometry.array)), crs=raw.crs)
+    failures: list[Failure] = []
+    errors: list[InputError] = []
+    for check in (_without_id, _doubled, _shapeless, _unmendable):
+        poor, variable, reason, error = check(raw, file, column)
+        if poor.any():
+            failures += failing(poor, raw["glacier"].to_numpy(), variable, [reason] * int(poor.sum()), error)
+            errors.append(error)
+            raw = raw[~poor]
     raw = raw.set_geometry(_mended(raw, file))
+    if merge_pieces:  # a glacier of which a piece is missing is none
+        broken = raw["glacier"].map(_whole).isin([_whole(f.glacier) for f in failures])
+        failures += [Failure(g, "geometry", "another piece of it failed") for g in raw["glacier"][broken]]
+        raw = raw[~broken]
     glaciers = _merged(raw) if merge_pieces else raw.set_index("glacier")
-    return _with_measures(glaciers.sort_index())
+    return _with_measures(glaciers.sort_index()), failures, errors
 
 
 def _read(file: Path, layer: str | None) -> gpd.GeoDataFrame:
@@ -171,28 +227,70 @@ def _id_column(raw: gpd.GeoDataFrame, file: Path, wanted: str | None) -> str:
     )
 
 
-def _checked_ids(values: pd.Series, file: Path, column: str) -> pd.Series:
+def _ids(values: pd.Series) -> npt.NDArray[np.object_]:
+    """Identifiers as text; empty where there is none."""
     if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
         values = values.astype("Int64")
-    ids = values.astype("string").str.strip()
-    blank = ids.isna() | (ids == "")
-    if blank.any():
-        raise InputError(
-            f"{file}: {column}",
-            expected="an identifier for every outline",
-            found=f"{int(blank.sum())} blank, in rows {listing(np.flatnonzero(blank))}",
-            remedy="give these outlines an identifier or remove them",
-        )
-    twice = ids[ids.duplicated(keep=False)].unique()
-    if len(twice):
-        raise InputError(
-            f"{file}: {column}",
-            expected="every identifier once",
-            found=f"more than once: {listing(twice)}",
-            remedy="remove the duplicates; for pieces of one glacier dissolve them, or name them <id>_d01, <id>_d02 "
-            "and set `glaciers: {merge_pieces: true}`",
-        )
-    return ids.astype(str)
+    return np.asarray(values.astype("string").str.strip().fillna("").astype(object))
+
+
+_Found = tuple[npt.NDArray[np.bool_], str, str, InputError]
+
+
+def _without_id(raw: gpd.GeoDataFrame, file: Path, column: str) -> _Found:
+    blank = raw["blank"].to_numpy(bool)
+    error = InputError(
+        f"{file}: {column}",
+        expected="an identifier for every outline",
+        found=f"{int(blank.sum())} blank, in rows {listing(np.flatnonzero(blank))}",
+        remedy="give these outlines an identifier or remove them",
+    )
+    return blank, column, "no identifier", error
+
+
+def _doubled(raw: gpd.GeoDataFrame, file: Path, column: str) -> _Found:
+    twice = raw["glacier"].duplicated(keep=False).to_numpy(bool)
+    error = InputError(
+        f"{file}: {column}",
+        expected="every identifier once",
+        found=f"more than once: {listing(raw['glacier'][twice].unique())}",
+        remedy="remove the duplicates; for pieces of one glacier dissolve them, or name them <id>_d01, <id>_d02 "
+        "and set `glaciers: {merge_pieces: true}`",
+    )
+    return twice, column, "several outlines have this identifier", error
+
+
+def _shapeless(raw: gpd.GeoDataFrame, file: Path, column: str) -> _Found:
+    shapes = np.asarray(raw.geometry.array, dtype=object)
+    polygon = np.isin(shapely.get_type_id(shapes), (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON))
+    poor = ~polygon | shapely.is_empty(shapes)
+    xy, owner = shapely.get_coordinates(shapes, return_index=True)
+    poor[owner[~np.isfinite(xy).all(axis=1)]] = True
+    error = InputError(
+        f"{file}: geometry",
+        expected="a polygon for every glacier",
+        found=f"none for {listing(raw['glacier'][poor])}",
+        remedy="remove these rows or restore their outlines",
+    )
+    return poor, "geometry", "no polygon with finite coordinates", error
+
+
+def _unmendable(raw: gpd.GeoDataFrame, file: Path, column: str) -> _Found:
+    flat = np.asarray(raw.geometry.array, dtype=object)
+    invalid = np.flatnonzero(~shapely.is_valid(flat))
+    old = np.abs(shapely.area(flat[invalid]))
+    new = shapely.area(np.array([_polygons_only(shapely.make_valid(g)) for g in flat[invalid]], dtype=object))
+    bad = (np.abs(new - old) > _LARGEST_REPAIR * old) | (old == 0)
+    poor = np.zeros(len(raw), bool)
+    poor[invalid[bad]] = True
+    error = InputError(
+        f"{file}: geometry",
+        expected="valid rings",
+        found=f"rings that cross themselves, whose mending would change the area by more than "
+        f"{_LARGEST_REPAIR:.0%}: {listing(raw['glacier'][poor])}",
+        remedy="correct these outlines in a GIS",
+    )
+    return poor, "geometry", f"invalid rings, whose mending changes the area by more than {_LARGEST_REPAIR:.0%}", error
 
 
 def _names(raw: gpd.GeoDataFrame) -> list[str]:
@@ -203,42 +301,22 @@ def _names(raw: gpd.GeoDataFrame) -> list[str]:
 
 
 def _mended(raw: gpd.GeoDataFrame, file: Path) -> gpd.GeoSeries:
-    """Polygons with valid rings; a mend that changes the area noticeably is an error."""
-    before = raw.geometry
-    empty = before.isna() | before.is_empty
-    wrong_kind = ~empty & ~before.geom_type.isin(["Polygon", "MultiPolygon"])
-    if (empty | wrong_kind).any():
-        ids = raw["glacier"][empty | wrong_kind]
-        raise InputError(
-            f"{file}: geometry",
-            expected="a polygon for every glacier",
-            found=f"none for {listing(ids)}",
-            remedy="remove these rows or restore their outlines",
-        )
-    flat = gpd.GeoSeries(_eastward(shapely.force_2d(np.asarray(before.array))), index=before.index, crs=before.crs)
-    invalid = ~flat.is_valid
-    if not invalid.any():
-        return flat
-    mended = flat.copy()
-    mended[invalid] = [_polygons_only(shapely.make_valid(g)) for g in flat[invalid]]
-    old = np.abs(shapely.area(np.asarray(flat[invalid].array)))
-    change = np.abs(shapely.area(np.asarray(mended[invalid].array)) - old)
-    bad = (change > _LARGEST_REPAIR * old) | (old == 0)
-    ids = raw["glacier"][invalid]
-    if bad.any():
-        raise InputError(
-            f"{file}: geometry",
-            expected="valid rings",
-            found=f"rings that cross themselves, whose mending would change the area by more than "
-            f"{_LARGEST_REPAIR:.0%}: {listing(ids[bad])}",
-            remedy="correct these outlines in a GIS",
-        )
-    warnings.warn(f"{file}: mended invalid rings of {listing(ids)} (area unchanged within 1 %)", stacklevel=3)
-    return mended
+    """Polygons with valid rings."""
+    shapes = np.asarray(raw.geometry.array, dtype=object)
+    invalid = ~shapely.is_valid(shapes)
+    if invalid.any():
+        shapes = shapes.copy()
+        shapes[invalid] = [_polygons_only(shapely.make_valid(g)) for g in shapes[invalid]]
+        told = listing(raw["glacier"][invalid])
+        warnings.warn(f"{file}: mended invalid rings of {told} (area unchanged within 1 %)", stacklevel=3)
+    return gpd.GeoSeries(shapes, index=raw.index, crs=raw.crs)
 
 
-def _eastward(shapes: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
-    """Outlines given in longitudes beyond 180 as negative ones; those across 180 stay in one piece."""
+def _in_one_turn(shapes: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
+    """Outlines beyond 180 degrees as negative longitudes; those across 180 in one piece, however they are drawn."""
+    shapes = shapely.force_2d(shapes)
+    sound = np.flatnonzero(np.isfinite(shapely.bounds(shapes)).all(axis=1))
+    shapes[sound] = continuous(shapes[sound])
     beyond = shapely.bounds(shapes)[:, 0] >= 180
     shapes[beyond] = shapely.transform(shapes[beyond], lambda c: c - np.array([360.0, 0.0]))
     return shapes
@@ -249,15 +327,21 @@ def _polygons_only(geometry: shapely.Geometry) -> shapely.Geometry:
     return shapely.union_all(parts)
 
 
+def _whole(piece: str) -> str:
+    """Identifier of the glacier that a piece belongs to."""
+    return _PIECE.sub("", piece)
+
+
 def _merged(raw: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    whole = raw.assign(glacier=raw["glacier"].str.replace(_PIECE, "", regex=True))
+    whole = raw.assign(glacier=raw["glacier"].map(_whole))
     return whole.dissolve(by="glacier", aggfunc={"name": "first"})
 
 
 def _with_measures(glaciers: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     area = [_area(g) for g in glaciers.geometry]
     inside = glaciers.geometry.representative_point()
-    measured = glaciers.assign(area=area, longitude=inside.x.to_numpy(), latitude=inside.y.to_numpy())
+    longitude = (inside.x.to_numpy() + 180) % 360 - 180
+    measured = glaciers.assign(area=area, longitude=longitude, latitude=inside.y.to_numpy())
     measured.index.name = "glacier"
     return measured[["name", "area", "longitude", "latitude", "geometry"]]
 

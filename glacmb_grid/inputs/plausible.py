@@ -8,12 +8,17 @@ import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.errors import InputError, Problems, listing
+from glacmb_grid.failures import Failure
+from glacmb_grid.inputs.horizontal import plane_of
 from glacmb_grid.vocabulary import VARIABLES, Variable
 from glacmb_grid.years import days_in_month
 
 _ANNUAL_PRECIPITATION = (0.1, 15.0)  # m per year, mean of the domain
 _LARGEST_ANOMALY = 20.0  # K
 _YEARS_TO_COMPARE = 5
+_CELLS, _FEW_CELLS = 50, 6  # that a quick look takes in each direction; fewer where a chunk holds many months
+_SERIES_FROM = 60  # months
+_FEW = 0.5  # share of glaciers: where more are implausible, the unit is wrong
 _ANNUAL_SUNSHINE = (1.2e9, 1.2e10)  # J m-2 per year (40 to 380 W m-2)
 
 
@@ -36,19 +41,92 @@ def check_values(cube: xr.Dataset, *, source: str, annual_precipitation: tuple[f
         Temperature in degrees Celsius under the name of kelvin, precipitation in millimetres under the name of
         metres, sums per hour declared as sums per day, months without any value, and their like.
     """
+    (months,) = dask.base.compute({n: _by_month(cube[n]) for n in _known(cube)})  # type: ignore[no-untyped-call]
+    _judge(months, source, annual_precipitation)
+
+
+def quick_look(cube: xr.Dataset, *, source: str, annual_precipitation: tuple[float, float] | None = None) -> None:
+    """Judge one year of a few cells in the middle of a lazy cube as `check_values` does, in seconds.
+
+    Raises
+    ------
+    InputErrors or InputError
+        As there, and where the values cannot be read.
+    """
+    start = max(0, min(cube.sizes["time"] // 2, cube.sizes["time"] - 12))
+    series = any(max(v.chunksizes["time"]) > _SERIES_FROM for v in cube.data_vars.values() if "time" in v.chunksizes)
+    cells = _FEW_CELLS if series else _CELLS
+    strides = {d: slice(None, None, -(-cube.sizes[d] // cells)) for d in plane_of(cube)}
+    try:
+        year = cube.isel({"time": slice(start, start + 12), **strides}).load()
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            source,
+            expected="fields that can be read",
+            found=f"{type(error).__name__}: {error}".splitlines()[0],
+            remedy="download the files again",
+        ) from error
+    check_values(year, source=source, annual_precipitation=annual_precipitation)
+
+
+def implausible(
+    sampled: xr.Dataset, *, source: str, annual_precipitation: tuple[float, float] | None = None
+) -> list[Failure]:
+    """Glaciers with values that cannot be what their unit says, among others whose values can.
+
+    Parameters
+    ----------
+    sampled : xr.Dataset, (glacier, time)
+        Read once, chunk by chunk.
+    source, annual_precipitation
+        As for `check_values`.
+
+    Raises
+    ------
+    InputErrors or InputError
+        Where most glaciers are like that, so that the unit must be wrong, and as `check_values` of the others.
+    """
+    names = _known(sampled)
+    lazy = [({n: _by_month(sampled[n]) for n in names}, {n: _range(sampled[n], "time", VARIABLES[n]) for n in names})]
+    ((months, ranges),) = dask.base.compute(*lazy)  # type: ignore[no-untyped-call]
+    failures = []
+    good = np.ones(sampled.sizes["glacier"], bool)
+    for name in names:
+        known, low, high = VARIABLES[name], ranges[name]["low"].values, ranges[name]["high"].values
+        bad = (low < known.low) | (high > known.high)
+        if bad.mean() <= _FEW:
+            good &= ~bad
+            failures += [
+                Failure(
+                    str(g),
+                    name,
+                    f"values of {a:.4g}..{b:.4g}, believable are {known.low:g}..{known.high:g} {_per(known)}",
+                )
+                for g, a, b in zip(sampled["glacier"].values[bad], low[bad], high[bad], strict=True)
+            ]
+    if not good.all():
+        rest = sampled.isel(glacier=good)
+        (months,) = dask.base.compute({n: _by_month(rest[n]) for n in names})  # type: ignore[no-untyped-call]
+    _judge(months, source, annual_precipitation)
+    return failures
+
+
+def _known(cube: xr.Dataset) -> list[str]:
+    return [str(n) for n in cube.data_vars if n in VARIABLES]
+
+
+def _judge(months: dict[str, xr.Dataset], source: str, annual_precipitation: tuple[float, float] | None) -> None:
     problems = Problems()
     annual = {"tp": (annual_precipitation or _ANNUAL_PRECIPITATION, "m"), "ssrd": (_ANNUAL_SUNSHINE, "J m-2")}
-    names = [str(n) for n in cube.data_vars if n in VARIABLES]
-    computed = dask.base.compute(*(_by_month(cube[n]) for n in names))  # type: ignore[no-untyped-call]
-    for name, months in zip(names, computed, strict=True):
+    for name, found in months.items():
         with problems.collect():
             where = f"{source}: {name}"
-            _check_present(months, where)
-            _check_range(months, VARIABLES[name], where)
+            _check_present(found, where)
+            _check_range(found, VARIABLES[name], where)
             if name == "t2m":
-                _check_steady(months, where)
+                _check_steady(found, where)
             if name in annual:
-                _check_annual(months, *annual[name], where)
+                _check_annual(found, *annual[name], where)
     problems.raise_if_any()
 
 
@@ -58,6 +136,18 @@ def _by_month(variable: xr.DataArray) -> xr.Dataset:
     valid = variable.where(np.isfinite(variable))
     found = {"count": valid.notnull().sum(places), "low": valid.min(places), "high": valid.max(places)}
     return xr.Dataset({**found, "mean": valid.mean(places, dtype=np.float64)})
+
+
+def _range(variable: xr.DataArray, dim: str, known: Variable) -> xr.Dataset:
+    """Lowest and highest of the valid values along a dimension, of amounts per day."""
+    if known.kind == "accumulated":
+        variable = variable / xr.DataArray(days_in_month(variable["time"].values).astype(np.float32), dims="time")
+    valid = variable.where(np.isfinite(variable))
+    return xr.Dataset({"low": valid.min(dim), "high": valid.max(dim)})
+
+
+def _per(known: Variable) -> str:
+    return f"{known.units} per day" if known.kind == "accumulated" else known.units
 
 
 def _check_present(months: xr.Dataset, where: str) -> None:
@@ -88,10 +178,9 @@ def _check_range(months: xr.Dataset, known: Variable, where: str) -> None:
     low = float((months["low"].values.astype(np.float64) / days).min())
     high = float((months["high"].values.astype(np.float64) / days).max())
     if low < known.low or high > known.high:
-        per = " per day" if accumulated else ""
         raise InputError(
             where,
-            expected=f"monthly values{per} within {known.low:g}..{known.high:g} {known.units}",
+            expected=f"monthly values within {known.low:g}..{known.high:g} {_per(known)}",
             found=f"{low:.4g}..{high:.4g} after conversion; {_likely(known, low, high)}",
             remedy=f"declare the true unit, `climate: {{units: {{{known.name}: UNIT}}}}`, and check "
             "`climate.accumulated`",

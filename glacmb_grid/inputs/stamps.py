@@ -118,9 +118,23 @@ def _without_dimension(piece: xr.DataArray, where: str) -> xr.DataArray:
         ((label, only),) = streams.items()
         return only.assign_coords({STREAM: ("time", np.full(only.sizes["time"], label))})
     final = streams[FINAL]
-    has_final = final.notnull().any([d for d in final.dims if d != "time"]).compute()
-    chosen = final.where(has_final, streams[PRELIMINARY])
-    return chosen.assign_coords({STREAM: ("time", np.where(has_final.values, FINAL, PRELIMINARY))})
+    order = np.argsort(piece["time"].values, kind="stable")
+    has_final = np.zeros(len(order), bool)
+    has_final[order[: _finished(final, order)]] = True
+    chosen = final.where(xr.DataArray(has_final, dims="time"), streams[PRELIMINARY])
+    return chosen.assign_coords({STREAM: ("time", np.where(has_final, FINAL, PRELIMINARY))})
+
+
+def _finished(final: xr.DataArray, order: npt.NDArray[np.int64]) -> int:
+    """How many months the final stream has, which ends where the preliminary one begins: found by halving."""
+    low, high = 0, len(order)
+    while low < high:
+        middle = (low + high) // 2
+        if bool(final.isel(time=order[middle]).notnull().any()):
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def one_a_month(variable: xr.DataArray, where: str) -> xr.DataArray:

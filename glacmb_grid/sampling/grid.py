@@ -13,6 +13,7 @@ import rioxarray  # noqa: F401 - gives the datasets their `rio`
 import xarray as xr
 
 from glacmb_grid.errors import InputError
+from glacmb_grid.sampling.overlap import goes_around
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,6 +52,16 @@ class Grid:
         return bool(self.crs.is_geographic)
 
     @property
+    def is_cyclic(self) -> bool:
+        """Whether the columns go once around the globe."""
+        return self.is_geographic and goes_around(self.x_edges)
+
+    @property
+    def centres(self) -> tuple[Floats, Floats]:
+        """Coordinates of the cells' centres, (y,) and (x,)."""
+        return (self.y_edges[:-1] + self.y_edges[1:]) / 2, (self.x_edges[:-1] + self.x_edges[1:]) / 2
+
+    @property
     def digest(self) -> str:
         """Identity of the grid: its edges and its reference system."""
         mark = hashlib.sha256(self.crs.to_wkt().encode())
@@ -76,7 +87,11 @@ def grid_of(ds: xr.Dataset | xr.DataArray, *, name: str = "grid") -> Grid:
     """
     for y, x in _NAMES:
         if {y, x} <= set(ds.dims) & set(ds.coords):
-            return Grid(_edges(ds, y, name), _edges(ds, x, name), _crs(ds, y, name), y, x)
+            crs = _crs(ds, y, name)
+            x_edges = _edges(ds, x, name)
+            if crs.is_geographic and goes_around(x_edges):  # centres of five digits do not close it to the last one
+                x_edges = x_edges[0] + np.linspace(0, np.copysign(360, x_edges[-1] - x_edges[0]), len(x_edges))
+            return Grid(_edges(ds, y, name), x_edges, crs, y, x)
     raise InputError(
         name,
         expected="dimensions latitude and longitude (or y and x) with coordinates",

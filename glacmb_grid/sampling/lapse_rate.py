@@ -94,7 +94,7 @@ def _windows(weights: Weights, cube: xr.Dataset, grown: int) -> tuple[Weights, I
     """Cells around the rows, each distinct window once, and which window is whose; around the globe where it is one."""
     grid = any_grid_of(cube)
     height, width = grid.shape
-    cyclic = isinstance(grid, Grid) and grid.is_geographic and abs(abs(grid.x_edges[-1] - grid.x_edges[0]) - 360) < 1e-6
+    cyclic = isinstance(grid, Grid) and grid.is_cyclic
     y, x = np.divmod(weights.column, width)
     count = len(weights.rows)
     bounds = _bounds(weights.row, y, x, count)
@@ -136,10 +136,11 @@ def _bounds(row: Integers, y: Integers, x: Integers, count: int) -> Integers:
 
 
 def _slopes(window: Weights, temperature: Floats, height: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Least-squares slopes, (window, month), and where they can be trusted."""
-    valid = np.isfinite(height) & np.isfinite(temperature).all(axis=1)
+    """Least-squares slopes, (window, month), and where they can be trusted; never in months without any value."""
+    there = np.isfinite(temperature).any(axis=0)
+    valid = np.isfinite(height) & np.isfinite(temperature[:, there]).all(axis=1)
     z = np.where(valid, height - (height[valid].mean() if valid.any() else 0.0), 0.0)
-    t = np.where(valid[:, None], temperature - 273.15, 0.0)
+    t = np.where(valid[:, None], temperature - 273.15, 0.0)  # NaN in months without any value
     matrix = window.matrix
     n = (matrix @ valid.astype(np.float64))[:, None]
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -18,15 +18,15 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from glacmb_grid.polygons import Floats, Integers, Objects, Polygons
 from glacmb_grid.vocabulary import EARTH_RADIUS
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Objects = npt.NDArray[np.object_]
-
 _ECCENTRICITY = 0.0818191908426215  # WGS 84
+_SQUARED = _ECCENTRICITY**2
 _LONGEST_EDGE = 0.0089  # degrees, at most 1 km anywhere
 _NOTHING = 2e-13  # of a polygon's area: rounding, not overlap
+_MOST_BENT = 0.5  # only within some hundred metres of a pole is an edge more bent than that
+_CLOSED = 0.01  # of a cell: how far the columns may be from closing around the globe
 _VERTICES, _CELLS = 200_000, 4_000_000  # of polygons that are worked on at once
 _TERMS = np.array([(1 + 1 / (2 * k + 1)) * _ECCENTRICITY ** (2 * k) for k in range(9)])
 
@@ -47,13 +47,29 @@ def authalic_sine(latitude: npt.ArrayLike) -> Floats:
     ----------
     Snyder (1987), Map Projections: A Working Manual, eq. 3-11 and 3-12.
     """
-    sine = np.sin(np.deg2rad(np.asarray(latitude, np.float64)))
+    return _authalic(np.sin(np.deg2rad(np.asarray(latitude, np.float64))))
+
+
+def _authalic(sine: Floats) -> Floats:
     squared = sine * sine
     total = np.full_like(squared, _TERMS[-1])
     for term in _TERMS[-2::-1]:
         total *= squared
         total += term
     return np.asarray(total * sine / _TERMS.sum())
+
+
+def _curvature(sine: Floats) -> Floats:
+    """Second over first derivative of the authalic sine by the latitude in radians."""
+    squared = sine * sine
+    cosine = np.sqrt(np.maximum(1 - squared, 1e-30))
+    return np.asarray(sine * (4 * _SQUARED * cosine / (1 - _SQUARED * squared) - 1 / cosine))
+
+
+def goes_around(x_edges: Floats) -> bool:
+    """Whether columns of degrees go once around the globe."""
+    width = abs(float(x_edges[-1] - x_edges[0]))
+    return abs(width - 360.0) <= _CLOSED * width / (len(x_edges) - 1)
 
 
 @dataclass(frozen=True)
@@ -79,10 +95,11 @@ class Lattice:
     def of(cls, y_edges: Floats, x_edges: Floats, *, geographic: bool) -> Lattice:
         """From edges in either direction; a global one is laid out three times, for outlines on its seam."""
         y, x = np.sort(y_edges), np.sort(x_edges)
-        cyclic = geographic and bool(abs(x[-1] - x[0] - 360.0) < 1e-6)
+        cyclic = geographic and goes_around(x)
         if geographic:
             y = np.clip(y, -90.0, 90.0)
         if cyclic:
+            x[-1] = x[0] + 360.0
             x = np.concatenate([x[:-1] - 360.0, x[:-1], x + 360.0])
         return cls(y, x, geographic, cyclic)
 
@@ -91,45 +108,15 @@ class Lattice:
         """Longitude of the middle."""
         return float(self.x[0] + self.x[-1]) / 2
 
-    def plane_y(self, y: Floats) -> Floats:
-        """Northward coordinate in the plane where areas are true."""
-        return EARTH_RADIUS * authalic_sine(y) if self.geographic else y
+    @property
+    def plane_lines(self) -> Floats:
+        """Its lines in y, in the plane where areas are true."""
+        return EARTH_RADIUS * authalic_sine(self.y) if self.geographic else self.y
 
     @property
     def unit(self) -> float:
         """Length of one unit of x in that plane."""
         return float(EARTH_RADIUS * np.pi / 180) if self.geographic else 1.0
-
-
-@dataclass(frozen=True)
-class Polygons:
-    """Closed rings of many polygons in flat arrays.
-
-    Attributes
-    ----------
-    xy : float64 array, (vertex, 2)
-    start : int64 array, (ring + 1,)
-        First vertex of every ring.
-    polygon : int64 array, (ring,)
-        Which polygon a ring belongs to; the first of each is its shell.
-    owner : int64 array, (polygon,)
-        Which outline a polygon belongs to.
-    """
-
-    xy: Floats
-    start: Integers
-    polygon: Integers
-    owner: Integers
-
-    @property
-    def shell(self) -> Integers:
-        """Ring numbers of the shells, (polygon,)."""
-        return np.flatnonzero(np.diff(self.polygon, prepend=-1))
-
-    @property
-    def ring(self) -> Integers:
-        """Ring number of every vertex."""
-        return np.repeat(np.arange(len(self.polygon)), np.diff(self.start))
 
 
 def overlaps(shapes: Objects, lattice: Lattice) -> tuple[Integers, Integers, Integers, Floats, Floats]:
@@ -180,80 +167,30 @@ def _some_overlaps(shapes: Objects, lattice: Lattice) -> tuple[Integers, Integer
     there = np.flatnonzero(~(shapely.is_empty(shapes) | shapely.is_missing(shapes)))
     if not len(there):
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), total
-    polygons = _flat(shapes[there], there, lattice)
-    local, sign, area = _measured(polygons, lattice)
-    np.add.at(total, polygons.owner, area)
-    outline, cell, share = _shared(polygons, local, sign, area, lattice)
+    plane = _Plane.of(_flat(shapes[there], there, lattice), lattice)
+    np.add.at(total, plane.polygons.owner, plane.area)
+    outline, cell, share = _shared(plane)
     columns = len(lattice.x) - 1
-    order = np.lexsort((cell // columns * columns + _home(cell % columns, lattice), outline))
-    outline, cell, share = outline[order], cell[order], share[order]
-    key = np.stack([outline, cell // columns, _home(cell % columns, lattice)])
+    row, column = cell // columns, _home(cell % columns, lattice)
+    order = np.lexsort((column, row, outline))
+    key = np.stack([outline, row, column])[:, order]
     first = np.flatnonzero((np.diff(key, prepend=-1) != 0).any(axis=0))
+    share = share[order]
     merged = np.add.reduceat(share, first) if len(first) else share
-    return outline[first], cell[first], merged, total
+    seen = merged > _NOTHING * total[key[0, first]]  # a hole may lie in another turn than its shell
+    return key[0, first][seen], cell[order][first][seen], merged[seen], total
 
 
 def _flat(shapes: Objects, owners: Integers, lattice: Lattice) -> Polygons:
     """Rings in flat arrays; on a geographic lattice near its columns and without long edges."""
-    kind, xy, offsets = shapely.to_ragged_array(shapes, include_z=False)
-    ring_start, polygon_start = offsets[0].astype(np.int64), offsets[1].astype(np.int64)
-    many = offsets[2].astype(np.int64) if kind == shapely.GeometryType.MULTIPOLYGON else np.arange(len(shapes) + 1)
-    polygon = np.repeat(np.arange(len(polygon_start) - 1), np.diff(polygon_start))
-    owner = owners[np.repeat(np.arange(len(shapes)), np.diff(many))]
-    polygons = Polygons(np.array(xy, np.float64), ring_start, polygon, owner)
-    if not lattice.geographic:
-        return polygons
-    return _short_edges(_near(_unwrapped(polygons), lattice))
-
-
-def _inner(polygons: Polygons) -> npt.NDArray[np.bool_]:
-    """Vertices that start an edge: all but the last of each ring."""
-    inner = np.ones(len(polygons.xy), bool)
-    inner[polygons.start[1:] - 1] = False
-    return inner
-
-
-def _unwrapped(polygons: Polygons) -> Polygons:
-    """Rings that jump from one side of the antimeridian to the other, made continuous; around a pole, through it."""
-    step = np.diff(polygons.xy[:, 0], append=polygons.xy[-1:, 0])
-    jumps = (np.abs(step) > 180) & (np.abs(step) < 360) & _inner(polygons)
-    if not jumps.any():
-        return polygons
-    odd = np.unique(polygons.ring[jumps])
-    rings: list[Any] = np.split(polygons.xy, polygons.start[1:-1])
-    for r in odd:
-        rings[r] = _continuous(rings[r])
-    shells = polygons.shell[polygons.polygon]
-    for r in np.flatnonzero(np.isin(polygons.polygon, polygons.polygon[odd]) & (shells != np.arange(len(shells)))):
-        apart = rings[shells[r]][:, 0].mean() - rings[r][:, 0].mean()
-        rings[r] = rings[r] + np.array([360 * np.round(apart / 360), 0.0])
-    start = np.concatenate([[0], np.cumsum([len(r) for r in rings])])
-    return Polygons(np.concatenate(rings), start, polygons.polygon, polygons.owner)
-
-
-def _continuous(ring: Floats) -> Floats:
-    turns = np.concatenate([[0.0], np.cumsum(np.round(np.diff(ring[:, 0]) / 360))])
-    out = np.column_stack([ring[:, 0] - 360 * turns, ring[:, 1]])
-    if turns[-1] == 0:
-        return out
-    pole = 90.0 if ring[:, 1].mean() > 0 else -90.0
-    return np.concatenate([out, [[out[-1, 0], pole], [out[0, 0], pole], out[0]]])
-
-
-def _near(polygons: Polygons, lattice: Lattice) -> Polygons:
-    """Every polygon in the turn of longitude that lies nearest to the lattice's middle."""
-    ring_low = np.minimum.reduceat(polygons.xy[:, 0], polygons.start[:-1])[polygons.shell]
-    ring_high = np.maximum.reduceat(polygons.xy[:, 0], polygons.start[:-1])[polygons.shell]
-    turns = np.round((lattice.middle - (ring_low + ring_high) / 2) / 360.0)
-    if turns.any():
-        polygons.xy[:, 0] += 360.0 * np.repeat(turns[polygons.polygon], np.diff(polygons.start))
-    return polygons
+    polygons = Polygons.of(shapes, owners)
+    return _short_edges(polygons.continuous().near(lattice.middle)) if lattice.geographic else polygons
 
 
 def _short_edges(polygons: Polygons) -> Polygons:
     """Edges of more than 1 km cut into equal pieces, straight in longitude and latitude."""
     step = np.diff(polygons.xy, axis=0, append=polygons.xy[-1:])
-    step[~_inner(polygons)] = 0.0
+    step[~polygons.starts_edge] = 0.0
     squared = step[:, 0] ** 2 + step[:, 1] ** 2
     if squared.max() <= _LONGEST_EDGE**2:
         return polygons
@@ -265,21 +202,70 @@ def _short_edges(polygons: Polygons) -> Polygons:
     return Polygons(xy, reached[polygons.start], polygons.polygon, polygons.owner)
 
 
-def _measured(polygons: Polygons, lattice: Lattice) -> tuple[Floats, Floats, Floats]:
-    """Vertices relative to their polygon's first one in the plane of true areas; sign of each ring; polygon areas."""
-    origin = polygons.start[polygons.shell][polygons.polygon]
-    lengths = np.diff(polygons.start)
-    first = np.repeat(origin, lengths)
-    north = lattice.plane_y(polygons.xy[:, 1])
-    local = np.column_stack([(polygons.xy[:, 0] - polygons.xy[first, 0]) * lattice.unit, north - north[first]])
-    lean = (local[:-1, 0] + local[1:, 0]) / 2 * np.diff(local[:, 1])
-    lean = np.concatenate([lean, [0.0]])
-    lean[polygons.start[1:] - 1] = 0.0
-    ring_area = np.add.reduceat(lean, polygons.start[:-1])
-    wanted = np.full(len(ring_area), -1.0)
-    wanted[polygons.shell] = 1.0
-    sign = np.where(ring_area < 0, -wanted, wanted)
-    return local, sign, np.add.reduceat(sign * ring_area, polygons.shell)
+@dataclass(frozen=True)
+class _Plane:
+    """Polygons in the plane of true areas.
+
+    Attributes
+    ----------
+    polygons : Polygons
+    lattice : Lattice
+    xy : float64 array, (vertex, 2)
+        Relative to the first vertex of their polygon.
+    bend : float64 array, (vertex,)
+        Of the edge that starts there, which is straight in longitude and latitude: here it is the parabola
+        ``x = x0 + (t + bend t (1 - t)) (x1 - x0)``, ``y = y0 + t (y1 - y0)``, t from 0 to 1.
+    sign : float64 array, (ring,)
+    area : float64 array, (polygon,)
+    """
+
+    polygons: Polygons
+    lattice: Lattice
+    xy: Floats
+    bend: Floats
+    sign: Floats
+    area: Floats
+
+    @classmethod
+    def of(cls, polygons: Polygons, lattice: Lattice) -> _Plane:
+        """Polygons brought to the plane and measured there."""
+        first = np.repeat(polygons.start[polygons.shell][polygons.polygon], np.diff(polygons.start))
+        north, bend = polygons.xy[:, 1], np.zeros(len(polygons.xy))
+        if lattice.geographic:
+            sine = np.sin(np.deg2rad(north))
+            curvature = _curvature(sine)
+            curvature[:-1] += curvature[1:]  # twice its mean over the edge
+            bend[:-1] = curvature[:-1] * np.diff(np.deg2rad(north)) / 4
+            bend = np.clip(bend, -_MOST_BENT, _MOST_BENT)
+            north = EARTH_RADIUS * _authalic(sine)
+        xy = np.column_stack([(polygons.xy[:, 0] - polygons.xy[first, 0]) * lattice.unit, north - north[first]])
+        step = np.diff(xy, axis=0, append=xy[-1:])
+        lean = (xy[:, 0] + (0.5 + bend / 6) * step[:, 0]) * step[:, 1]
+        lean[polygons.start[1:] - 1] = 0.0
+        ring_area = np.add.reduceat(lean, polygons.start[:-1])
+        wanted = np.full(len(ring_area), -1.0)
+        wanted[polygons.shell] = 1.0
+        sign = np.where(ring_area < 0, -wanted, wanted)
+        return cls(polygons, lattice, xy, bend, sign, np.add.reduceat(sign * ring_area, polygons.shell))
+
+    @property
+    def extent(self) -> tuple[Floats, Floats]:
+        """Westernmost and easternmost vertex of every polygon."""
+        x, begin = self.xy[:, 0], self.polygons.start[self.polygons.shell]
+        return np.minimum.reduceat(x, begin), np.maximum.reduceat(x, begin)
+
+    def line_x(self, index: Integers, vertex: Integers) -> Floats:
+        """Grid lines in x relative to the polygons of these vertices; infinite outside the lattice."""
+        edges = self.lattice.x
+        value = edges[np.clip(index, 0, len(edges) - 1)]
+        value = np.where(index < 0, -np.inf, np.where(index >= len(edges), np.inf, value))
+        return np.asarray((value - self.polygons.xy[vertex, 0]) * self.lattice.unit + self.xy[vertex, 0])
+
+    def line_y(self, index: Integers, vertex: Integers) -> Floats:
+        """Grid lines in y relative to the polygons of these vertices."""
+        north = self.polygons.xy[vertex, 1]
+        north = EARTH_RADIUS * authalic_sine(north) if self.lattice.geographic else north
+        return np.asarray(self.lattice.plane_lines[index] - north + self.xy[vertex, 1])
 
 
 def _cell_of(edges: Floats, value: Floats) -> Integers:
@@ -292,92 +278,94 @@ def _cell_of(edges: Floats, value: Floats) -> Integers:
     return np.asarray(cell)
 
 
-def _shared(
-    polygons: Polygons, local: Floats, sign: Floats, area: Floats, lattice: Lattice
-) -> tuple[Integers, Integers, Floats]:
-    """Outline, flat cell and area of every overlap."""
-    low, high, highest_inside = [], [], []
-    for axis, edges in ((1, lattice.y), (0, lattice.x)):
-        lowest = np.minimum.reduceat(polygons.xy[:, axis], polygons.start[:-1])[polygons.shell]
-        highest = np.maximum.reduceat(polygons.xy[:, axis], polygons.start[:-1])[polygons.shell]
-        low.append(_cell_of(edges, lowest))
-        high.append(_cell_of(edges, highest))
-        ends_there = (high[-1] > low[-1]) & (highest == edges[np.clip(high[-1], 0, len(edges) - 1)])
-        highest_inside.append(high[-1] - ends_there)
-    rows, columns = len(lattice.y) - 1, len(lattice.x) - 1
-    off = (high[0] < 0) | (low[0] >= rows) | (high[1] < 0) | (low[1] >= columns) | (area <= 0)
-    whole = (low[0] == highest_inside[0]) & (low[1] == highest_inside[1]) & ~off
-    out = [(polygons.owner[whole], low[0][whole] * columns + low[1][whole], area[whole])]
-    cut = np.flatnonzero(~whole & ~off)
-    box = _Boxes(low[0], low[1], high[0] - low[0] + 1, high[1] - low[1] + 1)
-    out += [_cut(polygons, local, sign, area, lattice, box, some) for some in _groups(cut, box.height * box.width)]
-    return tuple(np.concatenate([o[k] for o in out]) for k in range(3))  # type: ignore[return-value]
-
-
 @dataclass(frozen=True)
 class _Boxes:
-    """First row, first column and size of the cells around every polygon; may reach one cell out of the lattice."""
+    """First row, first column and size of the cells around some polygons; may reach one cell out of the lattice.
 
+    Attributes
+    ----------
+    polygon : int64 array, (box,)
+    row, column, height, width : int64 arrays, (box,)
+    """
+
+    polygon: Integers
     row: Integers
     column: Integers
     height: Integers
     width: Integers
 
-
-def _groups(cut: Integers, size: Integers) -> Iterator[Integers]:
-    """Polygons of which the cells fit into memory together."""
-    number = np.cumsum(size[cut]) // _CELLS
-    bounds = np.concatenate([[0], np.flatnonzero(np.diff(number)) + 1, [len(cut)]])
-    return (cut[a:b] for a, b in pairwise(bounds) if a < b)
+    def take(self, some: npt.NDArray[np.bool_] | slice) -> _Boxes:
+        """Some of them."""
+        return _Boxes(*(v[some] for v in (self.polygon, self.row, self.column, self.height, self.width)))
 
 
-def _cut(
-    polygons: Polygons, local: Floats, sign: Floats, area: Floats, lattice: Lattice, box: _Boxes, some: Integers
-) -> tuple[Integers, Integers, Floats]:
+def _shared(plane: _Plane) -> tuple[Integers, Integers, Floats]:
+    """Outline, flat cell and area of every overlap."""
+    polygons, lattice = plane.polygons, plane.lattice
+    low, high, highest_inside = [], [], []
+    bounds = polygons.bounds()
+    for axis, edges in ((1, lattice.y), (0, lattice.x)):
+        lowest, highest = bounds[:, axis], bounds[:, axis + 2]
+        low.append(_cell_of(edges, lowest))
+        high.append(_cell_of(edges, highest))
+        ends_there = (high[-1] > low[-1]) & (highest == edges[np.clip(high[-1], 0, len(edges) - 1)])
+        highest_inside.append(high[-1] - ends_there)
+    rows, columns = len(lattice.y) - 1, len(lattice.x) - 1
+    off = (highest_inside[0] < 0) | (low[0] >= rows) | (highest_inside[1] < 0) | (low[1] >= columns)
+    off |= plane.area <= 0
+    whole = (low[0] == highest_inside[0]) & (low[1] == highest_inside[1]) & ~off
+    out = [(polygons.owner[whole], low[0][whole] * columns + low[1][whole], plane.area[whole])]
+    number = np.arange(len(polygons.owner))
+    boxes = _Boxes(number, low[0], low[1], high[0] - low[0] + 1, high[1] - low[1] + 1).take(~whole & ~off)
+    out += [_cut(plane, boxes.take(some)) for some in _groups(boxes.height * boxes.width)]
+    return tuple(np.concatenate([o[k] for o in out]) for k in range(3))  # type: ignore[return-value]
+
+
+def _groups(size: Integers) -> Iterator[slice]:
+    """Consecutive boxes of which the cells fit into memory together."""
+    number = np.cumsum(size) // _CELLS
+    bounds = np.concatenate([[0], np.flatnonzero(np.diff(number)) + 1, [len(size)]])
+    return (slice(int(a), int(b)) for a, b in pairwise(bounds) if a < b)
+
+
+def _cut(plane: _Plane, boxes: _Boxes) -> tuple[Integers, Integers, Floats]:
     """Overlaps of polygons that lie in several cells."""
-    place = np.full(len(polygons.owner), -1)
-    place[some] = np.arange(len(some))
-    edge, number = _edges_of(polygons, place)
-    segments = _at_grid_lines(polygons, local, lattice, edge)
-    number = number[segments.edge]
-    row, column = segments.row - box.row[some][number], segments.column - box.column[some][number]
-    width, height = box.width[some], box.height[some]
-    base = np.concatenate([[0], np.cumsum(width * height)])
-    flat = base[number] + row * width[number] + (width[number] - 1 - column)  # from the right
-    rise = (segments.y1 - segments.y0) * sign[polygons.ring[edge[segments.edge]]]
-    west, east = _extent(polygons, local)
-    line = _line(segments.column, lattice, polygons, edge[segments.edge], local)
-    left = np.maximum(line, west[some][number])  # so that no term is longer than the polygon
-    inside = np.bincount(flat, ((segments.x0 + segments.x1) / 2 - left) * rise, base[-1]).astype(np.float64)
+    edge, box = _edges_in(plane.polygons, boxes)
+    pieces = _at_grid_lines(plane, edge)
+    edge, box = edge[pieces.edge], box[pieces.edge]
+    row, column = pieces.row - boxes.row[box], pieces.column - boxes.column[box]
+    base = np.concatenate([[0], np.cumsum(boxes.width * boxes.height)])
+    flat = base[box] + row * boxes.width[box] + (boxes.width[box] - 1 - column)  # from the right
+    rise = (pieces.y1 - pieces.y0) * plane.sign[plane.polygons.ring[edge]]
+    west, east = (x[boxes.polygon] for x in plane.extent)
+    left = np.maximum(plane.line_x(pieces.column, edge), west[box])  # so that no term is longer than the polygon
+    inside = np.bincount(flat, ((pieces.x0 + pieces.x1) / 2 + pieces.bulge - left) * rise, base[-1]).astype(np.float64)
     climb = np.bincount(flat, rise, base[-1]).astype(np.float64)
-    return _filled(polygons, area, lattice, box, some, (west, east), base, inside, climb)
+    return _filled(plane, boxes, (west, east), inside, climb)
 
 
-def _extent(polygons: Polygons, local: Floats) -> tuple[Floats, Floats]:
-    """Westernmost and easternmost vertex of every polygon, relative to its first one."""
-    x, begin = local[:, 0], polygons.start[:-1]
-    return np.minimum.reduceat(x, begin)[polygons.shell], np.maximum.reduceat(x, begin)[polygons.shell]
-
-
-def _edges_of(polygons: Polygons, place: Integers) -> tuple[Integers, Integers]:
-    """First vertex of every edge of the chosen polygons, and each edge's place among these."""
-    number = place[polygons.polygon][polygons.ring]
-    edge = np.flatnonzero((number >= 0) & _inner(polygons))
-    return edge, number[edge]
-
-
-def _line(index: Integers, lattice: Lattice, polygons: Polygons, vertex: Integers, local: Floats) -> Floats:
-    """Grid line in x relative to the vertex's polygon; outside the lattice the nearest one, one step on."""
-    edges = lattice.x
-    value = np.where(
-        index < 0, -np.inf, np.where(index >= len(edges), np.inf, edges[np.clip(index, 0, len(edges) - 1)])
-    )
-    return np.asarray((value - polygons.xy[vertex, 0]) * lattice.unit + local[vertex, 0])
+def _edges_in(polygons: Polygons, boxes: _Boxes) -> tuple[Integers, Integers]:
+    """First vertex of every edge of the polygons in boxes, and which box that is."""
+    place = np.full(len(polygons.owner), -1)
+    place[boxes.polygon] = np.arange(len(boxes.polygon))
+    box = place[polygons.polygon][polygons.ring]
+    edge = np.flatnonzero((box >= 0) & polygons.starts_edge)
+    return edge, box[edge]
 
 
 @dataclass(frozen=True)
-class _Segments:
-    """Pieces of edges, each in one cell."""
+class _Pieces:
+    """Pieces of edges, each in one cell.
+
+    Attributes
+    ----------
+    edge : int64 array, (piece,)
+        Place in the list of edges.
+    row, column : int64 arrays, (piece,)
+    x0, y0, x1, y1 : float64 arrays, (piece,)
+    bulge : float64 array, (piece,)
+        How far its mean x lies east of that of its ends.
+    """
 
     edge: Integers
     row: Integers
@@ -386,111 +374,109 @@ class _Segments:
     y0: Floats
     x1: Floats
     y1: Floats
+    bulge: Floats
 
 
-def _at_grid_lines(polygons: Polygons, local: Floats, lattice: Lattice, edge: Integers) -> _Segments:
+@dataclass(frozen=True)
+class _Crossings:
+    """Where edges cross grid lines, (crossing,): edge, share of its way, step in row and column, and place."""
+
+    edge: Integers
+    along: Floats
+    to_row: Integers
+    to_column: Integers
+    x: Floats
+    y: Floats
+
+
+def _at_grid_lines(plane: _Plane, edge: Integers) -> _Pieces:
     """Edges cut where they cross a grid line."""
-    x0, y0, x1, y1 = local[edge, 0], local[edge, 1], local[edge + 1, 0], local[edge + 1, 1]
-    row, row1 = _cell_of(lattice.y, polygons.xy[edge, 1]), _cell_of(lattice.y, polygons.xy[edge + 1, 1])
-    column, column1 = _cell_of(lattice.x, polygons.xy[edge, 0]), _cell_of(lattice.x, polygons.xy[edge + 1, 0])
-    down, across = row1 - row, column1 - column
+    (x0, y0), (x1, y1) = plane.xy[edge].T, plane.xy[edge + 1].T
+    at, lattice = plane.polygons.xy, plane.lattice
+    row, column = _cell_of(lattice.y, at[edge, 1]), _cell_of(lattice.x, at[edge, 0])
+    down, across = _cell_of(lattice.y, at[edge + 1, 1]) - row, _cell_of(lattice.x, at[edge + 1, 0]) - column
+    bulge = plane.bend[edge] * (x1 - x0) / 6
     plain = (down == 0) & (across == 0)
-    straight = np.flatnonzero(plain)
-    bent = np.flatnonzero(~plain)
-    whole = _Segments(straight, row[straight], column[straight], x0[straight], y0[straight], x1[straight], y1[straight])
+    straight, bent = np.flatnonzero(plain), np.flatnonzero(~plain)
+    whole: list[Any] = [straight, *(v[straight] for v in (row, column, x0, y0, x1, y1, bulge))]
     if not len(bent):
-        return whole
-    owner, along, to_row, to_column, px, py = _crossings(
-        polygons, local, lattice, edge[bent], row[bent], column[bent], down[bent], across[bent]
-    )
-    order = np.lexsort((along, owner))
-    owner, to_row, to_column, px, py = owner[order], to_row[order], to_column[order], px[order], py[order]
-    count = np.bincount(owner, minlength=len(bent)) + 1  # pieces of each edge
+        return _Pieces(*whole)
+    found = _crossings(plane, edge[bent], row[bent], column[bent], down[bent], across[bent])
+    count = np.bincount(found.edge, minlength=len(bent)) + 1  # pieces of each edge
     end = np.cumsum(count)
     first, last = end - count, end - 1
-    inner = np.ones(end[-1], bool)
-    inner[first] = False
-    source = np.repeat(np.arange(len(bent)), count)
+    source = np.repeat(bent, count)
+    later = np.ones(end[-1], bool)
+    later[first] = False
 
-    def follow(beginning: npt.NDArray[Any], changes: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        moved = np.zeros(end[-1], np.int64)
-        moved[inner] = changes
-        running = np.cumsum(moved)
-        return np.asarray(beginning[source] + running - running[first][source])
+    def follow(beginning: Integers, steps: Integers) -> Integers:
+        moved = beginning[source]
+        moved[later] = steps
+        moved[first[1:]] -= np.add.reduceat(moved, first)[:-1]
+        return np.asarray(np.cumsum(moved))
 
-    from_x, from_y = np.empty(end[-1]), np.empty(end[-1])
-    from_x[inner], from_y[inner] = px, py
-    from_x[first], from_y[first] = x0[bent], y0[bent]
-    until_x, until_y = np.roll(from_x, -1), np.roll(from_y, -1)
-    until_x[last], until_y[last] = x1[bent], y1[bent]
-    cut = (bent[source], follow(row[bent], to_row), follow(column[bent], to_column), from_x, from_y, until_x, until_y)
-    straight_parts = (whole.edge, whole.row, whole.column, whole.x0, whole.y0, whole.x1, whole.y1)
-    return _Segments(*(np.concatenate([a, b]) for a, b in zip(straight_parts, cut, strict=True)))
+    def ends_of(begin: Floats, crossed: Floats, finish: Floats) -> tuple[Floats, Floats]:
+        since = begin[source]
+        since[later] = crossed
+        until = np.roll(since, -1)
+        until[last] = finish[bent]
+        return since, until
+
+    from_x, to_x = ends_of(x0, found.x, x1)
+    from_y, to_y = ends_of(y0, found.y, y1)
+    since, until = ends_of(np.zeros(len(edge)), found.along, np.ones(len(edge)))
+    rows, columns = follow(row, found.to_row), follow(column, found.to_column)
+    cut: list[Any] = [source, rows, columns, from_x, from_y, to_x, to_y, bulge[source] * (until - since) ** 2]
+    return _Pieces(*(np.concatenate([a, b]) for a, b in zip(whole, cut, strict=True)))
 
 
 def _crossings(
-    polygons: Polygons,
-    local: Floats,
-    lattice: Lattice,
-    edge: Integers,
-    row: Integers,
-    column: Integers,
-    down: Integers,
-    across: Integers,
-) -> tuple[npt.NDArray[Any], ...]:
-    """Edge, share of its length, step in row and column, and place of every crossing of a grid line."""
+    plane: _Plane, edge: Integers, row: Integers, column: Integers, down: Integers, across: Integers
+) -> _Crossings:
+    """All crossings in the order in which the edges meet them."""
     out = []
-    for axis, steps, begin, lines in ((1, down, row, lattice.y), (0, across, column, lattice.x)):
+    for axis, steps, begin in ((1, down, row), (0, across, column)):
         count = np.abs(steps)
         owner = np.repeat(np.arange(len(edge)), count)
-        reached = np.cumsum(count) - count
-        nth = np.arange(len(owner)) - reached[owner]
+        nth = np.arange(len(owner)) - (np.cumsum(count) - count)[owner]
         forward = np.sign(steps)[owner]
         line = np.where(forward > 0, begin[owner] + 1 + nth, begin[owner] - nth)
         vertex = edge[owner]
-        if axis == 0:
-            at = (lines[line] - polygons.xy[vertex, 0]) * lattice.unit + local[vertex, 0]
-        else:
-            at = lattice.plane_y(lines)[line] - lattice.plane_y(polygons.xy[vertex, 1]) + local[vertex, 1]
-        a, b = local[vertex, axis], local[vertex + 1, axis]
+        at = plane.line_y(line, vertex) if axis == 1 else plane.line_x(line, vertex)
+        a, b, bend = plane.xy[vertex], plane.xy[vertex + 1], plane.bend[vertex]
         with np.errstate(invalid="ignore", divide="ignore"):
-            share = np.where(a == b, 0.5, np.clip((at - a) / (b - a), 0.0, 1.0))
-        other = 1 - axis
-        along = local[vertex, other] + share * (local[vertex + 1, other] - local[vertex, other])
+            share = np.where(a[:, axis] == b[:, axis], 0.5, (at - a[:, axis]) / (b[:, axis] - a[:, axis]))
+        share = np.clip(share, 0.0, 1.0)
+        if axis == 0:  # where the parabola has gone this share of the way in x
+            share = 2 * share / (1 + bend + np.sqrt((1 + bend) ** 2 - 4 * bend * share))
+        moved = share + bend * share * (1 - share) if axis == 1 else share
+        other = a[:, 1 - axis] + moved * (b[:, 1 - axis] - a[:, 1 - axis])
         still = np.zeros(len(owner), np.int64)
-        x, y = (at, along) if axis == 0 else (along, at)
-        to_row, to_column = (forward, still) if axis == 1 else (still, forward)
-        out.append((owner, share, to_row, to_column, x, y))
-    return tuple(np.concatenate([a, b]) for a, b in zip(*out, strict=True))
+        out.append((owner, share, *((forward, still, other, at) if axis == 1 else (still, forward, at, other))))
+    found = [np.concatenate([a, b]) for a, b in zip(*out, strict=True)]
+    order = np.lexsort((found[1], found[0]))
+    return _Crossings(*(v[order] for v in found))
 
 
 def _filled(
-    polygons: Polygons,
-    area: Floats,
-    lattice: Lattice,
-    box: _Boxes,
-    some: Integers,
-    extent: tuple[Floats, Floats],
-    base: Integers,
-    inside: Floats,
-    climb: Floats,
+    plane: _Plane, boxes: _Boxes, extent: tuple[Floats, Floats], inside: Floats, climb: Floats
 ) -> tuple[Integers, Integers, Floats]:
-    """Areas from what the segments left in every cell of the boxes."""
-    width, height = box.width[some], box.height[some]
-    long = np.repeat(width, height)
-    running = _to_the_right(climb, long)
-    number = np.repeat(np.arange(len(some)), width * height)
-    where = np.arange(base[-1]) - base[number]
-    row = box.row[some][number] + where // width[number]
-    column = box.column[some][number] + width[number] - 1 - where % width[number]
-    first = polygons.start[polygons.shell][some][number]
-    west = np.maximum(_line(column, lattice, polygons, first, np.zeros_like(polygons.xy)), extent[0][some][number])
-    east = np.minimum(_line(column + 1, lattice, polygons, first, np.zeros_like(polygons.xy)), extent[1][some][number])
-    wide = np.maximum(east - west, 0.0)
-    found = inside + wide * running
-    rows, columns = len(lattice.y) - 1, len(lattice.x) - 1
-    kept = (found > _NOTHING * area[some][number]) & (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
-    return polygons.owner[some][number[kept]], row[kept] * columns + column[kept], found[kept]
+    """Areas from what the pieces left in every cell of the boxes."""
+    running = _to_the_right(climb, np.repeat(boxes.width, boxes.height))
+    count = boxes.width * boxes.height
+    box = np.repeat(np.arange(len(count)), count)
+    where = np.arange(len(box)) - (np.cumsum(count) - count)[box]
+    width = boxes.width[box]
+    row, column = boxes.row[box] + where // width, boxes.column[box] + width - 1 - where % width
+    polygon = boxes.polygon[box]
+    first = plane.polygons.start[plane.polygons.shell][polygon]
+    west = np.maximum(plane.line_x(column, first), extent[0][box])
+    east = np.minimum(plane.line_x(column + 1, first), extent[1][box])
+    found = inside + np.maximum(east - west, 0.0) * running
+    rows, columns = len(plane.lattice.y) - 1, len(plane.lattice.x) - 1
+    kept = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+    kept &= np.abs(found) > _NOTHING * plane.area[polygon]
+    return plane.polygons.owner[polygon[kept]], row[kept] * columns + column[kept], found[kept]
 
 
 def _to_the_right(climb: Floats, length: Integers) -> Floats:

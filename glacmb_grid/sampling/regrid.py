@@ -16,14 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import pyproj
 import scipy.sparse as sp
-import shapely
 import xarray as xr
 
 from glacmb_grid.errors import InputError
+from glacmb_grid.polygons import bounds_around
 from glacmb_grid.sampling.apply import touched_cells, weighted_means
 from glacmb_grid.sampling.grid import Curvilinear, Grid, any_grid_of
-from glacmb_grid.sampling.overlap import authalic_sine
-from glacmb_grid.sampling.zonal import on_grid
+from glacmb_grid.sampling.overlap import authalic_sine, goes_around
 from glacmb_grid.vocabulary import EARTH_RADIUS
 from glacmb_grid.weights import Weights, from_entries
 
@@ -87,9 +86,9 @@ def grid_around(glaciers: gpd.GeoDataFrame, source: Grid | Curvilinear, resoluti
     Parameters
     ----------
     glaciers : GeoDataFrame
-        EPSG:4326.
+        EPSG:4326; on both sides of the antimeridian the grid goes across it.
     source : Grid or Curvilinear
-        Whose way of counting longitudes it takes, where it is rectilinear.
+        What will be regridded.
     resolution : float
         Degrees.
 
@@ -105,10 +104,8 @@ def grid_around(glaciers: gpd.GeoDataFrame, source: Grid | Curvilinear, resoluti
             found=source.crs.name,
             remedy="leave `regrid:` out",
         )
-    shapes = (
-        on_grid(glaciers, source) if isinstance(source, Grid) else np.asarray(glaciers.geometry.array, dtype=object)
-    )
-    x0, y0, x1, y1 = shapely.total_bounds(shapes)
+    bounds = bounds_around(np.asarray(glaciers.geometry.array, dtype=object))
+    (x0, y0), (x1, y1) = bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0)
 
     def edges(low: float, high: float) -> Floats:
         first, last = np.floor(low / resolution) - 1, np.ceil(high / resolution) + 1
@@ -166,7 +163,7 @@ def _between(target: Floats, source: Floats, *, turn: float) -> sp.csr_array:
     number = np.arange(count)
     if known[0] > known[-1]:
         known, number = known[::-1], number[::-1]
-    if turn and abs(abs(source[-1] - source[0]) - turn) < _NEARLY * turn:  # around the globe
+    if turn and goes_around(source):
         known, number = np.append(known, known[0] + turn), np.append(number, number[0])
     total = sp.csr_array((len(centre), count))
     done = np.zeros(len(centre), bool)
@@ -199,8 +196,9 @@ def xesmf_weights(source: Grid | Curvilinear, target: Grid, method: EsmfMethod =
     Returns
     -------
     Weights
-        Rows are flat target cells, columns flat source cells, weights shares without unit, `total` one: the sum of a
-        row is its covered share for `conservative` and one elsewhere. Unmapped cells have no weights.
+        Rows are flat target cells, columns flat source cells, weights shares without unit. The sum of a row is its
+        covered share of a `total` of one for `conservative`, the number of source cells for `nearest_d2s`, and one
+        elsewhere. Unmapped cells have no weights.
 
     Raises
     ------
@@ -224,35 +222,43 @@ def xesmf_weights(source: Grid | Curvilinear, target: Grid, method: EsmfMethod =
     try:
         import xesmf
     except ImportError as error:
-        raise InputError(
-            "regrid: xesmf",
-            expected="xESMF and the ESMF library",
-            found=str(error),
-            remedy="install them from conda-forge: `conda env create -f environment.yml`",
-        ) from error
+        raise no_xesmf(str(error)) from error
     bounded = method.startswith("conservative")
     given = _esmf_grid(source, bounded=bounded)
     wanted = _esmf_grid(target, bounded=bounded)
-    around = isinstance(source, Grid) and abs(abs(source.x_edges[-1] - source.x_edges[0]) - 360) < _NEARLY * 360
+    around = isinstance(source, Grid) and source.is_cyclic
     regridder = xesmf.Regridder(given, wanted, method, periodic=around and not bounded, unmapped_to_nan=False)
     entries = regridder.weights.data.tocsr().tocoo()
     kept = np.abs(entries.data) > _ROUNDING
     rows = math.prod(target.shape)
+    total = np.ones(rows)
+    if method == "nearest_d2s":
+        total = np.maximum(total, np.bincount(entries.row[kept], entries.data[kept], rows))
     return from_entries(
         entries.row[kept],
         entries.col[kept],
         entries.data[kept],
         rows=np.arange(rows),
-        total=np.ones(rows),
+        total=total,
         size=math.prod(source.shape),
         source=source.digest,
+    )
+
+
+def no_xesmf(found: str) -> InputError:
+    """What to say where xESMF cannot be imported."""
+    return InputError(
+        "regrid: xesmf",
+        expected="xESMF and the ESMF library",
+        found=found,
+        remedy="install them from conda-forge: `conda env create -f environment.yml`",
     )
 
 
 def _esmf_grid(grid: Grid | Curvilinear, *, bounded: bool) -> xr.Dataset:
     """Centres, and corners where asked for, by the names that xESMF knows."""
     if isinstance(grid, Grid):
-        y, x = ((e[:-1] + e[1:]) / 2 for e in (grid.y_edges, grid.x_edges))
+        y, x = grid.centres
         latitude, longitude = np.meshgrid(y, x, indexing="ij")
         north, east = np.meshgrid(np.clip(grid.y_edges, -90, 90), grid.x_edges, indexing="ij")
     else:
@@ -302,7 +308,7 @@ def regrid(field: xr.Dataset, weights: Weights, target: Grid) -> xr.Dataset:
         raise ValueError(f"these weights belong to grid {weights.source}, the fields' grid is {grid.digest}")
     if len(weights.rows) != math.prod(target.shape):
         raise ValueError(f"these weights have {len(weights.rows)} rows, the target {math.prod(target.shape)} cells")
-    y, x = ((e[:-1] + e[1:]) / 2 for e in (target.y_edges, target.x_edges))
+    y, x = target.centres
     out = xr.Dataset(coords={target.y: y, target.x: x}, attrs=field.attrs)
     for name, variable in field.data_vars.items():
         if grid.y in variable.dims and grid.x in variable.dims:

@@ -10,13 +10,12 @@ from dataclasses import replace
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
-import shapely
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.failures import Failure, failing
 from glacmb_grid.sampling.grid import Grid, grid_of
-from glacmb_grid.sampling.zonal import ROUNDING, on_grid, overlap_weights
+from glacmb_grid.sampling.zonal import ROUNDING, bounds_on, overlap_weights
 from glacmb_grid.vocabulary import EARTH_RADIUS
 
 Floats = npt.NDArray[np.float64]
@@ -127,7 +126,7 @@ def without_elevation(terrain: xr.Dataset, least: float) -> list[Failure]:
 
 def _neighbours(glaciers: gpd.GeoDataFrame, grid: Grid) -> list[Integers]:
     """Row numbers of glaciers that lie together, so that only a part of the elevation model is in memory at a time."""
-    bounds = shapely.bounds(on_grid(glaciers, grid))
+    bounds = bounds_on(glaciers, grid)
     side = _CELLS_A_SIDE * np.abs([grid.x_edges[1] - grid.x_edges[0], grid.y_edges[1] - grid.y_edges[0]])
     tile = np.floor((bounds[:, :2] + bounds[:, 2:]) / (2 * side))
     _, number, count = np.unique(tile, axis=0, return_inverse=True, return_counts=True)
@@ -171,7 +170,8 @@ def _terrain_of(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, grid: Grid) -> di
 
 def _window(glaciers: gpd.GeoDataFrame, grid: Grid) -> list[slice]:
     """Rows and columns of the elevation model around the glaciers, two cells wider for the slope."""
-    x0, y0, x1, y1 = shapely.total_bounds(on_grid(glaciers, grid))
+    bounds = bounds_on(glaciers, grid)
+    (x0, y0), (x1, y1) = bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0)
     pieces = []
     for edges, low, high in ((grid.y_edges, y0, y1), (grid.x_edges, x0, x1)):
         step = abs(edges[1] - edges[0])
@@ -194,7 +194,7 @@ def _gradient(elevation: npt.NDArray[np.floating], cell: Integers, grid: Grid, f
     left, right = np.maximum(x - 1, 0), np.minimum(x + 1, width - 1)
     dy, dx = grid.y_edges[1] - grid.y_edges[0], grid.x_edges[1] - grid.x_edges[0]
     if grid.is_geographic:
-        centre = (grid.y_edges[:-1] + grid.y_edges[1:]) / 2
+        centre = grid.centres[0]
         dx = EARTH_RADIUS * np.cos(np.deg2rad(centre))[first_row + y] * np.deg2rad(dx)
         dy = EARTH_RADIUS * np.deg2rad(dy)
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
-import shapely
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.failures import Failure, failing
+from glacmb_grid.polygons import bounds_around
 from glacmb_grid.sampling.apply import touched_cells, weighted_means
 from glacmb_grid.sampling.grid import Curvilinear, Grid, any_grid_of, grid_of
 from glacmb_grid.sampling.overlap import Lattice, overlaps
@@ -20,7 +20,6 @@ from glacmb_grid.weights import Weights, from_entries
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-Objects = npt.NDArray[np.object_]
 
 _SINGLE_ROUNDING = 1e-6  # coverage is kept in single precision
 ROUNDING = 1e-9  # of a share of area: what sums of overlaps may lack of the whole
@@ -94,18 +93,11 @@ def without_cover(weights: Weights, least: float, *, source: str) -> list[Failur
     return failing(poor, weights.rows, "grid", reasons, error)
 
 
-def on_grid(glaciers: gpd.GeoDataFrame, grid: Grid) -> Objects:
-    """Outlines in the grid's own coordinates, on a geographic grid at its own longitudes."""
+def bounds_on(glaciers: gpd.GeoDataFrame, grid: Grid) -> Floats:
+    """Lowest x and y, highest x and y of every outline in the grid's own coordinates and turn, (glacier, 4)."""
     if not grid.is_geographic:
-        return np.asarray(glaciers.geometry.to_crs(grid.crs).array, dtype=object)
-    shapes = np.array(glaciers.geometry.array, dtype=object)
-    middle = shapely.bounds(shapes)[:, [0, 2]].mean(axis=1)
-    centre = (grid.x_edges[0] + grid.x_edges[-1]) / 2
-    turns = np.round((centre - middle) / 360.0)
-    for turn in np.unique(turns[turns != 0]):
-        moved = turns == turn
-        shapes[moved] = shapely.transform(shapes[moved], lambda c, by=360.0 * turn: c + np.array([by, 0.0]))
-    return shapes
+        return np.asarray(glaciers.geometry.to_crs(grid.crs).bounds.to_numpy(), np.float64)
+    return bounds_around(np.asarray(glaciers.geometry.array, dtype=object), float(grid.centres[1].mean()))
 
 
 def sample(
