@@ -14,7 +14,7 @@ from glacmb_grid import judging, stages
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.albedo import open_albedo
 from glacmb_grid.inputs.elevation import open_elevation
-from glacmb_grid.inputs.files import closing, find_file
+from glacmb_grid.inputs.files import closing, find_file, find_files, naming_damage
 from glacmb_grid.inputs.horizontal import is_curvilinear
 from glacmb_grid.inputs.links import Linked, read_link_table
 from glacmb_grid.inputs.observations import read_observations
@@ -131,7 +131,7 @@ def _check_tables(config: RunConfig, problems: Problems) -> bool:
 
 
 def _check_climate(config: RunConfig, cube: xr.Dataset, problems: Problems) -> list[str]:
-    with problems.collect():
+    with problems.collect(), naming_damage(find_files(config.climate.files, what="climate files")):
         quick_look(cube, source="climate files", annual_precipitation=config.climate.annual_precipitation)
     if config.regrid is not None and config.regrid.engine == "xesmf" and importlib.util.find_spec("xesmf") is None:
         with problems.collect():

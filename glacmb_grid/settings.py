@@ -72,11 +72,12 @@ def _text_keys(mapping: Any) -> Any:
 def _lapse_rate(value: Any) -> Any:
     """One rate, twelve, or a word; checked as a whole so that one message tells all three."""
     several = value if isinstance(value, (list, tuple)) else [value]
-    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) and -0.02 < v < 0.02 for v in several)
-    if value != "fitted" and not (numbers and (len(several) == 12 or several != value)):
+    highest = 0.02 if several is value else 0  # in the mean of a year it never warms upwards
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) and -0.02 < v <= highest for v in several)
+    if value != "fitted" and not (numbers and (len(several) == 12 or several is not value)):
         raise ValueError(
-            "Input should be one lapse rate between -0.02 and 0.02 K m-1, a list of twelve (January to December), or "
-            "'fitted'"
+            "Input should be one lapse rate between -0.02 and 0 K m-1 (negative where it cools upwards), a list of "
+            "twelve (January to December, at most 0.02), or 'fitted'"
         )
     return value
 

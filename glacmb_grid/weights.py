@@ -187,8 +187,12 @@ class Weights:
             {
                 "row_number": ("entry", self.row),
                 "column_number": ("entry", self.column),
-                "weight": ("entry", self.weight),
-                "total": ("row", self.total),
+                "weight": (
+                    "entry",
+                    self.weight,
+                    {"long_name": "weight of the column in the row; m2 for overlap areas"},
+                ),
+                "total": ("row", self.total, {"long_name": "weight of a row of which nothing is missing, same unit"}),
             },
             coords={"row": self.rows.astype(object)},
             attrs={"size": int(self.size), "source": self.source},

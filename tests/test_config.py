@@ -369,6 +369,9 @@ def test_the_template_of_high_mountain_asia_is_complete_and_sound(monkeypatch):
         "albedo",
         "observations",
         "predictors",
+        "validation",
+        "scores",
+        "product",
         "compute",
     ):
         section = RunConfig.model_fields[name].annotation

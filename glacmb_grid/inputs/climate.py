@@ -108,7 +108,20 @@ def open_climate(
         )
     if ingested:
         ds = _open_ingested(ingested[0], accumulated, variables, declared, expver)
-        return ds if invariant is None else ds.assign(_of_invariant(invariant, ds, declared))
+    else:
+        ds = _open_raw(paths, accumulated, variables, declared, expver)
+    if invariant is not None:
+        ds = ds.assign(_of_invariant(invariant, ds, declared))
+    return _with_bounds(ds)
+
+
+def _open_raw(
+    paths: Sequence[Path],
+    accumulated: Stream,
+    variables: Sequence[str] | None,
+    units: Mapping[str, str],
+    expver: Expver,
+) -> xr.Dataset:
     pieces = _pieces(paths)
     wanted = list(dict.fromkeys(variables)) if variables is not None else [n for n in VARIABLES if n in pieces]
     _require_found(wanted, pieces, paths)
@@ -116,12 +129,9 @@ def open_climate(
     cube = {}
     for name in wanted:
         with problems.collect():
-            cube[name] = _variable(name, pieces[name], accumulated, declared.get(name), expver)
+            cube[name] = _variable(name, pieces[name], accumulated, units.get(name), expver)
     problems.raise_if_any()
-    ds = _on_one_grid(cube, {n: pieces[n][0].path for n in wanted})
-    if invariant is not None:
-        ds = ds.assign(_of_invariant(invariant, ds, declared))
-    return _with_bounds(ds)
+    return _on_one_grid(cube, {n: pieces[n][0].path for n in wanted})
 
 
 def _of_invariant(path: str | Path, ds: xr.Dataset, declared: Mapping[str, str]) -> dict[str, xr.DataArray]:
@@ -241,7 +251,7 @@ def _open_ingested(
     chosen = ds[[*wanted, *invariant]]
     attrs = {k: v for k, v in ds.attrs.items() if k not in _MARKS}
     chosen = chosen.assign({n: chosen[n].load() for n in invariant})
-    return _with_bounds(chosen.drop_attrs(deep=False).assign_attrs(attrs))
+    return chosen.drop_attrs(deep=False).assign_attrs(attrs)
 
 
 def _require_whole(path: Path, name: str) -> None:
@@ -402,11 +412,12 @@ def _invariant(path: Path, template: xr.DataArray, unit: str | None) -> dict[str
     factor = _height_factor(unit if unit is not None else ds["z"].attrs.get("units"), path)
     heights = _flat(ds["z"], template, f"{path}: z") * factor
     _require_within(heights, (-500, 9000), f"{path}: z", "heights in m once divided by 9.80665")
-    out = {OROGRAPHY: heights.astype("float32").assign_attrs(units="m", standard_name="surface_altitude")}
+    height = {"units": "m", "standard_name": "surface_altitude", "long_name": "height of the model's surface"}
+    out = {OROGRAPHY: heights.astype("float32").drop_attrs().assign_attrs(height)}
     if "lsm" in ds:
         mask = _flat(ds["lsm"], template, f"{path}: lsm")
         _require_within(mask, (-0.01, 1.01), f"{path}: lsm", "shares of land")
-        out[LAND_MASK] = mask.astype("float32").assign_attrs(units="1", standard_name="land_binary_mask")
+        out[LAND_MASK] = mask.astype("float32").drop_attrs().assign_attrs(units="1", standard_name="land_binary_mask")
     return out
 
 

@@ -100,8 +100,9 @@ def open_raster(file: Path) -> xr.DataArray:
     return raster.isel(band=0, drop=True)
 
 
-def unreadable(file: Path | str, error: Exception) -> InputError:
+def unreadable(file: Path | str, error: BaseException) -> InputError:
     """What to say of a raster that GDAL cannot read."""
+    error = error.__cause__ or error  # rasterio's own says only that there is another
     return InputError(
         f"{file}",
         expected="a raster that GDAL reads",

@@ -45,6 +45,8 @@ class Plan:
         Weight of that first cell, and of the whole source.
     several : int array, (mean,)
         Rows of more than one cell.
+    place : int array, (mean,)
+        Where they stand in `inner`, whose rows are sorted by their first cell: neighbours share what is in the cache.
     shared : int array, (shared,)
         Positions among the touched cells of those under such rows.
     inner : csr_array, (mean, shared)
@@ -55,6 +57,7 @@ class Plan:
     weight: Floats
     total: Floats
     several: Integers
+    place: Integers
     shared: Integers
     inner: sp.csr_array
 
@@ -67,10 +70,13 @@ class Plan:
         begin = matrix.indptr[:-1][count > 0]
         first[count > 0], weight[count > 0] = matrix.indices[begin], matrix.data[begin]
         several = np.flatnonzero(count > 1)
-        part = matrix[several]
+        order = np.argsort(first[several], kind="stable")
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        part = matrix[several[order]]
         shared, local = np.unique(part.indices, return_inverse=True)
         inner = sp.csr_array((part.data, local.ravel(), part.indptr), shape=(len(several), len(shared)))
-        return cls(first, weight, weights.total, several, shared.astype(np.int64), inner)
+        return cls(first, weight, weights.total, several, place, shared.astype(np.int64), inner)
 
     def mixed(self, cells: Array) -> Mixed:
         """Means of the rows of more than one cell, and where cells are valid; cells are (cell, step)."""
@@ -87,7 +93,8 @@ class Plan:
                 values = cells[self.shared, piece].astype(np.float64)
                 if not gapless:
                     values[~finite[self.shared, piece]] = 0
-                means[:, piece] = (self.inner @ values) / (weight if steady else weight[:, piece])
+                sums, whole_weight = self.inner @ values, weight if steady else weight[:, piece]
+                np.divide(sums, whole_weight, out=means[:, piece], casting="unsafe")
         return Mixed(means, weight, None if gapless else valid)
 
     def rows(self, cells: Array, mixed: Mixed, a: int, b: int) -> tuple[Singles, Singles]:
@@ -105,8 +112,8 @@ class Plan:
                 weight = weight * mixed.valid[first]
             elif len(here):
                 weight = weight.copy()
-            out[here] = mixed.means[i:j]
-            weight[here] = mixed.weight[i:j]
+            out[here] = mixed.means[self.place[i:j]]
+            weight[here] = mixed.weight[self.place[i:j]]
         if not (weight > 0).all():
             np.copyto(out, np.float32("nan"), where=weight == 0)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -126,7 +133,7 @@ class Mixed:
     Attributes
     ----------
     means : float32 array, (mean, step)
-        Of the rows of more than one cell.
+        Of the rows of more than one cell, in the order of `Plan.inner`.
     weight : float64 array, (mean, step) or (mean, 1)
         Their valid weight.
     valid : bool array, (cell, step) or (cell, 1), or None
@@ -205,31 +212,18 @@ def _lazy_cells(values: da.Array, touched: Integers) -> da.Array:
     t_chunks, y_chunks, x_chunks = values.chunks
     places = _Places.of(touched, y_chunks, x_chunks)
     token = tokenize(values.name, touched)
-    local = dict(zip(places.chunk, places.local, strict=True))
-    none = np.zeros(0, np.int64)
-    index = {
-        (f"touched-{token}", j, i): local.get((j, i), none) for j in range(len(y_chunks)) for i in range(len(x_chunks))
-    }
-    indices = _array(index, f"touched-{token}", (y_chunks, x_chunks), np.int64)
-    picked = da.blockwise(  # type: ignore[no-untyped-call]
-        _pick,
-        "tyx",
-        values,
-        "tyx",
-        indices,
-        "yx",
-        align_arrays=False,
-        dtype=values.dtype,
-        meta=np.empty((0, 0, 0), values.dtype),
-    )
     each = len(touched) * values.dtype.itemsize
     groups = _groups(t_chunks, int(_CELLS_AT_ONCE // max(1, each)))
-    name, plan = f"cells-{token}", f"places-{token}"
+    name, plan, local, picked = (f"{what}-{token}" for what in ("cells", "places", "touched", "picked"))
     layer: dict[Any, Any] = {plan: places}
+    for (j, i), numbers in zip(places.chunk, places.local, strict=True):
+        layer[local, j, i] = numbers
+        for t in range(len(t_chunks)):
+            layer[picked, t, j, i] = (_pick, (values.name, t, j, i), (local, j, i))
     for g, group in enumerate(groups):
-        blocks = [[(picked.name, t, j, i) for j, i in places.chunk] for t in group]
+        blocks = [[(picked, t, j, i) for j, i in places.chunk] for t in group]
         layer[name, 0, g] = (_together, plan, tuple(t_chunks[t] for t in group), values.dtype, blocks)
-    graph = HighLevelGraph.from_collections(name, layer, dependencies=[picked])
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=[values])  # type: ignore[list-item]
     steps = tuple(sum(t_chunks[t] for t in group) for group in groups)
     return _array(graph, name, ((len(touched),), steps), values.dtype)
 

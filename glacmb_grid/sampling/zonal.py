@@ -209,6 +209,11 @@ def without_valid(sampled: xr.Dataset, least: float, *, source: str) -> list[Fai
         remedy="these are sea, lake or missing: give a cube with values there, lower `sampling.min_coverage`, "
         "or leave these glaciers out of the outlines",
     )
-    reasons = [f"in some month {s:.0%} of its area have values, at least {least:.0%} are wanted" for s in share[poor]]
-    found = failing(poor, sampled["glacier"].values, "", reasons, error)
-    return [f._replace(variable=str(name)) for f, name in zip(found, worst[poor], strict=True)]
+    found = failing(poor, sampled["glacier"].values, "", [""] * int(poor.sum()), error)
+    out = []
+    for f, name, row, s in zip(found, worst[poor], np.flatnonzero(poor), share[poor], strict=True):
+        series = sampled[f"{name}_coverage"].isel(glacier=row)
+        when = f" in {str(series['time'].values[series.values.argmin()])[:7]}" if "time" in series.dims else ""
+        reason = f"{s:.0%} of its area have values{when}, at least {least:.0%} are wanted"
+        out.append(f._replace(variable=str(name), reason=reason))
+    return out
