@@ -751,3 +751,42 @@ def test_the_real_cube_of_the_oetztal_alps(real_data):
         wrong = open_climate(folder / "sel_era5_land_monthly_prcp_1981-2018.nc", accumulated=stream)
         with pytest.raises(InputError, match=r"climate\.accumulated"):
             check_values(wrong, source="Oetztal")
+
+
+# --- how it is read --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["NETCDF4", "NETCDF3_64BIT"])
+def test_a_variable_stored_in_one_piece_is_read_some_months_at_a_time(tmp_path, monkeypatch, layout):
+    path = save(tmp_path, field(gradient()), format=layout)
+    whole = open_climate(path, accumulated="daily_mean")
+    assert whole["t2m"].chunksizes["time"] == (24,)
+    monkeypatch.setattr("glacmb_grid.inputs.files._AT_ONCE", 5 * 3 * 4 * 8)  # five months of the 3 x 4 cells
+    parts = open_climate(path, accumulated="daily_mean")
+    assert parts["t2m"].chunksizes["time"] == (5, 5, 5, 5, 4)
+    xr.testing.assert_identical(parts.compute(), whole.compute())
+
+
+@pytest.mark.parametrize("west", [-180.0, 0.0, -90.0])
+@pytest.mark.parametrize("ascending", [False, True])
+def test_reversed_and_turned_grids_are_read_in_the_chunks_of_the_file(tmp_path, ascending, west):
+    latitude = np.arange(-60.0, 65.0, 5.0)[:: 1 if ascending else -1]
+    longitude = west + 5.0 * np.arange(72)
+    values = field(gradient(latitude=latitude, longitude=longitude), latitude=latitude, longitude=longitude)
+    stored = save(tmp_path, values, encoding={"t2m": {"chunksizes": (24, 10, 12)}})
+    cube = open_climate(stored, accumulated="daily_mean")
+    expected = values.assign_coords(longitude=(longitude + 180) % 360 - 180).sortby("longitude")
+    np.testing.assert_array_equal(cube["t2m"], expected.sortby("latitude", ascending=False).astype(np.float32))
+    assert cube["t2m"].chunksizes["latitude"] == ((5, 10, 10) if ascending else (10, 10, 5))
+    assert sum(cube["t2m"].chunksizes["longitude"]) == 72
+    assert len(cube["t2m"].chunksizes["longitude"]) <= 7, "at most one chunk is read in two parts"
+
+
+def test_of_a_dimension_expver_few_months_are_looked_at(tmp_path, monkeypatch):
+    looked = []
+    plain = xr.DataArray.notnull
+    monkeypatch.setattr(xr.DataArray, "notnull", lambda self, **k: (looked.append(self.size), plain(self, **k))[1])
+    cube = open_climate(old_expver(tmp_path, (1, 5)), accumulated="daily_mean")
+    np.testing.assert_array_equal(cube["t2m"][:, 0, 0], [271.0] * 22 + [265.0] * 2)
+    assert len(looked) <= 5
+    assert set(looked) == {12}, "one month of 3 x 4 cells each"
