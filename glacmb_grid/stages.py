@@ -285,30 +285,24 @@ def make_predictors(context: Context) -> None:
     whole = whole[[n for n in whole.data_vars if n in needed]]
     topography = read_zarr(context.of("terrain", "terrain.zarr"))
     albedo = read_zarr(context.of("albedo", "albedo.zarr")) if context.cube.albedo else None
-    parts = []
     for start in range(0, len(outlines), _GLACIERS_AT_ONCE):
         some = outlines.iloc[start : start + _GLACIERS_AT_ONCE]
         rows = {"glacier": some.index.to_numpy()}
         sampled = whole.sel(rows).load()
-        parts.append(
-            build_predictors(
-                sampled.drop_vars("lapse_rate", errors="ignore"),
-                topography.sel(rows),
-                glaciers_dataset(some),
-                albedo=None if albedo is None else albedo.sel(rows),
-                first_month=section.first_month or start_month(latitude),
-                monthly=section.monthly,
-                temperature_spread=section.temperature_spread,
-                lapse_rate=rates_of(context.cube.sampling.lapse_rate, sampled),
-                reference=section.reference,
-                coordinates=section.coordinates,
-                mean_latitude=latitude,
-            )
+        predictors = build_predictors(
+            sampled.drop_vars("lapse_rate", errors="ignore"),
+            topography.sel(rows),
+            glaciers_dataset(some),
+            albedo=None if albedo is None else albedo.sel(rows),
+            first_month=section.first_month or start_month(latitude),
+            monthly=section.monthly,
+            temperature_spread=section.temperature_spread,
+            lapse_rate=rates_of(context.cube.sampling.lapse_rate, sampled),
+            reference=section.reference,
+            coordinates=section.coordinates,
+            mean_latitude=latitude,
         )
-    predictors = parts[0]
-    if len(parts) > 1:
-        predictors = xr.concat(parts, "glacier", data_vars="minimal", coords="minimal", compat="override", join="exact")
-    write_zarr(predictors, context.out / "predictors.zarr")
+        write_zarr(predictors, context.out / "predictors.zarr", append="glacier" if start else None)
     years = predictors["year"].values
     context.say(f"{predictors.sizes['predictor']} predictors, hydrological years {years[0]}..{years[-1]}")
 

@@ -260,8 +260,11 @@ def write_json(path: Path, content: Any) -> None:
     aside.replace(path)
 
 
-def write_zarr(ds: xr.Dataset, path: Path, chunks: dict[str, int] | None = None) -> None:
-    """Write a Dataset as Zarr v3 with consolidated metadata, by whatever scheduler dask has."""
+def write_zarr(ds: xr.Dataset, path: Path, chunks: dict[str, int] | None = None, *, append: str | None = None) -> None:
+    """Write a Dataset as Zarr v3 with consolidated metadata, by whatever scheduler dask has.
+
+    With `append` what has that dimension is added to the end of a store that is like it.
+    """
     plain = _portable(ds)
     if chunks is not None:
         plain = plain.chunk({d: n for d, n in chunks.items() if d in plain.dims})
@@ -269,7 +272,10 @@ def write_zarr(ds: xr.Dataset, path: Path, chunks: dict[str, int] | None = None)
         variable.encoding = {}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-        plain.to_zarr(path, mode="w", zarr_format=3, consolidated=True, encoding=_zarr_encoding(plain))
+        if append is None:
+            plain.to_zarr(path, mode="w", zarr_format=3, consolidated=True, encoding=_zarr_encoding(plain))
+        else:
+            plain.to_zarr(path, zarr_format=3, consolidated=True, append_dim=append)
 
 
 def _zarr_encoding(ds: xr.Dataset) -> dict[str, dict[str, Any]]:

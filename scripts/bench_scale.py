@@ -321,7 +321,7 @@ def run_region(folder: Path, count: int, size: Size) -> list[Line]:
     write_cube(folder / "cube.zarr", size, CHUNKINGS["years"])
     latitude, longitude = 46 - np.arange(211) * 0.1, 66 + np.arange(391) * 0.1
     y, x = np.ogrid[:211, :391]
-    height = 3000 + 1500 * np.sin(y / 5) * np.cos(x / 6)
+    height = 4500 + 900 * np.sin(y / 5) * np.cos(x / 6)
     invariant = xr.Dataset({"z": (("latitude", "longitude"), 9.80665 * height, {"units": "m2 s-2"})})
     invariant.assign_coords(latitude=latitude, longitude=longitude).to_netcdf(folder / "invariant.nc")
     table = outlines(count, 100, places=places(count)).reset_index(names="rgi_id")
