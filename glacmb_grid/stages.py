@@ -51,7 +51,7 @@ from glacmb_grid.years import start_month
 
 PRODUCT_SCHEME = "logo"
 _FEW_FILES = 4
-_GLACIERS_AT_ONCE = 8192
+_GLACIERS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
