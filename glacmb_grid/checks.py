@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from glacmb_grid import judging, stages
@@ -19,11 +18,14 @@ from glacmb_grid.inputs.horizontal import is_curvilinear
 from glacmb_grid.inputs.links import Linked, read_link_table
 from glacmb_grid.inputs.observations import read_observations
 from glacmb_grid.inputs.plausible import quick_look
+from glacmb_grid.pipeline import require_apart
 from glacmb_grid.predictors import build_predictors, matching
 from glacmb_grid.sampling.grid import Curvilinear, any_grid_of
 from glacmb_grid.sampling.regrid import no_xesmf
 from glacmb_grid.sampling.zonal import overlap_weights
 from glacmb_grid.settings import Judged, RunConfig, TableConfig
+from glacmb_grid.stores.runs import RunStore
+from glacmb_grid.validation.folds import require_grouped
 from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
 from glacmb_grid.years import complete_years, hydrological_year, start_month
 
@@ -47,9 +49,13 @@ def check(config: Judged) -> list[str]:
     InputError or InputErrors
         All problems together.
     """
+    require_apart(config, RunStore(config.root))
     if isinstance(config, TableConfig):
         return _check_table(config)
     assert isinstance(config, RunConfig)
+    if config.synthetic is not None and RunStore(config.root).mark("raw") is None:
+        require_grouped(config.validation.schemes)
+        return ["the configuration is sound; its raw files are made by the run itself: nothing more to check yet"]
     with closing():
         return _check_cubes(config)
 
@@ -109,7 +115,7 @@ def _check_cubes(config: RunConfig) -> list[str]:
             found += _told_years(config, glaciers, cube, years)
         linked = problems.attempt(lambda: stages.linked_observations(config, glaciers)) if tables_are_sound else None
         if linked is not None:
-            found += _check_links(linked, left.index, years, problems)
+            found += _check_links(config, linked, left, years, problems)
     problems.raise_if_any()
     return found
 
@@ -276,7 +282,9 @@ def _told_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Dataset,
     return found + ([f"incomplete hydrological years left out: {listing(incomplete)}"] if incomplete else [])
 
 
-def _check_links(linked: Linked, left: pd.Index, years: list[int], problems: Problems) -> list[str]:
+def _check_links(
+    config: RunConfig, linked: Linked, left: gpd.GeoDataFrame, years: list[int], problems: Problems
+) -> list[str]:
     observed = linked.observations
     kinds = ", ".join(f"{n} by {k}" for k, n in observed.groupby("link").size().items())
     found = [
@@ -284,7 +292,8 @@ def _check_links(linked: Linked, left: pd.Index, years: list[int], problems: Pro
     ]
     if not years:
         return found
-    usable = observed[observed["year"].isin(years) & observed["glacier"].isin(left)]
+    usable = observed[observed["year"].isin(years) & observed["glacier"].isin(left.index)]
+    before = len(problems.found)
     with problems.collect():
         if usable["glacier"].nunique() < 2 or usable["year"].nunique() < 2:
             raise InputError(
@@ -293,4 +302,8 @@ def _check_links(linked: Linked, left: pd.Index, years: list[int], problems: Pro
                 found=f"{len(usable)} of {usable['glacier'].nunique()} glacier(s), {usable['year'].nunique()} year(s)",
                 remedy="check `observations.links` and the climate's period",
             )
-    return [*found, f"{len(usable)} glacier-years to learn from"]
+    if len(problems.found) > before:
+        return found
+    folds = judging.folds_of(config, judging.foreseen(left, observed, years), problems)
+    told = [f"{scheme}: {masks.sizes['fold']} folds" for scheme, masks in folds.items()]
+    return [*found, f"{len(usable)} glacier-years to learn from", *told]

@@ -6,14 +6,18 @@ import argparse
 import json
 import math
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
 from glacmb_grid.config import load_config
+from glacmb_grid.disk import read_csv
 from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.settings import Judged, RunConfig
 
@@ -33,15 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        return int(options.act(options))
+        with _interruptible():
+            return int(options.act(options))
     except (InputError, InputErrors) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        if error.filename is None:
+        if error.errno is None:
             raise
         wrong = InputError(
-            f"{error.filename}",
+            f"{error.filename or 'a file or a process'}",
             expected="a place that can be read and written, with room",
             found=f"{error.strerror}",
             remedy="correct its permissions or free some room, or name another place",
@@ -51,6 +56,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last finished stage", file=sys.stderr)
         return 130
+
+
+_INTERRUPTED = threading.Event()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """An interrupt that a library swallows is raised again at the next line of progress; a second one always ends."""
+
+    def interrupt(*_: object) -> None:
+        if _INTERRUPTED.is_set():
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
+        _INTERRUPTED.set()
+        raise KeyboardInterrupt
+
+    _INTERRUPTED.clear()
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,6 +111,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--stage", metavar="NAME", help="only this stage and what it needs")
         if name in ("run", "evaluate", "audit", "study"):
             command.add_argument("--overwrite", action="store_true", help="redo stages that are current")
+        if name in ("run", "evaluate", "audit", "study", "status"):
+            text = "read all inputs and results from end to end, instead of trusting sizes and times of large ones"
+            command.add_argument("--verify", action="store_true", help=text)
     text = "write the climate of a configuration as one Zarr store that is sampled fast, to be named as climate.files"
     store = commands.add_parser("ingest", help=text, description=text)
     store.add_argument("config", metavar="CONFIG", type=Path)
@@ -105,6 +138,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _say(text: str) -> None:
+    if _INTERRUPTED.is_set() and sys.exc_info()[0] is None:
+        raise KeyboardInterrupt
     try:
         print(text, flush=True)
     except BrokenPipeError:  # the reader has gone (`| head`): the run goes on without it
@@ -116,7 +151,7 @@ def _run(options: argparse.Namespace) -> int:
 
     config = load_config(options.config, options.set)
     _say(f"run {config.name} in {config.root}")
-    ran = run(config, stage=options.stage, overwrite=options.overwrite, say=_say)
+    ran = run(config, stage=options.stage, overwrite=options.overwrite, verify=options.verify, say=_say)
     if not ran:
         _say("everything is current: nothing to do")
     _summary(config)
@@ -143,7 +178,7 @@ def _bring(options: argparse.Namespace, stage: str) -> Judged:
 
     config = load_config(options.config, options.set)
     _say(f"{stage} of {config.name} in {config.root}")
-    if not run(config, stage=stage, overwrite=options.overwrite, say=_say):
+    if not run(config, stage=stage, overwrite=options.overwrite, verify=options.verify, say=_say):
         _say("everything is current: nothing to do")
     if stage == "evaluation":
         _summary(config)
@@ -197,13 +232,8 @@ def _score_holdout(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from glacmb_grid.checks import check
-    from glacmb_grid.stores import RunStore
 
     config = load_config(options.config, options.set)
-    made = isinstance(config, RunConfig) and config.synthetic is not None
-    if made and RunStore(config.root).mark("raw") is None:
-        _say("the configuration is sound; its raw files are made by the run itself: nothing more to check yet")
-        return 0
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         found = check(config)
@@ -218,7 +248,7 @@ def _check(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from glacmb_grid.pipeline import status
 
-    lines = status(load_config(options.config, options.set))
+    lines = status(load_config(options.config, options.set), whole=options.verify, say=_say)
     for name, state, why in lines:
         _say(f"{name:28s} {state:8s} {why}".rstrip())
     return 0
@@ -227,13 +257,18 @@ def _status(options: argparse.Namespace) -> int:
 def _synth(options: argparse.Namespace) -> int:
     from glacmb_grid.synthetic import write_region
 
-    paths = write_region(
-        options.folder,
-        seed=options.seed,
-        glaciers=options.glaciers,
-        years=tuple(options.years),
-        measured=options.measured,
-    )
+    try:
+        paths = write_region(
+            options.folder,
+            seed=options.seed,
+            glaciers=options.glaciers,
+            years=tuple(options.years),
+            measured=options.measured,
+        )
+    except ValueError as error:
+        raise InputError(
+            "synth", expected="a new folder, and a region that can be made", found=f"{error}", remedy="change it"
+        ) from error
     for name, path in paths.items():
         _say(f"{name:20s} {path}")
     return 0
@@ -249,7 +284,7 @@ def _summary(config: Judged) -> None:
     if states["evaluation"] != "current":
         _say("scores are not current with this configuration: run without --stage to renew them")
         return
-    scores = pd.read_csv(config.root / "evaluation" / "scores.csv")
+    scores = read_csv(config.root / "evaluation" / "scores.csv")
     _say(f"\nout of fold, m w.e.; {config.scores.level:.0%} block-bootstrap interval of the RMSE")
     for (scheme, protocol), table in scores[scores["slice"] == "all"].groupby(["scheme", "protocol"], sort=False):
         warning = " - rows of one glacier on both sides: not a fair test, only shown beside the others"
@@ -281,7 +316,7 @@ def _cell(value: float, lower: float, upper: float) -> str:
 
 
 def _verdicts(config: Judged) -> None:
-    table = pd.read_csv(config.root / "evaluation" / "comparisons.csv")
+    table = read_csv(config.root / "evaluation" / "comparisons.csv")
     if table.empty:
         return
     _say("\nwhat beat what (paired; only where the interval excludes 0)")
@@ -299,7 +334,7 @@ def _truth(config: RunConfig, scores: pd.DataFrame) -> None:
     file = config.root / "products" / "truth_scores.csv"
     if config.product.truth is None or not file.exists():
         return
-    truth = pd.read_csv(file)
+    truth = read_csv(file)
     _say("\nagainst the truth, RMSE in m w.e. / R2 / bias, beside what leave-one-glacier-out promised")
     _say(f"  {'model':18s}{'logo score':>24s}{'measured':>24s}{'unmeasured':>24s}")
     for model in dict.fromkeys(truth["model"]):

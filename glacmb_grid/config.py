@@ -7,8 +7,10 @@ the configuration itself; relative paths are relative to the configuration file.
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -33,6 +35,7 @@ _PATHS = {
     ("store", "root"),
 }
 _INTERNAL = re.compile(r"(function-|list\[|constrained-|literal\[|tuple\[)")  # how pydantic names alternatives
+_MOST_NODES = 100_000
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -62,14 +65,16 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
         with problems.collect():
             _set(raw, override)
     raw.setdefault("name", file.stem)
-    unset: dict[str, list[str]] = {}
+    filling = _Filling(file)
     with problems.collect():
-        _set_store_root(raw, file, unset)
-    values = _expanded(raw, (), file, _root_of(raw), unset)
-    problems.found += [_unset_variable(file, name, keys) for name, keys in unset.items()]
+        _set_store_root(raw, filling)
+    filling.root = _root_of(raw)
+    values = filling.filled(raw, ())
+    problems.found += [_unset_variable(file, name, keys) for name, keys in filling.unset.items()]
     config = _validated(values, file, problems)
     problems.raise_if_any()
     assert config is not None
+    config.remember_templates(filling.templates)
     return config
 
 
@@ -89,7 +94,7 @@ class _Loader(yaml.SafeLoader):
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        raw = yaml.load(file.read_text(encoding="utf-8-sig"), _Loader)
+        raw = _parsed(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         there = [p.name for p in sorted(file.parent.glob("*.y*ml"))] if file.parent.is_dir() else []
         raise InputError(
@@ -98,7 +103,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
             found="no such file",
             remedy=f"correct the path; {file.parent} holds {listing(there) or 'no YAML file'}",
         ) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(
             f"{file}",
             expected="a YAML file",
@@ -113,6 +118,36 @@ def _read_yaml(file: Path) -> dict[str, Any]:
             remedy="start from configs/oetztal.yaml",
         )
     return raw
+
+
+def _parsed(text: str) -> Any:
+    """The content of a YAML text that is no larger, with all its aliases written out, than a person would write.
+
+    Raises
+    ------
+    YAMLError or ValueError
+        Broken YAML; aliases that hold themselves, or that would fill the memory.
+    """
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _size(node, {}) > _MOST_NODES:
+            raise yaml.YAMLError(f"more than {_MOST_NODES} values once its aliases (*name) are written out")
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _size(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many values a node holds with its aliases written out."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # until it is known: a node that holds itself has no end
+        pairs = node.value if isinstance(node, yaml.CollectionNode) else []
+        children = [c for pair in pairs for c in (pair if isinstance(pair, tuple) else (pair,))]
+        known[id(node)] = 1 + sum(_size(c, known) for c in children)
+    return known[id(node)]
 
 
 def _set(raw: dict[str, Any], override: str) -> None:
@@ -131,8 +166,8 @@ def _set(raw: dict[str, Any], override: str) -> None:
             here[parent] = {}
         here = here[parent]
     try:
-        here[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        here[last] = _parsed(value)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(
             f"--set {override}",
             expected="a YAML value",
@@ -141,7 +176,7 @@ def _set(raw: dict[str, Any], override: str) -> None:
         ) from error
 
 
-def _set_store_root(raw: dict[str, Any], file: Path, unset: dict[str, list[str]]) -> None:
+def _set_store_root(raw: dict[str, Any], filling: _Filling) -> None:
     """Fill in the default of `store.root`, or its variables; what is no section or no text is left to validation."""
     store = raw.get("store") if raw.get("store") is not None else {}
     if not isinstance(store, dict):
@@ -152,11 +187,13 @@ def _set_store_root(raw: dict[str, Any], file: Path, unset: dict[str, list[str]]
         return
     if not isinstance(said, str):
         return
+    where = f"{filling.file}: store.root"
     if "${store.root}" in said:
-        raise InputError(
-            f"{file}: store.root", expected="a folder", found=f"{said!r}, which names itself", remedy="write it out"
-        )
-    raw["store"] = {**store, "root": _expanded(said, ("store", "root"), file, "", unset)}
+        raise InputError(where, expected="a folder", found=f"{said!r}, which names itself", remedy="write it out")
+    if not said.strip():
+        remedy = "name a folder of its own for the run, or leave `store.root` out for `runs/<name>`"
+        raise InputError(where, expected="a folder", found=f"{said!r}", remedy=remedy)
+    raw["store"] = {**store, "root": filling.filled(said, ("store", "root"))}
 
 
 def _root_of(raw: dict[str, Any]) -> str:
@@ -164,25 +201,48 @@ def _root_of(raw: dict[str, Any]) -> str:
     return str(store.get("root", "")) if isinstance(store, dict) else ""
 
 
-def _expanded(value: Any, key: tuple[str, ...], file: Path, root: str, unset: dict[str, list[str]]) -> Any:
-    """Environment variables filled in; paths made absolute."""
-    if isinstance(value, dict):
-        return {k: _expanded(v, (*key, str(k)), file, root, unset) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_expanded(v, key, file, root, unset) for v in value]
-    if isinstance(value, str):
-        value = _VARIABLE.sub(lambda m: _variable(m.group(1), key, root, unset), value)
+@dataclass
+class _Filling:
+    """Fills in environment variables and makes paths absolute.
+
+    Attributes
+    ----------
+    file : Path
+        The configuration.
+    root : str
+        What `${store.root}` stands for.
+    unset : dict
+        Variable that the environment does not have -> the keys that name it.
+    templates : dict
+        Value -> what the file holds in its place, for values that hold something of the environment.
+    """
+
+    file: Path
+    root: str = ""
+    unset: dict[str, list[str]] = field(default_factory=dict)
+    templates: dict[str, str] = field(default_factory=dict)
+
+    def filled(self, value: Any, key: tuple[str, ...]) -> Any:
+        """A value of the file, and all in it."""
+        if isinstance(value, dict):
+            return {k: self.filled(v, (*key, str(k))) for k, v in value.items()}
+        if isinstance(value, list):
+            return [self.filled(v, key) for v in value]
+        if not isinstance(value, str):
+            return value
+        found = _VARIABLE.sub(lambda m: self._variable(m.group(1), key), value)
         if key in _PATHS:
-            return os.path.normpath(file.parent / Path(value).expanduser())
-    return value
+            found = os.path.normpath(self.file.parent / Path(found).expanduser())
+        if any(name != "store.root" for name in _VARIABLE.findall(value)):
+            self.templates[found] = value
+        return found
 
-
-def _variable(name: str, key: tuple[str, ...], root: str, unset: dict[str, list[str]]) -> str:
-    if name == "store.root":
-        return root
-    if not os.environ.get(name):
-        unset.setdefault(name, []).append(".".join(key))
-    return os.environ.get(name, "")
+    def _variable(self, name: str, key: tuple[str, ...]) -> str:
+        if name == "store.root":
+            return self.root
+        if not os.environ.get(name):
+            self.unset.setdefault(name, []).append(".".join(key))
+        return os.environ.get(name, "")
 
 
 def _unset_variable(file: Path, name: str, keys: list[str]) -> InputError:

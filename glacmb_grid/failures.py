@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from glacmb_grid.disk import read_csv, write_csv
 from glacmb_grid.errors import InputError, listing
 
 FILE = "failed.csv"
@@ -67,11 +68,11 @@ def surviving(glaciers: npt.NDArray[Any], failed: Mapping[str, str]) -> npt.NDAr
 def write_failures(folder: Path, stage: str, failures: Iterable[Failure]) -> None:
     """Write the failures of a stage as `failed.csv`, one line for each glacier, its first reason."""
     table = pd.DataFrame([(f.glacier, stage, f.variable, f.reason) for f in failures], columns=COLUMNS)
-    table.drop_duplicates("glacier").sort_values("glacier").to_csv(folder / FILE, index=False)
+    write_csv(table.drop_duplicates("glacier").sort_values("glacier"), folder / FILE)
 
 
 def read_failures(files: Iterable[Path]) -> pd.DataFrame:
     """The failures in files that exist, in their order, one line for each glacier."""
-    parts = [pd.read_csv(f, dtype=str, keep_default_na=False) for f in files if f.exists()]
+    parts = [read_csv(f, dtype=str, keep_default_na=False) for f in files if f.exists()]
     table = pd.concat([pd.DataFrame(columns=COLUMNS), *parts], ignore_index=True)
     return table.drop_duplicates("glacier", ignore_index=True)

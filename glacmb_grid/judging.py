@@ -8,25 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
+import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from glacmb_grid.errors import Problems, listing
+from glacmb_grid.disk import read_csv, read_json, write_json
+from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.outlines import glaciers_dataset
 from glacmb_grid.settings import Judged, ModelName, RunConfig, Section, digest
 from glacmb_grid.stages import PRODUCT_SCHEME, Context, describe_inputs
-from glacmb_grid.stores import (
-    RunStore,
-    read_outlines_store,
-    read_zarr,
-    versions,
-    write_json,
-    write_netcdf,
-    write_table,
-    write_zarr,
-)
+from glacmb_grid.stores.formats import read_outlines_store, read_zarr, write_netcdf, write_table, write_zarr
+from glacmb_grid.stores.runs import RunStore, versions
 from glacmb_grid.upscaling.products import build_product, residual_variance, upscale
 from glacmb_grid.validation.curves import distance_to_training, skill_by_distance
 from glacmb_grid.validation.folds import make_folds, require_grouped
@@ -34,6 +28,7 @@ from glacmb_grid.validation.holdout import choose_holdout, holdout_record, log_l
 from glacmb_grid.validation.leaks import check_folds, check_seen, row_hashes
 from glacmb_grid.validation.protocols import leaky, name_of
 from glacmb_grid.validation.scores import METRICS, PREDICTION_COLUMNS, compare, out_of_fold, score, slices, tabulate
+from glacmb_grid.years import complete_years, start_month
 
 BLEND = "blend"
 _FORCED = "temperature_index"
@@ -109,6 +104,53 @@ def folds_of(config: Judged, samples: xr.Dataset, problems: Problems) -> dict[st
     return out
 
 
+def foreseen(outlines: gpd.GeoDataFrame, observed: pd.DataFrame, years: Sequence[int]) -> xr.Dataset:
+    """What is known of the samples before any climate is sampled: enough to make their folds.
+
+    Parameters
+    ----------
+    outlines : GeoDataFrame
+        By glacier, with `longitude` and `latitude`.
+    observed : DataFrame
+        Observations linked to outlines: `glacier`, `year`.
+    years : sequence of int
+        Hydrological years of the climate.
+
+    Returns
+    -------
+    xr.Dataset, (sample)
+        Coordinates `glacier`, `year`, `longitude`, `latitude` of the observations in these years.
+    """
+    rows = observed[observed["year"].isin(years) & observed["glacier"].isin(outlines.index)]
+    rows = rows.sort_values(["glacier", "year"])
+    places = outlines.loc[rows["glacier"]]
+    columns = {
+        "sample": [f"{g}:{y}" for g, y in zip(rows["glacier"], rows["year"], strict=True)],
+        "glacier": rows["glacier"].to_numpy().astype(object),
+        "year": rows["year"].to_numpy(np.int64),
+        "longitude": places["longitude"].to_numpy(),
+        "latitude": places["latitude"].to_numpy(),
+    }
+    return xr.Dataset(coords={n: ("sample", np.asarray(v)) for n, v in columns.items()})
+
+
+def plan_folds(context: Context) -> None:
+    """The folds as far as they can be foreseen, so that a setting that cannot work fails before hours of sampling."""
+    config = context.cube
+    outlines = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
+    months = json.loads(context.of("cubes", "climate.json").read_text(encoding="utf-8"))["months"]
+    first = config.predictors.first_month or start_month(float(outlines["latitude"].mean()))
+    years = complete_years(np.array(months, "datetime64[M]").astype("datetime64[ns]"), first)
+    observed = pd.read_parquet(context.of("observations", "linked.parquet"))
+    samples = foreseen(outlines, observed, [int(y) for y in years])
+    problems = Problems()
+    every = folds_of(config, samples, problems)
+    problems.raise_if_any()
+    lines = [(n, f.sizes["fold"], int(f["score"].values.any(axis=0).sum())) for n, f in every.items()]
+    write_table(pd.DataFrame(lines, columns=["scheme", "folds", "rows"]), context.out / "folds.csv")
+    context.say(f"{samples.sizes['sample']} observations; folds: " + ", ".join(f"{n} {count}" for n, count, _ in lines))
+
+
 def make_all_folds(context: Context) -> None:
     """Folds of every scheme; locked test glaciers are put aside before anything is fitted."""
     config, samples = context.config, read_zarr(context.of("samples", "samples.zarr"))
@@ -141,7 +183,17 @@ def make_all_folds(context: Context) -> None:
 def _remember_lock(store: RunStore, record: dict[str, Any]) -> list[dict[str, Any]]:
     """Every state in which test glaciers were locked in this run's folder, oldest first."""
     path = store.root / "holdout-locked.json"
-    known: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    known: list[dict[str, Any]] | None = read_json(
+        path, lambda c: all("glaciers" in r and "rows_sha256" in r for r in c)
+    )
+    if known is None and path.exists():
+        raise InputError(
+            f"{path}",
+            expected="the record of what was locked in this folder, a JSON list",
+            found="something else",
+            remedy="restore it: without it glaciers that were open before would pass for locked from the start",
+        )
+    known = known or []
     if [r["rows_sha256"] for r in known[-1:]] != [record["rows_sha256"]]:
         known.append(record)
         write_json(path, known)
@@ -357,7 +409,7 @@ def audit(context: Context) -> None:
         folds_options={**options, "locked": locked},
         say=context.say,
     )
-    findings, probes, leaks = pd.read_csv(context.of("folds", "leaks.csv")), [], []
+    findings, probes, leaks = read_csv(context.of("folds", "leaks.csv")), [], []
     if config.protocol.leaks:
         leaks.append(f"the protocol of this configuration, on purpose: {name_of(config.protocol)}")
     seen, hashes = [], row_hashes(samples)
@@ -544,10 +596,10 @@ def make_products(context: Context) -> None:
 def _provenance(context: Context) -> dict[str, str]:
     config = context.cube
     return {
-        "title": config.product.title,
-        "institution": config.product.institution or "not stated",
+        "title": str(config.as_written(config.product.title)),
+        "institution": str(config.as_written(config.product.institution)) or "not stated",
         "source": f"glacmb_grid, model {config.product.model}, folds that leave one glacier out",
-        "configuration": config.name,
+        "configuration": str(config.as_written(config.name)),
         "configuration_digest": context.key,
         "inputs": "; ".join(f"{what}: {text}" for what, text in describe_inputs(context.inputs).items()),
         "versions": "; ".join(f"{n} {v}" for n, v in versions().items()),

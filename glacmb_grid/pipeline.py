@@ -8,26 +8,30 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel
 
 from glacmb_grid import judging, stages
 from glacmb_grid.cluster import scheduler
-from glacmb_grid.errors import InputError, listing
+from glacmb_grid.disk import no_room, write_csv
+from glacmb_grid.errors import InputError, InputErrors, Problems, listing
 from glacmb_grid.failures import FILE, read_failures
 from glacmb_grid.inputs.files import closing, find_files
-from glacmb_grid.settings import Judged, RunConfig, TableConfig, digest, portable
+from glacmb_grid.settings import Judged, RunConfig, TableConfig, digest
 from glacmb_grid.stages import Context
-from glacmb_grid.stores import RunStore, files_identity, versions, write_table
+from glacmb_grid.stores.formats import write_table
+from glacmb_grid.stores.identity import Identity
+from glacmb_grid.stores.runs import INTERNAL, RunStore, versions
 from glacmb_grid.validation.scores import score
 
 Say = Callable[[str], None]
 CAN_FAIL = ("glaciers", "weights", "terrain", "sampled")  # stages that list glaciers and go on without them
+RASTERS = ("elevation model", "albedo rasters")  # inputs that GDAL reads
+OTHERS = ("kept", "holdout", INTERNAL)  # what else of ours lies in the folder of a run
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Stage:
         Configuration that shapes its result, by key.
     files : tuple
         Paths and patterns of raw inputs, each with what it is.
+    rereads : tuple of str
+        Stages whose raw inputs this one reads too.
     on_request : bool
         Whether the stage runs only where it is asked for by name.
     """
@@ -55,6 +61,7 @@ class Stage:
     needs: tuple[str, ...]
     settings: dict[str, Any]
     files: tuple[tuple[Any, str], ...] = ()
+    rereads: tuple[str, ...] = ()
     on_request: bool = False
 
 
@@ -84,11 +91,25 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
         Stage("glaciers", stages.read_glaciers, raw, {"glaciers": c.glaciers}, ((c.glaciers.path, "outlines"),)),
         Stage("cubes", stages.describe_climate, raw, {"climate": c.climate}, tuple(climate_files)),
         Stage(
+            "observations",
+            stages.link_observations,
+            (*raw, "glaciers"),
+            {"observations": c.observations},
+            ((c.observations.path, "observations"), *observation_files),
+        ),
+        Stage(
+            "plan",
+            judging.plan_folds,
+            ("glaciers", "cubes", "observations"),
+            {"predictors.first_month": c.predictors.first_month, **_fold_settings(c)},
+        ),
+        Stage(
             "weights",
             stages.make_weights,
             (*raw, "glaciers", "cubes"),
             {f"sampling.{n}": getattr(c.sampling, n) for n in ("min_coverage", "max_land_distance_km")}
             | {"regrid": c.regrid},
+            rereads=("cubes",),
         ),
         Stage(
             "terrain",
@@ -97,7 +118,13 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
             {"elevation": c.elevation},
             ((c.elevation.files, "elevation model"),),
         ),
-        Stage("sampled", stages.sample_climate, (*raw, "cubes", "weights", "terrain"), {"sampling": c.sampling}),
+        Stage(
+            "sampled",
+            stages.sample_climate,
+            (*raw, "cubes", "weights", "terrain"),
+            {"sampling": c.sampling},
+            rereads=("cubes",),
+        ),
     ]
     if c.albedo:
         rasters = ((c.albedo.files, "albedo rasters"),)
@@ -110,22 +137,16 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
             ("glaciers", "weights", "sampled", "terrain", *albedo),
             {"predictors": c.predictors, "sampling.lapse_rate": c.sampling.lapse_rate},
         ),
-        Stage(
-            "samples",
-            stages.make_samples,
-            (*raw, "glaciers", "predictors"),
-            {"observations": c.observations},
-            ((c.observations.path, "observations"), *observation_files),
-        ),
+        Stage("samples", stages.make_samples, ("observations", "predictors"), {}),
     ]
 
 
 def _judging_stages(c: Judged) -> list[Stage]:
     """Folds, fits and scores; the audit, the study and the locked glaciers only where they are asked for."""
     models = judging.models_of(c)
-    folds = {k: v for k, v in dict(c.validation).items() if k not in ("models", "schemes")}
-    schemes = {"schemes": judging.schemes_of(c), "protocol": c.protocol, "seed": c.seed}
-    out = [Stage("folds", judging.make_all_folds, ("samples",), {"validation": folds, **schemes})]
+    schemes = _scheme_settings(c)
+    plan = ("plan",) if isinstance(c, RunConfig) else ()  # what would fail here fails before hours of sampling
+    out = [Stage("folds", judging.make_all_folds, ("samples", *plan), _fold_settings(c))]
     for m in models:
         settings = {f"models.{m}": getattr(c.models, m), **schemes}
         if m == judging.BLEND:
@@ -152,6 +173,15 @@ def _judging_stages(c: Judged) -> list[Stage]:
     return out
 
 
+def _scheme_settings(c: Judged) -> dict[str, Any]:
+    return {"schemes": judging.schemes_of(c), "protocol": c.protocol, "seed": c.seed}
+
+
+def _fold_settings(c: Judged) -> dict[str, Any]:
+    folds = {k: v for k, v in dict(c.validation).items() if k not in ("models", "schemes")}
+    return {"validation": folds, "asked": c.validation.schemes, **_scheme_settings(c)}
+
+
 def _product_stage(c: RunConfig) -> Stage:
     fits = tuple(f"learning/{m}" for m in judging.models_of(c))
     return Stage(
@@ -163,39 +193,138 @@ def _product_stage(c: RunConfig) -> Stage:
     )
 
 
-def wanted_mark(stage: Stage, store: RunStore, upstream: dict[str, str]) -> dict[str, Any]:
+def files_of(stage: Stage, every: dict[str, Stage]) -> Iterator[tuple[str, list[Path]]]:
+    """Raw inputs that a stage reads, by what they are.
+
+    Raises
+    ------
+    InputError
+        Where one is missing.
+    """
+    for one in (stage, *(every[n] for n in stage.rereads)):
+        for paths, what in one.files:
+            yield what, find_files(paths, what=what)
+
+
+def require_apart(config: Judged, store: RunStore) -> None:
+    """Refuse a folder for the run in which anything of the user's could be lost, and inputs that we could replace.
+
+    Raises
+    ------
+    InputError or InputErrors
+    """
+    every = {s.name: s for s in table(config)}
+    store.require_own(every)
+    made_here = isinstance(config, RunConfig) and config.synthetic is not None
+    ours = [n.split("/")[0] for n in (*every, *OTHERS) if not (made_here and n == "raw")]
+    folders = {store.root.resolve() / n for n in ours}
+    problems = Problems()
+    for stage in every.values():
+        for paths, what in stage.files:
+            given = [Path(p) for p in ([paths] if isinstance(paths, (str, Path)) else paths)]
+            with problems.collect():
+                _require_input_apart(given, what, folders, store.root)
+    problems.raise_if_any()
+
+
+def _require_input_apart(given: list[Path], what: str, folders: set[Path], root: Path) -> None:
+    found: list[Path] = []
+    with suppress(InputError):  # what is missing is told by whoever reads it
+        found = find_files(list(map(str, given)), what=what)
+    for path in dict.fromkeys([*given, *found]):
+        real = path.resolve()
+        inside = folders & {real, *real.parents}
+        if inside or (real.is_dir() and root.resolve().is_relative_to(real)):
+            lies = f"{path}, where the results of a run go" if inside else f"{path}, which holds the run's folder"
+            raise InputError(
+                f"{what}: {path}",
+                expected="an input outside the folders that a run writes and replaces",
+                found=lies,
+                remedy=f"move it, or give the run another `store.root` than {root}",
+            )
+
+
+def wanted_mark(
+    stage: Stage,
+    config: Judged,
+    store: RunStore,
+    upstream: dict[str, tuple[str, str]],
+    *,
+    fresh: bool = False,
+    whole: bool = False,
+) -> dict[str, Any]:
     """What a current store of this stage would carry.
+
+    Parameters
+    ----------
+    stage : Stage
+    config : Judged
+    store : RunStore
+    upstream : dict
+        Key and content of every stage that it needs.
+    fresh, whole : bool
+        Look at the content of inputs that seem the same as before; read all of it.
+
+    Returns
+    -------
+    dict
+        `key`, a digest of the settings, the inputs, the keys of the stages needed, and the version of the package;
+        these beside it; and `read`, the content of the stages needed.
 
     Raises
     ------
     InputError
         Where an input file is missing.
     """
-    settings = {
-        k: portable(v.model_dump(mode="python") if isinstance(v, BaseModel) else v) for k, v in stage.settings.items()
+    inputs = {
+        what: store.inputs.identities(find_files(paths, what=what), raster=what in RASTERS, fresh=fresh, whole=whole)
+        for paths, what in stage.files
     }
-    inputs = {what: files_identity(store, find_files(paths, what=what)) for paths, what in stage.files}
-    mark = {"settings": settings, "inputs": inputs, "needs": upstream, "version": versions().get("glacmb-grid", "")}
-    return {**mark, "key": digest(mark)}
+    made_of = {
+        "inputs": {what: [(i.name, i.content) for i in found] for what, found in inputs.items()},
+        "needs": {n: key for n, (key, _) in upstream.items()},
+        "version": versions().get("glacmb-grid", ""),
+    }
+    return {
+        **made_of,
+        "key": digest({"settings": stage.settings, **made_of}),
+        "settings": {k: config.as_written(v) for k, v in stage.settings.items()},
+        "inputs": {what: [list(i) for i in found] for what, found in inputs.items()},
+        "read": {n: content for n, (_, content) in upstream.items()},
+    }
 
 
 def differences(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
     """Why a store is not current, in words; empty where it is."""
     if old is None:
         return ["not done yet"]
-    if old.get("key") == new["key"]:
-        return []
     told = []
-    for kind, words in (("settings", "setting"), ("inputs", "input"), ("needs", "stage")):
-        before, after = _flat(old.get(kind, {})), _flat(new[kind])
+    if old["key"] != new["key"]:
+        before, after = _flat(old.get("settings", {})), _flat(new["settings"])
         changed = [k for k in dict.fromkeys([*before, *after]) if before.get(k) != after.get(k)]
-        if kind == "settings":
-            told += [f"{words} {k}: {before.get(k)!r} -> {after.get(k)!r}" for k in changed]
-        elif changed:
-            told.append(f"{words} {listing(changed, 4)} changed")
+        told += [f"setting {k}: {before.get(k)!r} -> {after.get(k)!r}" for k in changed]
+    if names := _changed_inputs(old.get("inputs", {}), new["inputs"]):
+        told.append(f"input {listing(names, 4)} changed")
+    stages_changed = [n for n in new["needs"] if any(old.get(k, {}).get(n) != new[k][n] for k in ("needs", "read"))]
+    if stages_changed:
+        told.append(f"stage {listing(stages_changed, 4)} changed")
     if old.get("version") != new["version"]:
         told.append(f"made by version {old.get('version')}")
-    return told or ["changed"]
+    return told or ([] if old["key"] == new["key"] else ["a value of the environment changed"])
+
+
+def _changed_inputs(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Names of inputs that came, went, changed, or are read in another order."""
+    told = []
+    for what in dict.fromkeys([*old, *new]):
+        before = {i[0]: Identity(*i) for i in old.get(what, [])}
+        after = {i[0]: Identity(*i) for i in new.get(what, [])}
+        names = [n for n in dict.fromkeys([*before, *after]) if n not in before or n not in after]
+        names += [n for n in after if n in before and after[n].differs(before[n])]
+        if not names and list(before) != list(after):
+            names = [f"order of the {what}"]
+        told += [f"{what}.{n}" for n in names]
+    return told
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -207,25 +336,53 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def status(config: Judged) -> list[tuple[str, str, str]]:
-    """Name, state (`current`, `stale`, `missing`, `blocked`) and reason of every stage."""
-    store = RunStore(config.root)
-    keys: dict[str, str] = {}
+def _stale(stage: str, store: RunStore, new: dict[str, Any], *, whole: bool = False) -> list[str]:
+    """Why a stage is not current, in words: what it was made of, and whether it is whole; empty where it is."""
+    if store.has_damaged_mark(stage):
+        return ["the record of what it was made of is damaged"]
+    old = store.mark(stage)
+    if why := differences(old, new):
+        return why
+    damage = store.damage(stage, whole=whole)
+    return [f"damaged: {damage}"] if damage else []
+
+
+def _standing(stage: str, store: RunStore, key: str) -> tuple[str, str]:
+    """The key that a stage should have, and the content that it has."""
+    return key, store.content(stage) if store.mark(stage) is not None else "?"
+
+
+def status(config: Judged, *, whole: bool = False, say: Say = lambda text: None) -> list[tuple[str, str, str]]:
+    """Name, state (`current`, `stale`, `missing`, `blocked`) and reason of every stage.
+
+    Parameters
+    ----------
+    config : RunConfig or TableConfig
+    whole : bool
+        Read all inputs and results from end to end.
+    say : callable
+        Takes a line on what was found damaged beside the stages.
+    """
+    store = RunStore(config.root, say)
+    require_apart(config, store)
+    known: dict[str, tuple[str, str]] = {}
     lines = []
     for stage in table(config):
         mark = store.mark(stage.name)
         try:
-            new = wanted_mark(stage, store, {n: keys[n] for n in stage.needs})
+            new = wanted_mark(stage, config, store, {n: known[n] for n in stage.needs}, whole=whole)
         except InputError as error:
             will_be_made = isinstance(config, RunConfig) and config.synthetic is not None and store.mark("raw") is None
             reason = "its input is made by the stage raw" if will_be_made else f"{error.where}: {error.found}"
             lines.append((stage.name, "missing" if will_be_made else "blocked", reason))
-            keys[stage.name] = "?"
+            known[stage.name] = ("?", "?")
             continue
-        keys[stage.name] = new["key"]
-        why = differences(mark, new)
-        state = "current" if not why else "missing" if mark is None else "stale"
+        known[stage.name] = _standing(stage.name, store, new["key"])
+        why = _stale(stage.name, store, new, whole=whole)
+        missing = mark is None and not store.has_damaged_mark(stage.name)
+        state = "current" if not why else "missing" if missing else "stale"
         lines.append((stage.name, state, "; ".join(why) if state == "stale" else ""))
+    store.remember_inputs()
     return lines
 
 
@@ -250,16 +407,20 @@ def select(config: Judged, only: str | None) -> set[str]:
     return chosen
 
 
-def run(config: Judged, *, stage: str | None = None, overwrite: bool = False, say: Say = print) -> list[str]:
+def run(
+    config: Judged, *, stage: str | None = None, overwrite: bool = False, verify: bool = False, say: Say = print
+) -> list[str]:
     """Bring a run up to date.
 
     Parameters
     ----------
-    config : RunConfig
+    config : RunConfig or TableConfig
     stage : str, optional
         Only this stage and what it needs.
     overwrite : bool
-        Redo the stages (with `stage` just that one) even where they are current.
+        Redo the stages (with `stage` just that one) even where they are current, from inputs looked at anew.
+    verify : bool
+        Read all inputs and all earlier results from end to end, instead of trusting sizes and times.
     say : callable
         Takes a line of progress.
 
@@ -271,27 +432,35 @@ def run(config: Judged, *, stage: str | None = None, overwrite: bool = False, sa
     Raises
     ------
     InputError or InputErrors
+        Anything wrong with an input or a setting; a folder that holds something of somebody else; results that cannot
+        be written.
     """
-    store = RunStore(config.root)
+    store = RunStore(config.root, say)
     chosen = select(config, stage)
+    require_apart(config, store)
     ran: dict[str, float] = {}
-    with store.locked(say), scheduler(config.compute) as workers:
+    with store.locked(), scheduler(config.compute, say) as workers:
         started = time.time()
-        keys: dict[str, str] = {}
+        known: dict[str, tuple[str, str]] = {}
         inputs: dict[str, dict[str, str]] = {}
         notes: list[str] = []
         outcome = "failed"
+        every = {s.name: s for s in table(config)}
         try:
-            for one in (s for s in table(config) if s.name in chosen):
-                mark = wanted_mark(one, store, {n: keys[n] for n in one.needs})
-                keys[one.name] = mark["key"]
-                inputs |= mark["inputs"]
+            for one in (s for s in every.values() if s.name in chosen):
                 forced = overwrite and (stage is None or one.name == stage or one.name.startswith(f"{stage}/"))
-                why = differences(store.mark(one.name), mark) or (["asked for by --overwrite"] if forced else [])
+                upstream = {n: known[n] for n in one.needs}
+                mark = wanted_mark(one, config, store, upstream, fresh=forced, whole=verify)
+                inputs |= {what: {i[0]: i[1] for i in found} for what, found in mark["inputs"].items()}
+                why = _stale(one.name, store, mark, whole=verify) or (["asked for by --overwrite"] if forced else [])
                 if why:
-                    ran[one.name] = _run_one(one, mark, config, store, inputs, why, say, notes)
+                    store.renewing = forced
+                    ran[one.name] = _run_one(one, every, mark, config, store, inputs, why, say, notes)
+                    store.remember_inputs()
+                known[one.name] = _standing(one.name, store, mark["key"])
             outcome = "finished"
         finally:
+            store.remember_inputs()
             if isinstance(config, RunConfig):
                 _gather_failures(config, store)
             if ran or outcome == "failed":
@@ -303,9 +472,8 @@ def _gather_failures(config: RunConfig, store: RunStore) -> None:
     """`failed.csv` of the run from those of its stages that are current."""
     states = {name: state for name, state, _ in status(config)}
     current = [store.folder(n) / FILE for n in CAN_FAIL if states[n] == "current"]
-    aside = store.root / f".partial-{FILE}"
-    read_failures(current).to_csv(aside, index=False)
-    aside.replace(store.root / FILE)
+    with store.rewriting(FILE) as file:
+        write_csv(read_failures(current), file)
 
 
 def failed(config: Judged) -> pd.DataFrame:
@@ -335,8 +503,8 @@ def score_holdout(config: Judged, *, say: Say = print) -> None:
             remedy="set `validation.holdout` and run `evaluate` first",
         )
     run(config, stage="folds", say=say)
-    store = RunStore(config.root)
-    with store.locked(say):
+    store = RunStore(config.root, say)
+    with store.locked():
         predictions = judging.judge_locked(config, store, say)
         scores = score(predictions, draws=config.scores.bootstrap, level=config.scores.level, seed=config.seed)
         with store.writing("holdout", {"settings": {}, "key": digest(config)}) as folder:
@@ -352,6 +520,7 @@ def score_holdout(config: Judged, *, say: Say = print) -> None:
 
 def _run_one(
     stage: Stage,
+    every: dict[str, Stage],
     mark: dict[str, Any],
     config: Judged,
     store: RunStore,
@@ -363,11 +532,63 @@ def _run_one(
     reason = "" if why == ["not done yet"] else f" ({listing(why, 3)})"
     say(f"{stage.name}{reason}")
     begun = time.perf_counter()
-    with _heard(say, notes), closing(), store.writing(stage.name, mark) as folder:
+    with _heard(say, notes), closing(), _explained(stage, store), store.writing(stage.name, mark) as folder:
         stage.run(Context(config, store, folder, lambda text: say(f"    {text}"), dict(inputs), mark["key"]))
+        _require_still(stage, every, store)
     seconds = time.perf_counter() - begun
     say(f"    done in {seconds:.1f} s")
     return seconds
+
+
+def _require_still(stage: Stage, every: dict[str, Stage], store: RunStore) -> None:
+    """Refuse results of inputs that changed while they were read."""
+    changed = store.inputs.changed_since(p for _, paths in files_of(stage, every) for p in paths)
+    if changed:
+        raise InputError(
+            f"{changed[0]}",
+            expected="inputs that stay as they are while a stage reads them",
+            found=f"{listing(changed, 3)} changed since the stage {stage.name} began",
+            remedy="wait until nothing writes there any more, and run again",
+        )
+
+
+@contextmanager
+def _explained(stage: Stage, store: RunStore) -> Iterator[None]:
+    """Say what is behind an error of a library: no room, or a result of an earlier stage that was damaged meanwhile.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        yield
+    except (InputError, InputErrors):
+        raise
+    except MemoryError as error:
+        raise InputError(
+            f"stage {stage.name}",
+            expected="memory for its work",
+            found=f"none left: {error}",
+            remedy="set fewer `compute.workers`, close other programs, or take a machine with more memory",
+        ) from error
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        if (reason := no_room(store.root, error)) is not None:
+            raise InputError(
+                f"{getattr(error, 'filename', None) or store.root}",
+                expected="a place that can be read and written, with room",
+                found=reason,
+                remedy="free some room, correct its permissions, or name another `store.root`; the same command goes "
+                "on from the last finished stage",
+            ) from error
+        for need in stage.needs:
+            if store.mark(need) is not None and (damage := store.damage(need, whole=True)):
+                raise InputError(
+                    f"{store.folder(need)}",
+                    expected="the results of the stage as they were written",
+                    found=f"{damage}",
+                    remedy="check the disk, then run again: the stage is made again",
+                ) from error
+        raise
 
 
 @contextmanager
@@ -412,5 +633,5 @@ def _log(
         "notes": notes,
         "inputs": stages.describe_inputs(inputs),
         "versions": {"python": platform.python_version(), **versions()},
-        "configuration": portable(config.model_dump(mode="python")),
+        "configuration": config.as_written(config),
     }

@@ -6,10 +6,11 @@ import difflib
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from glacmb_grid.vocabulary import VARIABLES
 
@@ -86,6 +87,7 @@ Years = Annotated[tuple[int, int], AfterValidator(_rising)]
 Amounts = Annotated[tuple[float, float], AfterValidator(_rising)]
 Name = Annotated[str, AfterValidator(_known_variable)]
 NameWithUnit = Annotated[str, AfterValidator(_with_unit)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Months = Annotated[tuple[Annotated[int, Field(ge=1, le=12)], ...], AfterValidator(_one_season), Field(min_length=1)]
 
 
@@ -98,10 +100,16 @@ class Section(BaseModel):
 class Synthetic(Section):
     """A region of known truth, written as raw files into ``${store.root}/raw`` before anything else."""
 
-    seed: int = 1
+    seed: Seed = 1
     glaciers: int = Field(60, ge=2)
     measured: int = Field(15, ge=1)
     years: Years = (2000, 2024)
+
+    @model_validator(mode="after")
+    def _no_more_than_there_are(self) -> Synthetic:
+        if self.measured > self.glaciers:
+            raise ValueError(f"Input should have at most as many `measured` glaciers as `glaciers`, {self.glaciers}")
+        return self
 
 
 class Glaciers(Section):
@@ -400,6 +408,7 @@ class Compute(Section):
     scheduler: Literal["threads", "processes", "distributed", "synchronous"] = "threads"
     workers: int | None = Field(None, ge=1)
     address: str | None = None
+    dashboard: bool = False
 
 
 class Protocol(Section):
@@ -497,7 +506,7 @@ class Judged(Section):
     """What every configuration holds: models, how they are judged, where results go."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: int = 1
+    seed: Seed = 1
     models: Models = Models()
     validation: Validation = Validation()
     protocol: Protocol = Protocol()
@@ -506,6 +515,15 @@ class Judged(Section):
     study: Study = Study()
     store: Store = Store()
     compute: Compute = Compute()
+    _templates: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def remember_templates(self, templates: dict[str, str]) -> None:
+        """Take what the configuration file holds in place of values that came from the environment."""
+        self._templates.update(templates)
+
+    def as_written(self, value: Any) -> Any:
+        """Plain values to be written down: what came from the environment as it stands in the configuration file."""
+        return portable(value, self._templates)
 
     @property
     def root(self) -> Path:
@@ -540,16 +558,19 @@ def digest(*sections: object) -> str:
 
     Of paths only the last part counts here: what a file holds is told by its own identity.
     """
-    plain = [portable(s.model_dump(mode="python") if isinstance(s, BaseModel) else s) for s in sections]
+    plain = [portable(s) for s in sections]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def portable(value: Any) -> Any:
-    """Plain values with only the last part of paths, the same on every machine."""
+def portable(value: Any, templates: Mapping[str, str] | None = None) -> Any:
+    """Plain values with only the last part of paths, the same on every machine; some texts by their templates."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="python")
     if isinstance(value, dict):
-        return {str(k): portable(v) for k, v in value.items()}
+        return {str(k): portable(v, templates) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [portable(v) for v in value]
+        return [portable(v, templates) for v in value]
+    text = (templates or {}).get(str(value), value) if isinstance(value, (str, Path)) else value
     if isinstance(value, Path) or (isinstance(value, str) and os.path.isabs(value)):  # noqa: PTH117 - any string
-        return Path(value).name
-    return value
+        return Path(text).name
+    return text

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.disk import write_json
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.failures import FILE, Failure, read_failures, surviving, write_failures
 from glacmb_grid.inputs.albedo import decode_albedo, open_codes, summer_albedo
@@ -37,14 +38,8 @@ from glacmb_grid.sampling.regrid import grid_around, regrid_weights, xesmf_weigh
 from glacmb_grid.sampling.terrain import tell_voids, terrain, without_elevation
 from glacmb_grid.sampling.zonal import overlap_weights, sample, without_cover, without_valid
 from glacmb_grid.settings import Judged, RunConfig, TableConfig, digest
-from glacmb_grid.stores import (
-    RunStore,
-    read_outlines_store,
-    read_zarr,
-    write_json,
-    write_table,
-    write_zarr,
-)
+from glacmb_grid.stores.formats import read_outlines_store, read_zarr, write_table, write_zarr
+from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
 from glacmb_grid.weights import Weights, from_dataset
 from glacmb_grid.years import start_month
@@ -151,13 +146,14 @@ def describe_climate(context: Context) -> None:
     grid = any_grid_of(cube, name="climate files")
     period = [str(t)[:7] for t in cube["time"].values[[0, -1]]]
     told = {"variables": [str(n) for n in cube.data_vars], "cells": grid.shape, "period": period, "grid": grid.digest}
+    told |= {"months": [str(t)[:7] for t in cube["time"].values]}
     write_json(context.out / "climate.json", told)
     context.say(f"{len(cube.data_vars)} fields on {grid.shape[0]} x {grid.shape[1]} cells, {' to '.join(period)}")
 
 
 def kept_overlaps(context: Context, glaciers: gpd.GeoDataFrame, grid: Grid) -> Weights:
     """Overlap of the outlines and the cells of a grid, made once for each pair of these."""
-    key = digest([context.store.key("glaciers"), grid.digest])
+    key = digest([context.store.content("glaciers"), grid.digest])
     return from_dataset(context.store.kept("overlaps", key, lambda: overlap_weights(glaciers, grid).to_dataset()))
 
 
@@ -324,12 +320,20 @@ def linked_observations(config: RunConfig, outlines: gpd.GeoDataFrame) -> Linked
     )
 
 
+def link_observations(context: Context) -> None:
+    """Observations linked to outlines, and those that find none."""
+    linked = linked_observations(context.cube, read_outlines_store(context.of("glaciers", "glaciers.parquet")))
+    write_table(linked.observations, context.out / "linked.parquet")
+    write_table(linked.unmatched, context.out / "unmatched.parquet")
+    found, lost = linked.observations, len(linked.unmatched)
+    context.say(f"{len(found)} observations of {found['glacier'].nunique()} glaciers, {lost} rows without an outline")
+
+
 def make_samples(context: Context) -> None:
     """Observations joined to their glacier-years."""
-    outlines = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
-    linked = linked_observations(context.cube, outlines)
+    observed = pd.read_parquet(context.of("observations", "linked.parquet"))
+    unmatched = pd.read_parquet(context.of("observations", "unmatched.parquet"))
     predictors = read_zarr(context.of("predictors", "predictors.zarr"))
-    observed = linked.observations
     there = observed["glacier"].isin(predictors["glacier"].values)
     if len(observed) and not there.any():
         raise InputError(
@@ -342,18 +346,18 @@ def make_samples(context: Context) -> None:
     samples, outside = build_samples(predictors, observed[there])
     write_zarr(samples, context.out / "samples.zarr")
     write_table(as_table(samples), context.out / "samples.parquet")
-    unmatched = pd.concat(
+    every = pd.concat(
         [
-            linked.unmatched,
-            observed[~there].assign(reason="its glacier failed, see failed.csv")[linked.unmatched.columns],
-            outside.assign(reason="no climate in this hydrological year")[linked.unmatched.columns],
+            unmatched,
+            observed[~there].assign(reason="its glacier failed, see failed.csv")[unmatched.columns],
+            outside.assign(reason="no climate in this hydrological year")[unmatched.columns],
         ]
     )
-    write_table(unmatched, context.out / "unmatched.csv")
+    write_table(every, context.out / "unmatched.csv")
     glaciers = len(np.unique(samples["glacier"].values.astype(str)))
     context.say(
         f"{samples.sizes['sample']} glacier-years of {glaciers} glaciers; samples/unmatched.csv lists "
-        f"{len(linked.unmatched)} rows without an outline and {len(outside)} outside the climate's years"
+        f"{len(unmatched)} rows without an outline and {len(outside)} outside the climate's years"
     )
 
 

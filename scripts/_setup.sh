@@ -3,6 +3,7 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 venv=${GLACMB_VENV:-$root/.venv}
+mark=.glacmb_grid-environment
 unset PYTHONPATH PYTHONHOME VIRTUAL_ENV  # nothing from outside may shadow the environment
 
 fail() { echo "error: $*" >&2; exit 1; }
@@ -30,13 +31,26 @@ find_python() {
 is_made() { [ -x "$venv/bin/python" ] && [ "$(sed -n 1p "$venv/.stamp" 2>/dev/null)" = "$key" ]; }
 is_current() { is_made && case $(sed -n 2p "$venv/.stamp") in "$1" | dev) true ;; *) false ;; esac; }
 
+# An environment of ours carries a mark; nothing else is ever emptied.
+require_own() {
+    if [ -L "$venv" ] || { [ -e "$venv" ] && [ ! -d "$venv" ]; }; then
+        fail "$venv is no folder; name another one by GLACMB_VENV"
+    fi
+    if [ ! -d "$venv" ] || [ -f "$venv/$mark" ]; then return; fi
+    if head -n 1 "$venv/.stamp" 2>/dev/null | grep -Eq '^3\.1[123]\.[0-9]+ [0-9]+ [0-9]+ /'; then return; fi # of earlier versions
+    if [ -n "$(ls -A "$venv")" ]; then
+        fail "$venv holds something that these scripts did not make (no $mark in it): move it away, or name a new" \
+            "folder by GLACMB_VENV=/path; nothing was touched"
+    fi
+}
+
 # uv installs in seconds what pip does in minutes. Where the machine has none, the environment gets its own.
 make_venv() {
+    find "$venv" -mindepth 1 -maxdepth 1 ! -name "$mark" -exec rm -rf {} +
     if uv --version >/dev/null 2>&1; then
-        uv venv --quiet --clear --python "$python" "$venv" || fail "uv could not make $venv"
+        uv venv --quiet --allow-existing --python "$python" "$venv" || fail "uv could not make $venv"
         return
     fi
-    rm -rf "$venv"
     "$python" -m venv "$venv" || fail "$python cannot make an environment: install its venv and pip, or install uv"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv || fail "pip could not install uv"
 }
@@ -55,7 +69,9 @@ set_up() {
     find_python
     key="$version $(cat "$root/pyproject.toml" "$root/constraints.txt" | cksum) $root"
     if is_current "$1"; then return; fi
-    exec 9>"$venv.lock"
+    require_own
+    mkdir -p "$venv" || fail "$venv cannot be made; name another folder by GLACMB_VENV"
+    exec 9>>"$venv/$mark"
     "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)' # this shell keeps it: they share the open file
     if ! is_current "$1"; then
         echo "setting up $venv for $1 with Python $version (once; minutes on a slow connection)" >&2

@@ -37,7 +37,7 @@ from bench_sampling import Line, outlines, report
 from glacmb_grid.inputs.climate import ingest
 from glacmb_grid.sampling.grid import grid_of
 from glacmb_grid.sampling.zonal import overlap_weights, sample
-from glacmb_grid.stores import read_zarr, write_zarr
+from glacmb_grid.stores.formats import read_zarr, write_zarr
 from glacmb_grid.vocabulary import VARIABLES
 from glacmb_grid.weights import Weights, from_dataset
 

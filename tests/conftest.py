@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # before anything imports jax
@@ -12,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import yaml
 from hypothesis import settings
 
 settings.register_profile("default", deadline=None)
@@ -199,3 +202,105 @@ def toys():
         sums=two_year_sums,
         whole=all_rows,
     )
+
+
+# ---- a small world of raw files ----
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """Folders that are dear, made once for all processes of a test run: ``shared(name, make)``. To be read only."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def give(name, make):
+        folder, done = base / f"shared-{name}", base / f"shared-{name}.done"
+        with (base / f"shared-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return give
+
+
+WORLD = {
+    "glaciers": {"path": "raw/rgi/RGI2000-v7.0-G-13_synthetic.gpkg"},
+    "climate": {
+        "files": "raw/era5_land/era5_land_monthly_*.nc",
+        "invariant": "raw/era5_land/era5_land_invariant.nc",
+        "accumulated": "daily_mean",
+        "variables": ["t2m", "tp"],
+    },
+    "elevation": {"files": "raw/dem/astgtm_synthetic_dem.tif"},
+    "albedo": {"files": "raw/albedo/*.tif"},
+    "observations": {
+        "path": "raw/fog/FOG_EE_MASS_BALANCE.csv",
+        "units": "mm w.e.",
+        "links": {"positions": "raw/fog/FOG_A_GLACIER.csv"},
+    },
+    "models": {
+        "ff_fcnn": {
+            "predictors": ["degree_days_*", "snowfall_*"],
+            "recipes": [{}],
+            "widths": [4],
+            "input_noise": 0.1,
+            "l1": 0.001,
+            "members": 2,
+            "epochs": 10,
+            "patience": 5,
+        },
+        "ridge": {"predictors": ["degree_days_*", "snowfall_*"], "recipes": [{}], "penalties": [1.0]},
+    },
+    "validation": {"inner": 2, "blocks": 2, "schemes": ["logo"], "models": ["mean", "ridge", "ff_fcnn"]},
+    "scores": {"bootstrap": 100},
+    "product": {"model": "ff_fcnn", "truth": "raw/truth.nc"},
+    "store": {"root": "out"},
+}
+
+
+def _merged(old, new):
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    return {**old, **{k: _merged(old.get(k), v) for k, v in new.items()}}
+
+
+@pytest.fixture(scope="session")
+def world(shared):
+    """Raw files of six glaciers, four of them measured, and finished runs over them.
+
+    ``world.at(folder)`` copies the files and writes a configuration, ``world.run(folder)`` also a finished run (with
+    `link` over a link to the files, which then are not to be changed); keywords change the configuration.
+    """
+    from types import SimpleNamespace
+
+    def raw():
+        from glacmb_grid.synthetic import write_region
+
+        return shared("world", lambda f: write_region(f / "raw", seed=2, glaciers=6, measured=4, years=(2001, 2004)))
+
+    def at(folder, **changes):
+        shutil.copytree(raw(), folder, dirs_exist_ok=True)
+        (folder / "own.yaml").write_text(yaml.safe_dump(_merged(WORLD, changes)))
+        return folder / "own.yaml"
+
+    def make_run(folder):
+        from glacmb_grid.config import load_config
+        from glacmb_grid.pipeline import run
+
+        run(load_config(at(folder)), say=lambda _: None)
+
+    def run_in(folder, *, link=False, **changes):
+        done = shared("world-run", make_run)
+        shutil.copytree(done / "out", folder / "out")
+        if link:
+            (folder / "raw").symlink_to(done / "raw")
+        else:
+            shutil.copytree(done / "raw", folder / "raw")
+        (folder / "own.yaml").write_text(yaml.safe_dump(_merged(WORLD, changes)))
+        return folder / "own.yaml"
+
+    return SimpleNamespace(raw=raw, at=at, run=run_in)

@@ -347,15 +347,27 @@ def test_resume_equals_no_stop(tmp_path, after):
     assert [f.name for f in file.parent.iterdir()] == ["state.npz"]
 
 
-def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+def test_a_checkpoint_that_cannot_be_used_is_put_aside_and_training_begins_anew(tmp_path):
     problem, nets, file = problem_of(), nets_of(2, epochs=5), tmp_path / "state.npz"
-    train(problem, nets, patience=6, checkpoint=file)
-    with pytest.raises(InputError, match="another one") as caught:
-        train(problem, replace(nets, seed=nets.seed + 1), patience=6, checkpoint=file)
-    assert "remove the file" in str(caught.value)
-    np.savez(file, unrelated=1)
-    with pytest.raises(InputError, match="another one"):
-        train(problem, nets, patience=6, checkpoint=file)
+    whole = train(problem, nets, patience=6, checkpoint=file)
+    sound, number = file.read_bytes(), 0
+    other = replace(nets, seed=nets.seed + 1)
+    np.savez(tmp_path / "unrelated.npz", unrelated=1)
+    middle = len(sound) // 2
+    flipped = sound[:middle] + bytes([sound[middle] ^ 1]) + sound[middle + 1 :]
+    contents = {
+        "another training": [sound, (tmp_path / "unrelated.npz").read_bytes()],
+        "damaged": [b"", sound[:300], flipped, b"not an archive at all"],
+    }
+    for told, damaged in contents.items():
+        for content in damaged:
+            file.write_bytes(content)
+            number += 1
+            now = other if content == sound else nets
+            with pytest.warns(UserWarning, match=f"{told}.*state.npz.unusable-{number},"):
+                trained = train(problem, now, patience=6, checkpoint=file)
+            same(trained, train(problem, other, patience=6) if now is other else whole)
+            assert (tmp_path / f"state.npz.unusable-{number}").read_bytes() == content
 
 
 def test_initial_parameters_can_be_given():

@@ -19,7 +19,7 @@ from glacmb_grid.cli import main
 from glacmb_grid.errors import InputError
 from glacmb_grid.failures import Failure, failing, read_failures, write_failures
 from glacmb_grid.sampling.zonal import overlap_weights
-from glacmb_grid.stores import read_zarr
+from glacmb_grid.stores.formats import read_zarr
 from glacmb_grid.synthetic import write_region
 
 ERROR = InputError("x", expected="a", found="b", remedy="c")

@@ -694,7 +694,7 @@ def test_the_samples_of_a_cube_written_as_a_table(tmp_path, toys):
 
 
 def test_samples_survive_being_stored(tmp_path):
-    from glacmb_grid.stores import read_zarr, write_zarr
+    from glacmb_grid.stores.formats import read_zarr, write_zarr
 
     frame = monthly_frame(**{"t2m_{:02d}": (CELSIUS, 1.0), "sf_{:02d}": (RAIN, 0.001)}).assign(land="")
     samples = quietly(frame, tmp_path, region="land")

@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parents[1] / PACKAGE
 LAYERS = (
     "vocabulary",
     "errors",
+    "disk",
     "failures",
     "years",
     "polygons",

@@ -132,7 +132,7 @@ def test_prediction_has_a_value_for_every_fold_and_row(model, samples, folds):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_parameters_come_back_from_a_store_and_predict_the_same(model, samples, folds, tmp_path):
-    from glacmb_grid.stores import read_zarr, write_zarr
+    from glacmb_grid.stores.formats import read_zarr, write_zarr
 
     logo = of_scheme(folds, "logo").isel(fold=[0, 1])
     parameters = fit(model, samples, logo, SETTINGS[model])

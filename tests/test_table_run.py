@@ -226,18 +226,17 @@ def test_locked_glaciers_are_in_no_mask_until_they_are_scored(tmp_path, capsys):
     assert len({one["configuration"] for one in looks}) == 2
 
 
-def test_rows_that_are_not_those_that_were_locked_are_refused(tmp_path, capsys):
+def test_an_edited_record_of_what_was_locked_is_made_again(tmp_path, capsys):
     config = written(tmp_path, table(), validation={"holdout": 0.2, "schemes": ["logo"], "models": ["ridge"]})
     assert main(["evaluate", config]) == 0
     file = tmp_path / "out" / "folds" / "holdout.json"
     record = json.loads(file.read_text())
     assert len(record["glaciers"]) == 2
     file.write_text(json.dumps({**record, "rows_sha256": "of other balances"}))
-    assert main(["score-holdout", config]) == 1
-    told = capsys.readouterr().err
-    assert "rows that were locked before fitting" in told
-    assert "the same rows with other balances or predictors" in told
-    assert not (tmp_path / "out" / "holdout-looks.json").exists()
+    assert main(["score-holdout", config]) == 0
+    assert "folds (damaged: holdout.json changed)" in capsys.readouterr().out
+    assert json.loads(file.read_text()) == record, "made again from the samples"
+    assert json.loads((file.parent / "holdout.json.changed-1").read_text())["rows_sha256"] == "of other balances"
 
 
 def test_scoring_locked_glaciers_where_none_are_locked_is_refused(done, capsys):

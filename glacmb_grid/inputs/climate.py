@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ import xarray as xr
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from glacmb_grid.disk import workshop
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.files import find_file, find_files, open_dataset
 from glacmb_grid.inputs.horizontal import (
@@ -163,7 +163,7 @@ def ingest(
     Raises
     ------
     InputError
-        Where the store exists.
+        Where the store exists, or a folder `.partial-<name>` beside it that is not ours.
     """
     if is_curvilinear(cube):
         raise InputError(
@@ -177,16 +177,11 @@ def ingest(
             f"{store}", expected="no such file or folder yet", found="one", remedy="remove it, or choose another place"
         )
     aside = store.with_name(f".partial-{store.name}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.parent.mkdir(parents=True, exist_ok=True)
     marks = {_MARK: _LAYOUT, "accumulated": accumulated, "expver": expver}
     plain = cube.drop_vars("time_bnds", errors="ignore").assign_attrs(marks).drop_encoding()
-    try:
-        _write_slabs(plain, aside, slab)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-    aside.rename(store)
+    with workshop(aside, _MARK):
+        _write_slabs(plain, aside / store.name, slab)
+        (aside / store.name).rename(store)
 
 
 def _write_slabs(plain: xr.Dataset, aside: Path, slab: float) -> None:

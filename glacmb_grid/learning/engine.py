@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 import threading
 import time
+import warnings
+import zipfile
+import zlib
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from glacmb_grid.disk import put_aside
 from glacmb_grid.errors import InputError
 
 Floats = npt.NDArray[np.float32]
@@ -232,8 +237,8 @@ class State(NamedTuple):
     residual: jax.Array  # (slot, sample), moving average of its absolute value; (slot, 0) unless the shape is dynamic
 
 
-def enable_compilation_cache(folder: Path | None = None) -> Path:
-    """Keep compiled functions between processes.
+def enable_compilation_cache(folder: Path | None = None) -> Path | None:
+    """Keep compiled functions between processes, where there is a place for them.
 
     Parameters
     ----------
@@ -242,11 +247,17 @@ def enable_compilation_cache(folder: Path | None = None) -> Path:
 
     Returns
     -------
-    Path
+    Path or None
+        The folder; None where it cannot be written: then every process compiles again.
     """
-    if folder is None:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glacmb_grid" / "compiled"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if folder is None:
+            folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glacmb_grid" / "compiled"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, RuntimeError):  # read-only, full, or no home at all
+        return None
     update: Callable[[str, Any], None] = jax.config.update
     update("jax_compilation_cache_dir", str(folder))
     update("jax_persistent_cache_min_compile_time_secs", 0.2)
@@ -330,7 +341,8 @@ def train(
     start : float32 array, (net, parameter), optional
         Initial parameters in the layout of `shape`; by default kernels are normal with variance 1 / inputs.
     checkpoint : Path, optional
-        A file to keep the state in. Where it exists, training goes on from there.
+        A file to keep the state in. Where it exists, training goes on from there; a damaged file, or one of another
+        training, is put aside with a warning.
     every : float
         Seconds between two checkpoints.
     progress : callable, optional
@@ -700,24 +712,20 @@ class _Run:
         self.file, self.every, self.mine = file, every, self.digest()
         if not file.exists():
             return
-        with np.load(file) as kept:
-            found = str(kept["digest"]) if "digest" in kept else ""
-            if found != self.mine:
-                raise InputError(
-                    str(file),
-                    expected="a checkpoint of this training: same data, nets, block and number of devices",
-                    found="a checkpoint of another one",
-                    remedy="remove the file, or name another",
-                )
-            for name in ("parameters", "loss", "best_epoch", "epochs"):
-                getattr(self.out, name)[...] = kept[name]
-            self.finished[...] = kept["finished"]
-            for number in range(min(_lanes(), int(kept["lanes"]))):
-                if f"where{number}" not in kept:
-                    continue
-                where = kept[f"where{number}"]
-                where[(where >= 0) & self.finished[where]] = -1
-                self.held[number] = where, [kept[f"{name}{number}"] for name in State._fields]
+        kept = _kept(file, self.mine)
+        if isinstance(kept, str):
+            aside = put_aside(file, "unusable").name
+            warnings.warn(f"{file} is {kept}: put aside as {aside}, training begins anew", stacklevel=2)
+            return
+        for name in ("parameters", "loss", "best_epoch", "epochs"):
+            getattr(self.out, name)[...] = kept[name]
+        self.finished[...] = kept["finished"]
+        for number in range(min(_lanes(), int(kept["lanes"]))):
+            if f"where{number}" not in kept:
+                continue
+            where = kept[f"where{number}"]
+            where[(where >= 0) & self.finished[where]] = -1
+            self.held[number] = where, [kept[f"{name}{number}"] for name in State._fields]
         inside = {int(net) for where, _ in self.held.values() for net in where}
         self.waiting = deque(net for net in np.flatnonzero(~self.finished).tolist() if net not in inside)
 
@@ -735,6 +743,18 @@ class _Run:
             with aside.open("wb") as stream:
                 np.savez(stream, **arrays)
             aside.replace(self.file)
+
+
+def _kept(file: Path, digest: str) -> dict[str, npt.NDArray[Any]] | str:
+    """What a checkpoint holds, all of it read; or why it cannot be used."""
+    try:
+        with file.open("rb") as stream, np.load(stream) as stored:
+            kept = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        return f"damaged ({type(error).__name__})"
+    if str(kept.get("digest", "")) != digest:
+        return "a checkpoint of another training: other data, nets, block or number of devices"
+    return kept
 
 
 @lru_cache(maxsize=1)

@@ -44,7 +44,7 @@ def write_region(
     Parameters
     ----------
     root : Path
-        Folder, made if absent.
+        Folder, new or empty.
     seed : int
         Same arguments, same bytes.
     glaciers : int
@@ -64,13 +64,21 @@ def write_region(
     Raises
     ------
     ValueError
-        If there are more measured glaciers than glaciers, or the years run backwards.
+        If there are more measured glaciers than glaciers, the seed is negative, the years run backwards, or the folder
+        holds anything: nothing in it is overwritten.
     """
     if not 1 <= measured <= glaciers:
         msg = f"measured: expected 1 to {glaciers} (the number of glaciers), found {measured}"
         raise ValueError(msg)
     if years[1] < years[0]:
         msg = f"years: expected (first, last), found {years}"
+        raise ValueError(msg)
+    if seed < 0:
+        msg = f"seed: expected 0 or more, found {seed}"
+        raise ValueError(msg)
+    there = sorted(p.name for p in root.iterdir() if not p.name.startswith(".")) if root.is_dir() else []
+    if there:
+        msg = f"{root}: expected a new or empty folder, found {', '.join(there[:5])}; name another one"
         raise ValueError(msg)
     for folder in FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)

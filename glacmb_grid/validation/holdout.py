@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from glacmb_grid.disk import write_json
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.validation.folds import groups_of
 from glacmb_grid.validation.leaks import row_hashes
@@ -177,10 +178,7 @@ def log_look(path: Path, record: Mapping[str, Any], config_digest: str) -> dict[
         "rows_sha256": record["rows_sha256"],
         "message": message,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(json.dumps([*log, entry], indent=1) + "\n", encoding="utf-8")
-    fresh.replace(path)
+    write_json(path, [*log, entry])
     return entry
 
 

@@ -1,0 +1,170 @@
+"""What a finished folder of ours holds, file by file, and whether it still does.
+
+The seal of a folder names every file with its size and SHA-256. `inspect` compares: what is missing, and what is other
+than it was written. A file that was found right once is not read again as long as its size, times and inode stay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from glacmb_grid.disk import MARK, sync
+
+_PIECE = 1 << 22
+_INSTANT = 2_000_000_000  # ns; the coarsest clock of a file system
+
+Files = dict[str, list[Any]]
+"""Path below the folder -> size in bytes, SHA-256."""
+Stamp = list[int]
+"""Size, time of change of the content, time of change of the entry, inode."""
+
+
+@dataclass
+class Damage:
+    """What of a folder is not as it was sealed.
+
+    Attributes
+    ----------
+    lost, changed : list of str
+        Files that are missing, and files of other content, below the folder.
+    """
+
+    lost: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.lost or self.changed)
+
+    def __str__(self) -> str:
+        parts = [f"{_few(files)} {what}" for files, what in ((self.lost, "lost"), (self.changed, "changed")) if files]
+        return " and ".join(parts)
+
+
+def _few(files: list[str]) -> str:
+    return files[0] if len(files) == 1 else f"{len(files)} files ({files[0]}, ...)"
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file."""
+    found = hashlib.sha256()
+    with path.open("rb", buffering=0) as stream:
+        while piece := stream.read(_PIECE):
+            found.update(piece)
+    return found.hexdigest()
+
+
+def files_below(folder: Path) -> list[str]:
+    """All files (and links) below a folder but its mark, in order."""
+    found = [
+        str((Path(where) / name).relative_to(folder).as_posix())
+        for where, folders, names in os.walk(folder)
+        for name in [*names, *(f for f in folders if (Path(where) / f).is_symlink())]
+    ]
+    return sorted(f for f in found if f != MARK)
+
+
+def seal(folder: Path) -> tuple[Files, dict[str, Stamp]]:
+    """Name every file of a folder, and have all of them on the disk; the stamps are those of the files named."""
+    names = files_below(folder)
+    stamps = {n: s for n in names if (s := stamp_of(folder / n)) is not None}
+
+    def one(name: str) -> list[Any]:
+        path = folder / name
+        sync(path)
+        return [path.stat().st_size, sha256(path)]
+
+    with ThreadPoolExecutor(_threads()) as pool:
+        return dict(zip(names, pool.map(one, names), strict=True)), stamps
+
+
+def content_of(files: Files) -> str:
+    """One digest of all files."""
+    lines = "\n".join(f"{size} {digest} {name}" for name, (size, digest) in sorted(files.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+
+def inspect(folder: Path, files: Files, seen: Mapping[str, Stamp] | None = None) -> tuple[Damage, dict[str, Stamp]]:
+    """Compare a folder with its seal.
+
+    Parameters
+    ----------
+    folder : Path
+    files : dict
+        From `seal`.
+    seen : mapping, optional
+        Stamps of files that were found right before; without it every file is read.
+
+    Returns
+    -------
+    damage : Damage
+    seen : dict
+        Stamps of the files that are right.
+    """
+    damage = Damage()
+    right: dict[str, Stamp] = {}
+    stamps = {name: stamp_of(folder / name) for name in files}
+    doubtful = []
+    for name, stamp in stamps.items():
+        if stamp is None:
+            damage.lost.append(name)
+        elif stamp[0] != files[name][0]:
+            damage.changed.append(name)
+        elif seen is not None and seen.get(name) == stamp:
+            right[name] = stamp
+        else:
+            doubtful.append(name)
+    with ThreadPoolExecutor(_threads()) as pool:
+        for name, same in zip(doubtful, pool.map(lambda n: _is_same(folder / n, files[n][1]), doubtful), strict=True):
+            stamp = stamps[name]
+            if same and stamp is not None:
+                right[name] = stamp
+            else:
+                damage.changed.append(name)
+    damage.changed.sort()
+    return damage, right
+
+
+def _is_same(path: Path, digest: str) -> bool:
+    try:
+        return sha256(path) == digest
+    except OSError:  # a block of the disk that cannot be read
+        return False
+
+
+def stamp_of(path: Path, *, follow: bool = False) -> Stamp | None:
+    """Size, times and inode of a regular file (behind a link only with `follow`); None where there is none."""
+    try:
+        found = path.stat() if follow else path.lstat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+
+
+def trusted(stamp: Stamp, at: int) -> bool:
+    """Whether a stamp was old enough when it was noted: a change at the same instant would have left it the same."""
+    return max(stamp[1:3], default=at) < at - _INSTANT
+
+
+def foreign(folder: Path, files: Iterable[str]) -> list[str]:
+    """What lies in a folder beside the files that are named: files, links, and folders that hold nothing."""
+    ours = set(files)
+    others = [f for f in files_below(folder) if f not in ours]
+    empty = [
+        Path(where).relative_to(folder).as_posix()
+        for where, folders, names in os.walk(folder)
+        if not folders and not names and Path(where) != folder
+    ]
+    return sorted([*others, *empty])
+
+
+def _threads() -> int:
+    return min(8, 2 * (os.cpu_count() or 1))
