@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -44,6 +43,7 @@ def results(root):
 def largest(entry):
     """The file itself, or of a Zarr store its largest chunk."""
     files = [p for p in entry.rglob("*") if p.is_file()] if entry.is_dir() else [entry]
+    files = [p for p in files if not any(text in p.name for text in LEFT)]
     return max(files, key=lambda p: p.stat().st_size)
 
 
@@ -255,7 +255,7 @@ def test_what_is_kept_is_read_with_its_checks_and_overwriting_makes_it_again(wor
     run(config, say=said.append)
     assert results(config.root) == before
     for store in stores:
-        KINDS[kind](store) if largest(store).stat().st_size == len(sound[largest(store)]) else None
+        KINDS[kind](store)
     assert set(run(config, overwrite=True, say=said.append)) == set(STAGES)
     now = {p: p.read_bytes() for s in stores for p in s.rglob("*") if p.is_file()}
     assert {p: c for p, c in now.items() if not any(text in p.name for text in LEFT)} == sound
@@ -306,21 +306,28 @@ def test_kill_9_at_random_moments_reruns_to_the_same_bytes(world, tmp_path, part
     """Ten times each: whatever is left is whole or not there, and in the end all is as if nothing had happened."""
     path = world.run(tmp_path, link=True)
     root, before = tmp_path / "out", results(tmp_path / "out")
-    draw = np.random.default_rng(part)
-    command = [sys.executable, "-u", "-m", "glacmb_grid", "run", str(path), "--overwrite"]
+    server = multiprocessing.get_context("forkserver")  # loads the package once for all processes
+    server.set_forkserver_preload(["glacmb_grid.pipeline", "glacmb_grid.cli", "glacmb_grid.learning.models"])
+
+    def run_for(seconds):
+        process = server.Process(target=main, args=(["run", str(path), "--overwrite"],))
+        process.start()
+        process.join(seconds)
+        process.kill()
+        process.join()
+        return process.exitcode
+
     started = time.monotonic()
-    subprocess.run(command, check=True, capture_output=True)
+    assert run_for(None) == 0
     whole = time.monotonic() - started
-    for delay in draw.uniform(0.2, 1, 10) * whole:
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            time.sleep(delay)
-            process.send_signal(signal.SIGKILL)
-        store = RunStore(root)
-        for stage in STAGES:
-            if store.mark(stage) is not None:
-                assert not store.damage(stage), stage
-            else:
-                assert not store.folder(stage).exists(), stage
+    ended = [run_for(seconds) for seconds in np.random.default_rng(part).uniform(0, whole, 10)]
+    assert ended.count(-signal.SIGKILL) >= 5, ended
+    store = RunStore(root)
+    for stage in STAGES:
+        if store.mark(stage) is not None:
+            assert not store.damage(stage), stage
+        else:
+            assert not store.folder(stage).exists(), stage
     run(load_config(path), say=lambda _: None)
     assert results(root) == before
     assert not list((root / INTERNAL / "aside").iterdir())

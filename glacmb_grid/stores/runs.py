@@ -15,6 +15,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ _LIBRARIES = (
 )
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of this package and of the libraries that shape its results."""
     found = {}
@@ -163,9 +165,10 @@ class RunStore:
 
     def _own_json(self, path: Path, valid: Callable[[Any], bool]) -> Any:
         """A small file of ours; a damaged one is put aside, unless whoever only looks may not write there."""
+        found = None
         with self._optional():
-            return read_json(path, valid, self.say)
-        return None
+            found = read_json(path, valid, self.say)
+        return found
 
     @contextlib.contextmanager
     def _optional(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,12 +62,19 @@ def sha256(path: Path) -> str:
 
 def files_below(folder: Path) -> list[str]:
     """All files (and links) below a folder but its mark, in order."""
-    found = [
-        str((Path(where) / name).relative_to(folder).as_posix())
-        for where, folders, names in os.walk(folder)
-        for name in [*names, *(f for f in folders if (Path(where) / f).is_symlink())]
-    ]
-    return sorted(f for f in found if f != MARK)
+    return sorted(name for name, kind in _below(str(folder)) if kind != "empty" and name != MARK)
+
+
+def _below(folder: str, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Names of files, links and empty folders below a folder, each with what it is."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = prefix + entry.name
+            if not entry.is_dir(follow_symlinks=False):
+                yield name, "file"
+                continue
+            inside = list(_below(entry.path, f"{name}/"))
+            yield from inside or [(name, "empty")]
 
 
 def seal(folder: Path) -> tuple[Files, dict[str, Stamp]]:
@@ -156,14 +163,8 @@ def trusted(stamp: Stamp, at: int) -> bool:
 
 def foreign(folder: Path, files: Iterable[str]) -> list[str]:
     """What lies in a folder beside the files that are named: files, links, and folders that hold nothing."""
-    ours = set(files)
-    others = [f for f in files_below(folder) if f not in ours]
-    empty = [
-        Path(where).relative_to(folder).as_posix()
-        for where, folders, names in os.walk(folder)
-        if not folders and not names and Path(where) != folder
-    ]
-    return sorted([*others, *empty])
+    ours = {*files, MARK}
+    return sorted(name for name, _ in _below(str(folder)) if name not in ours)
 
 
 def _threads() -> int:
