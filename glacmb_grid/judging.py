@@ -151,13 +151,37 @@ def plan_folds(context: Context) -> None:
     context.say(f"{samples.sizes['sample']} observations; folds: " + ", ".join(f"{n} {count}" for n, count, _ in lines))
 
 
-def make_all_folds(context: Context) -> None:
-    """Folds of every scheme; locked test glaciers are put aside before anything is fitted."""
-    config, samples = context.config, read_zarr(context.of("samples", "samples.zarr"))
+def judged_folds(config: Judged, samples: xr.Dataset) -> tuple[dict[str, xr.Dataset], npt.NDArray[np.bool_]]:
+    """Folds of every scheme under the protocol of a configuration, and which rows are locked away from all of them.
+
+    Parameters
+    ----------
+    config : Judged
+    samples : xr.Dataset
+
+    Returns
+    -------
+    folds : dict
+        Scheme -> from `make_folds`, with what the protocol leaks.
+    locked : bool array, (sample,)
+        In no mask of any fold.
+
+    Raises
+    ------
+    InputError or InputErrors
+        Every scheme that cannot be had, at once.
+    """
     problems = Problems()
     every = folds_of(config, samples, problems)
     problems.raise_if_any()
     locked = locked_rows(config, samples)
+    return {scheme: leaky(folds, config.protocol, locked) for scheme, folds in every.items()}, locked
+
+
+def make_all_folds(context: Context) -> None:
+    """Folds of every scheme; locked test glaciers are put aside before anything is fitted."""
+    config, samples = context.config, read_zarr(context.of("samples", "samples.zarr"))
+    every, locked = judged_folds(config, samples)
     found: list[pd.DataFrame] = []
     if locked.any():
         record = holdout_record(samples, locked, context.key)
@@ -167,8 +191,7 @@ def make_all_folds(context: Context) -> None:
         found.append(beside[beside["kind"] != "scored by no fold"].assign(scheme="holdout"))
         glaciers = len(np.unique(samples["glacier"].values[locked].astype(str)))
         context.say(f"{locked.sum()} rows of {glaciers} test glaciers are locked away until `score-holdout`")
-    for scheme, nested in every.items():
-        folds = leaky(nested, config.protocol, locked)
+    for scheme, folds in every.items():
         write_zarr(folds, context.out / f"{scheme}.zarr")
         found.append(check_folds(samples, folds))
         context.say(f"{scheme}: {folds.sizes['fold']} folds, tuned in {len(np.unique(folds['block']))} blocks")

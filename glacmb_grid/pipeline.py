@@ -79,7 +79,7 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
     raw = ("raw",) if c.synthetic else ()
     albedo = ("albedo",) if c.albedo else ()
     links = c.observations.links
-    observation_files = [(p, "link table") for p in (links.table, links.positions) if p]
+    observation_files = [(p, w) for p, w in ((links.table, "link table"), (links.positions, "glacier positions")) if p]
     climate_files = [
         (c.climate.files, "climate files"),
         *([(c.climate.invariant, "invariant file")] if c.climate.invariant else []),

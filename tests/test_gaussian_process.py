@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
+from glacmb_grid.learning import gaussian_process
 from glacmb_grid.learning.gaussian_process import (
     LENGTHS,
     TERMS,
@@ -233,13 +234,22 @@ def test_degenerate_tables(case):
         np.testing.assert_allclose(mean, 0.1, atol=1e-12)
 
 
-def test_a_large_table_costs_no_more_than_allowed():
+def test_a_large_table_costs_no_more_than_allowed(monkeypatch):
+    """No matrix is factorised that is larger than the settings say, and no covariance is made that holds all rows."""
     inputs = region(glaciers=2000, years=10)
     target = draw(region(), usual())[np.arange(len(inputs)) % 72]
     settings = Settings(learn_rows=100, max_rows=200)
+    factorised, made = [], []
+    cholesky, covariance = gaussian_process.cholesky, gaussian_process.covariance
+    monkeypatch.setattr(gaussian_process, "cholesky", lambda m, **k: (factorised.append(len(m)), cholesky(m, **k))[1])
+    monkeypatch.setattr(gaussian_process, "covariance", lambda *a, **k: (made.append(c := covariance(*a, **k)), c)[1])
     hyper = learn(inputs, target, None, settings)
+    assert 80 < max(factorised) <= 100
+    factorised.clear()
     some = inputs.take(np.arange(500))
     mean, variance = condition(inputs, target, None, hyper, some, settings)
+    assert 150 < max(factorised) <= 200
+    assert max(c.size for c in made) <= 200 * 1000
     assert np.isfinite(mean).all()
     assert (variance > 0).all()
     np.testing.assert_array_equal(hyper.values, learn(inputs, target, None, settings).values)

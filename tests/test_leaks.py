@@ -267,6 +267,21 @@ def test_climate_without_values_has_no_counterpart():
     assert check_folds(bare, make_folds(bare, "logo")).empty
 
 
+def test_climate_that_is_all_zero_has_no_counterpart():
+    """Clipped temperatures of cold years are equal wherever they were taken."""
+    samples = grid("abc", range(2000, 2004))
+
+    def clip(values):
+        values[:, :4] = np.where(np.arange(12)[:, None] % 4 < 2, 0.0, values[:, :4])
+
+    clipped = with_predictors(samples, clip)
+    np.testing.assert_array_equal(climate_codes(clipped)[0] == -1, np.arange(12) % 4 < 2)
+    assert check_folds(clipped, make_folds(clipped, "logo")).empty
+    nothing = with_predictors(samples, lambda values: values[:, :4].fill(0.0))
+    assert climate_codes(nothing)[1] == 0
+    assert check_folds(nothing, make_folds(nothing, "logo")).empty
+
+
 @pytest.mark.parametrize(
     ("ids", "names", "km", "pairs"),
     [

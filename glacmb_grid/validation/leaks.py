@@ -79,8 +79,8 @@ def _rounded(values: npt.NDArray[np.floating]) -> Floats:
 def climate_codes(samples: xr.Dataset) -> tuple[Codes, int]:
     """Numbers of equal climate vectors of the same year, (sample), and how many predictors they are made of.
 
-    Climate are the predictors that vary between the years of a glacier. -1 where none of them has a value, or where a
-    sample is not one glacier-year.
+    Climate are the predictors that vary between the years of a glacier. -1 where none of them has a value other than 0
+    (as where temperatures are clipped there), or where a sample is not one glacier-year.
     """
     nothing = np.full(samples.sizes["sample"], -1, np.int64)
     if "predictors" not in samples or samples.sizes["predictor"] == 0:
@@ -91,7 +91,7 @@ def climate_codes(samples: xr.Dataset) -> tuple[Codes, int]:
     filled = pd.DataFrame(values).groupby(glacier)
     varying = (filled.max() > filled.min()).to_numpy().any(axis=0)
     values = values[:, varying]
-    known = (row >= 0) & np.isfinite(values).any(axis=1)
+    known = (row >= 0) & (np.isfinite(values) & (values != 0)).any(axis=1)
     if not known.any():
         return nothing, 0
     year = samples["year"].values.astype(np.int64)
