@@ -477,7 +477,9 @@ def _gather_failures(config: RunConfig, store: RunStore) -> None:
 
 
 def failed(config: Judged) -> pd.DataFrame:
-    """Glaciers that the last run could not work on, with stage, variable and reason."""
+    """Glaciers that the last run could not work on, with stage, variable and reason; a user's own table has none."""
+    if not isinstance(config, RunConfig):
+        return read_failures([])
     return read_failures([RunStore(config.root).root / FILE])
 
 

@@ -74,7 +74,7 @@ def test_synth_check_run_and_run_again(tmp_path, capsys):
             "units": "mm w.e.",
             "links": {"positions": "raw/fog/FOG_A_GLACIER.csv"},
         },
-        "validation": {"models": ["mean", "temperature_index"]},
+        "validation": {"models": ["mean", "temperature_index"], "schemes": ["logo"]},
         "product": {"model": "temperature_index"},
         "store": {"root": "here"},
     }

@@ -105,7 +105,10 @@ def test_these_are_all_stages(world, tmp_path):
     assert tuple(s.name for s in table(load_config(world.at(tmp_path))) if not s.on_request) == STAGES
 
 
-@pytest.mark.parametrize("stage", STAGES)
+OFTEN = ("predictors", "samples", "learning/ff_fcnn", "evaluation", "products")  # the others in the whole suite only
+
+
+@pytest.mark.parametrize("stage", [s if s in OFTEN else pytest.param(s, marks=pytest.mark.slow) for s in STAGES])
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage_between_two_runs_ends_in_the_right_result(world, tmp_path, kind, stage):
     """All results of a stage are damaged at once; nothing else is made again, since its content is the same again."""
@@ -113,24 +116,25 @@ def test_damage_between_two_runs_ends_in_the_right_result(world, tmp_path, kind,
     before = results(config.root)
     for entry in entries(config.root / stage):
         KINDS[kind](entry)
-    states = {name: (state, why) for name, state, why in status(config)}
     said = []
-    ran = run(config, say=said.append)
     if kind == "foreign":
-        assert ran == []
-        assert states[stage] == ("current", "")
+        assert ("current", "") in [(s, why) for n, s, why in status(config) if n == stage]
+        assert run(config, say=said.append) == []
         mine = {n: c for n, c in results(config.root).items() if n not in before}
         assert {Path(n).name for n in mine} == {"notes.txt", ".DS_Store"}
         assert results(config.root) == {**before, **mine}
         assert run(config, stage=stage, overwrite=True, say=said.append) == [stage]
         assert results(config.root) == {**before, **mine}
         return
-    assert states.pop(stage)[0] == "stale"
-    assert {state for name, (state, _) in states.items() if name in STAGES} == {"current"}
-    assert ran == [stage]
+    if kind == "lost":
+        states = {name: state for name, state, _ in status(config)}
+        assert {n for n in STAGES if states[n] != "current"} == {stage}
+        assert states[stage] == "stale"
+    assert run(config, say=said.append) == [stage]
     assert any(line.startswith(f"{stage} (damaged: ") for line in said), said
     assert results(config.root) == before
-    assert run(config, say=said.append) == []
+    if kind == "lost":
+        assert run(config, say=said.append) == []
 
 
 def test_the_raw_files_of_a_synthetic_region_are_made_again_too(tmp_path):
@@ -319,9 +323,9 @@ def test_kill_9_at_random_moments_reruns_to_the_same_bytes(world, tmp_path, part
 
     started = time.monotonic()
     assert run_for(None) == 0
-    whole = time.monotonic() - started
-    ended = [run_for(seconds) for seconds in np.random.default_rng(part).uniform(0, whole, 10)]
-    assert ended.count(-signal.SIGKILL) >= 5, ended
+    whole, draw, killed = time.monotonic() - started, np.random.default_rng(part), 0
+    while killed < 10:
+        killed += run_for(draw.uniform(0, whole)) == -signal.SIGKILL
     store = RunStore(root)
     for stage in STAGES:
         if store.mark(stage) is not None:

@@ -308,6 +308,50 @@ def test_poor_tables_are_judged(trouble, tmp_path, capsys):
         assert (fold == 1).all()
 
 
+@pytest.mark.slow
+def test_all_models_but_those_that_cannot_be_had(tmp_path, capsys):
+    """A table without months has no temperature index; blend and neighbours are judged on locked glaciers too."""
+    few = {"schemes": ["logo", "random"], "models": "all", "parts": 3, "inner": 2, "holdout": ["g03"]}
+    config = written(tmp_path, table(glaciers=5, years=4), validation=few, **LITTLE)
+    assert main(["audit", config, "--set", "audit.permutations=0", "--set", "audit.compare=[ridge]"]) == 0
+    assert "not available: needs monthly temperature" in capsys.readouterr().out
+    assert set(pd.read_csv(tmp_path / "out" / "audit" / "probes.csv")["model"]) == set(ALL) - {"blend"}
+    assert main(["evaluate", config]) == 0
+    judged = {*ALL, "extra_trees_neighbours", "ff_fcnn_neighbours"}
+    assert set(pd.read_csv(tmp_path / "out" / "evaluation" / "predictions.csv")["model"]) == judged
+    assert main(["score-holdout", config]) == 0
+    locked = pd.read_csv(tmp_path / "out" / "holdout" / "predictions.csv")
+    assert set(locked["model"]) == judged
+    assert set(locked["glacier"]) == {"g03"}
+    assert np.isfinite(locked["predicted"]).all()
+
+
+def test_glaciers_that_were_open_before_are_no_independent_test(tmp_path, capsys):
+    few = {"schemes": ["logo"], "models": ["mean", "ridge"], "holdout": ["g03"]}
+    assert main(["evaluate", written(tmp_path, table(), validation=few)]) == 0
+    config = written(tmp_path, table(), validation={**few, "holdout": ["g03", "g05"]})
+    assert main(["score-holdout", config]) == 0
+    told = capsys.readouterr().out
+    assert "not locked from the start: g05 may have been fitted on" in told
+    assert "changed 1 time since they were first locked" in told
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '[{"glaciers": []}]', "3"])
+def test_a_damaged_record_of_what_was_locked_is_never_made_again_by_itself(tmp_path, capsys, content):
+    config = written(tmp_path, table(), validation={"schemes": ["logo"], "models": ["mean"], "holdout": ["g03"]})
+    assert main(["evaluate", config]) == 0
+    record = tmp_path / "out" / "holdout-locked.json"
+    sound = record.read_bytes()
+    record.write_text(content)
+    assert main(["score-holdout", config]) == 1
+    told = capsys.readouterr().err
+    assert f"{record}" in told
+    assert "restore it" in told
+    assert record.read_text() == content
+    record.write_bytes(sound)
+    assert main(["score-holdout", config]) == 0
+
+
 def test_one_glacier_alone_can_be_judged_by_year_only(tmp_path, capsys):
     data = table(glaciers=1, years=10).assign(level=1.0)
     few = {"models": ["mean", "ridge", "extra_trees"], "parts": 4, "inner": 2}

@@ -520,7 +520,11 @@ def arrays_of(folder):
     return found
 
 
-ALONE_AND_ALL = [p for p in PROTOCOLS if sum(p.values()) != 2]
+ALONE_AND_ALL = [
+    pytest.param(p, marks=[] if sum(p.values()) in (0, 3) else pytest.mark.slow)
+    for p in PROTOCOLS
+    if sum(p.values()) != 2
+]
 
 
 @pytest.mark.parametrize("protocol", ALONE_AND_ALL, ids=lambda p: "+".join(k for k, v in p.items() if v) or "nested")
