@@ -38,6 +38,8 @@ from glacmb_grid.inputs.climate import ingest
 from glacmb_grid.sampling.grid import grid_of
 from glacmb_grid.sampling.zonal import overlap_weights, sample
 from glacmb_grid.stores.formats import read_zarr, write_zarr
+from glacmb_grid.stores.runs import RunStore
+from glacmb_grid.stores.seals import seal
 from glacmb_grid.vocabulary import VARIABLES
 from glacmb_grid.weights import Weights, from_dataset
 
@@ -344,7 +346,39 @@ def run_region(folder: Path, count: int, size: Size) -> list[Line]:
     log = json.loads((folder / "out" / "run.json").read_text(encoding="utf-8"))["runs"][-1]
     lines: list[Line] = [(f"run of {count} glaciers, {tiles} tiles of 30 m: exit status", done.returncode, "", None)]
     lines += [(f"  stage {name}", taken, "s", None) for name, taken in log["stages"].items()]
-    return [*lines, ("  peak memory", log["peak_memory_gb"], "GB", MEMORY)]
+    lines.append(("  peak memory", log["peak_memory_gb"], "GB", MEMORY))
+    return [*lines, *cost_of_seals(folder, list(log["stages"]))]
+
+
+def cost_of_seals(folder: Path, stages: list[str]) -> list[Line]:
+    """What it takes to name every file of the results with its digest, and to see later that nothing is damaged."""
+    store, lines = RunStore(folder / "out"), []
+    total = {"sealing": 0.0, "sizes and times": 0.0, "every byte": 0.0}
+    for stage in stages:
+        results, taken = store.folder(stage), {}
+        begun = time.perf_counter()
+        files, _ = seal(results)
+        taken["sealing"] = time.perf_counter() - begun
+        store.damage(stage)
+        for what, whole in (("sizes and times", False), ("every byte", True)):
+            begun = time.perf_counter()
+            assert not store.damage(stage, whole=whole)
+            taken[what] = time.perf_counter() - begun
+        size = sum(size for size, _ in files.values())
+        if size > 1e8:
+            lines.append(
+                (f"  {stage}: {len(files)} files of {size / 1e9:.1f} GB: sealing", taken["sealing"], "s", None)
+            )
+        total = {what: seconds + taken[what] for what, seconds in total.items()}
+    lines.append(("all stages: sealing (part of the seconds above)", total["sealing"], "s", None))
+    lines.append(("  looking for damage by sizes and times, as each run does", total["sizes and times"], "s", None))
+    lines.append(("  looking for damage in every byte, as --verify does", total["every byte"], "s", None))
+    status = [sys.executable, "-m", "glacmb_grid", "status", str(folder / "region.yaml")]
+    for name, command in (("status", status), ("status --verify, inputs too", [*status, "--verify"])):
+        begun = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        lines.append((f"  {name}, a process of its own", time.perf_counter() - begun, "s", None))
+    return lines
 
 
 def main() -> None:

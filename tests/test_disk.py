@@ -51,7 +51,7 @@ def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeyp
     done, replace = [], os.replace
     fsync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda h: (done.append(str(Path(f"/proc/self/fd/{h}").readlink())), fsync(h))[1])
-    monkeypatch.setattr("pathlib.os.replace", lambda a, b: (done.append(f"replace {b}"), replace(a, b))[1])
+    monkeypatch.setattr(os, "replace", lambda a, b: (done.append(f"replace {b}"), replace(a, b))[1])
     write_json(tmp_path / "mark.json", {})
     assert len(done) == 3
     assert done[0].endswith(".part")

@@ -672,6 +672,26 @@ def test_one_of_several_temperatures(tmp_path):
     assert "T2M taken as the monthly temperature, not temp700" in samples.attrs["notes"]
 
 
+@pytest.mark.parametrize("kind", ["shared", "zero", "other years", "other groups"])
+def test_climate_shared_between_groups_is_told_but_not_where_it_is_all_zero(tmp_path, kind):
+    """Clipped temperatures of cold years, or months that nobody filled in, are equal everywhere."""
+    frame = monthly_frame(**{"t2m_{:02d}": (CELSIUS, 1.0), "sf_{:02d}": (RAIN, 0.001)})
+    months = [c for c in frame if c.startswith(("t2m_", "sf_"))]
+    first, second = (frame["gid"] == "g0", frame["gid"] == "g1")
+    climate = frame.loc[first, months].to_numpy()
+    climate = {"zero": np.zeros_like(climate), "other years": np.roll(climate, 1, axis=0)}.get(kind, climate)
+    frame.loc[second, months] = climate
+    if kind == "zero":
+        frame.loc[first, months] = climate
+    frame["cell"] = frame["gid"].replace("g1", "g0") if kind == "other groups" else frame["gid"]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        samples = of(frame, tmp_path, group="cell")
+    told = [str(w.message) for w in caught if "the very climate of another group" in str(w.message)]
+    assert len(told) == (kind == "shared")
+    assert ("10 of 40 rows have the very climate" in samples.attrs["notes"]) == (kind == "shared")
+
+
 def test_the_samples_of_a_cube_written_as_a_table(tmp_path, toys):
     from glacmb_grid.samples import as_table
 
