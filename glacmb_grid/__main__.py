@@ -11,7 +11,8 @@ def main() -> int:
 
     Until it is loaded, an interrupt ends the process at once: as an exception it could be lost inside an import.
     """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as the background jobs of a script have it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from glacmb_grid.cli import main as run
 
     return run()

@@ -73,7 +73,8 @@ def _interruptible() -> Iterator[None]:
         raise KeyboardInterrupt
 
     _INTERRUPTED.clear()
-    if threading.current_thread() is not threading.main_thread():
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as the background jobs of a script have it
+    if ignored or threading.current_thread() is not threading.main_thread():
         yield
         return
     before = signal.signal(signal.SIGINT, interrupt)

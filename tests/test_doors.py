@@ -333,13 +333,24 @@ def test_aliases_that_a_person_writes_stay_allowed(tmp_path):
 # ---- impatient people ----
 
 
+@pytest.fixture(autouse=True)
+def _interrupts_arrive():
+    """Also where the tests themselves are the background job of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
 def test_an_interrupt_at_any_moment_of_the_start_ends_it(world, tmp_path):
     """Also inside an import, where an exception can be lost; 130 or the signal itself, never a finished run."""
     path = world.at(tmp_path)
     for delay in np.linspace(0.05, 4, 12):
         with subprocess.Popen(
-            [*COMMAND, "run", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*COMMAND, "run", str(path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as process:
             time.sleep(delay)
             process.send_signal(signal.SIGINT)
@@ -349,6 +360,20 @@ def test_an_interrupt_at_any_moment_of_the_start_ends_it(world, tmp_path):
             assert "interrupted; the same command goes on" in err
             assert "Traceback" not in err, err
     assert not (tmp_path / "out" / "products").exists()
+
+
+def test_where_interrupts_are_ignored_from_the_start_they_stay_ignored(world, tmp_path):
+    """A script's background job is not ended by the Ctrl-C that is meant for another command."""
+    path = world.at(tmp_path)
+    with subprocess.Popen(
+        [*COMMAND, "check", str(path)],
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    ) as process:
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.05)
+    assert process.returncode == 0
 
 
 def test_an_interrupt_that_a_library_swallows_is_raised_again(monkeypatch, capsys):
