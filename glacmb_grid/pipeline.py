@@ -439,7 +439,7 @@ def run(
     chosen = select(config, stage)
     require_apart(config, store)
     ran: dict[str, float] = {}
-    with store.locked(), scheduler(config.compute, say) as workers:
+    with _room(store), store.locked(), scheduler(config.compute, say) as workers:
         started = time.time()
         known: dict[str, tuple[str, str]] = {}
         inputs: dict[str, dict[str, str]] = {}
@@ -460,11 +460,12 @@ def run(
                 known[one.name] = _standing(one.name, store, mark["key"])
             outcome = "finished"
         finally:
-            store.remember_inputs()
-            if isinstance(config, RunConfig):
-                _gather_failures(config, store)
-            if ran or outcome == "failed":
-                store.append_log(_log(config, started, ran, workers, outcome, notes, inputs))
+            with suppress(*([OSError] if outcome == "failed" else [])):  # what failed first is what is said
+                store.remember_inputs()
+                if isinstance(config, RunConfig):
+                    _gather_failures(config, store)
+                if ran or outcome == "failed":
+                    store.append_log(_log(config, started, ran, workers, outcome, notes, inputs))
     return list(ran)
 
 
@@ -555,6 +556,28 @@ def _require_still(stage: Stage, every: dict[str, Stage], store: RunStore) -> No
 
 
 @contextmanager
+def _room(store: RunStore) -> Iterator[None]:
+    """Say that a disk is full or a place cannot be written, whichever library noticed it.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        if isinstance(error, (InputError, InputErrors)) or (reason := no_room(store.root, error)) is None:
+            raise
+        raise InputError(
+            f"{getattr(error, 'filename', None) or store.root}",
+            expected="a place that can be read and written, with room",
+            found=reason,
+            remedy="free some room, correct its permissions, or name another `store.root`; the same command goes "
+            "on from the last finished stage",
+        ) from error
+
+
+@contextmanager
 def _explained(stage: Stage, store: RunStore) -> Iterator[None]:
     """Say what is behind an error of a library: no room, or a result of an earlier stage that was damaged meanwhile.
 
@@ -563,7 +586,8 @@ def _explained(stage: Stage, store: RunStore) -> Iterator[None]:
     InputError
     """
     try:
-        yield
+        with _room(store):
+            yield
     except (InputError, InputErrors):
         raise
     except MemoryError as error:
@@ -574,14 +598,6 @@ def _explained(stage: Stage, store: RunStore) -> Iterator[None]:
             remedy="set fewer `compute.workers`, close other programs, or take a machine with more memory",
         ) from error
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        if (reason := no_room(store.root, error)) is not None:
-            raise InputError(
-                f"{getattr(error, 'filename', None) or store.root}",
-                expected="a place that can be read and written, with room",
-                found=reason,
-                remedy="free some room, correct its permissions, or name another `store.root`; the same command goes "
-                "on from the last finished stage",
-            ) from error
         for need in stage.needs:
             if store.mark(need) is not None and (damage := store.damage(need, whole=True)):
                 raise InputError(

@@ -22,6 +22,7 @@ from glacmb_grid.disk import MARK
 from glacmb_grid.errors import InputError
 from glacmb_grid.pipeline import run, status, table
 from glacmb_grid.stores.runs import INTERNAL, RunStore
+from glacmb_grid.stores.seals import seal
 
 STAGES = (
     "glaciers", "cubes", "observations", "plan", "weights", "terrain", "sampled", "albedo", "predictors", "samples",
@@ -260,6 +261,10 @@ def test_what_is_kept_is_read_with_its_checks_and_overwriting_makes_it_again(wor
     assert results(config.root) == before
     for store in stores:
         KINDS[kind](store)
+        if kind == "flipped":  # before it was sealed: nothing but making it again can tell
+            mark = json.loads((store.parent / MARK).read_text())
+            mark["files"] = seal(store.parent)[0]
+            (store.parent / MARK).write_text(json.dumps(mark))
     assert set(run(config, overwrite=True, say=said.append)) == set(STAGES)
     now = {p: p.read_bytes() for s in stores for p in s.rglob("*") if p.is_file()}
     assert {p: c for p, c in now.items() if not any(text in p.name for text in LEFT)} == sound

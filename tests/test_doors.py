@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -30,6 +31,7 @@ from glacmb_grid.errors import InputError
 from glacmb_grid.pipeline import run, status
 from glacmb_grid.settings import Compute
 from glacmb_grid.stores.formats import read_zarr
+from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.synthetic import write_region
 
 ROOT = Path(__file__).parents[1]
@@ -250,13 +252,37 @@ def test_where_nothing_more_can_be_written_the_error_is_clear_and_a_rerun_comple
     assert "Traceback" not in done.stderr
     assert "error: " in done.stderr
     assert "File too large" in done.stderr
-    assert "remedy:" in done.stderr
+    assert f"{tmp_path / 'out'}" in done.stderr
+    assert "goes on from the last finished stage" in done.stderr
     config = load_config(path)
     run(config, say=quiet)
     assert {s for n, s, _ in status(config, whole=True) if n not in ("audit", "study")} == {"current"}
     fresh = shared("few-run", lambda folder: run(load_config(world.at(folder, **FEW)), say=quiet))
     for name in ("glacier_annual.nc", "truth_scores.csv", MARK):
         assert (config.root / "products" / name).read_bytes() == (fresh / "out" / "products" / name).read_bytes()
+
+
+@pytest.mark.parametrize("method", ["append_log", "rewriting", "remember_inputs"])
+def test_a_disk_that_is_full_when_the_run_is_logged_is_told_and_does_not_hide_what_failed_first(
+    world, tmp_path, monkeypatch, capsys, method
+):
+    path = world.run(tmp_path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RunStore, method, full)
+    assert main(["run", str(path), "--stage", "plan", "--overwrite"]) == 1
+    told = capsys.readouterr().err
+    assert f"{tmp_path / 'out'}" in told
+    assert "No space left on device" in told
+    assert "goes on from the last finished stage" in told
+    for file in (tmp_path / "raw" / "dem").iterdir():
+        file.write_bytes(b"no elevation model")
+    assert main(["run", str(path)]) == 1
+    told = capsys.readouterr().err
+    assert "raw/dem" in told
+    assert "No space" not in told
 
 
 def test_a_home_that_cannot_be_written_only_costs_time(world, tmp_path):

@@ -196,6 +196,26 @@ def test_overwriting_records_what_it_reads_and_what_it_changes_is_passed_on(wire
     assert json.loads((tmp_path / "out" / "terrain" / MARK).read_text())["inputs"]["elevation model"] != real
 
 
+@pytest.mark.parametrize("how", [{"verify": True}, {"overwrite": True, "stage": "terrain"}])
+def test_a_change_that_no_time_shows_is_found_where_content_is_looked_at(wired, tmp_path, monkeypatch, how):
+    """As after trouble with a disk, or where times were set back."""
+    from glacmb_grid.stores import identity
+
+    shutil.copytree(wired, tmp_path, dirs_exist_ok=True)
+    config = load_config(tmp_path / "own.yaml")
+    dem, stamp_of = tmp_path / "raw" / "dem" / "astgtm_synthetic_dem.tif", identity.stamp_of
+    monkeypatch.setattr(identity, "stamp_of", lambda p, **k: [1, 1, 1, 1] if p == dem else stamp_of(p, **k))
+    run(config, say=quiet)
+    with rasterio.open(dem, "r+") as file:
+        file.write(file.read(1) + 100, 1)
+    assert run(config, say=quiet) == []
+    states = {n: (state, why) for n, state, why in status(config, whole=True)}
+    assert states["terrain"] == ("stale", "input elevation model.dem.vrt changed")
+    said = []
+    assert run(config, say=said.append, **how)[:1] == ["terrain"]
+    assert "terrain (input elevation model.dem.vrt changed)" in said
+
+
 def test_a_forced_stage_with_the_same_content_leaves_the_others_current(wired, tmp_path):
     shutil.copytree(wired, tmp_path, dirs_exist_ok=True)
     config = load_config(tmp_path / "own.yaml")
@@ -357,7 +377,7 @@ def test_the_demonstrations_raw_files_may_lie_in_its_own_folder(tmp_path):
 def test_folds_that_cannot_be_made_fail_before_anything_is_sampled(world, tmp_path, capsys, options, told):
     path = world.at(tmp_path)
     sets = [part for option in options for part in ("--set", option)]
-    for command in ("check", "run"):
+    for command in ("check", "run", "evaluate"):
         assert main([command, str(path), *sets]) == 1
         assert told in capsys.readouterr().err
     assert not {"weights", "terrain", "sampled"} & {p.name for p in (tmp_path / "out").iterdir()}
