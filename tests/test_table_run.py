@@ -220,6 +220,12 @@ def test_locked_glaciers_are_in_no_mask_until_they_are_scored(tmp_path, capsys):
     assert "first look at these test glaciers" in told
     looks = json.loads((out / "holdout-looks.json").read_text())
     assert [one["look"] for one in looks] == [1]
+    scored = pd.read_csv(out / "holdout" / "predictions.csv")
+    assert set(scored["glacier"]) == {"g03", "g07"}, "fitted on all others, scored on these"
+    free = table().loc[lambda t: ~t["glacier"].isin(["g03", "g07"]), "b"] / 1000
+    mean = scored.loc[scored["model"] == "mean", "predicted"]
+    assert len(mean) == 16
+    np.testing.assert_allclose(mean, free.mean(), rtol=1e-6)
     assert main(["score-holdout", config, "--set", "models.ridge.penalties=[5]"]) == 0
     assert "look 2 at these test glaciers" in capsys.readouterr().out
     looks = json.loads((out / "holdout-looks.json").read_text())

@@ -196,7 +196,7 @@ def test_overwriting_records_what_it_reads_and_what_it_changes_is_passed_on(wire
     assert json.loads((tmp_path / "out" / "terrain" / MARK).read_text())["inputs"]["elevation model"] != real
 
 
-@pytest.mark.parametrize("how", [{"verify": True}, {"overwrite": True, "stage": "terrain"}])
+@pytest.mark.parametrize("how", [{}, {"verify": True}, {"overwrite": True, "stage": "terrain"}])
 def test_a_change_that_no_time_shows_is_found_where_content_is_looked_at(wired, tmp_path, monkeypatch, how):
     """As after trouble with a disk, or where times were set back."""
     from glacmb_grid.stores import identity
@@ -209,8 +209,10 @@ def test_a_change_that_no_time_shows_is_found_where_content_is_looked_at(wired, 
     with rasterio.open(dem, "r+") as file:
         file.write(file.read(1) + 100, 1)
     assert run(config, say=quiet) == []
-    states = {n: (state, why) for n, state, why in status(config, whole=True)}
-    assert states["terrain"] == ("stale", "input elevation model.dem.vrt changed")
+    if not how:
+        states = {n: (state, why) for n, state, why in status(config, whole=True)}
+        assert states["terrain"] == ("stale", "input elevation model.dem.vrt changed")
+        return
     said = []
     assert run(config, say=said.append, **how)[:1] == ["terrain"]
     assert "terrain (input elevation model.dem.vrt changed)" in said
