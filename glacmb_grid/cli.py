@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     store.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override a value")
     store.add_argument(
         "--memory",
-        type=float,
+        type=_gigabytes,
         default=2.0,
         metavar="GB",
         help="about what it may take (2); more reads large cubes faster",
@@ -221,6 +221,13 @@ def _ingest(options: argparse.Namespace) -> int:
     size = sum(p.stat().st_size for p in options.store.rglob("*") if p.is_file())
     _say(f"{size / 1e9:.3g} GB written; name it in the configuration: climate: {{files: {options.store}}}")
     return 0
+
+
+def _gigabytes(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: a number above 0 is expected")
+    return value
 
 
 def _score_holdout(options: argparse.Namespace) -> int:

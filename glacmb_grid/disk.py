@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -22,8 +23,9 @@ import pandas as pd
 
 from glacmb_grid.errors import InputError
 
+INTERNAL = ".glacmb_grid"
 MARK = ".glacmb_grid.json"
-_KIND = "glacmb_grid"
+_KIND, _CHECK = "glacmb_grid", "check"
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 _OF_CONTENT = (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError)
@@ -39,6 +41,21 @@ def write_json(path: Path, content: Any) -> None:
     text = json.dumps(content, indent=1, sort_keys=True, default=str) + "\n"
     with replacing(path) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def write_checked(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON with a digest of its own, for `intact`."""
+    plain = json.loads(json.dumps(content, default=str))
+    write_json(path, {**plain, _CHECK: _digest(plain)})
+
+
+def intact(content: Any) -> bool:
+    """Whether what `write_checked` wrote is as it was written; the digest is taken out."""
+    return bool(content.pop(_CHECK) == _digest(content))
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -151,7 +168,7 @@ def _unescaped(value: Any) -> Any:
 
 def write_mark(folder: Path, kind: str, **more: Any) -> None:
     """Say of a folder that it is ours, of this kind."""
-    write_json(folder / MARK, {_KIND: kind, **more})
+    write_checked(folder / MARK, {_KIND: kind, **more})
 
 
 def is_ours(folder: Path, kind: str | None = None) -> bool:
@@ -161,6 +178,12 @@ def is_ours(folder: Path, kind: str | None = None) -> bool:
         return False
     found = read_json(path, lambda c: isinstance(c, dict) and _KIND in c)
     return found is None or kind is None or found[_KIND] == kind
+
+
+def inside_ours(path: Path) -> Path | None:
+    """The folder of ours in which a place lies (whether or not there is anything yet); None where in none."""
+    real = path.resolve()
+    return next((p for p in real.parents if p.name == INTERNAL or is_ours(p)), None)
 
 
 def _not_ours(folder: Path) -> InputError:
@@ -182,7 +205,8 @@ def discard(folder: Path, *, kind: str | None = None, home: Path | None = None) 
     """
     if not (folder.exists() or folder.is_symlink()):
         return
-    if not is_ours(folder, kind) and not (home is not None and folder.is_relative_to(home)):
+    at_home = home is not None and not home.is_symlink() and folder.parent.resolve().is_relative_to(home.resolve())
+    if not is_ours(folder, kind) and not at_home:
         raise _not_ours(folder)
     if folder.is_symlink() or not folder.is_dir():
         folder.unlink()

@@ -24,7 +24,7 @@ from glacmb_grid.stores.runs import RunStore, versions
 from glacmb_grid.upscaling.products import build_product, residual_variance, upscale
 from glacmb_grid.validation.curves import distance_to_training, skill_by_distance
 from glacmb_grid.validation.folds import make_folds, require_grouped
-from glacmb_grid.validation.holdout import choose_holdout, holdout_record, log_look, verify_holdout
+from glacmb_grid.validation.holdout import choose_holdout, holdout_record, log_look, read_looks, verify_holdout
 from glacmb_grid.validation.leaks import check_folds, check_seen, row_hashes
 from glacmb_grid.validation.protocols import leaky, name_of
 from glacmb_grid.validation.scores import METRICS, PREDICTION_COLUMNS, compare, out_of_fold, score, slices, tabulate
@@ -191,6 +191,8 @@ def make_all_folds(context: Context) -> None:
         found.append(beside[beside["kind"] != "scored by no fold"].assign(scheme="holdout"))
         glaciers = len(np.unique(samples["glacier"].values[locked].astype(str)))
         context.say(f"{locked.sum()} rows of {glaciers} test glaciers are locked away until `score-holdout`")
+    elif (context.store.root / "holdout-locked.json").exists():
+        _remember_lock(context.store, _OPEN)
     for scheme, folds in every.items():
         write_zarr(folds, context.out / f"{scheme}.zarr")
         found.append(check_folds(samples, folds))
@@ -203,24 +205,32 @@ def make_all_folds(context: Context) -> None:
         context.say(f"leaks: {told}; see folds/leaks.csv")
 
 
+_OPEN: dict[str, Any] = {"glaciers": [], "rows_sha256": ""}
+
+
 def _remember_lock(store: RunStore, record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every state in which test glaciers were locked in this run's folder, oldest first."""
+    """Every state in which test glaciers were locked in this run's folder, oldest first; open ones have no glacier."""
     path = store.root / "holdout-locked.json"
-    known: list[dict[str, Any]] | None = read_json(
-        path, lambda c: all("glaciers" in r and "rows_sha256" in r for r in c)
-    )
-    if known is None and path.exists():
+    known: list[dict[str, Any]] | None = read_json(path, _is_record)
+    before = store.folder("folds")
+    if known is None and (path.exists() or path.is_symlink() or (before / "holdout.json").exists()):
         raise InputError(
             f"{path}",
             expected="the record of what was locked in this folder, a JSON list",
-            found="something else",
+            found="something else" if path.exists() else "nothing",
             remedy="restore it: without it glaciers that were open before would pass for locked from the start",
         )
-    known = known or []
+    if known is None:
+        known = [_OPEN] if before.exists() else []  # folds were made here before, with nothing locked
     if [r["rows_sha256"] for r in known[-1:]] != [record["rows_sha256"]]:
         known.append(record)
         write_json(path, known)
     return known
+
+
+def _is_record(content: Any) -> bool:
+    texts = all(isinstance(g, str) for r in content for g in [r["rows_sha256"], *r["glaciers"]])
+    return isinstance(content, list) and len(content) > 0 and texts
 
 
 def summary_of(findings: pd.DataFrame) -> list[str]:
@@ -532,11 +542,11 @@ def judge_locked(config: Judged, store: RunStore, say: Callable[[str], None]) ->
     locked = locked_rows(config, samples)
     record = json.loads((store.folder("folds") / "holdout.json").read_text(encoding="utf-8"))
     verify_holdout(record, samples, locked)
-    key = digest(config.models, config.validation, config.protocol, config.seed)
-    look = log_look(config.root / "holdout-looks.json", record, key)
-    say(str(look["message"]))
+    looks = config.root / "holdout-looks.json"
+    read_looks(looks, some=store.mark("holdout") is not None or store.has_damaged_mark("holdout"))
     states = _remember_lock(store, record)
-    open_before = sorted(set(map(str, record["glaciers"])) - set(map(str, states[0]["glaciers"])))
+    always = set.intersection(*(set(state["glaciers"]) for state in states))
+    open_before = sorted(set(record["glaciers"]) - always)
     if open_before:
         say(
             f"not locked from the start: {listing(open_before)} may have been fitted on and judged in this folder "
@@ -572,6 +582,8 @@ def judge_locked(config: Judged, store: RunStore, say: Callable[[str], None]) ->
             predicted = predict(fitted, samples)
         tables.append(out_of_fold(samples, folds, predicted, model=model).assign(protocol="locked"))
         say(f"{model} fitted on {int(folds['fit'].values.sum())} rows")
+    key = digest(config.models, config.validation, config.protocol, config.seed)
+    say(str(log_look(looks, record, key)["message"]))  # nobody has seen a score yet
     return pd.concat(tables)
 
 

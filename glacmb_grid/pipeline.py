@@ -17,7 +17,7 @@ import pandas as pd
 
 from glacmb_grid import judging, stages
 from glacmb_grid.cluster import scheduler
-from glacmb_grid.disk import no_room, write_csv
+from glacmb_grid.disk import INTERNAL, no_room, write_csv
 from glacmb_grid.errors import InputError, InputErrors, Problems, listing
 from glacmb_grid.failures import FILE, read_failures
 from glacmb_grid.inputs.files import closing, find_files
@@ -25,7 +25,7 @@ from glacmb_grid.settings import Judged, RunConfig, TableConfig, digest
 from glacmb_grid.stages import Context
 from glacmb_grid.stores.formats import write_table
 from glacmb_grid.stores.identity import Identity
-from glacmb_grid.stores.runs import INTERNAL, RunStore, versions
+from glacmb_grid.stores.runs import RunStore, versions
 from glacmb_grid.validation.scores import score
 
 Say = Callable[[str], None]
@@ -214,7 +214,7 @@ def require_apart(config: Judged, store: RunStore) -> None:
     InputError or InputErrors
     """
     every = {s.name: s for s in table(config)}
-    store.require_own(every)
+    store.require_own([*every, "kept/any", *(["holdout"] if config.validation.holdout is not None else [])])
     made_here = isinstance(config, RunConfig) and config.synthetic is not None
     ours = [n.split("/")[0] for n in (*every, *OTHERS) if not (made_here and n == "raw")]
     folders = {store.root.resolve() / n for n in ours}
@@ -457,6 +457,8 @@ def run(
                     store.renewing = forced
                     ran[one.name] = _run_one(one, every, mark, config, store, inputs, why, say, notes)
                     store.remember_inputs()
+                elif verify:
+                    _note_whole(one.name, store, mark, say)
                 known[one.name] = _standing(one.name, store, mark["key"])
             outcome = "finished"
         finally:
@@ -467,6 +469,26 @@ def run(
                 if ran or outcome == "failed":
                     store.append_log(_log(config, started, ran, workers, outcome, notes, inputs))
     return list(ran)
+
+
+def _note_whole(stage: str, store: RunStore, new: dict[str, Any], say: Say) -> None:
+    """Record the whole content of large inputs, which the stage was not made with: later it can be compared."""
+    old = (store.mark(stage) or {}).get("inputs", {})
+    if old == new["inputs"]:
+        return
+    first = [
+        i[0]
+        for what, found in new["inputs"].items()
+        for i in found
+        if i[3] and not Identity(*_of(old, what, i[0])).whole
+    ]
+    if first:
+        say(f"{stage}: {listing(first)} read whole for the first time, which later --verify compare with")
+    store.note_inputs(stage, new["inputs"])
+
+
+def _of(inputs: dict[str, Any], what: str, name: str) -> list[str]:
+    return next((i for i in inputs.get(what, []) if i[0] == name), [name, "", "", ""])
 
 
 def _gather_failures(config: RunConfig, store: RunStore) -> None:
@@ -507,7 +529,7 @@ def score_holdout(config: Judged, *, say: Say = print) -> None:
         )
     run(config, stage="folds", say=say)
     store = RunStore(config.root, say)
-    with store.locked():
+    with _room(store), store.locked():
         predictions = judging.judge_locked(config, store, say)
         scores = score(predictions, draws=config.scores.bootstrap, level=config.scores.level, seed=config.seed)
         with store.writing("holdout", {"settings": {}, "key": digest(config)}) as folder:

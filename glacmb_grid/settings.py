@@ -377,7 +377,7 @@ class Validation(Section):
     blocks: int = Field(10, ge=1)
     parts: int = Field(40, ge=2)
     buffer_km: float | None = Field(None, ge=0)
-    holdout: list[str] | Annotated[float, Field(gt=0, lt=1)] | None = None
+    holdout: list[str] | float | None = None
 
 
 class Scores(Section):

@@ -26,7 +26,7 @@ import yaml
 from glacmb_grid import cli, cluster, stages
 from glacmb_grid.cli import main
 from glacmb_grid.config import load_config
-from glacmb_grid.disk import MARK
+from glacmb_grid.disk import INTERNAL, MARK
 from glacmb_grid.errors import InputError
 from glacmb_grid.pipeline import run, status
 from glacmb_grid.settings import Compute
@@ -482,6 +482,21 @@ def test_a_synthetic_region_is_written_into_an_empty_folder_only(tmp_path, capsy
         assert "error: synth" in capsys.readouterr().err
     with pytest.raises(ValueError, match="seed"):
         write_region(tmp_path / "new", seed=-1)
+
+
+def test_ingesting_into_the_results_of_a_run_is_refused(world, tmp_path, capsys):
+    path = world.run(tmp_path)
+    for place in ("samples/climate.zarr", f"{INTERNAL}/climate.zarr"):
+        assert main(["ingest", str(path), str(tmp_path / "out" / place)]) == 1
+        assert "a place outside the results of a run" in capsys.readouterr().err
+        assert not (tmp_path / "out" / place).exists()
+
+
+@pytest.mark.parametrize("memory", ["nan", "-1", "0", "inf", "much"])
+def test_memory_that_nobody_has_is_refused(capsys, memory):
+    with pytest.raises(SystemExit):
+        main(["ingest", "own.yaml", "climate.zarr", "--memory", memory])
+    assert "--memory" in capsys.readouterr().err
 
 
 def test_ingesting_leaves_a_users_folder_alone(world, tmp_path, capsys):

@@ -109,6 +109,33 @@ def test_an_ascii_grid_has_its_projection_and_an_archive_is_itself(tmp_path):
     assert parts_of(archive, raster=True) == [archive]
 
 
+def test_a_virtual_vector_file_is_all_that_lies_behind_it(tmp_path):
+    for name in ("a.shp", "a.dbf", "b.gpkg", "c & d.geojson"):
+        (tmp_path / name).write_text("x")
+    source = '<OGRVRTLayer name="x"><SrcDataSource{}>{}</SrcDataSource></OGRVRTLayer>'
+    (tmp_path / "inner.vrt").write_text(source.format(' relativeToVRT="1"', "c &amp; d.geojson"))
+    layers = [
+        source.format(' relativeToVRT="1"', "a.shp"),
+        source.format(' shared="1"', tmp_path / "b.gpkg"),
+        source.format(" relativetoVRT='1'", "inner.vrt"),
+        source.format(' relativeToVRT="1"', "outer.vrt"),
+        source.format("", "none.gpkg"),
+    ]
+    (tmp_path / "outer.vrt").write_text(f"<OGRVRTDataSource>{''.join(layers)}</OGRVRTDataSource>")
+    names = {p.name for p in parts_of(tmp_path / "outer.vrt")}
+    assert names == {"outer.vrt", "a.shp", "a.dbf", "b.gpkg", "inner.vrt", "c & d.geojson"}
+
+
+def test_links_to_folders_inside_an_input_are_followed_once(tmp_path):
+    for name in ("store.zarr/x/c/0", "elsewhere/y/c/0"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("1")
+    (tmp_path / "store.zarr" / "y").symlink_to(tmp_path / "elsewhere" / "y")
+    (tmp_path / "elsewhere" / "y" / "back").symlink_to(tmp_path / "elsewhere")
+    found = [str(p.relative_to(tmp_path)) for p in parts_of(tmp_path / "store.zarr")]
+    assert found == ["store.zarr/x/c/0", "store.zarr/y/c/0"]
+
+
 def test_what_gdal_cannot_read_is_itself(tmp_path):
     (tmp_path / "broken.tif").write_bytes(b"no raster")
     assert parts_of(tmp_path / "broken.tif", raster=True) == [tmp_path / "broken.tif"]

@@ -17,11 +17,11 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glacmb_grid.disk import MARK
+from glacmb_grid.disk import INTERNAL, MARK, discard
 from glacmb_grid.errors import InputError
 from glacmb_grid.stores import runs, seals
 from glacmb_grid.stores.formats import read_zarr, write_zarr
-from glacmb_grid.stores.runs import INTERNAL, RunStore
+from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.stores.seals import files_below, foreign, inspect, seal
 
 
@@ -125,6 +125,67 @@ def test_links_in_the_place_of_a_stage_are_refused(store, tmp_path):
     assert (tmp_path / "elsewhere" / "ridge" / "mine").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["", "aside", "old", "checkpoints", "seen", "lock", "inputs.json", "written.json"])
+def test_links_in_our_own_folder_are_refused_and_what_they_lead_to_is_not_touched(tmp_path, name):
+    """A user may have put them there to have another disk hold it."""
+    with RunStore(tmp_path / "run").locked():
+        pass
+    thesis = tmp_path / "mine" / "thesis"
+    (thesis / "aside" / "old").mkdir(parents=True)
+    (thesis / "chapter").write_text("mine")
+    before = everything(tmp_path / "mine")
+    link = tmp_path / "run" / INTERNAL / name
+    shutil.rmtree(link) if link.is_dir() else link.unlink(missing_ok=True)
+    link.symlink_to(tmp_path / "mine")
+    for attempt in (RunStore(tmp_path / "run").require_own, RunStore(tmp_path / "run").locked().__enter__):
+        with pytest.raises(InputError, match="a link to"):
+            attempt()
+    with pytest.raises(InputError, match="without our mark"):
+        discard(link / "thesis", home=tmp_path / "run" / INTERNAL)
+    assert everything(tmp_path / "mine") == before
+
+
+@pytest.mark.parametrize("name", ["aside", "old", "checkpoints", "seen", "lock", "inputs.json", "written.json"])
+def test_a_file_for_a_folder_or_a_folder_for_a_file_is_put_aside(tmp_path, name):
+    said = []
+    with RunStore(tmp_path / "run").locked():
+        pass
+    path = tmp_path / "run" / INTERNAL / name
+    if path.is_dir() or name not in ("lock", "inputs.json", "written.json"):
+        shutil.rmtree(path, ignore_errors=True)
+        path.write_text("mine")
+    else:
+        path.unlink(missing_ok=True)
+        path.mkdir()
+    store = RunStore(tmp_path / "run", said.append)
+    store.require_own()
+    with store.locked():
+        write(store, "samples")
+        with store.rewriting("failed.csv") as file:
+            file.write_text("1")
+        store.inputs.identities([])
+        store.remember_inputs()
+    assert any(f"{path} is damaged" in line for line in said)
+    assert path.with_name(f"{name}.damaged-1").exists()
+
+
+def test_the_lock_holds_though_its_file_was_removed(tmp_path):
+    """As people do where they take it for one that was left behind."""
+    with RunStore(tmp_path / "run").locked() as _:
+        (tmp_path / "run" / INTERNAL / "lock").unlink()
+        with pytest.raises(InputError, match="no other run"), RunStore(tmp_path / "run").locked():
+            pass
+
+
+@pytest.mark.parametrize("place", [f"{INTERNAL}/aside", "samples", "samples/below", f"{INTERNAL}/mine/below"])
+def test_a_run_inside_the_results_of_another_is_refused(store, place):
+    write(store, "samples")
+    before = everything(store.root)
+    with pytest.raises(InputError, match="outside the results of other runs"):
+        RunStore(store.root / place / "run").require_own()
+    assert everything(store.root) == before
+
+
 def test_an_empty_folder_may_be_taken(store):
     (store.root / "samples").mkdir()
     write(store, "samples")
@@ -171,6 +232,28 @@ def test_changed_chunks_of_zarr_are_not_kept_but_its_metadata_are(store):
     assert not [n for n in names if "/c/" in n and "changed" in n]
 
 
+def test_a_link_in_place_of_a_file_of_ours_stays_under_another_name(store, tmp_path):
+    """A product that was moved to a larger disk; an array of a store, too."""
+    for step in range(2):
+        with store.writing("products", {"key": "k"}) as folder:
+            write_zarr(xr.Dataset({"x": ("i", np.arange(9.0))}), folder / "p.zarr")
+            (folder / "p.nc").write_text("1")
+        if step == 0:
+            (tmp_path / "large").mkdir()
+            for name in ("p.nc", "p.zarr/x"):
+                path = store.root / "products" / name
+                path.rename(tmp_path / "large" / path.name)
+                path.symlink_to(tmp_path / "large" / path.name)
+    folder = store.root / "products"
+    assert (folder / "p.nc").read_text() == "1"
+    assert not (folder / "p.nc").is_symlink()
+    assert (folder / "p.nc.changed-1").readlink() == tmp_path / "large" / "p.nc"
+    assert (folder / "p.zarr" / "x.changed-1").readlink() == tmp_path / "large" / "x"
+    assert not store.damage("products")
+    assert (tmp_path / "large" / "x" / "zarr.json").exists()
+    assert any("kept as x.changed-1" in line for line in store.said)
+
+
 def test_a_users_file_under_the_name_of_a_new_one_stops_the_switch(store):
     write(store, "samples", a="1")
     (store.root / "samples" / "b").write_text("mine")
@@ -198,6 +281,23 @@ def test_a_stage_whose_record_is_damaged_is_replaced_and_the_record_kept(store):
         assert (folder / "notes.txt").read_text() == "mine"
     kept = sorted(p.name for p in folder.iterdir() if "damaged" in p.name)
     assert kept == [f"{MARK}.damaged-{i}" for i in range(1, 6)]
+    (folder / MARK).write_bytes(b"{")
+    (folder / "a").write_text("my remark")
+    write(store, "samples", a="2")
+    assert (folder / "a").read_text() == "2"
+    assert (folder / "a.changed-2").read_text() == "my remark", "after the first one, which was of the old content"
+
+
+@pytest.mark.parametrize(
+    "edit", [{"inputs": None}, {"inputs": {"outlines": [["x"]]}}, {"key": "other"}, {"read": 3}, {"settings": {"a": 1}}]
+)
+def test_a_record_that_was_edited_counts_as_damaged(store, edit):
+    """Valid JSON, even of the right form: nothing but our own writing is believed."""
+    write(store, "samples")
+    path = store.root / "samples" / MARK
+    path.write_text(json.dumps({**json.loads(path.read_text()), **edit}))
+    assert store.mark("samples") is None
+    assert store.has_damaged_mark("samples")
 
 
 def test_a_stage_that_fails_leaves_the_old_one_and_its_mark(store):
@@ -380,7 +480,16 @@ def test_a_copied_run_is_whole_too(store, tmp_path):
 
 
 @pytest.mark.parametrize("memory", ["seen/samples.json", "written.json", "inputs.json"])
-@pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b'{"at": "x", "content": 1, "files": 3, "inputs": 4}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[1, 2]",
+        b'{"at": "x", "content": 1, "files": 3, "inputs": 4}',
+        b'{"at": 1, "content": "", "files": {"a": null}, "inputs": {"a": [{"a": ["x", "b"]}, [], "", "", ""]}}',
+    ],
+)
 def test_a_damaged_memory_is_put_aside_and_made_again(store, memory, content):
     write(store, "samples")
     with store.rewriting("failed.csv") as file:
@@ -526,7 +635,7 @@ def test_whoever_may_not_write_may_still_look(store, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(runs, "write_json", refuse)
+    monkeypatch.setattr(runs, "write_checked", refuse)
     assert not looking.damage("samples", whole=True)
     with pytest.raises(PermissionError):
         store.damage("samples", whole=True)

@@ -342,7 +342,61 @@ def test_glaciers_that_were_open_before_are_no_independent_test(tmp_path, capsys
     assert "changed 1 time since they were first locked" in told
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", '[{"glaciers": []}]', "3"])
+def test_glaciers_that_were_open_first_and_again_later_are_told_too(tmp_path, capsys):
+    """Nothing locked at first; then locked, open, and locked again."""
+    few = {"schemes": ["logo"], "models": ["mean", "ridge"]}
+    assert main(["evaluate", written(tmp_path, table(), validation=few)]) == 0
+    locked = written(tmp_path, table(), validation={**few, "holdout": ["g03"]})
+    assert main(["score-holdout", locked]) == 0
+    assert "not locked from the start: g03 may have been fitted on" in capsys.readouterr().out
+    (tmp_path / "b").mkdir()
+    assert main(["evaluate", written(tmp_path / "b", table(), validation={**few, "holdout": ["g03"]})]) == 0
+    assert main(["evaluate", written(tmp_path / "b", table(), validation=few)]) == 0
+    assert main(["score-holdout", written(tmp_path / "b", table(), validation={**few, "holdout": ["g03"]})]) == 0
+    told = capsys.readouterr().out
+    assert "not locked from the start: g03 may have been fitted on" in told
+    assert "first look" in told
+
+
+def test_a_look_is_logged_when_there_is_a_score_to_see_and_never_forgotten(tmp_path, capsys):
+    few = {"schemes": ["logo"], "models": ["mean", "ridge"], "holdout": ["g03"]}
+    config = written(tmp_path, table(), validation=few)
+    looks, mine = tmp_path / "out" / "holdout-looks.json", tmp_path / "out" / "holdout" / "mine"
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    (tmp_path / "out" / ".glacmb_grid").mkdir()
+    for command in ("check", "evaluate", "score-holdout"):
+        assert main([command, config]) == 1
+        assert "a folder that we did not make, with mine" in capsys.readouterr().err
+    assert not looks.exists()
+    mine.unlink()
+    assert main(["score-holdout", config]) == 0
+    assert "first look" in capsys.readouterr().out
+    log = looks.read_bytes()
+    for damage in ([], None, {}, [{**json.loads(log)[0], "glaciers": 5}], [{"look": 1}]):
+        looks.unlink()
+        if damage is not None:
+            looks.write_text(json.dumps(damage))
+        assert main(["score-holdout", config]) == 1
+        told = capsys.readouterr().err
+        assert "holdout-looks.json" in told
+        assert "a second look would pass for the first" in told
+        assert (json.loads(looks.read_text()) if looks.exists() else None) == damage
+        looks.write_bytes(log)
+    locked = tmp_path / "out" / "holdout-locked.json"
+    kept = locked.read_bytes()
+    locked.unlink()
+    assert main(["score-holdout", config]) == 1
+    assert "found:    nothing" in capsys.readouterr().err
+    assert looks.read_bytes() == log, "what cannot be scored is no look"
+    locked.write_bytes(kept)
+    assert main(["score-holdout", config]) == 0
+    assert "look 2 at these" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "{}", "[]", "[1]", '[{"glaciers": []}]', "3", '[{"glaciers": 5, "rows_sha256": ""}]']
+)
 def test_a_damaged_record_of_what_was_locked_is_never_made_again_by_itself(tmp_path, capsys, content):
     config = written(tmp_path, table(), validation={"schemes": ["logo"], "models": ["mean"], "holdout": ["g03"]})
     assert main(["evaluate", config]) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -20,11 +21,10 @@ from hypothesis import strategies as st
 from glacmb_grid import judging, stages
 from glacmb_grid.cli import main
 from glacmb_grid.config import _PATHS, load_config
-from glacmb_grid.disk import MARK
+from glacmb_grid.disk import INTERNAL, MARK
 from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.pipeline import OTHERS, Stage, run, status, table
 from glacmb_grid.settings import RunConfig, TableConfig
-from glacmb_grid.stores.runs import INTERNAL
 from glacmb_grid.validation.folds import SCHEMES, make_folds
 
 
@@ -216,6 +216,30 @@ def test_a_change_that_no_time_shows_is_found_where_content_is_looked_at(wired, 
     said = []
     assert run(config, say=said.append, **how)[:1] == ["terrain"]
     assert "terrain (input elevation model.dem.vrt changed)" in said
+
+
+def test_verifying_compares_large_inputs_with_what_was_read_whole_before_though_the_stage_was_made_without(
+    wired, tmp_path, monkeypatch
+):
+    from glacmb_grid.stores import identity
+
+    for name, value in (("WHOLE", 1000), ("_EDGE", 16), ("_EDGE_OF_PART", 16), ("_PIECES", 2), ("_PIECE", 16)):
+        monkeypatch.setattr(identity, name, value)
+    shutil.copytree(wired, tmp_path, dirs_exist_ok=True)
+    config = load_config(tmp_path / "own.yaml")
+    run(config, say=quiet)
+    said = []
+    assert run(config, verify=True, say=said.append) == []
+    assert any(line.startswith("terrain: dem.vrt read whole for the first time") for line in said)
+    assert run(config, verify=True, say=(again := []).append) == []
+    assert not any("for the first time" in line for line in again)
+    dem = tmp_path / "raw" / "dem" / "astgtm_synthetic_dem.tif"
+    times, content = dem.stat(), bytearray(dem.read_bytes())
+    content[len(content) // 5] ^= 1  # between the pieces that are looked at
+    dem.write_bytes(bytes(content))
+    os.utime(dem, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert [s for n, s, _ in status(config) if n == "terrain"] == ["current"]
+    assert [s for n, s, _ in status(config, whole=True) if n == "terrain"] == ["stale"]
 
 
 def test_a_forced_stage_with_the_same_content_leaves_the_others_current(wired, tmp_path):

@@ -15,7 +15,7 @@ import xarray as xr
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from glacmb_grid.disk import workshop
+from glacmb_grid.disk import inside_ours, workshop
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.files import find_file, find_files, open_dataset
 from glacmb_grid.inputs.horizontal import (
@@ -172,9 +172,14 @@ def ingest(
             found="a curvilinear one",
             remedy="sample it where it lies, with `regrid: {engine: xesmf, ...}`",
         )
-    if store.exists():
+    if store.exists() or store.is_symlink():
+        raise InputError(f"{store}", expected="no such file or folder yet", found="one", remedy="name another place")
+    if (around := inside_ours(store)) is not None:
         raise InputError(
-            f"{store}", expected="no such file or folder yet", found="one", remedy="remove it, or choose another place"
+            f"{store}",
+            expected="a place outside the results of a run",
+            found=f"{around}, which a run replaces",
+            remedy="name another place",
         )
     aside = store.with_name(f".partial-{store.name}")
     marks = {_MARK: _LAYOUT, "accumulated": accumulated, "expver": expver}

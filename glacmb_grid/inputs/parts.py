@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import os
+import re
 import warnings
 from bisect import bisect_left
+from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 
@@ -19,6 +22,7 @@ _STEMS = {
     ".tab": (".tab", ".dat", ".map", ".id", ".ind"),
     ".mif": (".mif", ".mid"),
 }
+_SOURCE = re.compile(r"<SrcDataSource([^>]*)>([^<]*)<", re.IGNORECASE)
 _JOURNALS = ("-wal", "-journal")  # of SQLite: changes that are not yet in a GeoPackage itself
 _NOT_RASTERS = (*_STEMS, ".gpkg", ".sqlite", ".geojson", ".json", ".csv", ".txt", ".parquet", ".nc", ".grib", ".grb")
 
@@ -31,8 +35,8 @@ def parts_of(path: Path, *, raster: bool = False) -> list[Path]:
     path : Path
         A file, or a folder: all files in it.
     raster : bool
-        Whether GDAL reads it as a raster: then also georeferencing and statistics beside it, and the sources of a
-        virtual one, and of those in it.
+        Whether GDAL reads it as a raster: then also georeferencing and statistics beside it. The sources of a virtual
+        file, raster or vector, count in any depth.
 
     Returns
     -------
@@ -40,10 +44,12 @@ def parts_of(path: Path, *, raster: bool = False) -> list[Path]:
         Each once; some may not exist (a missing source of a virtual raster).
     """
     if path.is_dir():
-        return sorted(p for p in path.rglob("*") if p.is_file())
+        return sorted(_files_below(path))
     found = dict.fromkeys([path, *_same_stem(path), *_journals(path)])
     if raster and path.suffix.lower() not in _NOT_RASTERS:
         found |= dict.fromkeys(_behind(path, set()))
+    elif path.suffix.lower() == ".vrt":
+        found |= dict.fromkeys(_behind_vectors(path, set()))
     return list(found)
 
 
@@ -74,6 +80,36 @@ def _same_stem(path: Path) -> list[Path]:
 def _journals(path: Path) -> list[Path]:
     there = (path.with_name(path.name + ending) for ending in _JOURNALS)
     return [p for p in there if p.is_file()]
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Files in a folder, also those behind links to folders."""
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = {f: os.path.realpath(f"{place}/{f}") for f in folders}
+        folders[:] = [f for f in folders if real[f] not in seen]
+        seen.update(real.values())
+        yield from (p for f in files if (p := Path(place, f)).is_file())
+
+
+def _behind_vectors(path: Path, known: set[Path]) -> list[Path]:
+    """The sources that a virtual vector file names, and those behind them."""
+    known.add(path)
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # whoever reads it says what is wrong
+        return []
+    found = []
+    for options, name in _SOURCE.findall(text):
+        one = _on_disk(html.unescape(name.strip()))
+        if 'relativetovrt="1"' in options.lower().replace("'", '"').replace(" ", ""):
+            one = path.parent / one
+        if one in known or not one.exists():
+            continue
+        found += parts_of(one)
+        if one.suffix.lower() == ".vrt":
+            found += _behind_vectors(one, known)
+    return found
 
 
 def _behind(path: Path, known: set[Path]) -> list[Path]:

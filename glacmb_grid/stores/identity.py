@@ -89,7 +89,7 @@ class Inputs:
         self.read: dict[Path, dict[str, Stamp]] = {}
         kept = memory or {"inputs": {}}
         for path, value in kept["inputs"].items():
-            known = _of_json(value)
+            known = _Known(*value)
             if all(trusted(stamp, kept["at"]) for stamp in known.stamps.values()):
                 self.known[path] = known
 
@@ -132,15 +132,8 @@ class Inputs:
 
 
 def is_memory(content: Any) -> bool:
-    """Whether this is what `Inputs.memory` gives."""
-    return isinstance(content["at"], int) and all(_of_json(v) for v in content["inputs"].values())
-
-
-def _of_json(value: Any) -> _Known:
-    known = _Known(*value)
-    assert isinstance(known.stamps, dict)
-    assert all(len(s) == 4 for s in known.stamps.values())
-    return known
+    """Whether this is of the kind that `Inputs.memory` gives."""
+    return isinstance(content["at"], int) and all(len(v) == len(_Known._fields) for v in content["inputs"].values())
 
 
 def _stamps(paths: Iterable[str]) -> dict[str, Stamp]:

@@ -18,21 +18,25 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import quote, unquote
 
 import xarray as xr
 
 from glacmb_grid.disk import (
+    INTERNAL,
     MARK,
     Say,
     discard,
     free_name,
+    inside_ours,
+    intact,
     is_ours,
     put_aside,
     read_json,
     replacing,
     sync,
+    write_checked,
     write_json,
     write_mark,
 )
@@ -51,8 +55,9 @@ from glacmb_grid.stores.seals import (
     trusted,
 )
 
-INTERNAL = ".glacmb_grid"
 _STAGE, _UNFINISHED = "stage", "unfinished"
+_FOLDERS = ("aside", "old", "checkpoints", "seen")
+_PARTS = (*_FOLDERS, "lock", "inputs.json", "written.json")
 _HARMLESS = (".DS_Store", "Thumbs.db", "desktop.ini", ".directory", ".gitkeep", ".gitignore", "lost+found")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 _LIBRARIES = (
@@ -114,13 +119,28 @@ class RunStore:
         InputError
         """
         _require_folder(self.root)
+        if (around := inside_ours(self.root)) is not None:
+            raise InputError(
+                f"{self.root}: store.root",
+                expected="a place outside the results of other runs",
+                found=f"{around}, which we replace",
+                remedy="name another place",
+            )
+        for path in (self.internal, *(self.internal / name for name in _PARTS)):
+            if path.is_symlink():
+                raise InputError(
+                    f"{path}",
+                    expected="a folder or file that is ours alone",
+                    found=f"a link to {path.readlink()}",
+                    remedy="put the folder or file itself there; what the link leads to was not touched",
+                )
         if self.root.is_dir() and not self.internal.is_dir():
             others = sorted(p.name for p in self.root.iterdir() if p.name not in _HARMLESS)
             if others:
                 raise InputError(
                     f"{self.root}: store.root",
                     expected="a folder of its own for the run: one that is new or empty, or holds an earlier run",
-                    found=f"{listing(others)}, and no `{INTERNAL}`, by which a run is known",
+                    found=f"{listing(others)}, and no folder `{INTERNAL}`, by which a run is known",
                     remedy=f"name a new folder, for instance `store: {{root: {self.root / 'run'}}}`",
                 )
         for stage in stages:
@@ -146,7 +166,11 @@ class RunStore:
         """
         self.require_own()
         self.internal.mkdir(parents=True, exist_ok=True)
-        with (self.internal / "lock").open("a+", encoding="utf-8", errors="replace") as file:
+        for name in _PARTS:
+            path = self.internal / name
+            if path.exists() and path.is_dir() != (name in _FOLDERS):
+                self.say(f"{path} is damaged: put aside as {put_aside(path, 'damaged').name}, made again")
+        with _folder_lock(self.internal, self.root), self._lock_file() as file:
             _take(file, self.root)
             file.seek(0)
             left = file.read()
@@ -162,6 +186,9 @@ class RunStore:
             finally:
                 self.holds_lock = False
                 file.truncate(0)
+
+    def _lock_file(self) -> TextIO:
+        return (self.internal / "lock").open("a+", encoding="utf-8", errors="replace")
 
     def _own_json(self, path: Path, valid: Callable[[Any], bool]) -> Any:
         """A small file of ours; a damaged one is put aside, unless whoever only looks may not write there."""
@@ -188,7 +215,7 @@ class RunStore:
     def mark(self, stage: str) -> dict[str, Any] | None:
         """What is recorded of a finished stage; None where it is not finished, or where the record is damaged."""
         folder = self.folder(stage)
-        found: dict[str, Any] | None = read_json(folder / MARK, lambda c: _is_stage(c, stage))
+        found: dict[str, Any] | None = read_json(folder / MARK, lambda c: intact(c) and _is_stage(c, stage))
         return found if found is not None and is_ours(folder, _STAGE) else None
 
     def has_damaged_mark(self, stage: str) -> bool:
@@ -222,7 +249,13 @@ class RunStore:
         """Which files of a stage were found right."""
         if self.internal.is_dir():
             with self._optional():
-                write_json(self._memory(stage), {"at": time.time_ns(), "content": content, "files": stamps})
+                write_checked(self._memory(stage), {"at": time.time_ns(), "content": content, "files": stamps})
+
+    def note_inputs(self, stage: str, inputs: dict[str, Any]) -> None:
+        """Record of a finished stage what is known now of the inputs that it was made of."""
+        mark = self.mark(stage)
+        assert mark is not None
+        write_checked(self.folder(stage) / MARK, {**mark, "inputs": inputs})
 
     def content(self, stage: str) -> str:
         """Digest of all files of a finished stage."""
@@ -268,11 +301,14 @@ class RunStore:
         if not old.exists():
             return
         for name, why in _left(old, final).items():
-            target = free_name(final / name, why) if why else final / name
-            if why:
+            target = final / name
+            if why or (
+                (target.exists() or target.is_symlink()) and not (_is_folder(target) and _is_folder(old / name))
+            ):
+                target = free_name(target, why or "changed")
                 self.say(f"{final / name} is not as it was written: kept as {target.name}")
             target.parent.mkdir(parents=True, exist_ok=True)
-            if (old / name).is_dir() and not (old / name).is_symlink():
+            if _is_folder(old / name):
                 target.mkdir(parents=True, exist_ok=True)
             else:
                 (old / name).rename(target)
@@ -326,14 +362,14 @@ class RunStore:
     def inputs(self) -> Inputs:
         """Identities of inputs."""
         if self._inputs is None:
-            self._inputs = Inputs(self._own_json(self.internal / "inputs.json", is_memory))
+            self._inputs = Inputs(self._own_json(self.internal / "inputs.json", lambda c: intact(c) and is_memory(c)))
         return self._inputs
 
     def remember_inputs(self) -> None:
         """Keep the identities of inputs; asking for the status of a run that never was leaves no trace."""
         if self._inputs is not None and self.internal.is_dir():
             with self._optional():
-                write_json(self.internal / "inputs.json", self._inputs.memory())
+                write_checked(self.internal / "inputs.json", self._inputs.memory())
 
     # ---- files of the whole run ----
 
@@ -341,12 +377,12 @@ class RunStore:
     def rewriting(self, name: str) -> Iterator[Path]:
         """A file of the run's folder to write anew; what somebody else changed in the old one is kept beside it."""
         path, memory = self.root / name, self.internal / "written.json"
-        written = self._own_json(memory, lambda c: all(isinstance(v, str) for v in c.values())) or {}
+        written = self._own_json(memory, intact) or {}
         if path.is_symlink() or path.is_dir() or (path.exists() and written.get(name) != sha256(path)):
             self.say(f"{path} is not as it was written: kept as {put_aside(path, 'changed').name}")
         with replacing(path) as aside:
             yield aside
-        write_json(memory, {**written, name: sha256(path)})
+        write_checked(memory, {**written, name: sha256(path)})
 
     def append_log(self, entry: dict[str, Any]) -> None:
         """Add what a run did to `run.json`, newest last."""
@@ -364,22 +400,23 @@ def _is_stage(content: Any, stage: str) -> bool:
 
 
 def _is_seen(content: Any) -> bool:
-    return isinstance(content["at"], int) and isinstance(content["content"], str) and isinstance(content["files"], dict)
+    return intact(content) and {"at", "content", "files"} <= set(content)
 
 
 def _left(folder: Path, fresh: Path) -> dict[str, str]:
     """What of a folder that is replaced stays, below it, and why it takes another name, empty where it keeps its own.
 
     What is not ours stays as it is. Files of ours that somebody changed stay under another name, but for chunks of
-    Zarr, which are of no use without their siblings. Where the mark is damaged, what the fresh folder lacks stays.
+    Zarr, which are of no use without their siblings. Where the mark is damaged, it is what is new that tells what is
+    ours and unchanged.
     """
-    mark = read_json(folder / MARK, lambda c: _is_stage(c, str(c["stage"])))
-    if mark is None:
-        ours = set(files_below(fresh))
-        return dict.fromkeys(foreign(folder, ours), "") | {MARK: "damaged"}
-    left = dict.fromkeys(foreign(folder, mark["files"]), "")
-    damage, _ = inspect(folder, {n: f for n, f in mark["files"].items() if "/c/" not in n})
-    return left | dict.fromkeys(damage.changed, "changed")
+    mark, new = (read_json(p / MARK, lambda c: intact(c) and _is_stage(c, str(c["stage"]))) for p in (folder, fresh))
+    ours = (mark or new or {"files": {}})["files"]
+    left = dict.fromkeys(foreign(folder, ours), "")
+    damage, _ = inspect(folder, {n: f for n, f in ours.items() if "/c/" not in n})
+    links = [n for n in damage.lost if (folder / n).is_symlink() or (folder / n).is_dir()]
+    left |= dict.fromkeys((*damage.changed, *links), "changed")
+    return left if mark else left | {MARK: "damaged"}
 
 
 def _require_room(left: dict[str, str], final: Path, fresh: Path) -> None:
@@ -393,6 +430,10 @@ def _require_room(left: dict[str, str], final: Path, fresh: Path) -> None:
             found=f"{listing(met)}, which we did not write",
             remedy="give it another name or place, and run again",
         )
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -419,6 +460,33 @@ def _occupied(place: Path, stage: str, found: str) -> InputError:
     )
 
 
+@contextlib.contextmanager
+def _folder_lock(folder: Path, root: Path) -> Iterator[None]:
+    """Lock the folder itself too, where its file system can: the file in it might be removed while a run works."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with (folder / "lock").open("a+", encoding="utf-8", errors="replace") as file:
+                file.seek(0)
+                raise _busy(file.read(), root) from None
+        except OSError:  # network file systems lock files only
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+def _busy(holder: str, root: Path) -> InputError:
+    return InputError(
+        f"{root}",
+        expected="no other run in this folder",
+        found=f"a run by {_holder(holder)}",
+        remedy="wait for it, or give this run another `store.root`",
+    )
+
+
 def _take(file: Any, root: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -433,12 +501,7 @@ def _take(file: Any, root: Path) -> None:
         if error.errno not in (errno.EAGAIN, errno.EACCES):
             raise
         file.seek(0)
-        raise InputError(
-            f"{root}",
-            expected="no other run in this folder",
-            found=f"a run by {_holder(file.read())}",
-            remedy="wait for it, or give this run another `store.root`",
-        ) from error
+        raise _busy(file.read(), root) from error
 
 
 def _holder(text: str) -> str:

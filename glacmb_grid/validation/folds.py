@@ -218,7 +218,8 @@ class _Rows:
                 f"samples: {name}",
                 expected=f"the coordinate {name}",
                 found="none",
-                remedy=f"name its column (`samples.{name}`), or take out the scheme that needs it",
+                remedy=f"name its column (`samples.{name}`) where the samples are a table of your own, else take out "
+                "the scheme that needs it",
             )
         values = _texts(self.samples[name].values[self.free])
         blank = np.isin(values, _BLANK)

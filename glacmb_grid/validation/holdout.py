@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from glacmb_grid.disk import write_json
+from glacmb_grid.disk import read_json, write_json
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.validation.folds import groups_of
 from glacmb_grid.validation.leaks import row_hashes
@@ -159,7 +158,7 @@ def log_look(path: Path, record: Mapping[str, Any], config_digest: str) -> dict[
     InputError
         Where the log cannot be read: it must not be lost.
     """
-    log = _read_log(path)
+    log = read_looks(path)
     glaciers = set(record["glaciers"])
     earlier = [e for e in log if glaciers & set(e["glaciers"])]
     others = sum(e["configuration"] != config_digest for e in earlier)
@@ -182,19 +181,32 @@ def log_look(path: Path, record: Mapping[str, Any], config_digest: str) -> dict[
     return entry
 
 
-def _read_log(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    try:
-        log = json.loads(path.read_text(encoding="utf-8"))
-        whole = isinstance(log, list) and all({"glaciers", "configuration", "time"} <= set(e) for e in log)
-    except (ValueError, TypeError):
-        whole = False
-    if not whole:
+def read_looks(path: Path, *, some: bool = False) -> list[dict[str, Any]]:
+    """The log of looks at the test glaciers, oldest first.
+
+    Parameters
+    ----------
+    path : Path
+    some : bool
+        Whether there was a look, so that the log must hold one.
+
+    Raises
+    ------
+    InputError
+        Where the log cannot be read: it must not be lost.
+    """
+    log: list[dict[str, Any]] | None = read_json(path, _is_log)
+    if log is None and (some or path.exists() or path.is_symlink()):
         raise InputError(
             str(path),
             expected="the log of looks at the test glaciers, a JSON list",
-            found="something else",
+            found="something else" if path.exists() else "nothing, though scores of test glaciers lie beside it",
             remedy="restore it: without it a second look would pass for the first",
         )
-    return list(log)
+    return log or []
+
+
+def _is_log(content: Any) -> bool:
+    keys = ("configuration", "time")
+    texts = all(isinstance(t, str) for e in content for t in [*(e[k] for k in keys), *e["glaciers"]])
+    return isinstance(content, list) and len(content) > 0 and texts
