@@ -51,7 +51,7 @@ def write_checked(path: Path, content: dict[str, Any]) -> None:
 
 def intact(content: Any) -> bool:
     """Whether what `write_checked` wrote is as it was written; the digest is taken out."""
-    return bool(content.pop(_CHECK) == _digest(content))
+    return isinstance(content, dict) and bool(content.pop(_CHECK, None) == _digest(content))
 
 
 def _digest(content: Any) -> str:

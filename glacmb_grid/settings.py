@@ -363,6 +363,12 @@ class Models(Section):
     blend: Blend = Blend()
 
 
+def _share_or_names(value: list[str] | float) -> list[str] | float:
+    if isinstance(value, float) and not 0 < value < 1:
+        raise ValueError("a share between 0 and 1 (0.2 locks a fifth of the groups), or a list of glaciers")
+    return value
+
+
 class Validation(Section):
     """Folds, and which models are judged in them."""
 
@@ -377,7 +383,7 @@ class Validation(Section):
     blocks: int = Field(10, ge=1)
     parts: int = Field(40, ge=2)
     buffer_km: float | None = Field(None, ge=0)
-    holdout: list[str] | float | None = None
+    holdout: Annotated[list[str] | float, AfterValidator(_share_or_names)] | None = None
 
 
 class Scores(Section):
