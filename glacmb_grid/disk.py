@@ -61,6 +61,7 @@ def _digest(content: Any) -> str:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A file to write beside `path`; it takes its place when the block ends well, and is on the disk then."""
+    path = path.resolve() if path.is_symlink() else path  # evidence may be kept elsewhere
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
     try:

@@ -221,7 +221,8 @@ def _remember_lock(store: RunStore, record: dict[str, Any]) -> list[dict[str, An
             remedy="restore it: without it glaciers that were open before would pass for locked from the start",
         )
     if known is None:
-        known = [_OPEN] if before.exists() else []  # folds were made here before, with nothing locked
+        fitted = (before, store.folder("learning"), store.folder("evaluation"))
+        known = [_OPEN] if any(f.exists() for f in fitted) else []  # here was work before, with nothing locked
     if [r["rows_sha256"] for r in known[-1:]] != [record["rows_sha256"]]:
         known.append(record)
         write_json(path, known)
@@ -268,7 +269,7 @@ def fit_model(model: str) -> Callable[[Context], None]:
             table = out_of_fold(samples, folds, predict(parameters, samples), model=model)
             tables.append(table.assign(protocol=name_of(config.protocol)))
         write_table(pd.concat(tables), context.out / "predictions.parquet")
-        context.store.forget_checkpoints()
+        context.store.forget_checkpoints(f"{model}-")
 
     return run
 

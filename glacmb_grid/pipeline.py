@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,7 +230,7 @@ def require_apart(config: Judged, store: RunStore) -> None:
 
 def _require_input_apart(given: list[Path], what: str, folders: set[Path], root: Path) -> None:
     found: list[Path] = []
-    with suppress(InputError):  # what is missing is told by whoever reads it
+    with suppress(InputError, InputErrors):  # what is missing is told by whoever reads it
         found = find_files(list(map(str, given)), what=what)
     for path in dict.fromkeys([*given, *found]):
         real = path.resolve()
@@ -276,9 +277,10 @@ def wanted_mark(
     InputError
         Where an input file is missing.
     """
+    every = {s.name: s for s in table(config)}
     inputs = {
-        what: store.inputs.identities(find_files(paths, what=what), raster=what in RASTERS, fresh=fresh, whole=whole)
-        for paths, what in stage.files
+        what: store.inputs.identities(paths, raster=what in RASTERS, fresh=fresh, whole=whole)
+        for what, paths in files_of(stage, every)
     }
     made_of = {
         "inputs": {what: [(i.name, i.content) for i in found] for what, found in inputs.items()},
@@ -310,7 +312,7 @@ def differences(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
         told.append(f"stage {listing(stages_changed, 4)} changed")
     if old.get("version") != new["version"]:
         told.append(f"made by version {old.get('version')}")
-    return told or ([] if old["key"] == new["key"] else ["a value of the environment changed"])
+    return told or ([] if old["key"] == new["key"] else ["an environment variable that it uses has another value"])
 
 
 def _changed_inputs(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -371,9 +373,11 @@ def status(config: Judged, *, whole: bool = False, say: Say = lambda text: None)
         mark = store.mark(stage.name)
         try:
             new = wanted_mark(stage, config, store, {n: known[n] for n in stage.needs}, whole=whole)
-        except InputError as error:
+        except (InputError, InputErrors) as error:
             will_be_made = isinstance(config, RunConfig) and config.synthetic is not None and store.mark("raw") is None
-            reason = "its input is made by the stage raw" if will_be_made else f"{error.where}: {error.found}"
+            first = error.problems[0] if isinstance(error, InputErrors) else error
+            told = f"{first.where}: {first.found}" if isinstance(first, InputError) else f"{first}"
+            reason = "its input is made by the stage raw" if will_be_made else told
             lines.append((stage.name, "missing" if will_be_made else "blocked", reason))
             known[stage.name] = ("?", "?")
             continue
@@ -462,10 +466,13 @@ def run(
                 known[one.name] = _standing(one.name, store, mark["key"])
             outcome = "finished"
         finally:
-            with suppress(*([OSError] if outcome == "failed" else [])):  # what failed first is what is said
+            later = (Exception,) if outcome == "failed" else ()  # what failed first is what is said
+            with suppress(*later):
                 store.remember_inputs()
+            with suppress(*later):
                 if isinstance(config, RunConfig):
                     _gather_failures(config, store)
+            with suppress(*later):
                 if ran or outcome == "failed":
                     store.append_log(_log(config, started, ran, workers, outcome, notes, inputs))
     return list(ran)
@@ -483,7 +490,7 @@ def _note_whole(stage: str, store: RunStore, new: dict[str, Any], say: Say) -> N
         if i[3] and not Identity(*_of(old, what, i[0])).whole
     ]
     if first:
-        say(f"{stage}: {listing(first)} read whole for the first time, which later --verify compare with")
+        say(f"{stage}: {listing(first)} read as a whole for the first time; later --verify runs compare with that")
     store.note_inputs(stage, new["inputs"])
 
 
@@ -610,13 +617,13 @@ def _explained(stage: Stage, store: RunStore) -> Iterator[None]:
     try:
         with _room(store):
             yield
-    except (InputError, InputErrors):
+    except (InputError, InputErrors, BrokenExecutor):
         raise
     except MemoryError as error:
         raise InputError(
             f"stage {stage.name}",
-            expected="memory for its work",
-            found=f"none left: {error}",
+            expected="enough memory",
+            found=f"out of memory: {error}",
             remedy="set fewer `compute.workers`, close other programs, or take a machine with more memory",
         ) from error
     except (OSError, RuntimeError, ValueError, KeyError) as error:

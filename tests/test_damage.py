@@ -238,7 +238,7 @@ def test_a_damaged_checkpoint_does_not_block(world, tmp_path, monkeypatch):
     config = load_config(world.run(tmp_path, link=True))
     before = results(config.root)
     kept = []
-    monkeypatch.setattr(RunStore, "forget_checkpoints", lambda self: kept.append(self.internal / "checkpoints"))
+    monkeypatch.setattr(RunStore, "forget_checkpoints", lambda self, _: kept.append(self.internal / "checkpoints"))
     assert run(config, stage="learning/ff_fcnn", overwrite=True, say=lambda _: None) == ["learning/ff_fcnn"]
     states = [p for p in kept[0].rglob("*") if p.is_file() and p.name != MARK]
     assert states

@@ -23,7 +23,7 @@ import pytest
 import xarray as xr
 import yaml
 
-from glacmb_grid import cli, cluster, stages
+from glacmb_grid import cli, cluster, pipeline, stages
 from glacmb_grid.cli import main
 from glacmb_grid.config import load_config
 from glacmb_grid.disk import INTERNAL, MARK
@@ -84,7 +84,7 @@ def test_another_value_of_the_environment_is_noticed_though_none_is_written(worl
     run(load_config(world.run(tmp_path / "b", link=True, product={"title": "${TITLE}"})), say=quiet)
     monkeypatch.setenv("TITLE", "two")
     states = {n: (s, why) for n, s, why in status(load_config(tmp_path / "b" / "own.yaml"))}
-    assert states["products"] == ("stale", "a value of the environment changed")
+    assert states["products"] == ("stale", "an environment variable that it uses has another value")
 
 
 # ---- spreadsheets ----
@@ -262,6 +262,23 @@ def test_where_nothing_more_can_be_written_the_error_is_clear_and_a_rerun_comple
     fresh = shared("few-run", lambda folder: run(load_config(world.at(folder, **FEW)), say=quiet))
     for name in ("glacier_annual.nc", "truth_scores.csv", MARK):
         assert (config.root / "products" / name).read_bytes() == (fresh / "out" / "products" / name).read_bytes()
+
+
+def test_what_goes_wrong_afterwards_does_not_hide_what_failed_first(world, tmp_path, monkeypatch, capsys):
+    """Where a disk with the data went away, looking at the other stages fails too."""
+    path = world.run(tmp_path)
+
+    def gone(*_):
+        raise InputError("data", expected="a folder", found="none", remedy="mount it")
+
+    def broken(*_):
+        raise InputError("the first", expected="a", found="b", remedy="c")
+
+    monkeypatch.setattr(pipeline, "_gather_failures", gone)
+    monkeypatch.setattr(stages, "read_glaciers", broken)
+    assert main(["run", str(path), "--overwrite"]) == 1
+    assert "error: the first" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["runs"][-1]["outcome"] == "failed"
 
 
 @pytest.mark.parametrize("method", ["append_log", "rewriting", "remember_inputs"])

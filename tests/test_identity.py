@@ -367,3 +367,28 @@ def test_inputs_that_change_while_they_are_read_are_told(tmp_path):
     assert inputs.changed_since(paths) == [tmp_path / "b"]
     (tmp_path / "b").unlink()
     assert inputs.changed_since(paths) == [tmp_path / "b"]
+    (tmp_path / "a").touch()
+    (tmp_path / "a").chmod(0o600)
+    assert inputs.changed_since(paths[:1]) == [], "the same content, so that hours of work count"
+
+
+def test_a_file_that_came_into_a_folder_is_noticed(tmp_path):
+    """A copy of a Zarr cube that was not complete: the missing chunk reads as NaN, then it arrives."""
+    cube = tmp_path / "cube.zarr" / "x" / "c"
+    cube.mkdir(parents=True)
+    (cube / "0").write_text("1")
+    ask = Asked(tmp_path, tmp_path / "cube.zarr")
+    age(cube / "0")
+    before = ask()
+    (cube / "1").write_text("2")
+    assert ask().differs(before)
+
+
+def test_a_file_that_came_beside_a_source_of_a_virtual_raster_is_noticed(tmp_path):
+    (tmp_path / "below").mkdir()
+    tile(tmp_path / "below" / "tile.tif")
+    virtual(tmp_path / "all.vrt", "below/tile.tif")
+    ask = Asked(tmp_path, tmp_path / "all.vrt", raster=True)
+    before = ask()
+    (tmp_path / "below" / "tile.tif.aux.xml").write_text("<PAMDataset></PAMDataset>")
+    assert ask().differs(before)

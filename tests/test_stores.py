@@ -17,7 +17,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glacmb_grid.disk import INTERNAL, MARK, discard
+from glacmb_grid.disk import INTERNAL, MARK, discard, write_json
 from glacmb_grid.errors import InputError
 from glacmb_grid.stores import runs, seals
 from glacmb_grid.stores.formats import read_zarr, write_zarr
@@ -346,6 +346,34 @@ def test_a_switch_cut_short_anywhere_loses_nothing(tmp_path, monkeypatch, call):
         assert not list((root / INTERNAL / "old").iterdir())
 
 
+def test_a_replaced_folder_that_was_not_quite_removed_does_not_block(tmp_path):
+    """Killed after its mark was gone, before the folder was."""
+    store = RunStore(tmp_path / "run")
+    with store.locked():
+        write(store, "samples")
+        (store.internal / "old" / "samples").mkdir(parents=True)
+        (store.internal / "old" / "terrain").mkdir()
+    with store.locked():
+        assert not store.damage("samples")
+        assert not (store.internal / "old" / "samples").exists()
+
+
+def test_a_stage_that_is_exchanged_while_somebody_looks_is_no_error(store):
+    write(store, "samples")
+    (store.root / "samples").rename(store.root / "elsewhere")
+    assert store.damage("samples").lost == [MARK]
+    assert store.content("samples") == "?"
+
+
+def test_small_files_behind_links_stay_there(store, tmp_path):
+    (tmp_path / "central").mkdir()
+    (store.root / "log.json").symlink_to(tmp_path / "central" / "log.json")
+    for number in (1, 2):
+        write_json(store.root / "log.json", [number])
+        assert (store.root / "log.json").is_symlink()
+        assert json.loads((tmp_path / "central" / "log.json").read_text()) == [number]
+
+
 names = st.sampled_from(["a", "b", "notes.txt", "s", "s/b", "s/deep/er", "learning", "ridge", "out.zarr/c/0", ".hid"])
 trees = st.dictionaries(names, st.sampled_from([b"mine", b"1", b""]), max_size=5)
 stages = st.sampled_from(["samples", "learning/ridge", "learning", "kept/x-1"])
@@ -654,7 +682,9 @@ def test_state_of_unfinished_fits_is_ours_and_goes(store):
     folder = store.checkpoints("ff_fcnn-logo-key")
     (folder / "state.npz").write_bytes(b"1")
     assert store.checkpoints("ff_fcnn-logo-key") == folder
-    store.forget_checkpoints()
+    store.forget_checkpoints("ridge-")
+    assert folder.exists(), "another fit that is not finished"
+    store.forget_checkpoints("ff_fcnn-")
     assert not folder.exists()
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pandas as pd
 import pytest
@@ -230,7 +231,7 @@ def test_verifying_compares_large_inputs_with_what_was_read_whole_before_though_
     run(config, say=quiet)
     said = []
     assert run(config, verify=True, say=said.append) == []
-    assert any(line.startswith("terrain: dem.vrt read whole for the first time") for line in said)
+    assert any(line.startswith("terrain: dem.vrt read as a whole for the first time") for line in said)
     assert run(config, verify=True, say=(again := []).append) == []
     assert not any("for the first time" in line for line in again)
     dem = tmp_path / "raw" / "dem" / "astgtm_synthetic_dem.tif"
@@ -240,6 +241,38 @@ def test_verifying_compares_large_inputs_with_what_was_read_whole_before_though_
     os.utime(dem, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert [s for n, s, _ in status(config) if n == "terrain"] == ["current"]
     assert [s for n, s, _ in status(config, whole=True) if n == "terrain"] == ["stale"]
+
+
+def test_a_change_of_the_climate_that_only_its_time_shows_reaches_all_that_read_it(wired, tmp_path, monkeypatch):
+    """Corrected between the samples of a large file: what the stage `cubes` describes is the same as before."""
+    from glacmb_grid.stores import identity
+
+    for name, value in (("WHOLE", 1000), ("_EDGE", 16), ("_EDGE_OF_PART", 16), ("_PIECES", 2), ("_PIECE", 16)):
+        monkeypatch.setattr(identity, name, value)
+    shutil.copytree(wired, tmp_path, dirs_exist_ok=True)
+    config = load_config(tmp_path / "own.yaml")
+    run(config, say=quiet)
+    file = next((tmp_path / "raw" / "era5_land").glob("*_tp.nc"))
+    with netCDF4.Dataset(file, "r+") as climate:
+        climate["tp"][:, :, :] = climate["tp"][:, :, :] * 1.5
+    ran = run(config, say=quiet)
+    assert {"cubes", "weights", "sampled", "predictors", "samples"} <= set(ran)
+
+
+def test_several_missing_inputs_are_one_reason_and_no_obstacle_elsewhere(wired, tmp_path, capsys):
+    shutil.copytree(wired, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "own.yaml"
+    missing = ["--set", "climate.files=[raw/none_a.nc, raw/none_b.nc]"]
+    config = load_config(path, missing[1:])
+    states = {n: (state, why) for n, state, why in status(config)}
+    assert states["cubes"][0] == "blocked"
+    assert "none_a.nc" in states["cubes"][1]
+    assert main(["run", str(path), "--stage", "glaciers", *missing]) == 0
+    capsys.readouterr()
+    assert main(["check", str(path), *missing]) == 1
+    told = capsys.readouterr().err
+    assert "none_a.nc" in told
+    assert "none_b.nc" in told
 
 
 def test_a_forced_stage_with_the_same_content_leaves_the_others_current(wired, tmp_path):

@@ -8,6 +8,7 @@ import importlib.util
 import struct
 import warnings
 from collections.abc import Iterable, Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -167,7 +168,7 @@ def naming_damage(paths: Iterable[Path]) -> Iterator[None]:
     """
     try:
         yield
-    except (InputError, InputErrors):
+    except (InputError, InputErrors, BrokenExecutor):
         raise
     except (OSError, RuntimeError, ValueError) as error:
         if getattr(error, "errno", None) in _OF_WRITING:

@@ -86,7 +86,7 @@ class Inputs:
 
     def __init__(self, memory: Mapping[str, Any] | None = None) -> None:
         self.known: dict[str, _Known] = {}
-        self.read: dict[Path, dict[str, Stamp]] = {}
+        self.read: dict[Path, tuple[_Known, bool]] = {}
         kept = memory or {"inputs": {}}
         for path, value in kept["inputs"].items():
             known = _Known(*value)
@@ -111,20 +111,28 @@ class Inputs:
         around = Neighbours()
 
         def one(path: Path) -> _Known:
-            before, near = self.known.get(str(path)), around.of(path)
-            if before and not (fresh or whole) and before.beside == near and before.stamps == _stamps(before.stamps):
+            before = self.known.get(str(path))
+            if before and not (fresh or whole) and _is_as_before(path, before, around):
                 return before
-            return _known(path, near, raster=raster, whole=whole)
+            return _known(path, around, raster=raster, whole=whole)
 
         with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
             found = list(pool.map(one, paths))
         self.known |= {str(p): k for p, k in zip(paths, found, strict=True)}
-        self.read |= {p: k.stamps for p, k in zip(paths, found, strict=True)}
+        self.read |= {p: (k, raster) for p, k in zip(paths, found, strict=True)}
         return [Identity(n, k.content, k.time, k.whole) for n, k in zip(names_of(paths), found, strict=True)]
 
     def changed_since(self, paths: Iterable[Path]) -> list[Path]:
-        """Those of these inputs that are not what they were when last asked for."""
-        return [p for p in paths if (before := self.read.get(p)) is not None and before != _stamps(before)]
+        """Those of these inputs that are not what they were when last asked for; other times alone are no change."""
+        around, changed = Neighbours(), []
+        for path in paths:
+            before, raster = self.read.get(path, (None, False))
+            if before is None or _is_as_before(path, before, around):
+                continue
+            now = _known(path, around, raster=raster, whole=bool(before.whole))
+            if Identity("", *now[2:]).differs(Identity("", *before[2:])):
+                changed.append(path)
+        return changed
 
     def memory(self) -> dict[str, Any]:
         """What is known, to be kept as JSON."""
@@ -140,9 +148,22 @@ def _stamps(paths: Iterable[str]) -> dict[str, Stamp]:
     return {p: stamp_of(Path(p), follow=True) or [] for p in paths}
 
 
-def _known(path: Path, near: list[str], *, raster: bool, whole: bool) -> _Known:
+def _is_as_before(path: Path, before: _Known, around: Neighbours) -> bool:
+    """Whether the same files, with the same sizes and times, lie behind an input and beside them."""
+    if path.is_dir() and before.stamps.keys() != {str(p) for p in parts_of(path)}:
+        return False
+    return before.stamps == _stamps(before.stamps) and before.beside == _beside(path, before.stamps, around)
+
+
+def _beside(path: Path, parts: Iterable[str], around: Neighbours) -> list[str]:
+    """Names beside the files of an input that begin as they do: where none came or went, none came into it."""
+    return [] if path.is_dir() else sorted({n for p in (str(path), *parts) for n in around.of(Path(p))})
+
+
+def _known(path: Path, around: Neighbours, *, raster: bool, whole: bool) -> _Known:
     parts = parts_of(path, raster=raster)
     stamps = _stamps(str(p) for p in parts)
+    near = _beside(path, stamps, around)
     there = [p for p in parts if stamps[str(p)]]
     large = sum(stamps[str(p)][0] for p in there) > WHOLE
     names = [str(p.relative_to(path)) if path.is_dir() else p.name for p in parts]

@@ -232,7 +232,8 @@ class RunStore:
             Read every file, also those whose size and times are the same as before.
         """
         mark = self.mark(stage)
-        assert mark is not None, "only what is finished can be inspected"
+        if mark is None:  # gone since it was looked at: another command exchanges it
+            return Damage(lost=[MARK])
         kept = None if whole else self._own_json(self._memory(stage), _is_seen)
         seen: dict[str, Stamp] = {}
         if kept is not None and kept["content"] == mark["content"]:
@@ -259,7 +260,7 @@ class RunStore:
 
     def content(self, stage: str) -> str:
         """Digest of all files of a finished stage."""
-        return str((self.mark(stage) or {})["content"])
+        return str((self.mark(stage) or {"content": "?"})["content"])
 
     @contextlib.contextmanager
     def writing(self, stage: str, mark: dict[str, Any]) -> Iterator[Path]:
@@ -351,10 +352,11 @@ class RunStore:
             write_mark(folder, _UNFINISHED)
         return folder
 
-    def forget_checkpoints(self) -> None:
-        """Remove the state of fits that are finished now."""
+    def forget_checkpoints(self, beginning: str) -> None:
+        """Remove the state of fits that are finished now, by the beginning of their names."""
         for folder in _entries(self.internal / "checkpoints"):
-            discard(folder, home=self.internal)
+            if folder.name.startswith(beginning):
+                discard(folder, home=self.internal)
 
     # ---- inputs ----
 
@@ -416,7 +418,7 @@ def _left(folder: Path, fresh: Path) -> dict[str, str]:
     damage, _ = inspect(folder, {n: f for n, f in ours.items() if "/c/" not in n})
     links = [n for n in damage.lost if (folder / n).is_symlink() or (folder / n).is_dir()]
     left |= dict.fromkeys((*damage.changed, *links), "changed")
-    return left if mark else left | {MARK: "damaged"}
+    return left if mark or not (folder / MARK).exists() else left | {MARK: "damaged"}
 
 
 def _require_room(left: dict[str, str], final: Path, fresh: Path) -> None:
