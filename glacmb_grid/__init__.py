@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from glacmb_grid.inputs.outlines import glaciers_dataset as glaciers_dataset
     from glacmb_grid.inputs.outlines import read_outlines as read_outlines
     from glacmb_grid.inputs.ready_table import read_samples_table as read_samples_table
-    from glacmb_grid.learning.models import fit as fit
-    from glacmb_grid.learning.models import predict as predict
+    from glacmb_grid.learning.registry import fit as fit
+    from glacmb_grid.learning.registry import predict as predict
     from glacmb_grid.pipeline import run as run
     from glacmb_grid.predictors import build_predictors as build_predictors
     from glacmb_grid.samples import build_samples as build_samples
@@ -53,7 +53,7 @@ _HOMES = {
     "build_samples": "samples",
     "compare": "validation.scores",
     "correct_temperature": "sampling.lapse_rate",
-    "fit": "learning.models",
+    "fit": "learning.registry",
     "fitted_lapse_rate": "sampling.lapse_rate",
     "glaciers_dataset": "inputs.outlines",
     "link": "inputs.links",
@@ -64,7 +64,7 @@ _HOMES = {
     "open_elevation": "inputs.elevation",
     "out_of_fold": "validation.scores",
     "overlap_weights": "sampling.zonal",
-    "predict": "learning.models",
+    "predict": "learning.registry",
     "read_link_table": "inputs.links",
     "read_observations": "inputs.observations",
     "read_outlines": "inputs.outlines",

@@ -9,7 +9,7 @@ import geopandas as gpd
 import numpy as np
 import xarray as xr
 
-from glacmb_grid import judging, stages
+from glacmb_grid import stages
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.albedo import open_albedo
 from glacmb_grid.inputs.elevation import open_elevation
@@ -18,6 +18,7 @@ from glacmb_grid.inputs.horizontal import is_curvilinear
 from glacmb_grid.inputs.links import Linked, read_link_table
 from glacmb_grid.inputs.observations import read_observations
 from glacmb_grid.inputs.plausible import quick_look
+from glacmb_grid.judging import plan
 from glacmb_grid.pipeline import require_apart
 from glacmb_grid.predictors import build_predictors, matching
 from glacmb_grid.sampling.grid import Curvilinear, any_grid_of
@@ -69,11 +70,8 @@ def _check_table(config: TableConfig) -> list[str]:
         f"{samples.sizes['predictor']} predictors"
     ]
     problems = Problems()
-    for model in judging.models_of(config):
-        patterns = getattr(getattr(config.models, model), "predictors", ["*"])
-        with problems.collect():
-            matching(samples["predictor"].values, patterns)
-    for scheme, folds in judging.folds_of(config, samples, problems).items():
+    _check_models(config, samples["predictor"].values, problems)
+    for scheme, folds in plan.folds_of(config, samples, problems).items():
         found.append(f"{scheme}: {folds.sizes['fold']} folds")
     problems.raise_if_any()
     return found
@@ -170,11 +168,16 @@ def _check_predictors(config: RunConfig, variables: list[str], problems: Problem
                 remedy="add the files that hold them, or take them out of `predictors.monthly`",
             )
     names = _predictor_names(config, variables, there)
-    for model in judging.models_of(config):
-        patterns = getattr(getattr(config.models, model), "predictors", None)
-        if patterns:
-            with problems.collect():
-                matching(names, patterns)
+    _check_models(config, np.array(names), problems)
+
+
+def _check_models(config: Judged, names: np.ndarray, problems: Problems) -> None:
+    """Whether every model can be had, and finds predictors among these."""
+    for model in plan.models_of(config).values():
+        with problems.collect():
+            model.require()
+        with problems.collect():
+            matching(names, getattr(model.settings, "predictors", ["*"]))
 
 
 def _predictor_names(config: RunConfig, variables: list[str], monthly: list[str] | None) -> list[str]:
@@ -304,6 +307,6 @@ def _check_links(
             )
     if len(problems.found) > before:
         return found
-    folds = judging.folds_of(config, judging.foreseen(left, observed, years), problems)
+    folds = plan.folds_of(config, plan.foreseen(left, observed, years), problems)
     told = [f"{scheme}: {masks.sizes['fold']} folds" for scheme, masks in folds.items()]
     return [*found, f"{len(usable)} glacier-years to learn from", *told]

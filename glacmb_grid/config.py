@@ -231,7 +231,7 @@ class _Filling:
         if not isinstance(value, str):
             return value
         found = _VARIABLE.sub(lambda m: self._variable(m.group(1), key), value)
-        if key in _PATHS:
+        if key in _PATHS or (key[:1] == ("predictions",) and len(key) == 2):
             found = os.path.normpath(self.file.parent / Path(found).expanduser())
         if any(name != "store.root" for name in _VARIABLE.findall(value)):
             self.templates[found] = value
@@ -274,7 +274,7 @@ def _lists(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _explained(error: Any, file: Path, kind: type[Judged]) -> InputError:
-    keys = [str(k) for k in error["loc"] if k != "[key]" and not _INTERNAL.match(str(k))]
+    keys = [str(k) for k in error["loc"] if k not in ("[key]", "own") and not _INTERNAL.match(str(k))]
     where = f"{file}: {'.'.join(keys)}"
     if error["type"] == "extra_forbidden":
         valid = _valid_keys(keys[:-1], kind)

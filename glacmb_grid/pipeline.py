@@ -16,12 +16,13 @@ from typing import Any
 
 import pandas as pd
 
-from glacmb_grid import judging, stages
+from glacmb_grid import stages
 from glacmb_grid.cluster import scheduler
 from glacmb_grid.disk import INTERNAL, no_room, write_csv
 from glacmb_grid.errors import InputError, InputErrors, Problems, listing
 from glacmb_grid.failures import FILE, read_failures
 from glacmb_grid.inputs.files import closing, find_files
+from glacmb_grid.judging import fits, folds, locked, plan, product, proofs
 from glacmb_grid.settings import Judged, RunConfig, TableConfig, digest
 from glacmb_grid.stages import Context
 from glacmb_grid.stores.formats import write_table
@@ -100,7 +101,7 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
         ),
         Stage(
             "plan",
-            judging.plan_folds,
+            folds.plan_folds,
             ("glaciers", "cubes", "observations"),
             {"predictors.first_month": c.predictors.first_month, **_fold_settings(c)},
         ),
@@ -144,52 +145,46 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
 
 def _judging_stages(c: Judged) -> list[Stage]:
     """Folds, fits and scores; the audit, the study and the locked glaciers only where they are asked for."""
-    models = judging.models_of(c)
+    models = plan.models_of(c)
     schemes = _scheme_settings(c)
-    plan = ("plan",) if isinstance(c, RunConfig) else ()  # what would fail here fails before hours of sampling
-    out = [Stage("folds", judging.make_all_folds, ("samples", *plan), _fold_settings(c))]
-    for m in models:
-        settings = {f"models.{m}": getattr(c.models, m), **schemes}
-        if m == judging.BLEND:
-            parts = judging.parts_of_blend(c)
-            needs = ("samples", "folds", *(f"learning/{p}" for p in parts))
-            out.append(Stage("learning/blend", judging.blend_models, needs, {**settings, "parts": parts}))
-        elif base := judging.base_of(m):
-            needs = ("samples", "folds", f"learning/{base}")
-            out.append(Stage(f"learning/{m}", judging.add_neighbours(m), needs, settings))
-        else:
-            out.append(Stage(f"learning/{m}", judging.fit_model(m), ("samples", "folds"), settings))
-    fits = tuple(f"learning/{m}" for m in judging.compared(c))
-    judged = {"scores": c.scores, "seed": c.seed, "schemes": c.validation.schemes, "models": judging.compared(c)}
-    out.append(Stage("evaluation", judging.evaluate, ("samples", "folds", *fits), judged))
+    planned = ("plan",) if isinstance(c, RunConfig) else ()  # what would fail here fails before hours of sampling
+    out = [Stage("folds", folds.make_all_folds, ("samples", *planned), _fold_settings(c))]
+    for name, model in models.items():
+        needs = ("samples", "folds", *(f"learning/{b}" for b in model.built_on))
+        settings = {f"models.{name}": model.settings, **schemes}
+        files = ((model.settings.path, f"predictions {name}"),) if getattr(model.settings, "path", None) else ()
+        out.append(Stage(f"learning/{name}", fits.fit_stage(model), needs, settings, files))
+    judged_fits = tuple(f"learning/{m}" for m in plan.compared(c))
+    judged = {"scores": c.scores, "seed": c.seed, "schemes": c.validation.schemes, "models": plan.compared(c)}
+    out.append(Stage("evaluation", fits.evaluate, ("samples", "folds", *judged_fits), judged))
     every = tuple(f"learning/{m}" for m in models)
     bootstrap = {"scores": c.scores, "seed": c.seed, "validation": c.validation}
     out.append(
-        Stage("audit", judging.audit, ("samples", "folds", *every), {"audit": c.audit, **bootstrap}, on_request=True)
+        Stage("audit", proofs.audit, ("samples", "folds", *every), {"audit": c.audit, **bootstrap}, on_request=True)
     )
-    studied = tuple(f"learning/{m}" for m in judging.studied(c)[0])
+    studied = tuple(f"learning/{m.name}" for m in plan.studied(c)[0])
     out.append(
-        Stage("study", judging.study, ("samples", "folds", *studied), {"study": c.study, **bootstrap}, on_request=True)
+        Stage("study", proofs.study, ("samples", "folds", *studied), {"study": c.study, **bootstrap}, on_request=True)
     )
     return out
 
 
 def _scheme_settings(c: Judged) -> dict[str, Any]:
-    return {"schemes": judging.schemes_of(c), "protocol": c.protocol, "seed": c.seed}
+    return {"schemes": plan.schemes_of(c), "protocol": c.protocol, "seed": c.seed}
 
 
 def _fold_settings(c: Judged) -> dict[str, Any]:
-    folds = {k: v for k, v in dict(c.validation).items() if k not in ("models", "schemes")}
-    return {"validation": folds, "asked": c.validation.schemes, **_scheme_settings(c)}
+    kept = {k: v for k, v in dict(c.validation).items() if k not in ("models", "schemes")}
+    return {"validation": kept, "asked": c.validation.schemes, **_scheme_settings(c)}
 
 
 def _product_stage(c: RunConfig) -> Stage:
-    fits = tuple(f"learning/{m}" for m in judging.models_of(c))
+    fitted = tuple(f"learning/{m}" for m in plan.models_of(c))
     return Stage(
         "products",
-        judging.make_products,
-        ("glaciers", "sampled", "predictors", "samples", "folds", *fits),
-        {"product": c.product, "models": judging.compared(c) if c.product.truth else None},
+        product.make_products,
+        ("glaciers", "sampled", "predictors", "samples", "folds", *fitted),
+        {"product": c.product, "models": plan.compared(c) if c.product.truth else None},
         ((c.product.truth, "truth"),) if c.product.truth else (),
     )
 
@@ -537,7 +532,7 @@ def score_holdout(config: Judged, *, say: Say = print) -> None:
     run(config, stage="folds", say=say)
     store = RunStore(config.root, say)
     with _room(store), store.locked():
-        predictions = judging.judge_locked(config, store, say)
+        predictions = locked.judge_locked(config, store, say)
         scores = score(predictions, draws=config.scores.bootstrap, level=config.scores.level, seed=config.seed)
         with store.writing("holdout", {"settings": {}, "key": digest(config)}) as folder:
             write_table(predictions, folder / "predictions.csv")

@@ -7,31 +7,49 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    model_validator,
+)
 
 from glacmb_grid.vocabulary import VARIABLES
 
 Scheme = Literal["logo", "loyo", "both_out", "blocks", "leave_region_out", "random"]
-ModelName = Literal[
-    "mean",
-    "ridge",
-    "lasso",
-    "random_forest",
-    "extra_trees",
-    "gradient_boosting",
-    "gaussian_process",
-    "temperature_index",
-    "ff_fcnn",
-    "extra_trees_neighbours",
-    "ff_fcnn_neighbours",
-    "blend",
-]
-
-
 T = TypeVar("T")
+_own_names: ContextVar[tuple[str, ...]] = ContextVar("_own_names", default=())
+"""Names of a user's own models in the configuration that is being read."""
+
+
+def _known_model(name: str) -> str:
+    known = (*model_names(), *_own_names.get())
+    if name not in known:
+        raise ValueError(f"Input should be one of the models {', '.join(known)}")
+    return name
+
+
+def model_names() -> tuple[str, ...]:
+    """Names of the models that come with the package."""
+    return tuple(n for n in Models.model_fields if n != "own")
+
+
+def _free_name(name: str) -> str:
+    if name in model_names():
+        raise ValueError(f"Input should be a name of its own: {name} is a model of the package")
+    return name
+
+
+ModelName = Annotated[str, AfterValidator(_known_model)]
+OwnName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$"), AfterValidator(_free_name)]
 
 
 def _rising(span: tuple[T, T]) -> tuple[T, T]:
@@ -340,6 +358,23 @@ class Neighbours(Section):
     """What glaciers of the same year and other years of the glacier add to another model; nothing to set."""
 
 
+class External(Learner):
+    """A regressor of the user's own, with the interface of scikit-learn; refitted whenever it predicts.
+
+    `external` names its class, `package.module:Class`; `settings` are passed to it, a list being alternatives that are
+    chosen between on inner folds.
+    """
+
+    external: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    settings: dict[str, Any] = {}
+
+
+class Given(Section):
+    """Predictions that were made elsewhere: a CSV file of glacier, year and value, or a column of the user's table."""
+
+    path: Path | None = None
+
+
 class Blend(Section):
     """Weighted mean of the other models, weights fitted on their inner predictions."""
 
@@ -347,7 +382,7 @@ class Blend(Section):
 
 
 class Models(Section):
-    """Settings of the models."""
+    """Settings of the models. In `own` are those that a configuration adds, each with the key `external`."""
 
     mean: Mean = Mean()
     ridge: Ridge = Ridge()
@@ -361,6 +396,15 @@ class Models(Section):
     extra_trees_neighbours: Neighbours = Neighbours()
     ff_fcnn_neighbours: Neighbours = Neighbours()
     blend: Blend = Blend()
+    own: dict[OwnName, External] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_apart(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        own = {n: v for n, v in value.items() if isinstance(v, dict) and "external" in v and n not in cls.model_fields}
+        return {n: v for n, v in value.items() if n not in own} | {"own": {**value.get("own", {}), **own}}
 
 
 def _share_or_names(value: list[str] | float) -> list[str] | float:
@@ -506,6 +550,7 @@ class SampleTable(Section):
     coordinates: bool = False
     default_uncertainty: float = Field(0.2, gt=0)
     monthly: dict[str, Monthly] = {}
+    predictions: dict[OwnName, str] = {}
 
 
 class Judged(Section):
@@ -519,9 +564,30 @@ class Judged(Section):
     scores: Scores = Scores()
     audit: Audit = Audit()
     study: Study = Study()
+    predictions: dict[OwnName, Path] = {}
     store: Store = Store()
     compute: Compute = Compute()
     _templates: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _knowing_own_models(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """While sections are read that name models, the names that the configuration itself gives are known."""
+        before = _own_names.set(_names_given(value))
+        try:
+            return handler(value)
+        finally:
+            _own_names.reset(before)
+
+    @property
+    def own_models(self) -> dict[str, Section]:
+        """Settings of the models that the configuration adds, by name."""
+        return {**self.models.own, **{n: Given(path=p) for n, p in self.predictions.items()}}
+
+    def settings_of(self, model: str) -> Section:
+        """Settings of a model by its name."""
+        found: Section = self.own_models[model] if model in self.own_models else getattr(self.models, model)
+        return found
 
     def remember_templates(self, templates: dict[str, str]) -> None:
         """Take what the configuration file holds in place of values that came from the environment."""
@@ -557,6 +623,22 @@ class TableConfig(Judged):
     """Models judged on a user's own table."""
 
     samples: SampleTable
+
+    @property
+    def own_models(self) -> dict[str, Section]:
+        """Settings of the models that the configuration adds, by name."""
+        return {**super().own_models, **{n: Given() for n in self.samples.predictions}}
+
+
+def _names_given(raw: Any) -> tuple[str, ...]:
+    """Names that a configuration gives to models of its own."""
+    if not isinstance(raw, dict):
+        return ()
+    models, samples = (raw[k] if isinstance(raw.get(k), dict) else {} for k in ("models", "samples"))
+    out = [str(n) for n, v in models.items() if isinstance(v, dict) and "external" in v]
+    for names in (raw.get("predictions"), samples.get("predictions")):
+        out += map(str, names) if isinstance(names, dict) else []
+    return tuple(out)
 
 
 def digest(*sections: object) -> str:

@@ -1,223 +1,234 @@
-"""Models that learn from a table of predictors: linear with L2 or L1, and trees. scikit-learn where it has them.
-
-Each gives `fit(task) -> (hyper-parameters -> balance of the task's new rows)`; the search around it is in `nested`.
-"""
+"""Models that learn from a matrix of features: one search over recipes and hyper-parameters for all of them."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
 
-from glacmb_grid.learning.nested import Fit, Hyper, Table, Task, fit_tabular, predict_tabular
-from glacmb_grid.learning.prepare import Bools, Floats, Texts
-from glacmb_grid.learning.trees import Forest, grow
-from glacmb_grid.settings import ExtraTrees, GradientBoosting, Lasso, Learner, RandomForest, Ridge
-
-_TREE_ROWS = 5000  # rows that one tree draws at most
-_LEVEL_PRIOR = 1.0  # observations that the mean of all glaciers counts for in the level of one
-
-
-def ridge(task: Task) -> Callable[[Hyper], Floats]:
-    """``min |A (X c + k) - y|^2 + penalty |c|^2``, A the observation operator."""
-    operator, target = task.table.operator[task.seen], task.table.target[task.seen]
-    values = task.design.values
-    design = operator @ values[: operator.shape[1]]
-    years = np.asarray(operator.sum(axis=1)).ravel()
-    share = years / (years @ years)
-    along = share @ design
-    free, aim = design - years[:, None] * along, target - years * (share @ target)
-    gram, cross = free.T @ free, free.T @ aim
-
-    def predict(hyper: Hyper) -> Floats:
-        coefficient = np.linalg.solve(gram + hyper["penalty"] * np.eye(len(gram)), cross)
-        return np.asarray(values[task.new] @ coefficient + share @ target - along @ coefficient)
-
-    return predict
+from glacmb_grid.learning.contract import Model, Predictions, Task
+from glacmb_grid.learning.features import Features, choose_columns, fit_features
+from glacmb_grid.learning.level import Levels, kinds_of_level, levels_of
+from glacmb_grid.learning.ragged import Arrays, pack, unpack
+from glacmb_grid.learning.recipes import recipes_of
+from glacmb_grid.learning.search import (
+    Candidate,
+    Hyper,
+    InnerMean,
+    Tuned,
+    inner_masks,
+    prediction,
+    require_annual,
+    search_record,
+    selection_masks,
+    side_by_side,
+    split_blocks,
+)
+from glacmb_grid.learning.table import Bools, Floats, Table, rows_of, table_of
+from glacmb_grid.settings import Recipe
 
 
-def lasso(task: Task) -> Callable[[Hyper], Floats]:
-    """L1 on standardised features, the penalty as a share of the least that leaves none."""
-    from sklearn.linear_model import Lasso as Estimator
+@dataclass(frozen=True)
+class Training:
+    """What a learner fits on.
 
-    design, target = _training(task)
-    centred = target - target.mean()
-    largest = float(np.abs(design.T @ centred).max(initial=0.0)) / len(target)
-
-    def predict(hyper: Hyper) -> Floats:
-        if largest < 1e-9:
-            return np.full(len(task.new), target.mean())
-        model = Estimator(alpha=hyper["penalty"] * largest, max_iter=2000, tol=1e-3)
-        return np.asarray(model.fit(design, target).predict(task.design.values[task.new]))
-
-    return predict
-
-
-def random_forest(task: Task) -> Callable[[Hyper], Floats]:
-    """Bagged trees."""
-    return _trees(task, lambda hyper, design, target, new: _forest(hyper, task.seed, design, target).predict(new))
-
-
-def extra_trees(task: Task) -> Callable[[Hyper], Floats]:
-    """Trees with random splits."""
-
-    def fitted(hyper: Hyper, design: Floats, target: Floats, new: Floats) -> Floats:
-        return _forest(hyper, task.seed, design, target, random_splits=True).predict(new)
-
-    return _trees(task, fitted)
-
-
-def _forest(hyper: Hyper, seed: int, design: Floats, target: Floats, *, random_splits: bool = False) -> Forest:
-    rows = len(target)
-    return grow(
-        design,
-        target,
-        trees=hyper["trees"],
-        leaf=hyper["leaf"],
-        share=hyper["share"],
-        seed=seed,
-        random_splits=random_splits,
-        draws=min(rows, _TREE_ROWS) if not random_splits or rows > _TREE_ROWS else None,
-    )
-
-
-def gradient_boosting(task: Task) -> Callable[[Hyper], Floats]:
-    """Boosted trees on histograms."""
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    def fitted(hyper: Hyper, design: Floats, target: Floats, new: Floats) -> Floats:
-        model = HistGradientBoostingRegressor(
-            max_iter=hyper["rounds"],
-            max_leaf_nodes=hyper["leaves"],
-            learning_rate=hyper["learning_rate"],
-            min_samples_leaf=max(2, min(20, len(target) // 20)),
-            early_stopping=False,
-            random_state=task.seed,
-        )
-        return np.asarray(model.fit(design, target).predict(new))
-
-    return _trees(task, fitted)
-
-
-def _trees(task: Task, fit: Callable[[Hyper, Floats, Floats, Floats], Floats]) -> Callable[[Hyper], Floats]:
-    """Trees on the balance itself, or on its deviation from the shrunken level of the glacier."""
-    design, target = _training(task)
-    new = task.design.values[task.new]
-
-    def predict(hyper: Hyper) -> Floats:
-        if design.shape[1] == 0 or len(target) < 2:
-            return np.full(len(task.new), target.mean())
-        level = np.zeros(len(task.rows.year))
-        if hyper.get("level") == "glacier":
-            level = level_of(task.table, task.seen, task.rows.glacier)
-        fitted, added = level[task.table.row[task.annual]], level[task.new]
-        return np.asarray(fit(hyper, design, target - fitted, new) + added)
-
-    return predict
-
-
-def _training(task: Task) -> tuple[Floats, Floats]:
-    mine = task.annual
-    return task.design.values[task.table.row[mine]], task.table.target[mine]
-
-
-def level_of(table: Table, seen: Bools, glacier: Texts) -> Floats:
-    """Shrunken mean deviation of glaciers from the mean of all that is seen; 0 for a glacier that is not, m w.e."""
-    mine = np.flatnonzero(seen & table.annual)
-    names, index = np.unique(table.rows.glacier[table.row[mine]], return_inverse=True)
-    if not len(names):
-        return np.zeros(len(glacier))
-    deviation = table.target[mine] - table.target[mine].mean()
-    level = np.bincount(index, deviation) / (np.bincount(index) + _LEVEL_PRIOR)
-    at = np.searchsorted(names, glacier).clip(max=len(names) - 1)
-    return np.asarray(np.where(names[at] == glacier, level[at], 0.0))
-
-
-def levels_of(folds: xr.Dataset, samples: xr.Dataset) -> list[str]:
-    """Whether a glacier's level can be known where it is to be predicted: not if whole glaciers are withheld."""
-    glacier = samples["row_glacier"].values.astype(str)[samples["operator_row"].values]
-    number = np.unique(glacier, return_inverse=True)[1]
-    known = False
-    for fold in range(folds.sizes["fold"]):
-        fit, score = folds["fit"].values[fold], folds["score"].values[fold]
-        entries = samples["operator_sample"].values
-        known |= bool(np.isin(number[score[entries]], number[fit[entries]]).any())
-        if known:
-            return ["none", "glacier"]
-    return ["none"]
-
-
-def _grid(**alternatives: list[Any]) -> list[Hyper]:
-    out: list[Hyper] = [{}]
-    for name, values in alternatives.items():
-        out = [{**o, name: v} for o in out for v in values]
-    return out
-
-
-def _ridge_grid(settings: Ridge) -> list[Hyper]:
-    return _grid(penalty=settings.penalties)
-
-
-def _lasso_grid(settings: Lasso) -> list[Hyper]:
-    return _grid(penalty=settings.penalties)
-
-
-def _forest_grid(settings: RandomForest) -> list[Hyper]:
-    return _grid(leaf=settings.leaf, share=settings.share, trees=[settings.trees])
-
-
-def _boosting_grid(settings: GradientBoosting) -> list[Hyper]:
-    return _grid(rounds=settings.rounds, leaves=settings.leaves, learning_rate=[settings.learning_rate])
-
-
-TABULAR: dict[str, tuple[Fit, Callable[[Any], list[Hyper]], type[Learner], bool]] = {
-    "ridge": (ridge, _ridge_grid, Ridge, False),
-    "lasso": (lasso, _lasso_grid, Lasso, False),
-    "random_forest": (random_forest, _forest_grid, RandomForest, True),
-    "extra_trees": (extra_trees, _forest_grid, ExtraTrees, True),
-    "gradient_boosting": (gradient_boosting, _boosting_grid, GradientBoosting, True),
-}
-"""Fit, alternatives of the settings, settings, and whether the glacier's level is an alternative."""
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No warning that a weak penalty has not quite converged: the inner splits judge what came out.
-
-    Held around all threads, since warning filters belong to the whole process.
+    Attributes
+    ----------
+    design : float64 array, (sample, feature)
+        Standardised features without gaps: of the observation's glacier-year, or the sum over its years.
+    years : float64 array, (sample,)
+        Number of years of each observation.
+    target : float64 array, (sample,), m w.e.
+        Less the level of the glacier, where that is part of the candidate.
+    seed : int
     """
-    from sklearn.exceptions import ConvergenceWarning
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield
-
-
-def fitter(name: str) -> Callable[[xr.Dataset, xr.Dataset, Any, int], xr.Dataset]:
-    """The `fit` of a model in the common contract."""
-    fit, grid, _, has_level = TABULAR[name]
-
-    def run(samples: xr.Dataset, folds: xr.Dataset, settings: Any, seed: int) -> xr.Dataset:
-        hypers = grid(settings)
-        if has_level:
-            hypers = [{**h, "level": level} for level in levels_of(folds, samples) for h in hypers]
-        with _quiet():
-            parameters = fit_tabular(name, samples, folds, settings, fit, hypers, seed)
-        return parameters.assign_attrs(seed=seed)
-
-    return run
+    design: Floats
+    years: Floats
+    target: Floats
+    seed: int
 
 
-def predictor(name: str) -> Callable[[xr.Dataset, xr.Dataset], xr.DataArray]:
-    """The `predict` of a model in the common contract."""
-    fit = TABULAR[name][0]
+@dataclass(frozen=True)
+class DesignModel(Model):
+    """A model that learns from a matrix of features.
 
-    def run(parameters: xr.Dataset, rows: xr.Dataset) -> xr.DataArray:
-        with _quiet():
-            return predict_tabular(parameters, rows, fit, int(parameters.attrs["seed"]))
+    Attributes
+    ----------
+    annual_only : bool
+        Whether it learns from balances of single years only.
+    has_level : bool
+        Whether the level of the glacier, taken from its balances beforehand, is an alternative.
+    """
 
-    return run
+    annual_only: ClassVar[bool] = True
+    has_level: ClassVar[bool] = False
+
+    @abstractmethod
+    def hypers(self) -> list[Hyper]:
+        """The alternatives of the settings."""
+
+    def prepare(self, training: Training) -> Any:
+        """Work that all hyper-parameters share."""
+        return training
+
+    @abstractmethod
+    def learn(self, prepared: Any, hyper: Hyper) -> Arrays:
+        """What `evaluate` needs, as arrays."""
+
+    @abstractmethod
+    def evaluate(self, learnt: Arrays, design: Floats) -> Floats:
+        """Balance of rows from their standardised features, (row,), m w.e."""
+
+    def fit(self, task: Task) -> xr.Dataset:
+        """Choose a candidate on the inner splits of every block, and fit it in every fold.
+
+        Returns
+        -------
+        xr.Dataset
+            `choice` (fold), `inner_error` (fold, candidate) m w.e., `inner_prediction` (fold, sample) m w.e.,
+            `selected` (fold, feature), `fitted` and `seen` (fold, sample), and `state_...`, what was learnt in every
+            fold; attributes hold the search space.
+        """
+        samples, folds = task.samples, task.folds
+        table = table_of(samples)
+        if self.annual_only:
+            require_annual(table, folds, self.name)
+        recipes = recipes_of(table, self.settings)
+        kinds = kinds_of_level(folds, samples) if self.has_level else [None]
+        hypers = [h if k is None else {**h, "level": k} for k in kinds for h in self.hypers()]
+        candidates = [Candidate(r, h) for r, h in product(range(len(recipes)), hypers)]
+        tuned = _tune(self, table, folds, recipes, candidates, task.seed)
+        select = selection_masks(folds)
+
+        def work(fold: int) -> tuple[Features, Arrays]:
+            chosen = candidates[int(tuned.choice[fold])]
+            split = Split(table, folds["fit"].values[fold], None, recipes[chosen.recipe], task.seed, select[fold])
+            levels, learnt = self.learnt_on(split, chosen.hyper, {})
+            return split.features, {**split.features.state(), **levels.state(), **learnt}
+
+        with side_by_side() as pool:
+            found = list(pool.map(work, range(folds.sizes["fold"])))
+        record = search_record(recipes, candidates, tuned, [f for f, _ in found], folds)
+        return record.merge(pack([s for _, s in found])).assign_attrs({**record.attrs, "seed": task.seed})
+
+    def predict(self, parameters: xr.Dataset, rows: xr.Dataset, below: Predictions) -> xr.DataArray:
+        """Balance of rows by what every fold has learnt, (fold, member, row), m w.e."""
+        del below
+        new = rows_of(rows)
+
+        def work(fold: int) -> Floats:
+            state = unpack(parameters, fold)
+            design = Features.from_state(state).design(new).values
+            return self.evaluate(state, design) + Levels.from_state(state).at(new.glacier)
+
+        with side_by_side() as pool:
+            values = np.array(list(pool.map(work, range(parameters.sizes["fold"]))))
+        return prediction(values[:, None], parameters)
+
+    def learnt_on(self, split: Split, hyper: Hyper, prepared: dict[str, Any]) -> tuple[Levels, Arrays]:
+        """Levels and what was learnt beside them; `prepared` keeps what candidates share."""
+        kind = str(hyper.get("level", "none"))
+        levels = levels_of(kind, split.table, split.seen)
+        if kind not in prepared:
+            prepared[kind] = self.prepare(split.training(levels, annual_only=self.annual_only))
+        return levels, self.learn(prepared[kind], hyper)
+
+
+class Split:
+    """One fit: the observations to fit on and those to score, and the features learnt on the former.
+
+    Parameters
+    ----------
+    table : Table
+    seen : bool array, (sample,)
+        To fit on; those that the recipe drops for their gaps are taken out.
+    score : bool array, (sample,), optional
+        To predict.
+    recipe : Recipe
+    seed : int
+    select : bool array, (sample,), optional
+        Observations that the features are learnt on, by default those seen: an audit gives others.
+    """
+
+    def __init__(
+        self, table: Table, seen: Bools, score: Bools | None, recipe: Recipe, seed: int, select: Bools | None = None
+    ) -> None:
+        self.table, self.score, self.seed = table, score, seed
+        self.features = features_of(table, seen if select is None else select, recipe, seed)
+        self.seen = _without_gaps(table, seen, recipe)
+        # No other row is looked at: the climatology of a glacier that was not fitted on is a mean of its rows.
+        self.used = table.used_rows(seen if score is None else seen | score)
+        self.rows = table.rows.take(self.used)
+        self.design = self.features.design(self.rows).values
+
+    def training(self, levels: Levels, *, annual_only: bool) -> Training:
+        """What a learner fits on."""
+        mine = self.seen & self.table.annual if annual_only else self.seen
+        operator = self.table.operator[mine][:, self.used]
+        target = self.table.target[mine] - operator @ levels.at(self.rows.glacier)
+        return Training(operator @ self.design, np.asarray(operator.sum(axis=1)).ravel(), target, self.seed)
+
+    def observed(self, balance: Floats) -> Floats:
+        """What observations to score are made of these balances of `rows`, m w.e."""
+        return np.asarray(self.table.operator[self.score][:, self.used] @ balance)
+
+
+def features_of(table: Table, seen: Bools, recipe: Recipe, seed: int) -> Features:
+    """Features learnt on the seen observations."""
+    return fit_features(table.rows, table.used_rows(seen), table.row_target(seen), recipe, seed)
+
+
+def _without_gaps(table: Table, seen: Bools, recipe: Recipe) -> Bools:
+    if recipe.gaps != "drop":
+        return seen
+    taken, _ = choose_columns(table.rows, recipe)
+    whole = np.isfinite(table.rows.values[:, taken]).all(axis=1)
+    kept = seen & (abs(table.operator) @ (~whole).astype(float) == 0)
+    return kept if kept.any() else seen
+
+
+def _tune(
+    model: DesignModel,
+    table: Table,
+    folds: xr.Dataset,
+    recipes: Sequence[Recipe],
+    candidates: Sequence[Candidate],
+    seed: int,
+) -> Tuned:
+    """Try every candidate on the inner splits of every block."""
+    first, block = split_blocks(folds)
+    leaked = folds["select"].values if "select" in folds else None  # only an audit gives it
+    by_recipe = {r: [i for i, c in enumerate(candidates) if c.recipe == r] for r in range(len(recipes))}
+    jobs = [(b, r, masks) for b, f in enumerate(first) for masks in inner_masks(folds, int(f)) for r in by_recipe]
+
+    def work(job: tuple[int, int, tuple[Bools, Bools]]) -> list[Floats]:
+        b, recipe, (inner_fit, inner_score) = job
+        split = Split(
+            table, inner_fit, inner_score, recipes[recipe], seed, None if leaked is None else leaked[first[b]]
+        )
+        prepared: dict[str, Any] = {}
+        out = []
+        for number in by_recipe[recipe]:
+            levels, learnt = model.learnt_on(split, candidates[number].hyper, prepared)
+            balance = model.evaluate(learnt, split.design) + levels.at(split.rows.glacier)
+            out.append(split.observed(balance))
+        return out
+
+    inner = InnerMean(len(first), len(candidates), len(table.target))
+    with side_by_side() as pool:
+        for (b, recipe, (_, inner_score)), values in zip(jobs, pool.map(work, jobs), strict=True):
+            for number, one in zip(by_recipe[recipe], values, strict=True):
+                inner.add(b, number, inner_score, one)
+    choice, error, predicted = inner.choose(table.target)
+    return Tuned(choice[block], error[block], predicted[block])
+
+
+def grid(**alternatives: list[Any]) -> list[Hyper]:
+    """All combinations of alternatives, the last of them changing fastest."""
+    return [dict(zip(alternatives, values, strict=True)) for values in product(*alternatives.values())]

@@ -5,7 +5,7 @@ A leak changes the masks of the folds and nothing else, so that the change in th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from glacmb_grid.learning.models import fit, predict
-from glacmb_grid.settings import Protocol, Section
+from glacmb_grid.learning.contract import Model
+from glacmb_grid.learning.registry import fit_all, predict
+from glacmb_grid.settings import Protocol
 from glacmb_grid.validation.folds import make_folds
 from glacmb_grid.validation.protocols import leaky
 from glacmb_grid.validation.scores import compare, out_of_fold
@@ -57,25 +58,38 @@ def judge(
     samples: xr.Dataset,
     scheme: str,
     protocol: Protocol,
-    model: str,
-    settings: Section,
+    models: Mapping[str, Model],
     *,
     by_glacier: bool = False,
     seed: int = 1,
     folds_options: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """Out-of-fold predictions of one model under one protocol, PREDICTION_COLUMNS."""
+    """Out-of-fold predictions of the last of these models under one protocol, PREDICTION_COLUMNS.
+
+    The others are those that it is built on.
+    """
     options = dict(folds_options or {})
     table = samples
     if by_glacier:
         table = samples.drop_vars([n for n in (*_OWN_FOLDS, "group") if n in samples.coords])
     folds = leaky(make_folds(table, scheme, seed=seed, **options), protocol, options.get("locked"))
-    return out_of_fold(table, folds, predict(fit(model, table, folds, settings, seed=seed), table), model=model)
+    fits = fit_all(models.values(), table, folds, seed=seed)
+    name = [*fits][-1]
+    return out_of_fold(table, folds, predict(fits[name], table, fits), model=name)
+
+
+def bases_of(model: str, models: Mapping[str, Model]) -> dict[str, Model]:
+    """A model after all those that it is built on."""
+    out: dict[str, Model] = {}
+    for base in models[model].built_on:
+        out |= bases_of(base, models)
+    return {**out, model: models[model]}
 
 
 def gap(
     samples: xr.Dataset,
-    models: Mapping[str, Section],
+    models: Mapping[str, Model],
+    names: Sequence[str],
     *,
     scheme: str = "logo",
     permutations: int = 0,
@@ -90,8 +104,10 @@ def gap(
     Parameters
     ----------
     samples : xr.Dataset
-    models : mapping of str to Section
-        Models and their settings.
+    models : mapping of str to Model
+        From `with_bases`.
+    names : sequence of str
+        Which of them to judge.
     scheme : str
         The grouped scheme that is right.
     permutations : int
@@ -112,14 +128,14 @@ def gap(
     """
     lines, chance = [], []
     ways = variants(samples, scheme)
-    for model, settings in models.items():
+    for model in names:
+        mine = bases_of(model, models)
+        stops_early = any(m.stops_early for m in mine.values())
         nested: pd.DataFrame | None = None
         for leak, (used, protocol, by_glacier) in ways.items():
-            if protocol == Protocol(early_stopping=True) and model != "ff_fcnn":
+            if protocol == Protocol(early_stopping=True) and not stops_early:
                 continue
-            table = judge(
-                samples, used, protocol, model, settings, by_glacier=by_glacier, seed=seed, folds_options=folds_options
-            )
+            table = judge(samples, used, protocol, mine, by_glacier=by_glacier, seed=seed, folds_options=folds_options)
             nested = table if nested is None else nested
             lines.append({"model": model, "leak": leak, "scheme": used, **_promise(nested, table, draws, level, seed)})
             say(f"{model}, {leak}: RMSE {lines[-1]['rmse']:.3f}, R2 {lines[-1]['r2']:+.2f}")
@@ -129,7 +145,7 @@ def gap(
             null = samples.assign(mass_balance=("sample", shuffled))
             for leak in (NESTED, PAPER):
                 used, protocol, _ = ways[leak]
-                table = judge(null, used, protocol, model, settings, seed=seed, folds_options=folds_options)
+                table = judge(null, used, protocol, mine, seed=seed, folds_options=folds_options)
                 chance.append({"model": model, "leak": leak, "permutation": number, **_plain(table)})
             told = f"R2 nested {chance[-2]['r2']:+.2f}, paper {chance[-1]['r2']:+.2f}"
             say(f"{model}, permuted targets {number + 1}: {told}")
@@ -168,45 +184,42 @@ def _promise(nested: pd.DataFrame, table: pd.DataFrame, draws: int, level: float
 
 
 def probe(
-    samples: xr.Dataset, folds: xr.Dataset, model: str, settings: Section, *, fold: int, seed: int = 1
-) -> list[str]:
+    samples: xr.Dataset, folds: xr.Dataset, models: Mapping[str, Model], *, fold: int, seed: int = 1
+) -> dict[str, list[str]]:
     """Replace all that a fold withholds by noise and fit again: what differs has leaked.
 
     Parameters
     ----------
     samples, folds : xr.Dataset
-    model : str
-    settings : Section
+    models : mapping of str to Model
+        Each after those that it is built on.
     fold : int
         Which fold.
     seed : int
 
     Returns
     -------
-    list of str
-        Names of the fitted things that changed; empty where nothing leaked.
+    dict
+        For every model the names of the fitted things that changed; empty where nothing leaked.
 
     Notes
     -----
-    Targets, their uncertainties and predictors of all withheld rows are replaced, and the predictions compared are
-    those of rows that were not.
+    Targets, their uncertainties and predictors of all withheld rows are replaced. All that the fits return is compared,
+    and the predictions of rows that were not replaced.
     """
     one = folds.isel(fold=[fold])
     withheld = ~one["fit"].values[0]
-    rng = np.random.default_rng(seed)
-    other = scrambled(samples, withheld, rng)
-    before, after = (fit(model, s, one, settings, seed=seed) for s in (samples, other))
-    changed = [
-        str(name)
-        for name in before.data_vars
-        if "fold" in before[name].dims and not _same(before[name].values, after[name].values)
-    ]
+    other = scrambled(samples, withheld, np.random.default_rng(seed))
+    before, after = (fit_all(models.values(), s, one, seed=seed) for s in (samples, other))
     kept = ~_rows_of(samples, withheld)
-    if kept.any():
-        rows = samples.isel(row=np.flatnonzero(kept)).drop_dims(["sample", "entry"], errors="ignore")
-        if not _same(predict(before, rows).values, predict(after, rows).values):
-            changed.append("predictions")
-    return changed
+    rows = samples.isel(row=np.flatnonzero(kept)).drop_dims(["sample", "entry"], errors="ignore")
+    out = {}
+    for name in models:
+        a, b = before[name], after[name]
+        out[name] = [str(n) for n in a.variables if n not in b.variables or not _same(a[n].values, b[n].values)]
+        if kept.any() and not _same(predict(a, rows, before).values, predict(b, rows, after).values):
+            out[name].append("predictions")
+    return out
 
 
 def scrambled(samples: xr.Dataset, withheld: npt.NDArray[np.bool_], rng: np.random.Generator) -> xr.Dataset:

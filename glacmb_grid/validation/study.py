@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from glacmb_grid.learning.models import fit, predict
-from glacmb_grid.settings import FeedForward, GaussianProcess, Section
+from glacmb_grid.learning.contract import Model
+from glacmb_grid.learning.registry import fit, predict
 from glacmb_grid.validation.curves import thin_folds
 from glacmb_grid.validation.scores import compare, out_of_fold
 from glacmb_grid.vocabulary import VARIABLES
@@ -103,28 +104,21 @@ def without_surface_model(samples: xr.Dataset) -> xr.Dataset | None:
     return samples.isel(predictor=np.flatnonzero(~np.array(modelled)))
 
 
-def ablations(samples: xr.Dataset, model: str, settings: Section) -> dict[str, tuple[xr.Dataset, Section]]:
-    """What can be added to or taken from a model: samples and settings by name; the first is the model as it is."""
-    out = {"as it is": (samples, settings)}
+def ablations(samples: xr.Dataset, model: Model) -> dict[str, tuple[xr.Dataset, Model]]:
+    """What can be added to or taken from a model: samples and model by name; the first is the model as it is."""
+    out = {"as it is": (samples, model)}
     placed, bare = with_coordinates(samples), without_surface_model(samples)
     if placed is not None:
-        out["with coordinates as predictors"] = (placed, settings)
+        out["with coordinates as predictors"] = (placed, model)
     if bare is not None:
-        out["without land-surface-model predictors"] = (bare, settings)
-    if isinstance(settings, FeedForward):
-        for told, value in (("dynamic", "dynamic"), ("density", "density")):
-            if settings.weighting != [value]:
-                out[f"with {told} loss weighting"] = (samples, settings.model_copy(update={"weighting": [value]}))
-    if isinstance(settings, GaussianProcess) and settings.position and "row_longitude" in samples:
-        out["without neighbours in space"] = (samples, settings.model_copy(update={"position": False}))
-    del model
-    return out
+        out["without land-surface-model predictors"] = (bare, model)
+    return out | {words: (samples, replace(model, settings=other)) for words, other in model.variants().items()}
 
 
 def ablate(
     samples: xr.Dataset,
     folds: Mapping[str, xr.Dataset],
-    models: Mapping[str, Section],
+    models: Sequence[Model],
     *,
     seed: int = 1,
     draws: int = 2000,
@@ -139,19 +133,24 @@ def ablate(
         scheme, model, ablation, rmse, difference (ablated minus as it is, m w.e.), lower, upper, verdict, n.
     """
     lines = []
-    for model, settings in models.items():
-        variants = ablations(samples, model, settings)
+    for model in models:
+        variants = ablations(samples, model)
         for scheme, masks in folds.items():
             tables = []
             for told, (table, changed) in variants.items():
-                fitted = fit(model, table, masks, changed, seed=seed)
+                fitted = fit(changed, table, masks, seed=seed)
                 tables.append(out_of_fold(table, masks, predict(fitted, table), model=told).assign(protocol="nested"))
                 error = tables[-1]["predicted"] - tables[-1]["observed"]
-                line = {"scheme": scheme, "model": model, "ablation": told, "rmse": float(np.sqrt((error**2).mean()))}
+                line = {
+                    "scheme": scheme,
+                    "model": model.name,
+                    "ablation": told,
+                    "rmse": float(np.sqrt((error**2).mean())),
+                }
                 if len(tables) > 1:
                     line |= _difference(pd.concat([tables[-1], tables[0]]), told, draws, level, seed)
                 lines.append({**line, "n": len(error)})
-                say(f"{scheme}, {model} {told}: RMSE {line['rmse']:.3f}")
+                say(f"{scheme}, {model.name} {told}: RMSE {line['rmse']:.3f}")
     return pd.DataFrame(lines)
 
 
@@ -164,7 +163,7 @@ def _difference(pair: pd.DataFrame, told: str, draws: int, level: float, seed: i
 def learning_curve(
     samples: xr.Dataset,
     folds: xr.Dataset,
-    models: Mapping[str, Section],
+    models: Sequence[Model],
     *,
     shares: Sequence[float] = (0.1, 0.25, 0.5, 1.0),
     seed: int = 1,
@@ -182,13 +181,13 @@ def learning_curve(
     for share in shares:
         thin = folds if share >= 1 else thin_folds(folds, samples, share=share, seed=seed)
         counts = [len(np.unique(group[m])) for m in thin["fit"].values]
-        for model, settings in models.items():
-            fitted = fit(model, samples, thin, settings, seed=seed)
-            table = out_of_fold(samples, thin, predict(fitted, samples), model=model)
+        for model in models:
+            fitted = fit(model, samples, thin, seed=seed)
+            table = out_of_fold(samples, thin, predict(fitted, samples), model=model.name)
             error = table["predicted"] - table["observed"]
             rmse = float(np.sqrt((error**2).mean()))
             rows = float(np.median(thin["fit"].values.sum(axis=1)))
             scheme = str(folds["scheme"].values[0])
-            lines.append((scheme, model, share, float(np.median(counts)), rows, rmse, len(table)))
-            say(f"{model} learning from {np.median(counts):.0f} groups: RMSE {rmse:.3f}")
+            lines.append((scheme, model.name, share, float(np.median(counts)), rows, rmse, len(table)))
+            say(f"{model.name} learning from {np.median(counts):.0f} groups: RMSE {rmse:.3f}")
     return pd.DataFrame(lines, columns=["scheme", "model", "share", "groups", "rows", "rmse", "n"])

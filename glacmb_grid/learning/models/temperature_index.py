@@ -7,7 +7,8 @@ degree-day factor of ice, the precipitation factor and the temperature bias.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,9 @@ import xarray as xr
 from scipy.optimize import least_squares
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.learning.nested import inner_prediction, prediction, seen_by, side_by_side, table_of
+from glacmb_grid.learning.contract import Model, Predictions, Task
+from glacmb_grid.learning.search import fold_record, inner_prediction, prediction, side_by_side
+from glacmb_grid.learning.table import table_of
 from glacmb_grid.physics import positive_temperature, snow_fraction
 from glacmb_grid.settings import TemperatureIndex
 from glacmb_grid.vocabulary import MELTING_POINT
@@ -112,42 +115,42 @@ def forcing_of(rows: xr.Dataset) -> dict[str, Floats]:
     return forcing
 
 
-def fit_temperature_index(samples: xr.Dataset, folds: xr.Dataset, settings: TemperatureIndex, seed: int) -> xr.Dataset:
-    """Fit the three parameters in every fold by penalised least squares.
+@dataclass(frozen=True)
+class DegreeDays(Model):
+    """Degree-day melt and solid precipitation over the hypsometry, with three fitted parameters."""
 
-    Returns
-    -------
-    xr.Dataset
-        `value` (fold, coefficient); the fixed settings are attributes.
-    """
-    del seed
-    table, forcing = table_of(samples), forcing_of(samples)
-    fixed = {n: float(getattr(settings, n)) for n in _SETTINGS}
+    settings_type: ClassVar = TemperatureIndex
+    needs: ClassVar[tuple[str, ...]] = ("monthly_forcing",)
 
-    def value(seen: Bools) -> Floats:
-        used = table.used_rows(seen)
-        part = {n: v[used] for n, v in forcing.items()}
-        return _fit_one(part, table.operator[seen][:, used], table.target[seen], settings, fixed)
+    def fit(self, task: Task) -> xr.Dataset:
+        """Fit the three parameters in every fold by penalised least squares: `value` (fold, coefficient)."""
+        table, forcing, folds = table_of(task.samples), forcing_of(task.samples), task.folds
 
-    def inner(seen: Bools) -> Floats:
-        return np.asarray(table.operator @ balance(forcing, value(seen), fixed))
+        def value(seen: Bools) -> Floats:
+            used = table.used_rows(seen)
+            part = {n: v[used] for n, v in forcing.items()}
+            return _fit_one(part, table.operator[seen][:, used], table.target[seen], self.settings, self._fixed)
 
-    with side_by_side() as pool:
-        values = list(pool.map(value, folds["fit"].values))
-    return xr.Dataset(
-        {
-            "value": (("fold", "coefficient"), np.array(values)),
-            "inner_prediction": inner_prediction(folds, inner),
-            "seen": (("fold", "sample"), seen_by(folds)),
-        },
-        coords={
-            "fold": folds["fold"],
-            "scheme": folds["scheme"],
-            "coefficient": list(PARAMETERS),
-            "units": ("coefficient", list(_UNITS)),
-        },
-        attrs=fixed,
-    )
+        def inner(seen: Bools) -> Floats:
+            return np.asarray(table.operator @ balance(forcing, value(seen), self._fixed))
+
+        with side_by_side() as pool:
+            values = list(pool.map(value, folds["fit"].values))
+        found = fold_record(folds).assign(
+            value=(("fold", "coefficient"), np.array(values)), inner_prediction=inner_prediction(folds, inner)
+        )
+        return found.assign_coords(coefficient=list(PARAMETERS), units=("coefficient", list(_UNITS)))
+
+    def predict(self, parameters: xr.Dataset, rows: xr.Dataset, below: Predictions) -> xr.DataArray:
+        """Simulated balance, (fold, member, row), m w.e."""
+        del below
+        forcing = forcing_of(rows)
+        folds = [balance(forcing, value, self._fixed) for value in parameters["value"].values]
+        return prediction(np.array(folds)[:, None, :], parameters)
+
+    @property
+    def _fixed(self) -> dict[str, float]:
+        return {n: float(getattr(self.settings, n)) for n in _SETTINGS}
 
 
 def _fit_one(
@@ -162,11 +165,3 @@ def _fit_one(
     bounds = ((_LOWEST - centre) / spread, (_HIGHEST - centre) / spread)
     solution = least_squares(residuals, np.zeros(3), bounds=bounds, x_scale=1.0)
     return np.asarray(centre + spread * solution.x)
-
-
-def predict_temperature_index(parameters: xr.Dataset, rows: xr.Dataset) -> xr.DataArray:
-    """Simulated balance, (fold, member, row), m w.e."""
-    forcing = forcing_of(rows)
-    fixed = {n: float(parameters.attrs[n]) for n in _SETTINGS}
-    folds = [balance(forcing, value, fixed) for value in parameters["value"].values]
-    return prediction(np.array(folds)[:, None, :], parameters)

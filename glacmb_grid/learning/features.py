@@ -1,100 +1,26 @@
-"""Transforms fitted inside a fold: gaps, climatology and anomaly, scale, selection of predictors.
+"""What a recipe makes of the predictors, learnt inside a fold: gaps, climatology and anomaly, scale, selection.
 
-A recipe says what is made of the predictors; `fit_features` learns it on the fitted rows alone and gives a `Features`
+A recipe says what is made of the predictors; `fit_features` learns it on the fitted rows alone and gives `Features`
 that can be applied to any rows.
 """
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse
-import xarray as xr
 
-from glacmb_grid.learning.trees import grow
+from glacmb_grid.learning.ragged import Arrays
+from glacmb_grid.learning.selection import select
+from glacmb_grid.learning.table import Bools, Floats, Integers, Rows, Texts
 from glacmb_grid.predictors import matching
 from glacmb_grid.settings import Recipe
 
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-Integers = npt.NDArray[np.int64]
-Texts = npt.NDArray[np.str_]
-
 LEAST_GLACIERS = 4
 """With fewer fitted glaciers, what does not vary at a glacier is no feature: it would only be its name."""
-_RANKING_TREES = 100
-_RANKING_ROWS = 5000  # that a tree draws at most
 _RIDGE_OF_GAPS = 1.0  # penalty per standardised predictor of the regression that fills gaps
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Glacier-years and what is known of them.
-
-    Attributes
-    ----------
-    names : str array, (predictor,)
-    values : float64 array, (row, predictor)
-        NaN where missing.
-    glacier : str array, (row,)
-    year : int array, (row,)
-    position : float64 array, (row, 2)
-        Longitude and latitude, degrees; NaN where unknown.
-    monthly, derived : bool arrays, (predictor,)
-        Whether a predictor is one of twelve monthly values, and whether it was computed from those.
-    from_table : bool
-        Whether they come from a user's own table, which knows the climate of the measured years only.
-    """
-
-    names: Texts
-    values: Floats
-    glacier: Texts
-    year: Integers
-    position: Floats
-    monthly: Bools
-    derived: Bools
-    from_table: bool = False
-
-    def take(self, index: Integers | Bools) -> Rows:
-        """Some of the rows."""
-        return replace(
-            self,
-            values=self.values[index],
-            glacier=self.glacier[index],
-            year=self.year[index],
-            position=self.position[index],
-        )
-
-
-def rows_of(ds: xr.Dataset) -> Rows:
-    """The rows of samples, or any rows from `as_rows`."""
-    names = ds["predictor"].values.astype(str)
-    count = ds.sizes["row"]
-    unknown = np.full(count, np.nan)
-    place = [ds[n].values.astype(float) if n in ds else unknown for n in ("row_longitude", "row_latitude")]
-    monthly = ds["monthly"].values.astype(bool) if "monthly" in ds else _one_of_twelve(names)
-    derived = ds["derived"].values.astype(bool) if "derived" in ds else np.zeros(len(names), bool)
-    return Rows(
-        names,
-        ds["predictors"].values.astype(np.float64),
-        ds["row_glacier"].values.astype(str),
-        ds["row_year"].values.astype(np.int64),
-        np.stack(place, axis=1),
-        monthly,
-        derived,
-        "derived" in ds,
-    )
-
-
-def _one_of_twelve(names: Texts) -> Bools:
-    there = set(names.tolist())
-    months = [f"_{m:02d}" for m in range(1, 13)]
-    stem = [n[:-3] if n[-3:] in months else "" for n in names.tolist()]
-    return np.array([bool(s) and all(s + m in there for m in months) for s in stem])
 
 
 @dataclass(frozen=True)
@@ -119,37 +45,59 @@ class Features:
     """What a recipe has learnt on the fitted rows of a fold."""
 
     recipe: Recipe
-    columns: Integers  # of the predictors
-    taken: Bools  # of the columns: those whose value or anomaly is a feature
-    averaged: Bools  # of the columns: those whose climatology is a feature
-    weather: Bools  # of the columns: those that vary at a glacier
-    glaciers: Texts  # that were fitted on, sorted
+    predictors: Texts  # (column,) names of those taken
+    taken: Bools  # (column,) those whose value or anomaly is a feature
+    averaged: Bools  # (column,) those whose climatology is a feature
+    weather: Bools  # (column,) those that vary from year to year at a glacier
+    glaciers: Texts  # (glacier,) that were fitted on, sorted
     climatology: Floats  # (glacier, column)
     level: Floats  # (column,) mean of the fitted rows
-    gap_columns: Integers  # of the columns: those with gaps among the fitted rows
+    gap_columns: Integers  # places of the columns with gaps among the fitted rows
     gap_weights: Floats  # (column + 1, gap column) regression that fills gaps, on standardised columns
     gap_scale: Floats  # (2, column) centre and inverse scale for it
     centre: Floats  # (expanded,)
     inverse_scale: Floats  # (expanded,)
     names: Texts  # (expanded,)
     varies: Bools  # (expanded,)
-    kept: Integers  # of the expanded
+    kept: Integers  # places of the features among the expanded
+
+    def state(self) -> Arrays:
+        """All that `from_state` needs, as arrays; means of glaciers only where the recipe uses them."""
+        out = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self) if f.name != "recipe"}
+        if not self._uses_means:
+            out |= {"glaciers": self.glaciers[:0], "climatology": self.climatology[:0]}
+        out["recipe"] = np.array(self.recipe.model_dump_json())
+        return {f"features_{n}": v for n, v in out.items()}
+
+    @classmethod
+    def from_state(cls, state: Arrays) -> Features:
+        """Features from what `state` gave."""
+        recipe = Recipe.model_validate_json(str(state["features_recipe"]))
+        return cls(recipe, *(state[f"features_{f.name}"] for f in fields(cls) if f.name != "recipe"))
+
+    @property
+    def _uses_means(self) -> bool:
+        return self.recipe.gaps == "climatology" or bool({"climatology", "anomaly"} & set(self.recipe.parts))
 
     def design(self, rows: Rows) -> Design:
         """Features of rows.
 
         The climatology of a glacier that was not fitted on is the mean of all its rows given here.
+
+        Raises
+        ------
+        ValueError
+            Where the rows lack a predictor.
         """
         values = scaled(self.expanded(rows), self.centre, self.inverse_scale)[:, self.kept]
         return Design(values, self.names[self.kept], self.varies[self.kept])
 
     def expanded(self, rows: Rows) -> Floats:
         """All features before scaling and selection, (row, expanded)."""
-        values = rows.values[:, self.columns]
+        values = rows.in_order(self.predictors).values
         missing = ~np.isfinite(values)
         parts = self.recipe.parts
-        wants_means = self.recipe.gaps == "climatology" or "climatology" in parts or "anomaly" in parts
-        means = self._means(rows, values) if wants_means else values
+        means = self._means(rows, values) if self._uses_means else values
         if self.recipe.gaps == "climatology":
             values = np.where(missing, means, values)
         elif self.recipe.gaps == "regress" and len(self.gap_columns):
@@ -252,8 +200,8 @@ def fit_features(rows: Rows, used: Bools, target: Floats, recipe: Recipe, seed: 
     gap_weights, gap_scale = _fit_gaps(values, gap_columns, recipe)
     names = _expanded_names(rows.names[columns], (taken, averaged, weather), gap_columns, recipe)
     features = Features(
-        recipe, columns, taken, averaged, weather, glaciers, climatology, level, gap_columns, gap_weights, gap_scale,
-        np.zeros(0), np.zeros(0), names[0], names[1], np.zeros(0, np.int64),
+        recipe, rows.names[columns], taken, averaged, weather, glaciers, climatology, level, gap_columns, gap_weights,
+        gap_scale, np.zeros(0), np.zeros(0), names[0], names[1], np.zeros(0, np.int64),
     )  # fmt: skip
     expanded = features.expanded(fitted)
     centre, inverse = fit_scaling(expanded, np.ones(len(expanded)))
@@ -304,80 +252,6 @@ def _fit_gaps(values: Floats, gap_columns: Integers, recipe: Recipe) -> tuple[Fl
         if there.any():
             weights[:, i] = np.linalg.solve(gram, design.T @ values[there, column])
     return weights, scale
-
-
-def select(values: Floats, target: Floats, recipe: Recipe, seed: int) -> Integers:
-    """Positions of the features that a recipe keeps, in their order.
-
-    First those with too small a correlation with the target go, then of every too similar pair the one that says less
-    of the target, then all but the `keep` that rank highest.
-
-    Parameters
-    ----------
-    values : float64 array, (row, feature)
-        Standardised.
-    target : float64 array, (row,)
-    """
-    there = np.isfinite(target)
-    values, target = values[there], target[there]
-    kept = np.arange(values.shape[1])
-    asks = recipe.correlation > 0 or recipe.collinearity < 1 or recipe.keep is not None
-    if not asks or len(target) < 3 or target.std() < 1e-12:
-        return kept if recipe.keep is None or not asks else kept[: recipe.keep]
-    strength = np.abs(correlations(values, target))
-    if recipe.correlation > 0:
-        kept = kept[strength >= recipe.correlation]
-        if not len(kept):
-            kept = np.array([int(strength.argmax())])
-    if recipe.collinearity < 1:
-        kept = _unlike(values, kept, strength, recipe.collinearity)
-    if recipe.keep is not None and len(kept) > recipe.keep:
-        rank = _forest_rank(values[:, kept], target, seed) if recipe.ranking == "random_forest" else strength[kept]
-        kept = kept[np.argsort(-rank, kind="stable")[: recipe.keep]]
-    return np.sort(kept)
-
-
-def correlations(values: Floats, target: Floats) -> Floats:
-    """Pearson correlation of every column with the target, 0 where one of them is constant."""
-    centred, aim = values - values.mean(axis=0), target - target.mean()
-    size = np.sqrt((centred**2).sum(axis=0) * (aim @ aim))
-    return np.asarray(np.divide(centred.T @ aim, size, out=np.zeros(values.shape[1]), where=size > 1e-12))
-
-
-def _unlike(values: Floats, kept: Integers, strength: Floats, largest: float) -> Integers:
-    order = kept[np.argsort(-strength[kept], kind="stable")]
-    centred = values[:, order] - values[:, order].mean(axis=0)
-    size = np.sqrt((centred**2).sum(axis=0))
-    unit = np.divide(centred, size, out=np.zeros_like(centred), where=size > 1e-12)
-    alike = np.abs(unit.T @ unit)
-    taken: list[int] = []
-    for i in range(len(order)):
-        if not (alike[i, taken] > largest).any():
-            taken.append(i)
-    return np.asarray(order[taken])
-
-
-_ranks: dict[str, Floats] = {}  # several models and recipes rank the same rows
-_RANKS = 4096
-
-
-def _forest_rank(values: Floats, target: Floats, seed: int) -> Floats:
-    digest = hashlib.sha256(np.ascontiguousarray(values).tobytes())
-    digest.update(np.ascontiguousarray(target).tobytes())
-    key = f"{seed}:{values.shape}:{digest.hexdigest()}"
-    rank = _ranks.get(key)
-    if rank is None:
-        rank = _grown_rank(values, target, seed)
-        if len(_ranks) >= _RANKS:  # another thread may clear it too
-            _ranks.clear()
-        _ranks[key] = rank
-    return rank
-
-
-def _grown_rank(values: Floats, target: Floats, seed: int) -> Floats:
-    draws = min(len(target), _RANKING_ROWS)  # so that large tables stay cheap
-    forest = grow(values, target, trees=_RANKING_TREES, leaf=2, share=0.33, seed=seed, draws=draws)
-    return forest.importances()
 
 
 def fit_scaling(values: Floats, weight: Floats) -> tuple[Floats, Floats]:

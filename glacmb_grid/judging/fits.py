@@ -1,0 +1,147 @@
+"""The stages that fit models, and their scores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from glacmb_grid.disk import write_json
+from glacmb_grid.errors import listing
+from glacmb_grid.judging.plan import compared, schemes_of, skipped
+from glacmb_grid.learning.contract import Model, Task, fit_model
+from glacmb_grid.learning.registry import predict
+from glacmb_grid.stages import Context
+from glacmb_grid.stores.formats import read_zarr, write_table, write_zarr
+from glacmb_grid.validation.curves import distance_to_training, skill_by_distance
+from glacmb_grid.validation.protocols import name_of
+from glacmb_grid.validation.scores import PREDICTION_COLUMNS, compare, out_of_fold, score, slices
+
+
+def fit_stage(model: Model) -> Callable[[Context], None]:
+    """The stage that fits one model in the folds of every scheme."""
+
+    def run(context: Context) -> None:
+        from glacmb_grid.learning.engine import enable_compilation_cache
+
+        enable_compilation_cache()
+        config, samples = context.config, read_zarr(context.of("samples", "samples.zarr"))
+        if absent := skipped(config, model, samples):
+            context.say(f"not available: needs {listing(absent)}")
+            write_table(pd.DataFrame(columns=PREDICTION_COLUMNS), context.out / "predictions.parquet")
+            return
+        tables = []
+        for scheme in schemes_of(config):
+            folds, bases = read_zarr(context.of("folds", f"{scheme}.zarr")), fits_of(context, model.built_on, scheme)
+            aside = context.store.checkpoints(f"{model.name}-{scheme}-{context.key}") if model.resumable else None
+            parameters = fit_model(model, Task(samples, folds, config.seed, bases, aside))
+            write_zarr(parameters, context.out / f"{scheme}.zarr")
+            table = out_of_fold(samples, folds, predict(parameters, samples, bases), model=model.name)
+            tables.append(table.assign(protocol=name_of(config.protocol)))
+        write_table(pd.concat(tables), context.out / "predictions.parquet")
+        context.store.forget_checkpoints(f"{model.name}-")
+
+    return run
+
+
+def fits_of(context: Context, names: Sequence[str], scheme: str) -> dict[str, xr.Dataset]:
+    """Parameters of these models and of all that they are built on; those that could not be had are left out."""
+    out: dict[str, xr.Dataset] = {}
+    for name in names:
+        path = context.of(f"learning/{name}", f"{scheme}.zarr")
+        if path.exists():
+            out[name] = read_zarr(path)
+            out |= fits_of(context, json.loads(out[name].attrs["built_on"]), scheme)
+    return out
+
+
+def predictions_of(context: Context, models: Sequence[str]) -> pd.DataFrame:
+    """Out-of-fold predictions of these models, in one table."""
+    tables = [pd.read_parquet(context.of(f"learning/{m}", "predictions.parquet")) for m in models]
+    filled = [t for t in tables if len(t)]
+    return pd.concat(filled) if filled else tables[0]
+
+
+def evaluate(context: Context) -> None:
+    """Scores of all models in the same folds, and all that tells how they came about."""
+    config = context.config
+    samples = read_zarr(context.of("samples", "samples.zarr"))
+    predictions = predictions_of(context, compared(config))
+    predictions = predictions[predictions["scheme"].isin(config.validation.schemes)]
+    order = pd.Categorical(predictions["scheme"], config.validation.schemes, ordered=True)
+    predictions = predictions.iloc[np.argsort(order.codes, kind="stable")]
+    bootstrap: dict[str, Any] = {
+        "draws": config.scores.bootstrap,
+        "level": config.scores.level,
+        "seed": config.seed,
+    }
+    write_table(predictions, context.out / "predictions.csv")
+    write_table(score(predictions, **bootstrap), context.out / "scores.csv")
+    write_table(compare(predictions, **bootstrap), context.out / "comparisons.csv")
+    write_table(slices(predictions, samples, **bootstrap), context.out / "slices.csv")
+    write_table(_distances(context, samples, predictions), context.out / "distance.csv")
+    write_table(_choices(context, compared(config)), context.out / "choices.csv")
+    write_json(context.out / "search.json", _search(context, compared(config)))
+
+
+def _distances(context: Context, samples: xr.Dataset, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Error against the distance to the nearest glacier that was learnt from."""
+    out = []
+    for scheme in dict.fromkeys(predictions["scheme"]):
+        if not {"longitude", "latitude"} <= set(samples.coords):
+            continue
+        folds = read_zarr(context.of("folds", f"{scheme}.zarr"))
+        distance = distance_to_training(samples, folds)
+        table = predictions[predictions["scheme"] == scheme]
+        out.append(skill_by_distance(table, distance))
+    return pd.concat(out, ignore_index=True) if out else pd.DataFrame(columns=["scheme", "model", "n"])
+
+
+def _choices(context: Context, models: Sequence[str]) -> pd.DataFrame:
+    """What the inner folds chose, one line for every model and outer fold."""
+    lines: list[dict[str, Any]] = []
+    for model in models:
+        for scheme in context.config.validation.schemes:
+            path = context.of(f"learning/{model}", f"{scheme}.zarr")
+            if not path.exists():
+                continue
+            found = read_zarr(path)
+            for fold in range(found.sizes["fold"]):
+                line: dict[str, Any] = {"scheme": scheme, "model": model, "fold": str(found["fold"].values[fold])}
+                if "choice" in found:
+                    choice = int(found["choice"].values[fold])
+                    line |= {"chosen": str(found["candidate"].values[choice])}
+                    line |= {"inner_rmse": float(found["inner_error"].values[fold, choice])}
+                    line |= {"candidates": found.sizes["candidate"]}
+                if "selected" in found:
+                    names = found["feature"].values[found["selected"].values[fold]]
+                    line |= {"features": len(names), "feature_names": "; ".join(map(str, names))}
+                if "parameter_count" in found:
+                    line |= {"parameters": int(found["parameter_count"].values[fold])}
+                if "note" in found.attrs:
+                    line |= {"chosen": found.attrs["note"]}
+                if "weight" in found:
+                    weights = dict(zip(found["model"].values, found["weight"].values[fold].round(3), strict=True))
+                    line |= {"chosen": json.dumps({str(k): float(v) for k, v in weights.items()})}
+                if "fitted" in found:
+                    line |= {"rows": int(found["fitted"].values[fold].sum())}
+                lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _search(context: Context, models: Sequence[str]) -> dict[str, Any]:
+    """The space that was searched, by model."""
+    out: dict[str, Any] = {}
+    for model in models:
+        path = context.of(f"learning/{model}", f"{context.config.validation.schemes[0]}.zarr")
+        found = read_zarr(path) if path.exists() else xr.Dataset()
+        if "candidate" in found.coords:
+            out[model] = {
+                "recipes": json.loads(found.attrs["recipes"]),
+                "candidates": [json.loads(str(c)) for c in found["candidate"].values],
+            }
+    return out

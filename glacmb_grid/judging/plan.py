@@ -1,0 +1,136 @@
+"""What is judged: models, schemes, folds, and which glaciers are locked away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from glacmb_grid.errors import Problems
+from glacmb_grid.learning.contract import Model, lacking
+from glacmb_grid.learning.registry import with_bases
+from glacmb_grid.settings import Judged, RunConfig, model_names
+from glacmb_grid.stages import PRODUCT_SCHEME
+from glacmb_grid.validation.folds import make_folds, require_grouped
+from glacmb_grid.validation.holdout import choose_holdout
+from glacmb_grid.validation.protocols import leaky
+
+
+def schemes_of(config: Judged) -> list[str]:
+    """Schemes to fit: those asked for, and the product's."""
+    product: list[str] = [PRODUCT_SCHEME] if isinstance(config, RunConfig) else []
+    return list(dict.fromkeys([*config.validation.schemes, *product]))
+
+
+def compared(config: Judged) -> list[str]:
+    """Names of the models that are judged."""
+    asked = config.validation.models
+    return [*model_names(), *config.own_models] if asked == "all" else list(asked)
+
+
+def models_of(config: Judged) -> dict[str, Model]:
+    """Models to fit: those judged, the product's, and what they are built on, each after its bases."""
+    product: list[str] = [config.product.model] if isinstance(config, RunConfig) else []
+    return with_bases([*compared(config), *product], config.settings_of, compared(config))
+
+
+def studied(config: Judged) -> tuple[list[Model], list[str]]:
+    """Models and schemes of the study: those asked for, as far as they are fitted; else the first that is."""
+    every = [m for m in models_of(config).values() if not m.built_on]
+    models = [m for m in every if m.name in config.study.models] or sorted(every, key=lambda m: not m.informative)[:1]
+    schemes = [s for s in config.study.schemes if s in schemes_of(config)] or schemes_of(config)[:1]
+    return models, [str(s) for s in schemes]
+
+
+def skipped(config: Judged, model: Model, samples: xr.Dataset) -> list[str]:
+    """What keeps a model from being fitted, in words, where all models are asked for; else its fit says so itself."""
+    return lacking(model, samples) if config.validation.models == "all" else []
+
+
+def locked_rows(config: Judged, samples: xr.Dataset) -> npt.NDArray[np.bool_]:
+    """Rows of the locked test glaciers, (sample,)."""
+    if config.validation.holdout is None:
+        return np.zeros(samples.sizes["sample"], bool)
+    return choose_holdout(samples, config.validation.holdout, config.seed)
+
+
+def folds_of(config: Judged, samples: xr.Dataset, problems: Problems) -> dict[str, xr.Dataset]:
+    """Folds of every scheme; problems are collected."""
+    section, out = config.validation, {}
+    with problems.collect():
+        require_grouped(section.schemes)
+    locked = problems.attempt(lambda: locked_rows(config, samples))
+    for scheme in schemes_of(config):
+        with problems.collect():
+            out[scheme] = make_folds(
+                samples,
+                scheme,
+                inner=section.inner,
+                seed=config.seed,
+                parts=section.parts,
+                blocks=section.blocks,
+                buffer_km=section.buffer_km,
+                locked=locked,
+            )
+    return out
+
+
+def foreseen(outlines: gpd.GeoDataFrame, observed: pd.DataFrame, years: Sequence[int]) -> xr.Dataset:
+    """What is known of the samples before any climate is sampled: enough to make their folds.
+
+    Parameters
+    ----------
+    outlines : GeoDataFrame
+        By glacier, with `longitude` and `latitude`.
+    observed : DataFrame
+        Observations linked to outlines: `glacier`, `year`.
+    years : sequence of int
+        Hydrological years of the climate.
+
+    Returns
+    -------
+    xr.Dataset, (sample)
+        Coordinates `glacier`, `year`, `longitude`, `latitude` of the observations in these years.
+    """
+    rows = observed[observed["year"].isin(years) & observed["glacier"].isin(outlines.index)]
+    rows = rows.sort_values(["glacier", "year"])
+    places = outlines.loc[rows["glacier"]]
+    columns = {
+        "sample": [f"{g}:{y}" for g, y in zip(rows["glacier"], rows["year"], strict=True)],
+        "glacier": rows["glacier"].to_numpy().astype(object),
+        "year": rows["year"].to_numpy(np.int64),
+        "longitude": places["longitude"].to_numpy(),
+        "latitude": places["latitude"].to_numpy(),
+    }
+    return xr.Dataset(coords={n: ("sample", np.asarray(v)) for n, v in columns.items()})
+
+
+def judged_folds(config: Judged, samples: xr.Dataset) -> tuple[dict[str, xr.Dataset], npt.NDArray[np.bool_]]:
+    """Folds of every scheme under the protocol of a configuration, and which rows are locked away from all of them.
+
+    Parameters
+    ----------
+    config : Judged
+    samples : xr.Dataset
+
+    Returns
+    -------
+    folds : dict
+        Scheme -> from `make_folds`, with what the protocol leaks.
+    locked : bool array, (sample,)
+        In no mask of any fold.
+
+    Raises
+    ------
+    InputError or InputErrors
+        Every scheme that cannot be had, at once.
+    """
+    problems = Problems()
+    every = folds_of(config, samples, problems)
+    problems.raise_if_any()
+    locked = locked_rows(config, samples)
+    return {scheme: leaky(folds, config.protocol, locked) for scheme, folds in every.items()}, locked

@@ -1,0 +1,161 @@
+"""What every model is: a fit that returns all that its predict needs."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import xarray as xr
+
+from glacmb_grid.settings import Section
+from glacmb_grid.vocabulary import check_dataset
+
+Predictions = Mapping[str, xr.DataArray]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model is fitted on.
+
+    Attributes
+    ----------
+    samples : xr.Dataset
+        From `build_samples` or `read_samples_table`.
+    folds : xr.Dataset
+        From `make_folds`.
+    seed : int
+    built_on : mapping of str to xr.Dataset
+        Parameters of the models that this one is built on, fitted on the same samples and folds.
+    checkpoints : Path, optional
+        Folder in which a resumable model keeps the state of an unfinished fit.
+    """
+
+    samples: xr.Dataset
+    folds: xr.Dataset
+    seed: int = 1
+    built_on: Mapping[str, xr.Dataset] = field(default_factory=dict)
+    checkpoints: Path | None = None
+
+
+@dataclass(frozen=True)
+class Model(ABC):
+    """One model: its settings, how it is fitted in all folds, and how it predicts from what the fit returned.
+
+    Attributes
+    ----------
+    name : str
+        As in the configuration.
+    settings : Section
+    settings_type : type
+        Of `settings`.
+    needs : tuple of str
+        Keys of `NEEDS`: what samples must hold for this model.
+    resumable : bool
+        Whether the fit uses `Task.checkpoints`.
+    informative : bool
+        False for a model that predicts the same balance everywhere.
+    stops_early : bool
+        Whether the model uses the mask `stop` of folds.
+    """
+
+    name: str
+    settings: Any
+    settings_type: ClassVar[type[Section]]
+    needs: ClassVar[tuple[str, ...]] = ()
+    resumable: ClassVar[bool] = False
+    informative: ClassVar[bool] = True
+    stops_early: ClassVar[bool] = False
+
+    @property
+    def built_on(self) -> tuple[str, ...]:
+        """Names of the models whose parameters this one needs."""
+        return ()
+
+    def require(self) -> None:  # noqa: B027 - most models can always be had
+        """Raise InputError where the model cannot be had at all; by default it always can."""
+
+    def variants(self) -> dict[str, Section]:
+        """Other settings that a study compares with those of the model, by what they change."""
+        return {}
+
+    def among(self, judged: Sequence[Model]) -> Model:
+        """The model as one of those that are judged: by default the same."""
+        del judged
+        return self
+
+    @abstractmethod
+    def fit(self, task: Task) -> xr.Dataset:
+        """Parameters, (fold, ...): all that `predict` needs, and nothing that depends on what a fold withholds.
+
+        Variables that every model gives: `seen` (fold, sample), the observations that anything in a fold has looked
+        at, and `inner_prediction` (fold, sample), m w.e., what was predicted on the inner splits, NaN elsewhere.
+        """
+
+    @abstractmethod
+    def predict(self, parameters: xr.Dataset, rows: xr.Dataset, below: Predictions) -> xr.DataArray:
+        """Balance of rows by every fold and member, (fold, member, row), m w.e.
+
+        `below` holds the predictions of the same rows by the models that this one is built on.
+        """
+
+
+def has_forcing(samples: xr.Dataset) -> bool:
+    """Whether there are monthly temperature and precipitation or snowfall, without gaps."""
+    water = next((n for n in ("snowfall", "precipitation") if n in samples), None)
+    if water is None or "temperature" not in samples:
+        return False
+    return bool(np.isfinite(samples["temperature"]).all() and np.isfinite(samples[water]).all())
+
+
+NEEDS: dict[str, tuple[Callable[[xr.Dataset], bool], str]] = {
+    "monthly_forcing": (has_forcing, "monthly temperature with precipitation or snowfall, without gaps"),
+}
+"""What a model may need of samples: a test of it, and the words for it."""
+
+_SAMPLES = {
+    "predictors": ("row", "predictor"),
+    "mass_balance": ("sample",),
+    "operator_sample": ("entry",),
+    "operator_row": ("entry",),
+    "operator_weight": ("entry",),
+}
+_FOLDS = {
+    "fit": ("fold", "sample"),
+    "score": ("fold", "sample"),
+    "inner_fit": ("fold", "inner", "sample"),
+    "inner_score": ("fold", "inner", "sample"),
+    "scheme": ("fold",),
+}
+
+
+def lacking(model: Model, samples: xr.Dataset) -> list[str]:
+    """What the model needs and the samples do not have, in words."""
+    return [words for found, words in (NEEDS[n] for n in model.needs) if not found(samples)]
+
+
+def fit_model(model: Model, task: Task) -> xr.Dataset:
+    """Fit a model in every fold, and note in the attributes what it was.
+
+    Raises
+    ------
+    ValueError
+        Samples or folds that lack a variable; a model that this one is built on is not given.
+    InputError
+        Predictors that match nothing, or forcing that the model needs and the samples lack.
+    """
+    check_dataset(task.samples, name="samples", variables=_SAMPLES)
+    check_dataset(task.folds, name="folds", variables=_FOLDS)
+    known = [n for n in model.built_on if n in task.built_on]
+    if model.built_on and not known:
+        raise ValueError(f"{model.name} is built on {', '.join(model.built_on)}: fit these first and pass `built_on`")
+    return model.fit(task).assign_attrs(
+        model=model.name,
+        settings_type=type(model.settings).__name__,
+        settings=model.settings.model_dump_json(),
+        built_on=json.dumps(known),
+    )

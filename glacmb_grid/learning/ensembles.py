@@ -1,0 +1,295 @@
+"""Ensembles of networks: chosen on inner splits, trained in every fold.
+
+Every configuration is tried on the inner splits of every block of folds, then an ensemble of the chosen one is trained
+in every fold. All nets of a scheme pass through one compiled function.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from glacmb_grid.learning.contract import Task
+from glacmb_grid.learning.engine import Layout, Shape, Trained, forward, train
+from glacmb_grid.learning.features import Features
+from glacmb_grid.learning.level import Levels, kinds_of_level
+from glacmb_grid.learning.ragged import pack, unpack
+from glacmb_grid.learning.recipes import recipes_of
+from glacmb_grid.learning.search import (
+    Candidate,
+    InnerMean,
+    Tuned,
+    inner_masks,
+    prediction,
+    search_record,
+    selection_masks,
+    split_blocks,
+)
+from glacmb_grid.learning.table import Bools, Floats, Integers, Table, rows_of, table_of
+from glacmb_grid.learning.training_sets import (
+    Net,
+    TrainingSet,
+    drawn_groups,
+    padded,
+    problem_of,
+    shape_for,
+    training_set,
+)
+from glacmb_grid.settings import FeedForward, Recipe
+
+_MATRIX_BYTES = 400e6  # predictor matrices held at a time
+Place = tuple[int, int, tuple[Bools, Bools]]  # block, inner split, and its masks
+
+
+def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
+    """Choose a configuration in every block and train an ensemble in every fold: see the model's `fit`."""
+    folds, members = task.folds, settings.members
+    table = table_of(task.samples)
+    recipes = recipes_of(table, settings)
+    candidates = configurations(settings, len(recipes), kinds_of_level(folds, task.samples), task.seed)
+    if task.checkpoints is not None:
+        task.checkpoints.mkdir(parents=True, exist_ok=True)
+    plan = FitPlan(table, folds, settings, recipes, candidates, task.seed, task.checkpoints)
+    tuned, epochs, inner_loss = _search(plan)
+    trained, sets = _ensembles(plan, tuned, epochs)
+    shape = (folds.sizes["fold"], members)
+    record = search_record(recipes, candidates, tuned, [s.features for s in sets], folds)
+    widths = [candidates[c].hyper["widths"] for c in tuned.choice]
+    counts = [_count(len(s.features.kept), w) for s, w in zip(sets, widths, strict=True)]
+    out = record.merge(pack([{**s.features.state(), **s.levels.state()} for s in sets])).assign(
+        parameters=(("fold", "member", "parameter"), trained.parameters.reshape(*shape, -1)),
+        loss=(("fold", "member", "epoch", "part"), trained.loss.reshape(*shape, -1, 2)),
+        inner_loss=(("fold", "inner", "inner_epoch", "part"), inner_loss),
+        best_epoch=(("fold", "member"), trained.best_epoch.reshape(shape)),
+        target_centre=("fold", [s.centre for s in sets]),
+        target_scale=("fold", [s.scale for s in sets]),
+        parameter_count=("fold", np.array(counts)),
+    )
+    layout = json.dumps(trained.layout._asdict())
+    return out.assign_coords(part=["fit", "stop"]).assign_attrs({**record.attrs, "layout": layout})
+
+
+def predict_ensembles(parameters: xr.Dataset, rows: xr.Dataset) -> xr.DataArray:
+    """Balance by every member, (fold, member, row), m w.e."""
+    new = rows_of(rows)
+    candidates = [json.loads(str(c)) for c in parameters["candidate"].values]
+    layout = json.loads(parameters.attrs["layout"])
+    shape = Layout(layout["predictors"], tuple(layout["widths"]), layout["outputs"])
+    members = parameters.sizes["member"]
+    out = np.empty((parameters.sizes["fold"], members, len(new.year)))
+    for fold in range(len(out)):
+        state = unpack(parameters, fold)
+        features = Features.from_state(state)
+        values = features.design(new).values
+        matrix = np.zeros((1, len(new.year), shape.predictors), np.float32)
+        matrix[0, :, : values.shape[1]] = values
+        columns = np.tile(np.arange(shape.predictors) < max(values.shape[1], 1), (members, 1))
+        own = candidates[int(parameters["choice"].values[fold])]["widths"]
+        widths = np.tile(padded(own, len(shape.widths)), (members, 1))
+        standard = forward(shape, parameters["parameters"].values[fold], columns, widths, matrix)[0]
+        centre, scale = (float(parameters[n].values[fold]) for n in ("target_centre", "target_scale"))
+        nothing = np.zeros(0)
+        learnt = TrainingSet(features, nothing, nothing, nothing > 0, centre, scale, Levels.from_state(state))
+        out[fold] = learnt.balance(standard, new.glacier)
+    return prediction(out, parameters)
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """What a fit of all folds goes by."""
+
+    table: Table
+    folds: xr.Dataset
+    settings: FeedForward
+    recipes: Sequence[Recipe]
+    candidates: Sequence[Candidate]
+    seed: int
+    checkpoints: Path | None
+
+    def train(self, nets: Sequence[Net], common: Shape | None, name: str) -> tuple[Trained, Shape, Any]:
+        """Train nets; what came out, the shape for the next call, and the problem and nets as the engine has them."""
+        problem, many = problem_of(self.table, nets, self.recipes, self.settings)
+        shape = shape_for(problem, many, self.settings, common)
+        checkpoint = None if self.checkpoints is None else self.checkpoints / name
+        return (
+            train(problem, many, patience=self.settings.patience, shape=shape, checkpoint=checkpoint),
+            shape,
+            (
+                problem,
+                many,
+            ),
+        )
+
+    def train_and_predict(self, nets: Sequence[Net], common: Shape | None, name: str) -> tuple[Trained, Floats, Shape]:
+        """Train nets; also the balance of all rows by each, (net, row), m w.e."""
+        trained, shape, (problem, many) = self.train(nets, common, name)
+        standard = forward(trained.layout, trained.parameters, many.columns, many.widths, problem.rows, many.matrix)[0]
+        glacier = self.table.rows.glacier
+        return trained, np.array([n.on.balance(v, glacier) for n, v in zip(nets, standard, strict=True)]), shape
+
+    def splits(self) -> list[Place]:
+        """All inner splits of all blocks."""
+        first, _ = split_blocks(self.folds)
+        return [(b, i, m) for b, f in enumerate(first) for i, m in enumerate(inner_masks(self.folds, int(f)))]
+
+    def parts(self, items: Sequence[Any], kinds: int = 1) -> Iterator[Sequence[Any]]:
+        """Parts of splits or folds whose matrices, `kinds` for each, fit into memory."""
+        size = 4 * len(self.table.rows.year) * 3 * len(self.table.rows.names) * kinds
+        step = max(1, int(_MATRIX_BYTES / max(size, 1)))
+        for start in range(0, len(items), step):
+            yield items[start : start + step]
+
+    def selected(self, place: Place) -> Bools:
+        """Observations on which the features of an inner split are learnt."""
+        if "select" not in self.folds:
+            return place[2][0]
+        first, _ = split_blocks(self.folds)
+        return np.asarray(self.folds["select"].values[first[place[0]]])
+
+
+def configurations(settings: FeedForward, recipes: int, levels: Sequence[str], seed: int) -> list[Candidate]:
+    """The configurations to try: all combinations, or as many of them as the settings allow, drawn at random."""
+    every: list[tuple[Any, ...]] = list(
+        product(
+            range(recipes),
+            levels,
+            settings.widths,
+            settings.learning_rate,
+            settings.input_noise,
+            settings.l1,
+            settings.weighting,
+            settings.heteroscedastic,
+        )
+    )
+    if len(every) > settings.configurations:
+        drawn = np.random.default_rng(seed).choice(len(every), settings.configurations, replace=False)
+        every = [every[i] for i in np.sort(drawn)]
+    names = ("level", "widths", "learning_rate", "input_noise", "l1", "weighting", "heteroscedastic")
+    return [Candidate(r, dict(zip(names, (rest[0], list(rest[1]), *rest[2:]), strict=True))) for r, *rest in every]
+
+
+def _count(predictors: int, widths: Sequence[int]) -> int:
+    sizes = [predictors, *widths, 1]
+    return int(sum(a * b + b for a, b in pairwise(sizes)))
+
+
+def _search(plan: FitPlan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
+    """Every configuration on the inner splits of every block: what to take, for how many epochs, and the losses."""
+    table, folds, settings, seed, candidates = plan.table, plan.folds, plan.settings, plan.seed, plan.candidates
+    first, block = split_blocks(folds)
+    kinds = list(dict.fromkeys(_kind(c) for c in candidates))
+    inner = InnerMean(len(first), len(candidates), len(table.target))
+    best = np.zeros((len(first), len(candidates), folds.sizes["inner"]), np.int64)
+    curves = np.full((len(first), len(candidates), folds.sizes["inner"], settings.epochs, 2), np.nan, np.float32)
+    common: Shape | None = None
+    for number, part in enumerate(plan.parts(plan.splits(), len(kinds))):
+        nets, jobs = [], []
+        for place in part:
+            b, i, (inner_fit, inner_score) = place
+            sets = {
+                k: training_set(table, inner_fit, inner_score, plan.selected(place), plan.recipes[k[0]], k[1:], seed)
+                for k in kinds
+            }
+            for n, c in enumerate(candidates):
+                nets.append(Net(sets[_kind(c)], c.hyper, _number(seed, b, i, n), settings.epochs))
+                jobs.append((b, i, n, inner_score))
+        trained, values, common = plan.train_and_predict(nets, common, f"search-{number}")
+        for (b, i, n, score), balance, epoch, loss in zip(jobs, values, trained.best_epoch, trained.loss, strict=True):
+            inner.add(b, n, score, table.observed(balance, score))
+            best[b, n, i] = epoch + 1
+            curves[b, n, i] = loss
+    choice, error, _ = inner.choose(table.target)
+    at = np.arange(len(first))
+    epochs = np.array([max(int(np.median(row[row > 0])), 1) for row in best[at, choice]])
+    predicted = _inner_ensembles(plan, choice, epochs)
+    return Tuned(choice[block], error[block], predicted[block]), epochs[block], curves[at, choice][block]
+
+
+def _kind(candidate: Candidate) -> tuple[int, str, str]:
+    """What the training set of a candidate depends on: recipe, level, weighting."""
+    return candidate.recipe, candidate.hyper["level"], candidate.hyper["weighting"]
+
+
+def _inner_ensembles(plan: FitPlan, choice: Integers, epochs: Integers) -> Floats:
+    """What ensembles of the chosen configuration say of the inner splits, (block, sample), m w.e., NaN elsewhere.
+
+    They are trained for the epochs that the block's splits took together, so that, unlike the nets of the search, they
+    have not stopped where the scored rows of their own split liked it best.
+    """
+    table, members = plan.table, plan.settings.members
+    first, _ = split_blocks(plan.folds)
+    inner = InnerMean(len(first), 1, len(table.target))
+    none = np.zeros(len(table.target), bool)
+    common: Shape | None = None
+    for number, part in enumerate(plan.parts(plan.splits())):
+        nets = []
+        for place in part:
+            b, i, (inner_fit, inner_score) = place
+            candidate = plan.candidates[int(choice[b])]
+            recipe, *kind = _kind(candidate)
+            one = training_set(
+                table, inner_fit, none, plan.selected(place), plan.recipes[recipe], (kind[0], kind[1]), plan.seed,
+                asked=inner_score,
+            )  # fmt: skip
+            nets += [Net(one, candidate.hyper, _number(plan.seed, 3, b, i, m), int(epochs[b])) for m in range(members)]
+        _, values, common = plan.train_and_predict(nets, common, f"inner-{number}")
+        for (b, _, (_, score)), balance in zip(part, values.reshape(len(part), members, -1).mean(axis=1), strict=True):
+            inner.add(b, 0, score, table.observed(balance, score))
+    return inner.mean[:, 0]
+
+
+def _ensembles(plan: FitPlan, tuned: Tuned, epochs: Integers) -> tuple[Trained, list[TrainingSet]]:
+    """Members of every fold, fold by fold, and the training set of the first member of each."""
+    folds = plan.folds
+    parts: list[Trained] = []
+    firsts: list[TrainingSet] = []
+    common: Shape | None = None
+    for part in plan.parts(range(folds.sizes["fold"])):
+        nets: list[Net] = []
+        for fold in part:
+            members = _members(plan, fold, plan.candidates[int(tuned.choice[fold])], int(epochs[fold]))
+            firsts.append(members[0].on)
+            nets += members
+        trained, common, _ = plan.train(nets, common, f"ensembles-{part[0]}")
+        parts.append(trained)
+    longest = max(p.loss.shape[1] for p in parts)
+    losses = [np.pad(p.loss, ((0, 0), (0, longest - p.loss.shape[1]), (0, 0)), constant_values=np.nan) for p in parts]
+    joined = {n: np.concatenate([getattr(p, n) for p in parts]) for n in ("parameters", "best_epoch", "epochs")}
+    return Trained(layout=parts[0].layout, loss=np.concatenate(losses), **joined), firsts
+
+
+def _members(plan: FitPlan, fold: int, candidate: Candidate, epochs: int) -> list[Net]:
+    """The nets of one fold: the first on all that it may see, the others on groups drawn with replacement."""
+    table, folds, settings, seed = plan.table, plan.folds, plan.settings, plan.seed
+    fit, select = folds["fit"].values[fold], selection_masks(folds)[fold]
+    recipe, level, weights = _kind(candidate)
+    splits = list(inner_masks(folds, fold))
+    nets: list[Net] = []
+    for member in range(settings.members):
+        seen, stop = fit, np.zeros(len(fit), bool)
+        if "stop" in folds:
+            stop = folds["stop"].values[fold]
+        elif settings.finish == "early_stopping":
+            seen, stop = splits[member % len(splits)]
+        drawn = drawn_groups(table, fit, settings, _number(seed, 2, fold, member)) if member else None
+        one = training_set(table, fit, stop, select, plan.recipes[recipe], (level, weights), seed, drawn=drawn)
+        if stop.any() and (one.fit * seen).sum() > 0:
+            one = replace(one, fit=one.fit * seen / (one.fit * seen).sum())
+        if nets:
+            one = replace(one, features=nets[0].on.features)
+        limit = settings.epochs if stop.any() else epochs
+        nets.append(Net(one, candidate.hyper, _number(seed, 1, fold, member), limit))
+    return nets
+
+
+def _number(seed: int, *place: int) -> int:
+    """A seed of its own for every net."""
+    return int(np.random.SeedSequence([seed, *place]).generate_state(1)[0])

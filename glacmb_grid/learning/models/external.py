@@ -1,0 +1,105 @@
+"""A regressor of the user's own, with the interface of scikit-learn."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar
+
+import numpy as np
+
+from glacmb_grid.errors import InputError
+from glacmb_grid.learning.ragged import Arrays
+from glacmb_grid.learning.search import Hyper
+from glacmb_grid.learning.table import Floats
+from glacmb_grid.learning.tabular import DesignModel, Training, grid
+from glacmb_grid.settings import External
+
+_fitted: dict[str, Any] = {}  # a product asks for many glaciers, some at a time
+_KEPT = 256
+
+
+@dataclass(frozen=True)
+class ExternalRegressor(DesignModel):
+    """Any class with `fit(X, y)` and `predict(X)`, tuned by its listed alternatives on the inner folds.
+
+    How its fitted state looks is not known here, so the rows that it was fitted on are kept instead, and it is fitted
+    again on them when a later process predicts.
+    """
+
+    settings_type: ClassVar = External
+
+    def require(self) -> None:
+        """Raise InputError where the class cannot be imported or made."""
+        for hyper in self.hypers():
+            self._made(hyper, 0)
+
+    def hypers(self) -> list[Hyper]:
+        """All combinations of the settings that are lists."""
+        return grid(**{n: v if isinstance(v, list) else [v] for n, v in self.settings.settings.items()})
+
+    def learn(self, prepared: Training, hyper: Hyper) -> Arrays:
+        """The rows to fit on, and the settings."""
+        chosen = json.dumps({n: v for n, v in hyper.items() if n != "level"}, sort_keys=True)
+        return {
+            "external_design": prepared.design,
+            "external_target": prepared.target,
+            "external_settings": np.array(chosen),
+            "external_seed": np.array(prepared.seed),
+        }
+
+    def evaluate(self, learnt: Arrays, design: Floats) -> Floats:
+        """What the regressor predicts, (row,), m w.e.
+
+        Raises
+        ------
+        InputError
+            Where it fails, or predicts something else than one finite number a row.
+        """
+        key = self._key(learnt)
+        if key not in _fitted:
+            model = self._made(json.loads(str(learnt["external_settings"])), int(learnt["external_seed"]))
+            try:
+                model.fit(learnt["external_design"], learnt["external_target"])
+            except Exception as error:
+                raise self._refused("a fit without an error", f"{type(error).__name__}: {error}") from error
+            if len(_fitted) >= _KEPT:
+                _fitted.clear()
+            _fitted[key] = model
+        try:
+            values = np.asarray(_fitted[key].predict(design), np.float64)
+        except Exception as error:
+            raise self._refused("a prediction without an error", f"{type(error).__name__}: {error}") from error
+        if values.reshape(len(values), -1).shape != (len(design), 1) or not np.isfinite(values).all():
+            raise self._refused("one finite number for each row", f"values of shape {values.shape}")
+        return values.reshape(-1)
+
+    def _key(self, learnt: Arrays) -> str:
+        total = hashlib.sha256(self.settings.external.encode())
+        for name in sorted(n for n in learnt if n.startswith("external_")):
+            array = np.ascontiguousarray(learnt[name])
+            total.update(f"{name}{array.shape}{array.dtype.str}".encode() + array.tobytes())
+        return total.hexdigest()
+
+    def _made(self, hyper: Hyper, seed: int) -> Any:
+        module, _, name = self.settings.external.partition(":")
+        try:
+            kind = getattr(import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise self._refused(f"a class {name} in a module {module} that can be imported", f"{error}") from error
+        try:
+            model = kind(**hyper)
+        except (TypeError, ValueError) as error:
+            raise self._refused(f"settings that {name} takes", f"{error}") from error
+        if not callable(getattr(model, "fit", None)) or not callable(getattr(model, "predict", None)):
+            raise self._refused("a class with the methods fit(X, y) and predict(X)", f"{kind!r}")
+        known = model.get_params() if hasattr(model, "get_params") else {}
+        if "random_state" in known and "random_state" not in hyper:
+            model.set_params(random_state=seed)
+        return model
+
+    def _refused(self, expected: str, found: str) -> InputError:
+        remedy = "correct `external` or `settings`, or install the package into this environment"
+        return InputError(f"models: {self.name}", expected=expected, found=found, remedy=remedy)

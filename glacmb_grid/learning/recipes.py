@@ -1,0 +1,64 @@
+"""The alternatives that suit a table: what may be made of its predictors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from glacmb_grid.learning.features import choose_columns
+from glacmb_grid.learning.table import Rows, Table
+from glacmb_grid.predictors import matching
+from glacmb_grid.settings import Learner, Recipe
+
+_MANY = 60  # predictors, beyond which selections of them are tried
+_KEEP = (27, 9)
+_ENOUGH_GLACIERS = 8
+
+
+def recipes_of(table: Table, settings: Learner) -> list[Recipe]:
+    """The recipes of the settings, or alternatives that suit the table, within the predictors that a model may take.
+
+    Alternatives: the table's own predictors; where there are monthly values, their seasonal aggregates; in a user's
+    table with enough glaciers to learn their differences from, the glacier's means and the deviations from them (a
+    run from cubes can have these of a fixed reference period among its predictors); with many predictors, a selection
+    of them; with gaps, the ways to fill them.
+    """
+    return within(table, settings, settings.recipes or _alternatives(table, settings))
+
+
+def _alternatives(table: Table, settings: Learner) -> list[Recipe]:
+    rows = table.rows
+    taken = "seasonal" if rows.monthly.any() else "table"
+    plain = Recipe(take="table")
+    parts = Recipe(take=taken)
+    if rows.from_table and len(np.unique(rows.glacier)) >= _ENOUGH_GLACIERS:
+        parts = Recipe(take=taken, parts=("value", "climatology", "anomaly"), climatology_of="table")
+    out = [plain] if parts == plain else [plain, parts]
+    allowed = np.isin(np.arange(len(rows.names)), matching(rows.names, settings.predictors))
+    if (allowed & ~rows.derived).sum() > _MANY:
+        out += [r.model_copy(update={"collinearity": 0.9, "keep": k}) for r in list(out) for k in _KEEP]
+    if not np.isfinite(rows.values[:, allowed]).all():
+        out += [parts.model_copy(update={"gaps": g}) for g in ("climatology", "regress", "indicator", "drop")]
+    return out
+
+
+def within(table: Table, settings: Learner, recipes: Sequence[Recipe]) -> list[Recipe]:
+    """Recipes that exclude the predictors which a model may not take at all."""
+    if settings.predictors == ["*"]:
+        return list(recipes)
+    allowed = set(matching(table.rows.names, settings.predictors))
+    barred = [str(n) for i, n in enumerate(table.rows.names) if i not in allowed]
+    return [r.model_copy(update={"exclude": [*r.exclude, *barred]}) for r in recipes]
+
+
+def most_features(rows: Rows, recipes: Sequence[Recipe]) -> int:
+    """The most features that any recipe can give, a multiple of four."""
+    most = 1
+    for recipe in recipes:
+        taken, averaged = choose_columns(rows, recipe)
+        count = int(taken.sum()) + int(averaged.sum()) * ("climatology" in recipe.parts)
+        count += int(taken.sum()) * ("anomaly" in recipe.parts and "value" in recipe.parts)
+        count += int((taken | averaged).sum()) * (recipe.gaps == "indicator")
+        most = max(most, count if recipe.keep is None else min(count, recipe.keep))
+    return -(-most // 4) * 4

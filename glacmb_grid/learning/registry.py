@@ -1,0 +1,191 @@
+"""All models by name, and the two functions that fit any of them and predict with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import xarray as xr
+
+from glacmb_grid.learning.contract import Model, Task, fit_model
+from glacmb_grid.learning.models.blend import Blended
+from glacmb_grid.learning.models.external import ExternalRegressor
+from glacmb_grid.learning.models.extra_trees import ExtraForest
+from glacmb_grid.learning.models.ff_fcnn import FeedForwardEnsemble
+from glacmb_grid.learning.models.gaussian_process import StructuredProcess
+from glacmb_grid.learning.models.given import GivenPredictions
+from glacmb_grid.learning.models.gradient_boosting import BoostedTrees
+from glacmb_grid.learning.models.lasso import LassoRegression
+from glacmb_grid.learning.models.mean import TrainingMean
+from glacmb_grid.learning.models.neighbours import WithNeighbours
+from glacmb_grid.learning.models.random_forest import Forest
+from glacmb_grid.learning.models.ridge import RidgeRegression
+from glacmb_grid.learning.models.temperature_index import DegreeDays
+from glacmb_grid.settings import External, Given, Section
+
+REGISTRY: dict[str, Callable[..., Model]] = {
+    "mean": TrainingMean,
+    "ridge": RidgeRegression,
+    "lasso": LassoRegression,
+    "random_forest": Forest,
+    "extra_trees": ExtraForest,
+    "gradient_boosting": BoostedTrees,
+    "gaussian_process": StructuredProcess,
+    "temperature_index": DegreeDays,
+    "ff_fcnn": FeedForwardEnsemble,
+    "extra_trees_neighbours": partial(WithNeighbours, base="extra_trees"),
+    "ff_fcnn_neighbours": partial(WithNeighbours, base="ff_fcnn"),
+    "blend": Blended,
+}
+
+
+OWN: dict[type[Section], Callable[..., Model]] = {External: ExternalRegressor, Given: GivenPredictions}
+"""Models that a configuration adds under names of its own, by the type of their settings."""
+
+
+def model_of(name: str, settings: Section | None = None) -> Model:
+    """A model by its name.
+
+    Parameters
+    ----------
+    name : str
+        A key of `REGISTRY`; any other name with settings of a type of `OWN`.
+    settings : Section, optional
+        Its section of the configuration; default its defaults.
+
+    Raises
+    ------
+    ValueError
+        Where there is no such model.
+    """
+    make = OWN.get(type(settings)) if settings is not None and name not in REGISTRY else REGISTRY.get(name)
+    if make is None:
+        raise ValueError(f"unknown model {name!r}; known: {', '.join(REGISTRY)}")
+    model = make(name, settings)
+    return model if settings is not None else replace(model, settings=model.settings_type())
+
+
+def with_bases(names: Sequence[str], settings: Callable[[str], Section], compared: Sequence[str]) -> dict[str, Model]:
+    """Models and all that they are built on, each after those that it is built on.
+
+    Parameters
+    ----------
+    names : sequence of str
+    settings : callable
+        Settings of a model by its name.
+    compared : sequence of str
+        Models that are judged, which decide what a blend is made of by default.
+    """
+    judged = [model_of(c, settings(c)) for c in compared]
+    out: dict[str, Model] = {}
+
+    def add(name: str) -> None:
+        if name not in out:
+            model = model_of(name, settings(name)).among(judged)
+            for base in model.built_on:
+                add(base)
+            out[name] = model
+
+    for name in names:
+        add(name)
+    return out
+
+
+def fit(
+    model: str | Model,
+    samples: xr.Dataset,
+    folds: xr.Dataset,
+    settings: Section | None = None,
+    *,
+    seed: int = 1,
+    built_on: Mapping[str, xr.Dataset] | None = None,
+    checkpoints: Path | None = None,
+) -> xr.Dataset:
+    """Fit a model in every fold.
+
+    Parameters
+    ----------
+    model : str or Model
+        A key of `REGISTRY`, or a model.
+    samples : xr.Dataset
+        From `build_samples` or `read_samples_table`.
+    folds : xr.Dataset
+        From `make_folds`.
+    settings : Section, optional
+        The model's section of the configuration; default its defaults.
+    seed : int
+    built_on : mapping of str to xr.Dataset, optional
+        Parameters of the models that this one is built on (blend, neighbours), fitted on the same samples and folds.
+    checkpoints : Path, optional
+        Folder in which a resumable model keeps the state of an unfinished fit, to go on from.
+
+    Returns
+    -------
+    xr.Dataset
+        Parameters, (fold, ...): all that `predict` needs. Nothing in them depends on the observations that their fold
+        withholds.
+
+    Raises
+    ------
+    ValueError
+        An unknown model; samples or folds that lack a variable; a model that this one is built on is not given.
+    InputError
+        Predictors that match nothing, or forcing that the model needs and the samples lack.
+    """
+    given = dict(built_on or {})
+    if isinstance(model, str):
+        model = model_of(model, settings).among([model_of(n) for n in given if n in REGISTRY])
+    return fit_model(model, Task(samples, folds, seed, given, checkpoints))
+
+
+def predict(parameters: xr.Dataset, rows: xr.Dataset, built_on: Mapping[str, xr.Dataset] | None = None) -> xr.DataArray:
+    """Balance of glacier-years by every fold and member. Nothing is trained.
+
+    Parameters
+    ----------
+    parameters : xr.Dataset
+        From `fit`.
+    rows : xr.Dataset
+        Samples or any rows from `as_rows`.
+    built_on : mapping of str to xr.Dataset, optional
+        Parameters of the models that this one is built on, and of those that these are built on.
+
+    Returns
+    -------
+    xr.DataArray, (fold, member, row), m w.e.
+
+    Raises
+    ------
+    ValueError
+        Where the parameters of a model that this one is built on are not given.
+    """
+    name, given = str(parameters.attrs["model"]), dict(built_on or {})
+    bases = json.loads(parameters.attrs["built_on"])
+    if lacking := [b for b in bases if b not in given]:
+        raise ValueError(f"{name} is built on {', '.join(lacking)}: pass their parameters as `built_on`")
+    types = {t.__name__: t for t in OWN} if name not in REGISTRY else {}
+    kind = types.get(str(parameters.attrs["settings_type"])) or REGISTRY[name](name, None).settings_type
+    model = model_of(name, kind.model_validate_json(parameters.attrs["settings"]))
+    return model.predict(parameters, rows, {b: predict(given[b], rows, given) for b in bases})
+
+
+def fit_all(
+    models: Iterable[Model],
+    samples: xr.Dataset,
+    folds: xr.Dataset,
+    *,
+    seed: int = 1,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, xr.Dataset]:
+    """Fit models, each after those that it is built on, and give the parameters of all by name.
+
+    `models` come from `with_bases`; `say` takes a line for each that was fitted.
+    """
+    out: dict[str, xr.Dataset] = {}
+    for model in models:
+        out[model.name] = fit_model(model, Task(samples, folds, seed, out))
+        say(f"{model.name} fitted")
+    return out

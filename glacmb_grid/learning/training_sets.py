@@ -1,0 +1,204 @@
+"""What nets fit and stop on, from a table and masks: features, weights and a standardised target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+from glacmb_grid.learning.engine import Layout, Nets, Problem, Shape, shape_of
+from glacmb_grid.learning.features import Features
+from glacmb_grid.learning.level import Levels, levels_of
+from glacmb_grid.learning.recipes import most_features
+from glacmb_grid.learning.table import Bools, Floats, Integers, Table
+from glacmb_grid.learning.tabular import features_of
+from glacmb_grid.settings import FeedForward, Recipe
+
+_LEAST_GROUPS = 8  # fewer groups are not drawn from: a draw could miss most of them
+_GAMMA = 1.0  # of the dynamic weighting
+_CLIP = 4.0  # weights lie between 1/4 and 4
+_NOISE_SHARE = 0.5  # of the target's spread: what uncertainty is weighed against
+
+Kind = tuple[str, str]  # of the level, of the weighting
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What nets fit and stop on, and what their features and target are learnt on."""
+
+    features: Features
+    fit: Floats  # (sample,) weights that sum to one
+    stop: Floats  # (sample,) weights, or all zero
+    asked: Bools  # (sample,) observations to predict beside those
+    centre: float
+    scale: float
+    levels: Levels
+
+    def balance(self, standard: npt.NDArray[np.float32], glacier: npt.NDArray[np.str_]) -> Floats:
+        """Balance of rows from standardised ones, (..., row), m w.e."""
+        return np.asarray(self.centre + self.scale * standard.astype(np.float64) + self.levels.at(glacier))
+
+
+def training_set(
+    table: Table,
+    fit: Bools,
+    stop: Bools,
+    select: Bools,
+    recipe: Recipe,
+    kind: Kind,
+    seed: int,
+    *,
+    drawn: Floats | None = None,
+    asked: Bools | None = None,
+) -> TrainingSet:
+    """Learn features and scaling, and weigh the observations.
+
+    Parameters
+    ----------
+    table : Table
+    fit, stop, select : bool arrays, (sample,)
+        Observations to fit on, to stop on, and to learn features on.
+    recipe : Recipe
+    kind : (str, str)
+        Whether the level of the glacier is taken out (`glacier` or `none`), and how observations are weighted.
+    seed : int
+    drawn : float64 array, (sample,), optional
+        How often each observation was drawn by a bootstrap.
+    asked : bool array, (sample,), optional
+        Observations to predict beside those fitted on; default those stopped on.
+    """
+    levels = levels_of(kind[0], table, fit)
+    target, years = table.target - table.operator @ levels.at(table.rows.glacier), table.years
+    centre = float((years[fit] @ target[fit]) / (years[fit] @ years[fit]))
+    scale = float(np.sqrt(np.mean((target[fit] - years[fit] * centre) ** 2)))
+    scale = scale if scale > 1e-9 else 1.0
+    weights = fit * weighting((target - years * centre) / scale, table.uncertainty / scale, fit, kind[1])
+    if drawn is not None and (weights * drawn).sum() > 0:
+        weights = weights * drawn
+    asked = stop if asked is None else asked
+    features = features_of(table, select, recipe, seed)
+    return TrainingSet(features, weights / weights.sum(), stop / max(stop.sum(), 1), asked, centre, scale, levels)
+
+
+def weighting(target: Floats, uncertainty: Floats, fit: Bools, kind: str) -> Floats:
+    """Fixed weights of samples, (sample,); the dynamic weighting is made while training."""
+    if kind == "uncertainty":
+        return np.asarray(1 / (uncertainty**2 + _NOISE_SHARE**2))
+    if kind == "density":
+        seen = np.sort(target[fit])
+        width = max(1.06 * len(seen) ** -0.2, 1e-3)
+        inside = np.searchsorted(seen, target + width) - np.searchsorted(seen, target - width)
+        rarity = 1 / np.sqrt(np.maximum(inside, 1))
+        return np.asarray(np.clip(rarity / rarity[fit].mean(), 1 / _CLIP, _CLIP))
+    return np.ones(len(target))
+
+
+def drawn_groups(table: Table, fit: Bools, settings: FeedForward, seed: int) -> Floats | None:
+    """How often each observation's group was drawn, (sample,); None where there are too few groups to draw from."""
+    names, number = np.unique(table.group[fit], return_inverse=True)
+    if not settings.bootstrap or len(names) < _LEAST_GROUPS:
+        return None
+    rng = np.random.default_rng(seed)
+    drawn = np.zeros(len(fit))
+    drawn[fit] = rng.multinomial(len(names), np.full(len(names), 1 / len(names)))[number]
+    return drawn
+
+
+@dataclass(frozen=True)
+class Net:
+    """One net to train: on which set, with which hyper-parameters, for at most how many epochs."""
+
+    on: TrainingSet
+    hyper: dict[str, Any]
+    seed: int
+    epochs: int
+
+
+def problem_of(
+    table: Table, nets: Sequence[Net], recipes: Sequence[Recipe], settings: FeedForward
+) -> tuple[Problem, Nets]:
+    """The arrays that the engine trains on; nets that share features share a matrix."""
+    sets: list[TrainingSet] = list({id(n.on): n.on for n in nets}.values())
+    place = {id(s): i for i, s in enumerate(sets)}
+    number = np.array([place[id(n.on)] for n in nets])
+    designs = {id(s.features): s.features for s in sets}
+    matrix_of = {key: i for i, key in enumerate(designs)}
+    width = most_features(table.rows, recipes)
+    rows = np.zeros((len(designs), len(table.rows.year), width), np.float32)
+    used = np.zeros(len(designs), np.int64)
+    for key, features in designs.items():
+        here = table.used_rows(np.any([(s.fit > 0) | s.asked for s in sets if id(s.features) == key], axis=0))
+        values = features.design(table.rows.take(here)).values  # no other row is looked at
+        rows[matrix_of[key], here, : values.shape[1]] = values
+        used[matrix_of[key]] = max(values.shape[1], 1)
+    glacier, years = table.rows.glacier, table.years
+    targets = [(table.target - table.operator @ s.levels.at(glacier) - years * s.centre) / s.scale for s in sets]
+    looked = [(s.fit > 0) | (s.stop > 0) for s in sets]
+    problem = Problem(
+        rows,
+        np.array([np.where(m, t, 0.0) for t, m in zip(targets, looked, strict=True)], np.float32),
+        np.array([s.fit for s in sets], np.float32),
+        np.array([s.stop for s in sets], np.float32),
+        _operator(table.operator),
+    )
+    matrix = np.array([matrix_of[id(sets[n].features)] for n in number])
+    depth = max(len(w) for w in settings.widths)
+
+    def each(name: str) -> npt.NDArray[np.float32]:
+        return np.array([n.hyper[name] for n in nets], np.float32)
+
+    many = Nets(
+        matrix=matrix,
+        target=number,
+        split=number,
+        columns=np.arange(width) < used[matrix][:, None],
+        widths=np.array([padded(n.hyper["widths"], depth) for n in nets], np.int64),
+        learning_rate=each("learning_rate"),
+        noise=each("input_noise"),
+        l1=each("l1"),
+        gamma=np.array([_GAMMA * (n.hyper["weighting"] == "dynamic") for n in nets], np.float32),
+        heteroscedastic=np.array([bool(n.hyper["heteroscedastic"]) for n in nets]),
+        epochs=np.array([n.epochs for n in nets], np.int64),
+        seed=np.array([n.seed for n in nets], np.int64),
+    )
+    return problem, many
+
+
+def _operator(operator: scipy.sparse.csr_matrix) -> tuple[Integers, Integers, npt.NDArray[np.float32]] | None:
+    """Entries of the observation operator; None where sample i is row i."""
+    entries = operator.tocoo()
+    square = operator.shape[0] == operator.shape[1] == entries.nnz
+    if square and (entries.row == entries.col).all() and (entries.data == 1).all():
+        return None
+    return entries.row.astype(np.int64), entries.col.astype(np.int64), entries.data.astype(np.float32)
+
+
+def padded(widths: Sequence[int], depth: int) -> list[int]:
+    """Widths of so many layers: those behind the last have none."""
+    return [*widths, *[0] * (depth - len(widths))]
+
+
+def shape_for(problem: Problem, nets: Nets, settings: FeedForward, common: Shape | None) -> Shape:
+    """A shape that depends on the settings, not on what was selected: nets are bit-identical within one shape."""
+    depth = max(len(w) for w in settings.widths)
+    outputs = 2 if any(settings.heteroscedastic) else 1
+    layers = tuple(max(*column, outputs) for column in zip(*(padded(w, depth) for w in settings.widths), strict=True))
+    shape = shape_of(problem, nets, settings.block)
+    shape = shape._replace(
+        layout=Layout(problem.rows.shape[2], layers, outputs), dynamic="dynamic" in settings.weighting
+    )
+    if common is None:
+        return shape
+    return shape._replace(
+        block=max(shape.block, common.block),
+        fit=_larger(shape.fit, common.fit),
+        stop=_larger(shape.stop, common.stop),
+    )
+
+
+def _larger(a: tuple[int, int, int], b: tuple[int, int, int]) -> tuple[int, int, int]:
+    return max(a[0], b[0]), max(a[1], b[1]), max(a[2], b[2])
