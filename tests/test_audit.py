@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
-import xarray as xr
 
-from glacmb_grid.learning import models
-from glacmb_grid.learning.models import fit, predict
-from glacmb_grid.learning.nested import prediction
+from glacmb_grid.learning import registry
+from glacmb_grid.learning.models.mean import TrainingMean
+from glacmb_grid.learning.registry import fit, model_of, predict
+from glacmb_grid.learning.search import prediction
 from glacmb_grid.settings import ExtraTrees, FeedForward, GaussianProcess, Mean, Protocol, Recipe, Ridge
 from glacmb_grid.validation.audit import NESTED, PAPER, gap, judge, probe, report, scrambled, variants
 from glacmb_grid.validation.folds import make_folds
@@ -98,7 +100,9 @@ def test_the_gap_is_taken_apart(samples):
     group = [f"c{int(g[1:]) // 2}" for g in samples["glacier"].values]
     grouped = samples.assign_coords(group=("sample", np.array(group, dtype=object)))
     settings = {"ridge": Ridge(**PLAIN), "ff_fcnn": NET}
-    gaps, permuted = gap(grouped, settings, permutations=1, draws=100, folds_options=options)
+    gaps, permuted = gap(
+        grouped, models_with(settings), list(settings), permutations=1, draws=100, folds_options=options
+    )
     ridge = gaps[gaps["model"] == "ridge"].set_index("leak")
     network = gaps[gaps["model"] == "ff_fcnn"].set_index("leak")
     assert set(ridge.index) == set(variants(grouped, "logo")) - {"early stopping on the scored rows"}
@@ -118,6 +122,10 @@ def test_the_gap_is_taken_apart(samples):
     )
 
 
+def models_with(settings):
+    return {name: model_of(name, one) for name, one in settings.items()}
+
+
 def _probes():
     import pandas as pd
 
@@ -130,7 +138,9 @@ def test_random_rows_promise_what_groups_do_not_keep(toys):
     level = np.random.default_rng(8).normal(0, 2, 12)[np.repeat(np.arange(12), 8)]
     samples = samples.assign(mass_balance=samples["mass_balance"] + level)
     settings = {"extra_trees": ExtraTrees(**PLAIN, trees=20)}
-    gaps, _ = gap(samples, settings, draws=100, folds_options={"inner": 2, "parts": 6, "blocks": 6})
+    gaps, _ = gap(
+        samples, models_with(settings), list(settings), draws=100, folds_options={"inner": 2, "parts": 6, "blocks": 6}
+    )
     table = gaps.set_index("leak")
     assert table.loc["split: random rows", "promised"] > 0.5
     assert abs(table.loc["selection on all rows", "promised"]) < 0.1
@@ -146,7 +156,7 @@ def r2_on_noise(toys, seed, protocol):
     recipe = Recipe(correlation=0.1, keep=27, ranking="correlation")
     settings = Ridge(recipes=[recipe], penalties=[1.0, 100.0, 10000.0])
     options = {"inner": 4, "blocks": 10}
-    table = judge(samples, "logo", protocol, "ridge", settings, seed=seed, folds_options=options)
+    table = judge(samples, "logo", protocol, models_with({"ridge": settings}), seed=seed, folds_options=options)
     error = (table["predicted"] - table["observed"]).to_numpy()
     return 1 - np.mean(error**2) / table["observed"].to_numpy().var()
 
@@ -175,7 +185,8 @@ SETTINGS = {
 @pytest.mark.parametrize("model", SETTINGS)
 def test_the_probe_finds_nothing_in_the_nested_way(model, scheme, samples):
     folds = make_folds(samples, scheme, inner=2, parts=3, blocks=2)
-    assert probe(samples, folds, model, SETTINGS[model], fold=folds.sizes["fold"] - 1) == []
+    found = probe(samples, folds, models_with({model: SETTINGS[model]}), fold=folds.sizes["fold"] - 1)
+    assert found == {model: []}
 
 
 @pytest.mark.parametrize(
@@ -190,35 +201,39 @@ def test_the_probe_finds_nothing_in_the_nested_way(model, scheme, samples):
 )
 def test_the_probe_finds_what_a_protocol_leaks(leak, model, changed, samples, folds):
     leaked = leaky(folds, Protocol(**{leak: True}))
-    assert changed <= set(probe(samples, leaked, model, SETTINGS[model], fold=1))
+    assert changed <= set(probe(samples, leaked, models_with({model: SETTINGS[model]}), fold=1)[model])
 
 
-def _mean_of_everything(samples, folds, settings, seed):
+@dataclass(frozen=True)
+class MeanOfEverything(TrainingMean):
     """A model that looks at all targets."""
-    level = np.full(folds.sizes["fold"], samples["mass_balance"].values.mean())
-    return xr.Dataset({"level": ("fold", level)}, coords={"fold": folds["fold"], "scheme": folds["scheme"]})
+
+    def fit(self, task):
+        level = np.full(task.folds.sizes["fold"], task.samples["mass_balance"].values.mean())
+        return super().fit(task).assign(level=("fold", level))
 
 
-def _scaled_by_everything(samples, folds, settings, seed):
+@dataclass(frozen=True)
+class ScaledByEverything(TrainingMean):
     """A model that hides what it took from all predictors where no fold is named."""
-    values = samples["predictors"].values
-    return _mean_of_everything(samples, folds, settings, seed).assign(
-        level=("fold", np.zeros(folds.sizes["fold"])), scale=("predictor", values.std(axis=0))
-    )
 
+    def fit(self, task):
+        values = task.samples["predictors"].values
+        return super().fit(task).assign(scale=("predictor", values.std(axis=0)))
 
-def _level(parameters, rows):
-    total = rows["predictors"].values @ (1 / parameters["scale"].values) if "scale" in parameters else 0.0
-    value = parameters["level"].values[:, None, None] + np.broadcast_to(total, (1, 1, rows.sizes["row"]))
-    return prediction(value, parameters)
+    def predict(self, parameters, rows, below):
+        total = rows["predictors"].values @ (1 / parameters["scale"].values)
+        value = parameters["level"].values[:, None, None] + np.broadcast_to(total, (1, 1, rows.sizes["row"]))
+        return prediction(value, parameters)
 
 
 @pytest.mark.parametrize(
-    ("leaking", "changed"), [(_mean_of_everything, ["level", "predictions"]), (_scaled_by_everything, ["predictions"])]
+    ("leaking", "changed"),
+    [(MeanOfEverything, ["level", "predictions"]), (ScaledByEverything, ["scale", "predictions"])],
 )
 def test_the_probe_finds_a_model_that_looks_at_what_is_withheld(leaking, changed, samples, folds, monkeypatch):
-    monkeypatch.setitem(models.MODELS, "mean", (leaking, _level, Mean))
-    assert probe(samples, folds, "mean", Mean(), fold=0) == changed
+    monkeypatch.setitem(registry.REGISTRY, "mean", leaking)
+    assert probe(samples, folds, {"mean": leaking("mean", Mean())}, fold=0) == {"mean": changed}
 
 
 def test_the_probe_changes_all_that_is_withheld_and_no_more(samples, folds):

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from glacmb_grid.learning.blend import blended, fit_blend, predict_blend
-from glacmb_grid.learning.models import fit, predict
-from glacmb_grid.settings import ExtraTrees, Recipe, Ridge
+from glacmb_grid.learning.contract import Task
+from glacmb_grid.learning.models.blend import Blended
+from glacmb_grid.learning.registry import fit, predict
+from glacmb_grid.settings import Blend, ExtraTrees, Recipe, Ridge
 from glacmb_grid.validation.folds import make_folds
 from glacmb_grid.validation.scores import out_of_fold
 
@@ -29,6 +30,10 @@ def parts_of(folds, samples, *errors):
     inner = folds["inner_score"].values.any(axis=1)
     told = [np.where(inner, samples["mass_balance"].values + e, np.nan) for e in errors]
     return {f"m{i}": xr.Dataset({"inner_prediction": (("fold", "sample"), t)}) for i, t in enumerate(told)}
+
+
+def fit_blend(parts, samples, folds):
+    return Blended("blend", Blend(), tuple(parts)).fit(Task(samples, folds, built_on=parts))
 
 
 def noise(samples, size, seed):
@@ -79,20 +84,22 @@ def test_weights_follow_from_what_a_fold_may_see_alone(samples, folds):
 def test_the_blend_of_real_models_is_their_weighted_mean(samples, folds):
     settings = {"ridge": Ridge(recipes=[Recipe()]), "extra_trees": ExtraTrees(recipes=[Recipe()], trees=20)}
     parts = {m: fit(m, samples, folds, s) for m, s in settings.items()}
-    weights = fit_blend(parts, samples, folds)
+    weights = fit("blend", samples, folds, built_on=parts)
     tables = {m: out_of_fold(samples, folds, predict(p, samples), model=m) for m, p in parts.items()}
     by_sample: dict[str, pd.Series] = {m: t.set_index("sample")["predicted"] for m, t in tables.items()}
-    found = blended(weights, by_sample, samples)
+    predicted = predict(weights, samples, parts)
+    assert predicted.dims == ("fold", "member", "row")
     fold = folds["score"].values.argmax(axis=0)
     at = np.arange(samples.sizes["sample"])
     names = samples["sample"].values.astype(str)
-    for f in range(4):
-        w = weights["weight"].values[f]
-        expected = sum(w[i] * by_sample[m].reindex(names).to_numpy() for i, m in enumerate(settings))
-        np.testing.assert_allclose(found[f], expected, rtol=1e-12)
-    predicted = predict_blend(weights, {m: (lambda rows, p=p: predict(p, rows)) for m, p in parts.items()}, samples)
-    assert predicted.dims == ("fold", "member", "row")
-    np.testing.assert_allclose(predicted.values[fold, 0, at], found[fold, at], rtol=1e-9)
+    found = predicted.values[:, 0]
+    own = weights["weight"].values[fold]
+    expected = sum(own[:, i] * by_sample[m].reindex(names).to_numpy() for i, m in enumerate(settings))
+    np.testing.assert_allclose(found[fold, at], expected, rtol=1e-9)
+    inner = sum(
+        w[:, None] * parts[m]["inner_prediction"].values for w, m in zip(weights["weight"].values.T, parts, strict=True)
+    )
+    np.testing.assert_allclose(weights["inner_prediction"], inner, rtol=1e-12)
     target = samples["mass_balance"].values
     error = {m: np.sqrt(np.mean((s.reindex(names) - target) ** 2)) for m, s in by_sample.items()}
     assert np.sqrt(np.mean((found[fold, at] - target) ** 2)) < 1.1 * min(error.values())

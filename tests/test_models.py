@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from glacmb_grid import physics
 from glacmb_grid.errors import InputError
-from glacmb_grid.learning import prepare
-from glacmb_grid.learning.models import MODELS, fit, predict
-from glacmb_grid.learning.temperature_index import balance
+from glacmb_grid.learning import selection
+from glacmb_grid.learning.models.temperature_index import balance
+from glacmb_grid.learning.ragged import unpack
+from glacmb_grid.learning.registry import REGISTRY, fit, model_of, predict, with_bases
 from glacmb_grid.samples import operator_of
 from glacmb_grid.settings import (
+    Blend,
+    External,
     ExtraTrees,
     FeedForward,
     GaussianProcess,
+    Given,
     GradientBoosting,
     Lasso,
     Mean,
+    Models,
     RandomForest,
     Recipe,
     Ridge,
     TemperatureIndex,
+    model_names,
 )
 from glacmb_grid.validation.audit import scrambled
 from glacmb_grid.validation.folds import join_folds, make_folds, of_scheme
@@ -51,6 +60,7 @@ def quick(*recipes, **changes):
 
 
 SETTINGS = quick()
+MODELS = [name for name in REGISTRY if not model_of(name).built_on and name != "blend"]
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +87,9 @@ def told_of(parameters, number):
             for dim in {"hyper_parameter", "epoch"} & set(one.dims):  # as long as the fold that has most
                 one = one.isel({dim: np.flatnonzero(one.notnull().any([d for d in one.dims if d != dim]))})
                 one = one.sortby(dim) if dim in one.coords else one
-            out[str(name)] = one.values
-    return out
+            if not str(name).startswith("state_"):
+                out[str(name)] = one.values
+    return out | unpack(parameters, number)
 
 
 def differing(a, b):
@@ -87,12 +98,14 @@ def differing(a, b):
 
 def test_every_model_of_the_contract_is_tested():
     assert set(SETTINGS) == set(MODELS)
+    assert set(REGISTRY) == set(model_names())
+    assert all(model_of(name).name == name for name in REGISTRY)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_replacing_what_a_fold_withholds_changes_nothing_in_it(model, samples, folds, monkeypatch):
     """Targets and predictors and forcing of the withheld; all folds fitted at once, blocks of them tuned together."""
-    monkeypatch.setattr(prepare, "_RANKING_TREES", 5)
+    monkeypatch.setattr(selection, "_RANKING_TREES", 5)
     values = samples["predictors"].values.copy()
     names = samples["predictor"].values.tolist()
     values[::3, names.index("slope")] = np.nan
@@ -317,3 +330,205 @@ def test_rows_that_lack_a_predictor_of_the_training_are_refused(samples, folds):
     parameters = fit("ridge", samples, of_scheme(folds, "logo"), SETTINGS["ridge"])
     with pytest.raises(ValueError, match=r"lack the predictors .*slope"):
         predict(parameters, samples.sel(predictor=[p for p in samples["predictor"].values if p != "slope"]))
+
+
+# ---- one contract ----
+
+
+BUILT = {
+    "extra_trees_neighbours": ["extra_trees"],
+    "ff_fcnn_neighbours": ["ff_fcnn"],
+    "blend": ["ridge", "extra_trees"],
+}
+
+
+def fitted_with_bases(name, samples, folds):
+    fits = {}
+    for base in BUILT.get(name, []):
+        fits[base] = fit(base, samples, folds, SETTINGS[base])
+    fits[name] = fit(name, samples, folds, SETTINGS.get(name), built_on=fits)
+    return fits
+
+
+@pytest.mark.parametrize("model", REGISTRY)
+def test_predicting_trains_nothing(model, samples, folds, tmp_path, monkeypatch):
+    """Parameters come back from a store, and every way to fit or grow or solve or train is forbidden."""
+    from sklearn.base import BaseEstimator
+
+    from glacmb_grid.learning import features, kriging, selection, tabular, trees
+    from glacmb_grid.stores.formats import read_zarr, write_zarr
+
+    logo = of_scheme(folds, "logo").isel(fold=[0, 1])
+    fits = fitted_with_bases(model, samples, logo)
+    expected = predict(fits[model], samples, fits).values
+    for name, parameters in fits.items():
+        write_zarr(parameters, tmp_path / f"{name}.zarr")
+    back = {name: read_zarr(tmp_path / f"{name}.zarr") for name in fits}
+
+    def forbidden(*_, **__):
+        raise AssertionError("something was fitted")
+
+    trees.node_type()  # a tree of one row tells how this version of scikit-learn lays nodes out
+    for kind in _subclasses(BaseEstimator):
+        if "fit" in vars(kind):
+            monkeypatch.setattr(kind, "fit", forbidden)
+    for place, name in [
+        (features, "fit_features"), (tabular, "fit_features"), (selection, "grow"), (kriging, "learn"),
+        (kriging, "cholesky"), (np.linalg, "solve"), (np.linalg, "eigh"), (np.linalg, "lstsq"),
+    ]:  # fmt: skip
+        monkeypatch.setattr(place, name, forbidden)
+    np.testing.assert_array_equal(predict(back[model], samples, back).values, expected)
+
+
+def _subclasses(kind):
+    found = set(kind.__subclasses__())
+    return found.union(*(_subclasses(k) for k in found))
+
+
+@pytest.mark.parametrize("model", BUILT)
+def test_a_model_built_on_others_asks_for_them(model, samples, folds):
+    logo = of_scheme(folds, "logo").isel(fold=[0, 1])
+    fits = fitted_with_bases(model, samples, logo)
+    with pytest.raises(ValueError, match=f"{model} is built on {BUILT[model][0]}.*built_on"):
+        predict(fits[model], samples)
+    if model != "blend":
+        with pytest.raises(ValueError, match=f"{model} is built on {BUILT[model][0]}.*built_on"):
+            fit(model, samples, logo)
+
+
+def test_bases_come_first_and_a_blend_is_made_of_what_is_judged():
+    judged = ["mean", "blend", "ff_fcnn_neighbours", "ridge"]
+    found = with_bases(judged, Models().__getattribute__, judged)
+    assert list(found) == ["mean", "ff_fcnn", "ff_fcnn_neighbours", "ridge", "blend"]
+    assert found["blend"].built_on == ("ff_fcnn_neighbours", "ridge")
+    asked = Models(blend=Blend(models=["extra_trees"]))
+    found = with_bases(judged, asked.__getattribute__, judged)
+    assert found["blend"].built_on == ("extra_trees",)
+    assert list(found).index("extra_trees") < list(found).index("blend")
+
+
+# ---- models of the user's own ----
+
+
+class Scaled:
+    """A regressor as a user writes one: it predicts a share of the mean of what it was fitted on."""
+
+    fits = 0
+
+    def __init__(self, share=1.0, random_state=None):
+        self.share, self.random_state = share, random_state
+
+    def get_params(self, deep=True):
+        return {"share": self.share, "random_state": self.random_state}
+
+    def set_params(self, **values):
+        vars(self).update(values)
+        return self
+
+    def fit(self, X, y):
+        type(self).fits += 1
+        self.mean_ = y.mean()
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), self.share * self.mean_)
+
+
+def own(**changes):
+    import sys
+
+    sys.modules["own_regressors"] = sys.modules[__name__]
+    return External(**{"external": "own_regressors:Scaled", "recipes": [Recipe()]} | changes)
+
+
+def test_an_estimator_of_the_users_own_is_tuned_in_the_inner_folds(samples, folds, tmp_path):
+    from glacmb_grid.stores.formats import read_zarr, write_zarr
+
+    logo = of_scheme(folds, "logo")
+    parameters = fit(model_of("mine", own(settings={"share": [0.0, 1.0, 2.0]})), samples, logo)
+    chosen = [json.loads(str(c))["share"] for c in parameters["candidate"].values[parameters["choice"].values]]
+    assert chosen == [1.0] * logo.sizes["fold"]
+    write_zarr(parameters, tmp_path / "mine.zarr")
+    predicted = predict(read_zarr(tmp_path / "mine.zarr"), samples).values
+    for fold, mask in enumerate(logo["fit"].values):
+        np.testing.assert_allclose(predicted[fold], samples["mass_balance"].values[mask].mean(), rtol=1e-12)
+    Scaled.fits = 0
+    predict(parameters, samples)
+    assert Scaled.fits == 0  # kept from the last time
+
+
+def test_a_scikit_learn_class_works_as_the_users_own(samples, folds):
+    logo = of_scheme(folds, "logo")
+    oracle = fit("ridge", samples, logo, Ridge(recipes=[Recipe()], penalties=[3.0]))
+    settings = External(external="sklearn.linear_model:Ridge", settings={"alpha": 3.0}, recipes=[Recipe()])
+    parameters = fit(model_of("mine", settings), samples, logo)
+    np.testing.assert_allclose(predict(parameters, samples).values, predict(oracle, samples).values, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"external": "no_such_package:Thing"}, "No module named"),
+        ({"external": "own_regressors:Nothing"}, "Nothing"),
+        ({"settings": {"shear": 1}}, "unexpected keyword argument 'shear'"),
+        ({"external": "own_regressors:own"}, "class with the methods fit"),
+    ],
+)
+def test_an_estimator_that_cannot_be_had_is_named(changes, found):
+    with pytest.raises(InputError, match="models: mine") as error:
+        model_of("mine", own(**changes)).require()
+    assert found in str(error.value)
+
+
+def test_an_estimator_that_predicts_nonsense_is_named(samples, folds):
+    with pytest.raises(InputError, match=r"models: mine\n.*one finite number for each row"):
+        fit(model_of("mine", own(settings={"share": float("nan")})), samples, of_scheme(folds, "logo"))
+
+
+def given_file(samples, tmp_path, skip=0):
+    table = pd.DataFrame(
+        {
+            "glacier": samples["row_glacier"].values,
+            "year": samples["row_year"].values,
+            "value": samples["mass_balance"].values + 0.5,
+        }
+    )
+    table.iloc[skip:].to_csv(tmp_path / "oggm.csv", index=False)
+    return Given(path=tmp_path / "oggm.csv")
+
+
+def test_predictions_from_elsewhere_are_scored_in_the_same_folds(samples, folds, tmp_path):
+    logo = of_scheme(folds, "logo")
+    model = model_of("oggm", given_file(samples, tmp_path))
+    parameters = fit(model, samples, logo)
+    table = out_of_fold(samples, logo, predict(parameters, samples), model="oggm")
+    np.testing.assert_allclose(table["predicted"] - table["observed"], 0.5, rtol=1e-9)
+    assert "not fitted here" in parameters.attrs["note"]
+    assert not model.informative  # no part of a blend
+    column = samples.assign_coords(given_own=("row", samples["mass_balance"].values - 0.25))
+    parameters = fit(model_of("own", Given()), column, logo)
+    table = out_of_fold(column, logo, predict(parameters, column), model="own")
+    np.testing.assert_allclose(table["predicted"] - table["observed"], -0.25, rtol=1e-9)
+
+
+def test_predictions_that_lack_an_observation_are_refused(samples, folds, tmp_path):
+    model = model_of("oggm", given_file(samples, tmp_path, skip=2))
+    with pytest.raises(InputError, match="predictions: oggm") as error:
+        fit(model, samples, of_scheme(folds, "logo"))
+    assert f"none for 2 of {samples.sizes['row']}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("glacier,year\na,2000\n", "no value"),
+        ("glacier,year,value\na,2000,1\na,2000,2\n", "several for a 2000"),
+        ("glacier,year,value\na,first,1\n", "first"),
+        ("", "No columns"),
+    ],
+)
+def test_a_file_of_predictions_that_is_no_such_table_is_refused(tmp_path, text, found):
+    (tmp_path / "oggm.csv").write_text(text)
+    with pytest.raises(InputError, match="predictions: oggm") as error:
+        model_of("oggm", Given(path=tmp_path / "oggm.csv")).require()
+    assert found in str(error.value)

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from glacmb_grid.learning import network
-from glacmb_grid.learning.models import fit, predict
-from glacmb_grid.learning.nested import inner_masks, split_blocks, table_of
-from glacmb_grid.learning.network import _draw, _weighting, configurations
+from glacmb_grid.learning import ensembles as network
+from glacmb_grid.learning.ensembles import configurations
+from glacmb_grid.learning.registry import fit, predict
+from glacmb_grid.learning.search import inner_masks, split_blocks
+from glacmb_grid.learning.table import table_of
+from glacmb_grid.learning.training_sets import drawn_groups as _draw
+from glacmb_grid.learning.training_sets import weighting as _weighting
 from glacmb_grid.settings import FeedForward, Protocol, Recipe
 from glacmb_grid.validation.folds import make_folds
 from glacmb_grid.validation.protocols import leaky

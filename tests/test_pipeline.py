@@ -17,10 +17,11 @@ import pytest
 import xarray as xr
 import yaml
 
-from glacmb_grid import cluster, judging, stages
+from glacmb_grid import cluster, stages
 from glacmb_grid.config import load_config
 from glacmb_grid.disk import MARK
 from glacmb_grid.errors import InputError
+from glacmb_grid.judging import product
 from glacmb_grid.pipeline import run, status
 from glacmb_grid.stores.formats import read_outlines_store, read_zarr
 from glacmb_grid.stores.runs import RunStore
@@ -365,7 +366,7 @@ def test_a_failing_stage_leaves_the_old_results_in_place(copy, monkeypatch):
     def broken(*_args, **_options):
         raise OSError("disk full")
 
-    monkeypatch.setattr(judging, "write_netcdf", broken)
+    monkeypatch.setattr(product, "write_netcdf", broken)
     with pytest.raises(OSError, match="disk full"):
         run(config, stage="products", overwrite=True, say=quiet)
     assert bytes_of(config.root / "products") == before

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from glacmb_grid.learning.models import MODELS, fit, predict
+from glacmb_grid.learning.registry import fit, model_of, predict
 from glacmb_grid.settings import Recipe
 from glacmb_grid.upscaling import products
 from glacmb_grid.upscaling.products import build_product, residual_variance, upscale, withheld
@@ -76,7 +76,7 @@ def test_climatologies_of_a_withheld_glacier_are_those_of_the_rows_that_are_pred
     """Where a glacier is observed in all years, its product is its out-of-fold prediction by any recipe."""
     samples = toys.samples(predictors.isel(glacier=slice(0, 5)), keep=1.0)
     folds = make_folds(samples, "logo", inner=2)
-    settings = MODELS[model][2](recipes=[Recipe(parts=("value", "climatology", "anomaly"))])
+    settings = model_of(model).settings_type(recipes=[Recipe(parts=("value", "climatology", "anomaly"))])
     settings = settings.model_copy(update={"trees": 5}) if model == "extra_trees" else settings
     parameters = fit(model, samples, folds, settings)
     mean, _ = upscale(lambda rows: predict(parameters, rows), predictors, samples, folds)

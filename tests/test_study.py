@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from glacmb_grid.learning.models import fit
+from glacmb_grid.learning.registry import fit, model_of
 from glacmb_grid.settings import ExtraTrees, FeedForward, GaussianProcess, Recipe, Ridge
 from glacmb_grid.validation.folds import make_folds
 from glacmb_grid.validation.study import (
@@ -102,13 +102,17 @@ def test_predictors_of_a_land_surface_model_are_taken_out(toys):
 def test_ablations_by_model(toys):
     samples = named(toys, ["t2m_07", "sd_03"], np.linspace(70, 80, 6))
     shared = ["as it is", "with coordinates as predictors", "without land-surface-model predictors"]
-    assert list(ablations(samples, "ridge", RIDGE)) == shared
-    network = ablations(samples, "ff_fcnn", FeedForward())
+    assert list(ablations(samples, model_of("ridge", RIDGE))) == shared
+    network = ablations(samples, model_of("ff_fcnn"))
     assert list(network) == [*shared, "with dynamic loss weighting", "with density loss weighting"]
-    assert network["with dynamic loss weighting"][1].weighting == ["dynamic"]
-    assert "with dynamic loss weighting" not in ablations(samples, "ff_fcnn", FeedForward(weighting=["dynamic"]))
-    assert list(ablations(samples, "gaussian_process", GaussianProcess()))[-1] == "without neighbours in space"
-    assert "without neighbours in space" not in ablations(samples, "gaussian_process", GaussianProcess(position=False))
+    assert network["with dynamic loss weighting"][1].settings.weighting == ["dynamic"]
+    assert "with dynamic loss weighting" not in ablations(
+        samples, model_of("ff_fcnn", FeedForward(weighting=["dynamic"]))
+    )
+    assert list(ablations(samples, model_of("gaussian_process")))[-1] == "without neighbours in space"
+    assert "without neighbours in space" not in ablations(
+        samples, model_of("gaussian_process", GaussianProcess(position=False))
+    )
 
 
 def test_an_ablation_is_judged_in_the_same_folds(toys):
@@ -116,7 +120,9 @@ def test_an_ablation_is_judged_in_the_same_folds(toys):
     samples = named(toys, ["sd_03", "t2m_07", "slope"])
     folds = make_folds(samples, "logo", inner=2)
     said = []
-    table = ablate(samples, {"logo": folds}, {"ridge": RIDGE}, draws=200, say=said.append).set_index("ablation")
+    table = ablate(samples, {"logo": folds}, [model_of("ridge", RIDGE)], draws=200, say=said.append).set_index(
+        "ablation"
+    )
     bare = table.loc["without land-surface-model predictors"]
     assert bare["rmse"] > 3 * table.loc["as it is", "rmse"]
     assert bare["difference"] == pytest.approx(bare["rmse"] - table.loc["as it is", "rmse"])
@@ -128,7 +134,7 @@ def test_skill_grows_with_the_number_of_training_glaciers(toys):
     samples = toys.known(glaciers=20, years=5, useless=8, noise=0.1)
     folds = make_folds(samples, "logo", inner=2, parts=5)
     settings = {"ridge": RIDGE, "extra_trees": ExtraTrees(recipes=[Recipe()], trees=20)}
-    table = learning_curve(samples, folds, settings, shares=(0.15, 0.4, 1.0))
+    table = learning_curve(samples, folds, [model_of(*m) for m in settings.items()], shares=(0.15, 0.4, 1.0))
     assert len(table) == 6
     for model, curve in table.groupby("model"):
         curve = curve.sort_values("share")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from glacmb_grid.learning.models import fit, predict
-from glacmb_grid.learning.nested import table_of
-from glacmb_grid.learning.tabular import level_of, levels_of
-from glacmb_grid.learning.trees import grow
+from glacmb_grid.learning.level import kinds_of_level, levels_of
+from glacmb_grid.learning.registry import fit, predict
+from glacmb_grid.learning.table import table_of
+from glacmb_grid.learning.trees import forest_arrays, grow, importances, predict_trees
 from glacmb_grid.samples import operator_of
 from glacmb_grid.settings import ExtraTrees, GradientBoosting, Lasso, RandomForest, Recipe, Ridge
 from glacmb_grid.validation.folds import make_folds
@@ -97,7 +97,8 @@ def test_gradient_boosting_equals_scikit_learn(samples, folds):
         return Oracle(max_iter=30, random_state=3, **options)
 
     settings = GradientBoosting(**PLAIN, rounds=[30], leaves=[4])
-    compare_with(oracle, "gradient_boosting", settings, samples, folds, 1e-9)
+    rounded = samples.assign(predictors=samples["predictors"].astype(np.float32).astype(np.float64))
+    compare_with(oracle, "gradient_boosting", settings, rounded, folds, 1e-9)
 
 
 def test_a_forest_draws_as_many_rows_as_told_and_ranks_features_as_scikit_learn():
@@ -108,10 +109,10 @@ def test_a_forest_draws_as_many_rows_as_told_and_ranks_features_as_scikit_learn(
     options = {"min_samples_leaf": 2, "max_features": 0.33, "random_state": 5, "max_samples": 0.4}
     oracle = RandomForestRegressor(25, **options).fit(values, target)
     ours = grow(values, target, trees=25, leaf=2, share=0.33, seed=5, draws=24)
-    np.testing.assert_allclose(ours.predict(values), oracle.predict(values), rtol=1e-12)
-    np.testing.assert_allclose(ours.importances(), oracle.feature_importances_, rtol=1e-12)
+    np.testing.assert_allclose(predict_trees(forest_arrays(ours), values), oracle.predict(values), rtol=1e-12)
+    np.testing.assert_allclose(importances(ours), oracle.feature_importances_, rtol=1e-12)
     stumps = grow(values, np.ones(60), trees=2, leaf=2, share=1.0, seed=5)
-    assert stumps.importances().tolist() == [0.0] * 9
+    assert importances(stumps).tolist() == [0.0] * 9
 
 
 @pytest.mark.parametrize("model", ["lasso", "random_forest", "extra_trees"])
@@ -130,17 +131,17 @@ def test_fits_side_by_side_leave_the_warning_filters_alone(model, samples):
 def test_level_of_a_glacier_by_hand(toys):
     samples = toys.table(np.zeros((5, 1)), [1.0, 3.0, -2.0, 8.0, 50.0], list("aabcd"), [1, 2, 1, 1, 1])
     table, seen = table_of(samples), np.array([True, True, True, True, False])
-    level = level_of(table, seen, np.array(["a", "b", "c", "d", "x"]))
+    level = levels_of("glacier", table, seen).at(np.array(["a", "b", "c", "d", "x"]))
     mean = 2.5  # of what is seen; the level of each glacier is shrunk as if the mean had been observed once more
     expected = [(1 - mean + 3 - mean) / 3, (-2 - mean) / 2, (8 - mean) / 2, 0.0, 0.0]
     np.testing.assert_allclose(level, expected)
-    assert level_of(table, np.zeros(5, bool), np.array(["a"])).tolist() == [0.0]
+    assert levels_of("glacier", table, np.zeros(5, bool)).at(np.array(["a"])).tolist() == [0.0]
 
 
 @pytest.mark.parametrize(("scheme", "known"), [("logo", False), ("both_out", False), ("loyo", True), ("random", True)])
 def test_the_level_is_an_alternative_only_where_glaciers_are_not_withheld(scheme, known, samples):
     folds = make_folds(samples, scheme, inner=2, parts=3)
-    assert levels_of(folds, samples) == (["none", "glacier"] if known else ["none"])
+    assert kinds_of_level(folds, samples) == (["none", "glacier"] if known else ["none"])
     parameters = fit("extra_trees", samples, folds, ExtraTrees(**PLAIN, trees=2))
     levels = {json.loads(str(c))["level"] for c in parameters["candidate"].values}
     assert levels == ({"none", "glacier"} if known else {"none"})

@@ -19,11 +19,12 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glacmb_grid import judging, stages
+from glacmb_grid import stages
 from glacmb_grid.cli import main
 from glacmb_grid.config import _PATHS, load_config
 from glacmb_grid.disk import INTERNAL, MARK
 from glacmb_grid.errors import InputError, InputErrors
+from glacmb_grid.judging import plan as judging_plan
 from glacmb_grid.pipeline import OTHERS, Stage, run, status, table
 from glacmb_grid.settings import RunConfig, TableConfig
 from glacmb_grid.validation.folds import SCHEMES, make_folds
@@ -496,7 +497,7 @@ def test_no_scheme_under_any_protocol_scores_a_glacier_that_it_fits_or_touches_w
         validation={"schemes": list(SCHEMES), "holdout": holdout, "inner": 2, "blocks": 3, "parts": 4, "buffer_km": 1},
     )
     try:
-        every, locked = judging.judged_folds(config, samples)
+        every, locked = judging_plan.judged_folds(config, samples)
     except (InputError, InputErrors):
         return  # too few rows for some scheme, or an unknown glacier: told, and no folds
     assert list(every) == list(SCHEMES)

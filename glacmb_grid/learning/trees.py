@@ -135,7 +135,7 @@ def predict_trees(arrays: Arrays, values: Floats) -> Floats:
     total = np.zeros(len(same))
     for start, size in zip(np.cumsum(arrays["tree_size"]) - arrays["tree_size"], arrays["tree_size"], strict=True):
         mine = slice(int(start), int(start + size))
-        nodes = np.zeros(size, _node_type())
+        nodes = np.zeros(size, node_type())
         for name in _NODE:
             nodes[name] = arrays[name][mine]
         tree = Tree(same.shape[1], np.ones(1, np.intp), 1)
@@ -146,7 +146,7 @@ def predict_trees(arrays: Arrays, values: Floats) -> Floats:
 
 
 @lru_cache(maxsize=1)
-def _node_type() -> np.dtype[Any]:
+def node_type() -> np.dtype[Any]:
     """What a node consists of in this version of scikit-learn."""
     from sklearn.tree import DecisionTreeRegressor
 

@@ -11,18 +11,11 @@ import xarray as xr
 from sklearn.linear_model import Ridge as Oracle
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.learning.models import fit, predict
-from glacmb_grid.learning.neighbours import fit_neighbours, predict_neighbours
-from glacmb_grid.learning.nested import (
-    default_recipes,
-    design_of,
-    features_of,
-    inner_masks,
-    permitted,
-    seen_by,
-    split_blocks,
-    table_of,
-)
+from glacmb_grid.learning.recipes import recipes_of, within
+from glacmb_grid.learning.registry import fit, predict
+from glacmb_grid.learning.search import inner_masks, seen_by, split_blocks
+from glacmb_grid.learning.table import table_of
+from glacmb_grid.learning.tabular import Split
 from glacmb_grid.settings import ExtraTrees, Protocol, Recipe, Ridge
 from glacmb_grid.validation.audit import scrambled
 from glacmb_grid.validation.folds import make_folds
@@ -103,7 +96,7 @@ def test_a_block_chooses_on_what_all_its_folds_may_see(samples, folds):
             assert not (inner_fit & inner_score).any()
 
 
-def test_what_was_chosen_is_told(fitted):
+def test_what_was_chosen_is_recorded(samples, fitted):
     assert [r["keep"] for r in json.loads(fitted.attrs["recipes"])] == [None, None, 2]
     assert len(fitted["candidate"]) == len(RECIPES) * len(PENALTIES)
     assert set(fitted["feature"].values.astype(str)) <= {"level", "weather", "useless_a", "useless_b", "useless_c"}
@@ -111,8 +104,7 @@ def test_what_was_chosen_is_told(fitted):
         count = {0: 5, 1: 3, 2: 2}[told(fitted["candidate"].values[choice])["recipe"]]
         assert fitted["selected"].values[fold].sum() == count
     mask = fitted["fitted"].values[0]
-    values = fitted["training_predictors"].values[mask]
-    named = dict(zip(fitted["training_predictor"].values, values.T, strict=True))
+    named = dict(zip(samples["predictor"].values, samples["predictors"].values[mask].T, strict=True))
     for feature in np.flatnonzero(fitted["selected"].values[0]):
         name = fitted["feature"].values[feature]
         assert float(fitted["centre"][0, feature]) == pytest.approx(named[name].mean())
@@ -154,12 +146,11 @@ def test_the_climatology_of_an_inner_glacier_does_not_reach_into_withheld_years(
     withheld = np.tile([False, False, True], 6)
     inner_fit = ~withheld & (glacier != "b")
     inner_score = ~withheld & (glacier == "b")
-    features = features_of(table, inner_fit, Recipe(parts=("climatology",)), 1)
-    design = design_of(table, features, inner_fit | inner_score)
+    split = Split(table, inner_fit, inner_score, Recipe(parts=("climatology",)), 1)
     b = values[inner_score, 0].mean()
-    expected = (b - features.centre[0]) * features.inverse_scale[0]
-    np.testing.assert_allclose(design.values[inner_score, 0], expected)
-    np.testing.assert_array_equal(design.values[withheld], 0.0)
+    expected = (b - split.features.centre[0]) * split.features.inverse_scale[0]
+    np.testing.assert_allclose(split.design[split.rows.glacier == "b", 0], expected)
+    np.testing.assert_array_equal(split.used, ~withheld)
 
 
 # ---- recipes that suit a table ----
@@ -177,30 +168,30 @@ def table_with(toys, names, glaciers=10, gaps=False):
 def test_recipes_suit_the_table(toys):
     few = [f"x{i}" for i in range(5)]
     months = [f"t_{m:02d}" for m in range(1, 13)]
-    plain = default_recipes(table_with(toys, few), Ridge())
+    plain = recipes_of(table_with(toys, few), Ridge())
     assert all(r.keep is None and r.gaps == "mean" for r in plain)
     assert any("anomaly" in r.parts for r in plain)
-    assert any(r.take == "seasonal" for r in default_recipes(table_with(toys, months), Ridge()))
-    assert not any("anomaly" in r.parts for r in default_recipes(table_with(toys, few, glaciers=3), Ridge()))
-    many = default_recipes(table_with(toys, [f"x{i}" for i in range(100)]), Ridge())
+    assert any(r.take == "seasonal" for r in recipes_of(table_with(toys, months), Ridge()))
+    assert not any("anomaly" in r.parts for r in recipes_of(table_with(toys, few, glaciers=3), Ridge()))
+    many = recipes_of(table_with(toys, [f"x{i}" for i in range(100)]), Ridge())
     assert {r.keep for r in many} >= {None, 27, 9}
-    gaps = default_recipes(table_with(toys, few, gaps=True), Ridge())
+    gaps = recipes_of(table_with(toys, few, gaps=True), Ridge())
     assert {r.gaps for r in gaps} == {"mean", "climatology", "regress", "indicator", "drop"}
     own = [Recipe(keep=3)]
-    assert default_recipes(table_with(toys, few), Ridge(recipes=own)) == own
+    assert recipes_of(table_with(toys, few), Ridge(recipes=own)) == own
 
 
 def test_recipes_are_counted_by_what_the_model_may_take(toys):
     table = table_with(toys, [*(f"x{i}" for i in range(100)), "y"], gaps=True)
-    assert all(r.keep is None and r.gaps == "mean" for r in default_recipes(table, Ridge(predictors=["y", "x5"])))
+    assert all(r.keep is None and r.gaps == "mean" for r in recipes_of(table, Ridge(predictors=["y", "x5"])))
 
 
 def test_a_model_takes_no_predictor_that_it_may_not(toys):
     table = table_with(toys, ["a", "b", "c"])
-    allowed = permitted(table, Ridge(predictors=["a", "c"]), [Recipe(), Recipe(exclude=["c"])])
+    allowed = within(table, Ridge(predictors=["a", "c"]), [Recipe(), Recipe(exclude=["c"])])
     assert [r.exclude for r in allowed] == [["b"], ["c", "b"]]
     with pytest.raises(InputError, match="nothing_like_it"):
-        permitted(table, Ridge(predictors=["nothing_like_it"]), [Recipe()])
+        within(table, Ridge(predictors=["nothing_like_it"]), [Recipe()])
 
 
 # ---- neighbours ----
@@ -216,8 +207,9 @@ def test_neighbours_of_the_same_year_help_where_years_are_not_withheld(toys):
     for scheme in ("logo", "loyo"):
         folds = make_folds(samples, scheme, inner=3, parts=5)
         base = fit("ridge", samples, folds, settings)
-        added = fit_neighbours(base, samples, folds)
-        alone, both = predict(base, samples), predict_neighbours(added, lambda rows, p=base: predict(p, rows), samples)
+        below = {"extra_trees": base}
+        added = fit("extra_trees_neighbours", samples, folds, built_on=below)
+        alone, both = predict(base, samples), predict(added, samples, below)
         score, target = folds["score"].values, samples["mass_balance"].values
         error = [np.sqrt(np.mean((p.values[:, 0] - target)[score] ** 2)) for p in (alone, both)]
         gain[scheme] = error[1] / error[0]
@@ -237,9 +229,10 @@ def test_replacing_what_a_fold_withholds_changes_nothing_that_neighbours_tell(to
     found = []
     for one in (samples, other):
         base = fit("extra_trees", one, folds, settings)
-        added = fit_neighbours(base, one, folds)
+        below = {"extra_trees": base}
+        added = fit("extra_trees_neighbours", one, folds, built_on=below)
         kept = samples.isel(row=np.flatnonzero(~withheld)).drop_dims(["sample", "entry"])
-        told_here = predict_neighbours(added, lambda rows, p=base: predict(p, rows), kept).values[number]
+        told_here = predict(added, kept, below).values[number]
         found.append([added[n].values[number] for n in ("residual", "used", "inner_prediction")] + [told_here])
     for a, b in zip(*found, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.learning import prepare
-from glacmb_grid.learning.prepare import Rows, correlations, fit_features, fit_scaling, rows_of, scaled, select
+from glacmb_grid.learning import features, selection
+from glacmb_grid.learning.features import fit_features, fit_scaling, scaled
+from glacmb_grid.learning.selection import correlations, select
+from glacmb_grid.learning.table import Rows, rows_of
 from glacmb_grid.settings import Recipe
 
 NAN = np.nan
@@ -134,7 +136,7 @@ def test_with_few_glaciers_what_is_constant_at_them_is_no_feature():
     level = np.repeat([1.0, 5.0, 2.0, 9.0], 3)
     table = rows(np.column_stack([level, level * np.tile([1.0, 2.0, 3.0], 4)]), glacier)
     every = {"parts": ("value", "climatology", "anomaly")}
-    assert prepare.LEAST_GLACIERS == 4
+    assert features.LEAST_GLACIERS == 4
     all_of_them = ["x0", "x1", "x1_climatology", "x1_anomaly"]
     assert learnt(table, **every).design(table).names.tolist() == all_of_them
     assert learnt(table, glacier != "d", **every).design(table).names.tolist() == ["x1", "x1_anomaly"]
@@ -250,10 +252,10 @@ def test_other_rows_do_not_matter(seed, gaps, parts, chosen):
     other[~used] = rng.normal(50, 30, other[~used].shape)
     aim[~used] = NAN
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "_RANKING_TREES", 3)
-        patch.setattr(prepare, "_ranks", {})
+        patch.setattr(selection, "_RANKING_TREES", 3)
+        patch.setattr(selection, "_ranks", {})
         a = learnt(rows(values, glacier), used, target, gaps=gaps, parts=parts, **chosen)
-        patch.setattr(prepare, "_ranks", {})
+        patch.setattr(selection, "_ranks", {})
         b = learnt(rows(other, glacier), used, aim, gaps=gaps, parts=parts, **chosen)
     for name in (
         "climatology",
