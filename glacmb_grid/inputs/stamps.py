@@ -9,13 +9,13 @@ import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.years import FIRST_YEAR, LAST_YEAR
 
 Expver = Literal["prefer_final", "final"]
 Months = npt.NDArray[np.datetime64]
 
 FINAL, PRELIMINARY = 1, 5
 STREAM = "stream"  # coordinate along time: FINAL or PRELIMINARY
-_FIRST_YEAR, _LAST_YEAR = 1800, 2200
 
 
 def on_months(piece: xr.DataArray, bounds: xr.DataArray | None, expver: Expver, where: str) -> xr.DataArray:
@@ -60,10 +60,10 @@ def _months(time: xr.DataArray, bounds: xr.DataArray | None, where: str) -> Mont
     if bounds is not None and np.issubdtype(bounds.dtype, np.datetime64) and bounds.shape == (time.size, 2):
         months = _middle_months(bounds.values, where)
     years = months.astype("datetime64[Y]").astype(np.int64) + 1970
-    if years.min() < _FIRST_YEAR or years.max() > _LAST_YEAR:
+    if years.min() < FIRST_YEAR or years.max() > LAST_YEAR:
         raise InputError(
             f"{where}: time",
-            expected=f"years within {_FIRST_YEAR}..{_LAST_YEAR}",
+            expected=f"years within {FIRST_YEAR}..{LAST_YEAR}",
             found=f"{years.min()}..{years.max()}",
             remedy="correct the unit of time in the file",
         )
