@@ -430,4 +430,4 @@ def test_the_command_notes_mended_outlines(region, capsys):
     table.to_file(region / "x.gpkg")
     assert main(["check", str(region / "alps.yaml"), "--set", "glaciers.path=x.gpkg"]) == 0
     assert "note: " in (out := capsys.readouterr().out)
-    assert "mended invalid rings of RGI60-11.00001" in out
+    assert "repaired invalid rings of RGI60-11.00001" in out

@@ -405,7 +405,7 @@ def test_a_position_across_the_antimeridian(tmp_path):
 
 
 @pytest.mark.real
-@pytest.mark.filterwarnings("ignore:.*mended invalid rings")
+@pytest.mark.filterwarnings("ignore:.*repaired invalid rings")
 def test_the_real_observations_of_the_oetztal_alps(real_data):
     glaciers = read_outlines(real_data / "oetztal" / "rgi_oetztal.shp", merge_pieces=True)
     folder = real_data / "observations"

@@ -113,7 +113,7 @@ def test_a_wrongly_declared_reference_system(tmp_path):
 def test_a_declaration_must_not_contradict_the_file(tmp_path):
     path = save(tmp_path, [ring()])
     assert len(read_outlines(path, crs="EPSG:4326")) == 1
-    with pytest.raises(InputError, match="the file knows better"):
+    with pytest.raises(InputError, match="or correct the file"):
         read_outlines(path, crs="EPSG:32632")
 
 
@@ -191,7 +191,7 @@ UNEVEN_BOW_TIE = shapely.Polygon([(10.7, 46.8), (10.72, 46.83), (10.72, 46.8), (
 def test_small_faults_are_mended_and_said(tmp_path, shape, area):
     assert not shape.is_valid
     path = save(tmp_path, [shape, ring(10.8)])
-    with pytest.warns(UserWarning, match="mended invalid rings of RGI60-11.00001"):
+    with pytest.warns(UserWarning, match="repaired invalid rings of RGI60-11.00001"):
         found = read_outlines(path)
     assert found.geometry.is_valid.all()
     assert found["area"].iloc[0] == pytest.approx(area, rel=1e-6)
@@ -279,7 +279,7 @@ def test_the_dataset_for_products(tmp_path):
 
 
 @pytest.mark.real
-@pytest.mark.filterwarnings("ignore:.*mended invalid rings")
+@pytest.mark.filterwarnings("ignore:.*repaired invalid rings")
 def test_the_real_outlines_of_the_oetztal_alps(real_data):
     path = real_data / "oetztal" / "rgi_oetztal.shp"
     own = gpd.read_file(path).set_index("RGIId")
