@@ -1,4 +1,4 @@
-"""Longitude and latitude of climate files in one order and range."""
+"""Horizontal coordinates of climate files, in one order and range."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COORDINATES = {"valid_time": "time", "lat": "latitude", "lon": "longitude", "y"
 
 
 def with_usual_names(ds: xr.Dataset) -> xr.Dataset:
-    """Coordinates renamed to time, latitude and longitude where their own names are known."""
+    """Coordinates with known other names renamed to time, latitude and longitude."""
     renames: dict[str, str] = {}
     for old, new in _COORDINATES.items():
         taken = new in ds.variables or new in ds.dims or new in renames.values()
@@ -30,7 +30,7 @@ def in_order(field: xr.DataArray, where: str) -> xr.DataArray:
     Raises
     ------
     InputError
-        Coordinates that are no degrees, or given twice.
+        Coordinates that are not degrees, or duplicate ones.
     """
     longitude: Floats = np.asarray(field["longitude"].values, np.float64).round(5)
     latitude: Floats = np.asarray(field["latitude"].values, np.float64).round(5)
@@ -50,15 +50,15 @@ def in_order(field: xr.DataArray, where: str) -> xr.DataArray:
         raise InputError(
             where,
             expected="every latitude and longitude once",
-            found=f"longitudes {longitude.min():g}..{longitude.max():g} with the same meridian or parallel twice",
-            remedy="leave the repeated column or row out (0 and 360 are one meridian)",
+            found=f"a repeated meridian or parallel, longitudes {longitude.min():g}..{longitude.max():g}",
+            remedy="remove the repeated column or row (0 and 360 are one meridian)",
         )
     field = field.assign_coords(longitude=("longitude", wrapped), latitude=("latitude", latitude))
     return _in(_in(field, "longitude", np.argsort(wrapped)), "latitude", np.argsort(-latitude))
 
 
 def _in(field: xr.DataArray, dim: str, order: npt.NDArray[np.int64]) -> xr.DataArray:
-    """A field in another order of its cells; by slices where these do, so that its chunks stay as they are stored."""
+    """A field with its cells reordered, by slices if possible, which keep the stored chunks."""
     numbers = np.arange(len(order))
     for one, step in ((field, 1), (field.isel({dim: slice(None, None, -1)}), -1)):
         first = int(np.flatnonzero(numbers[::step] == order[0])[0])
@@ -70,7 +70,7 @@ def _in(field: xr.DataArray, dim: str, order: npt.NDArray[np.int64]) -> xr.DataA
 
 
 def _around_one_meridian(longitude: Floats) -> Floats:
-    """Longitudes without a jump: counted eastward from the widest gap, their middle within -180..180."""
+    """Longitudes without a jump: counted eastward from the widest gap, with their middle within -180..180."""
     turn = np.round(longitude % 360, 5) % 360
     ordered = np.unique(turn)
     gaps = np.diff(np.append(ordered, ordered[0] + 360))
@@ -93,12 +93,12 @@ def plane_of(field: xr.Dataset | xr.DataArray) -> tuple[str, str]:
 
 
 def with_plane_named(field: xr.DataArray, where: str) -> xr.DataArray:
-    """A curvilinear field with its horizontal dimensions named y and x, without their own coordinates.
+    """A curvilinear field whose horizontal dimensions are named y and x and have no coordinates of their own.
 
     Raises
     ------
     InputError
-        Coordinates that are no degrees, or on other dimensions than each other.
+        Coordinates that are not degrees, or latitude and longitude on different dimensions.
     """
     latitude, longitude = field["latitude"], field["longitude"]
     if latitude.dims != longitude.dims or not set(latitude.dims) <= set(field.dims):
@@ -121,7 +121,7 @@ def with_plane_named(field: xr.DataArray, where: str) -> xr.DataArray:
 
 
 def require_same_grid(a: xr.DataArray, b: xr.DataArray, where_a: str, where_b: str) -> None:
-    """Raise where two fields lie on different cells."""
+    """Raise an InputError if two fields lie on different cells."""
     for dim in ("latitude", "longitude"):
         one, other = a[dim].values, b[dim].values
         if one.shape != other.shape or np.abs(one - other).max() > _SAME:
@@ -138,10 +138,7 @@ def _shape(values: npt.NDArray[np.floating]) -> str:
 
 
 def cells_of(field: xr.DataArray, template: xr.DataArray, where: str) -> xr.DataArray:
-    """The cells of `template` out of a field on the same or a larger grid, with the coordinates of `template`.
-
-    On curvilinear grids it must be the same.
-    """
+    """The cells of `template` from a field on the same or (unless curvilinear) a larger grid, with its coordinates."""
     if is_curvilinear(template):
         require_same_grid(template, field, "the climate files", where)
         return field.assign_coords(latitude=template["latitude"], longitude=template["longitude"])

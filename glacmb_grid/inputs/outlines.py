@@ -24,7 +24,7 @@ from glacmb_grid.vocabulary import GLACIER_ID_ATTRS
 
 _ID_COLUMNS = ("rgi_id", "RGIId", "RGIID", "glacier_id")
 _NAME_COLUMNS = ("glac_name", "Name", "name")
-_PIECE = re.compile(r"_d\d+$")
+PIECE = re.compile(r"_d\d+$")  # ending of the identifier of a part of a glacier
 _LARGEST_REPAIR = 0.01  # largest relative change of area by the repair of invalid rings
 _GEOD = pyproj.Geod(ellps="WGS84")
 
@@ -242,7 +242,7 @@ def _polygons_only(geometry: shapely.Geometry) -> shapely.Geometry:
 
 def _whole(piece: str) -> str:
     """Identifier of the glacier of a piece."""
-    return _PIECE.sub("", piece)
+    return PIECE.sub("", piece)
 
 
 def _merged(raw: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
