@@ -125,7 +125,7 @@ def test_an_interrupted_ingest_leaves_nothing_behind_that_counts(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["era5.nc", "invariant.nc"]
     ingest(cube, tmp_path / "cube.zarr", accumulated="daily_mean")
     assert is_ingested(tmp_path / "cube.zarr")
-    with pytest.raises(InputError, match="name another place"):
+    with pytest.raises(InputError, match="name another path"):
         ingest(cube, tmp_path / "cube.zarr", accumulated="daily_mean")
 
 
