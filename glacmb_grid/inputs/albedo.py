@@ -17,7 +17,7 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.files import find_files
-from glacmb_grid.inputs.rasters import open_raster, unreadable
+from glacmb_grid.inputs.rasters import open_raster, require_crs, unreadable
 
 _DAY = re.compile(r"doy(\d{4})(\d{3})")
 LAND, CLOUD = 125, 150
@@ -165,13 +165,7 @@ def _template(path: Path) -> xr.DataArray:
             found=f"{raster.dtype}",
             remedy="give the raster as delivered, not a scaled copy",
         )
-    if raster.rio.crs is None:
-        raise InputError(
-            f"{path}",
-            expected="a coordinate reference system",
-            found="none",
-            remedy="give the raster as delivered, or write one into it with `gdal_edit.py -a_srs`",
-        )
+    require_crs(path, raster.rio.crs)
     return raster
 
 

@@ -21,7 +21,7 @@ from xarray.core import indexing
 
 from glacmb_grid.errors import InputError, Problems
 from glacmb_grid.inputs.files import find_files
-from glacmb_grid.inputs.rasters import Header, read_header, unreadable
+from glacmb_grid.inputs.rasters import Header, read_header, require_crs, unreadable
 
 LOWEST, HIGHEST = -450.0, 8900.0  # m; values outside are voids in files without a nodata value
 _OFF = 0.01  # of a cell; largest offset of a tile from the lattice of the others
@@ -78,13 +78,7 @@ def _header(file: Path) -> Header:
             found="a rotated raster" if b or d else "columns from east to west",
             remedy="warp it first, for instance with `gdalwarp`",
         )
-    if header.crs is None:
-        raise InputError(
-            f"{file}",
-            expected="a coordinate reference system",
-            found="none",
-            remedy="write one into the file, for instance with `gdal_edit.py -a_srs EPSG:4326`",
-        )
+    require_crs(file, header.crs)
     return header
 
 

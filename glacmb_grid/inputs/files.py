@@ -53,13 +53,7 @@ def closing() -> Iterator[None]:
 
 
 def find_files(paths: str | Path | Iterable[str | Path], *, what: str) -> list[Path]:
-    """Existing files from paths and glob patterns, in order, each once.
-
-    Raises
-    ------
-    InputError
-        A path or pattern without a file.
-    """
+    """Existing files from paths and glob patterns, in order, each once; an InputError for one without a file."""
     wanted = [paths] if isinstance(paths, (str, Path)) else list(paths)
     found: dict[Path, None] = {}
     problems = Problems()
@@ -83,13 +77,7 @@ def find_files(paths: str | Path | Iterable[str | Path], *, what: str) -> list[P
 
 
 def find_file(path: str | Path, *, what: str) -> Path:
-    """The single file of a path or pattern.
-
-    Raises
-    ------
-    InputError
-        No file, or several.
-    """
+    """The single file of a path or pattern; an InputError if there is none, or several."""
     found = find_files(path, what=what)
     if len(found) > 1:
         raise InputError(
@@ -109,22 +97,20 @@ def _nearby(path: Path) -> str:
     return f"{parent} holds {listing(names) or 'nothing'}"
 
 
-def open_dataset(path: Path) -> xr.Dataset:
-    """Open a NetCDF, GRIB or Zarr file lazily.
+def first_bytes(path: Path, count: int, expected: str) -> bytes:
+    """The first bytes of a file, all of them for -1; an InputError if it cannot be opened."""
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError as error:
+        remedy = "correct the path or its permissions"
+        raise InputError(f"{path}", expected=expected, found=str(error), remedy=remedy) from error
 
-    Raises
-    ------
-    InputError
-        A file that is unreadable, or shorter than its header says.
-    """
+
+def open_dataset(path: Path) -> xr.Dataset:
+    """Open a NetCDF, GRIB or Zarr file lazily; an InputError if it is unreadable or shorter than its header says."""
     if path.is_file():
-        try:
-            with path.open("rb") as file:
-                head = file.read(_HEADER)
-        except OSError as error:
-            raise InputError(
-                f"{path}", expected="a readable file", found=str(error), remedy="correct its permissions"
-            ) from error
+        head = first_bytes(path, _HEADER, "a readable file")
         _check_kind(path, head)
         _check_classic(path, head)
     try:

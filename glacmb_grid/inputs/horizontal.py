@@ -27,24 +27,13 @@ def with_usual_names(ds: xr.Dataset) -> xr.Dataset:
 def in_order(field: xr.DataArray, where: str) -> xr.DataArray:
     """Latitude descending, longitude ascending in -180..180; a window across the antimeridian stays in one piece.
 
-    Raises
-    ------
-    InputError
-        Coordinates that are not degrees, or duplicate ones.
+    Raises an InputError for coordinates that are not degrees, or that occur more than once.
     """
     longitude: Floats = np.asarray(field["longitude"].values, np.float64).round(5)
     latitude: Floats = np.asarray(field["latitude"].values, np.float64).round(5)
     if not field["latitude"].size * field["longitude"].size:
         raise InputError(where, expected="at least one cell", found="none", remedy="download a larger area")
-    inside = (np.abs(latitude) <= 90.001).all() and ((longitude >= -180.001) & (longitude <= 360.001)).all()
-    if not inside:
-        raise InputError(
-            where,
-            expected="latitudes in -90..90, longitudes in -180..180 or 0..360",
-            found=f"latitudes {latitude.min():g}..{latitude.max():g}, longitudes "
-            f"{longitude.min():g}..{longitude.max():g}",
-            remedy="regrid projected fields to latitude and longitude first",
-        )
+    _require_degrees(latitude, longitude, where, "regrid projected fields to latitude and longitude first")
     wrapped = _around_one_meridian(longitude)
     if len(np.unique(wrapped)) < len(wrapped) or len(np.unique(latitude)) < len(latitude):
         raise InputError(
@@ -55,6 +44,13 @@ def in_order(field: xr.DataArray, where: str) -> xr.DataArray:
         )
     field = field.assign_coords(longitude=("longitude", wrapped), latitude=("latitude", latitude))
     return _in(_in(field, "longitude", np.argsort(wrapped)), "latitude", np.argsort(-latitude))
+
+
+def _require_degrees(latitude: Floats, longitude: Floats, where: str, remedy: str) -> None:
+    if not (np.abs(latitude) <= 90.001).all() or not ((longitude >= -180.001) & (longitude <= 360.001)).all():
+        expected = "latitudes in -90..90, longitudes in -180..180 or 0..360, for every cell"
+        north, east = (f"{values.min():g}..{values.max():g}" for values in (latitude, longitude))
+        raise InputError(where, expected=expected, found=f"latitudes {north}, longitudes {east}", remedy=remedy)
 
 
 def _in(field: xr.DataArray, dim: str, order: npt.NDArray[np.int64]) -> xr.DataArray:
@@ -95,10 +91,7 @@ def plane_of(field: xr.Dataset | xr.DataArray) -> tuple[str, str]:
 def with_plane_named(field: xr.DataArray, where: str) -> xr.DataArray:
     """A curvilinear field whose horizontal dimensions are named y and x and have no coordinates of their own.
 
-    Raises
-    ------
-    InputError
-        Coordinates that are not degrees, or latitude and longitude on different dimensions.
+    Raises an InputError if its coordinates are not degrees, or lie on different dimensions.
     """
     latitude, longitude = field["latitude"], field["longitude"]
     if latitude.dims != longitude.dims or not set(latitude.dims) <= set(field.dims):
@@ -108,14 +101,8 @@ def with_plane_named(field: xr.DataArray, where: str) -> xr.DataArray:
             found=f"latitude {latitude.dims}, longitude {longitude.dims}, field {field.dims}",
             remedy="assign them as coordinates of the fields",
         )
-    if not (np.abs(latitude.values) <= 90.001).all() or not (np.abs(longitude.values - 90) <= 270.001).all():
-        raise InputError(
-            where,
-            expected="latitudes in -90..90, longitudes in -180..180 or 0..360, for every cell",
-            found=f"latitudes {float(latitude.min()):g}..{float(latitude.max()):g}, longitudes "
-            f"{float(longitude.min()):g}..{float(longitude.max()):g}",
-            remedy="give degrees; cut the file to cells that have coordinates",
-        )
+    remedy = "give degrees; cut the file to cells that have coordinates"
+    _require_degrees(latitude.values, longitude.values, where, remedy)
     plane = dict(zip(latitude.dims, ("y", "x"), strict=True))
     return field.drop_vars([d for d in latitude.dims if d in field.coords]).rename(plane)
 

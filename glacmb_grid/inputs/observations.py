@@ -143,16 +143,7 @@ def _check_balances(table: pd.DataFrame, file: Path, units: BalanceUnits) -> Non
     values = table["mass_balance"].to_numpy(np.float64)
     balances.refuse_missing_codes(values)
     metres = values * TO_METRES[units]
-    far = np.abs(metres) > _LARGEST
-    if far.any():
-        other = "mm w.e." if units == "m w.e." else "m w.e."
-        raise InputError(
-            balances.where,
-            expected=f"values within +-{_LARGEST:g} m w.e. when read as {units}",
-            found=f"{int(far.sum())} of {len(far)} outside, such as {listing(values[far], 4)} in line(s) "
-            f"{listing(table[LINE][far], 4)}",
-            remedy=f"if most values are like these, declare `observations: {{units: {other}}}`, else correct the rows",
-        )
+    balances.require_balances(metres, _LARGEST, units, "observations: {units: %s}")
     spread = float(np.sqrt((metres**2).mean()))
     if len(metres) > 1 and 0 < spread < _SMALLEST_SPREAD:
         raise InputError(

@@ -81,17 +81,9 @@ def sound_outlines(
     crs: str | None = None,
     merge_pieces: bool = False,
 ) -> tuple[gpd.GeoDataFrame, list[Failure]]:
-    """The valid glacier outlines, and the reasons why the others are not.
+    """The valid glacier outlines and, with reasons, the others; for the parameters see `read_outlines`.
 
-    Parameters
-    ----------
-    path, layer, id_column, crs, merge_pieces
-        As for `read_outlines`.
-
-    Returns
-    -------
-    GeoDataFrame, list of Failure
-        An outline without an identifier is listed by its row.
+    An outline without an identifier is listed by its row.
 
     Raises
     ------

@@ -49,13 +49,7 @@ class Header:
 
 
 def read_header(file: Path) -> Header:
-    """The header of a raster with one plain band.
-
-    Raises
-    ------
-    InputError
-        Unreadable or truncated file, several bands, scaled values.
-    """
+    """The header; an InputError for an unreadable or truncated file, several bands or scaled values."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         try:
@@ -83,14 +77,15 @@ def read_header(file: Path) -> Header:
     return header
 
 
-def open_raster(file: Path) -> xr.DataArray:
-    """The only band of a raster as it is stored, lazily, (y, x).
+def require_crs(file: Path, crs: Any) -> None:
+    """Raise an InputError if a raster has no coordinate reference system."""
+    if crs is None:
+        remedy = "write one into the file, for instance with `gdal_edit.py -a_srs EPSG:4326`"
+        raise InputError(f"{file}", expected="a coordinate reference system", found="none", remedy=remedy)
 
-    Raises
-    ------
-    InputError
-        As `read_header`.
-    """
+
+def open_raster(file: Path) -> xr.DataArray:
+    """The only band of a raster as stored, lazily, (y, x); raises as `read_header` does."""
     read_header(file)
     try:
         raster = rioxarray.open_rasterio(file, chunks={})

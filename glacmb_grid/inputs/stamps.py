@@ -19,16 +19,9 @@ STREAM = "stream"  # coordinate along time: FINAL or PRELIMINARY
 
 
 def on_months(piece: xr.DataArray, bounds: xr.DataArray | None, expver: Expver, where: str) -> xr.DataArray:
-    """Records of one file with time at the first of the month, and the stream of each.
+    """Records of one file, (time, ...) or (time, expver, ...), with time at the first of the month and their stream.
 
-    Parameters
-    ----------
-    piece : xr.DataArray, (time, ...) or (time, expver, ...)
-    bounds : xr.DataArray, (time, 2), optional
-        Time bounds of the file. Without them a time stamp is any instant of its month.
-    expver : {"prefer_final", "final"}
-    where : str
-        File and variable, for errors.
+    `bounds` are the time bounds of the file, (time, 2); without them a time stamp is any instant of its month.
     """
     months = _months(piece["time"], bounds, where)
     piece = _without_dimension(piece, where) if "expver" in piece.dims else _labelled(piece, where)
@@ -138,10 +131,7 @@ def _finished(final: xr.DataArray, order: npt.NDArray[np.int64]) -> int:
 def one_a_month(variable: xr.DataArray, where: str) -> xr.DataArray:
     """Every month from the first to the last exactly once, sorted; the final record if a month has both.
 
-    Raises
-    ------
-    InputError
-        Missing months, or several records of a month from one stream.
+    Raises an InputError for missing months, or several records of a month from one stream.
     """
     months = variable["time"].values.astype("datetime64[M]")
     if not len(months):

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.inputs.files import first_bytes
 from glacmb_grid.years import FIRST_YEAR, LAST_YEAR
 
 Bools = npt.NDArray[np.bool_]
@@ -27,6 +28,7 @@ MISSING: Final = [
 """Cells without a value, for readers that compare exactly; `is_blank` accepts these words in any case."""
 _BLANK = ("", "nan", "na", "n/a", "null", "none")
 _MISSING_CODES = (9999.0, -9999.0, 99999.0, -99999.0)
+DEGREES = {"longitude": (-180.0, 360.0), "latitude": (-90.0, 90.0)}
 _SEPARATORS = ",;\t"
 _LINES_BEFORE_HEADER = 50
 
@@ -77,6 +79,29 @@ class Column:
                 remedy="empty these cells or remove the rows",
             )
 
+    def require_balances(self, metres: Floats, largest: float, units: str, setting: str) -> None:
+        """Raise an InputError if balances (m w.e.) are implausibly large; `setting` is the key of their unit."""
+        far = np.abs(metres) > largest
+        if far.any():
+            other = "mm w.e." if units == "m w.e." else "m w.e."
+            raise InputError(
+                self.where,
+                expected=f"annual balances within +-{largest:g} m w.e. when read as {units}",
+                found=f"{int(far.sum())} of {len(far)} outside, such as {_rounded(metres[far])} in {self.place(far)}",
+                remedy=f"if most values are like these, declare `{setting % other}`, else correct these rows",
+            )
+
+    def require_degrees(self, degrees: Floats, low: float, high: float) -> None:
+        """Raise an InputError if coordinates are out of range."""
+        wrong = (degrees < low) | (degrees > high)
+        if wrong.any():
+            raise InputError(
+                self.where,
+                expected=f"degrees within {low:g}..{high:g}",
+                found=f"{listing((f'{v:.4g}' for v in degrees[wrong]), 4)} in {self.place(wrong)}",
+                remedy="correct these cells, or give positions in degrees (not in metres of a projection)",
+            )
+
     def require_uncertainties(self, metres: Floats, largest: float, units: str) -> None:
         """Raise an InputError if uncertainties (m w.e.) are negative or larger than any balance."""
         wrong = (metres > largest) | (metres < 0)
@@ -84,9 +109,13 @@ class Column:
             raise InputError(
                 self.where,
                 expected=f"values within 0..{largest:g} m w.e. when read as {units}",
-                found=f"{listing((f'{v:.4g}' for v in metres[wrong]), 4)} m w.e. in {self.place(wrong)}",
+                found=f"{_rounded(metres[wrong])} in {self.place(wrong)}",
                 remedy="give it in the unit of the balances, or empty these cells",
             )
+
+
+def _rounded(metres: Floats) -> str:
+    return f"{listing((f'{v:.4g}' for v in metres), 4)} m w.e."
 
 
 def read_table(file: Path, *, header: Collection[str] | None = None) -> pd.DataFrame:
@@ -135,17 +164,13 @@ def read_table(file: Path, *, header: Collection[str] | None = None) -> pd.DataF
 
 def _text(file: Path) -> str:
     try:
-        return file.read_bytes().decode("utf-8-sig")
+        return first_bytes(file, -1, "a CSV file").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{file}: line {error.object[: error.start].count(10) + 1}",
             expected="text in UTF-8",
             found=f"byte 0x{error.object[error.start]:02x}, as in Latin-1 or UTF-16",
             remedy="save it as UTF-8, for instance with `iconv -f latin1 -t utf8`",
-        ) from error
-    except OSError as error:
-        raise InputError(
-            f"{file}", expected="a CSV file", found=str(error), remedy="correct the path or its permissions"
         ) from error
 
 
@@ -214,17 +239,10 @@ def numbers(cells: pd.Series[str], lines: pd.Series[int], where: str) -> Floats:
 
 def positions(table: pd.DataFrame, longitude: Collection[str], latitude: Collection[str], file: Path) -> pd.DataFrame:
     """Columns `longitude` in -180..180 and `latitude`, degrees; NaN in both where either is blank."""
-    lines = table[LINE]
-    east = numbers(column(table, longitude), lines, f"{file}: longitude")
-    north = numbers(column(table, latitude), lines, f"{file}: latitude")
-    outside = (np.abs(north) > 90) | (east < -180) | (east > 360)
-    if outside.any():
-        raise InputError(
-            f"{file}: longitude, latitude",
-            expected="degrees within -180..360 and -90..90",
-            found=f"values outside in line(s) {listing(lines[outside])}",
-            remedy="correct these cells, or give positions in degrees (not in metres of a projection)",
-        )
+    cells = {"longitude": column(table, longitude), "latitude": column(table, latitude)}
+    east, north = (numbers(text, table[LINE], f"{file}: {name}") for name, text in cells.items())
+    for name, values in (("longitude", east), ("latitude", north)):
+        described(cells[name], table[LINE], f"{file}: {name}").require_degrees(values, *DEGREES[name])
     whole = np.isfinite(east) & np.isfinite(north)
     east = np.where(east > 180, east - 360, east)
     return pd.DataFrame(

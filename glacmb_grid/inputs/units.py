@@ -85,11 +85,16 @@ def temperature_unit(text: str) -> Literal["K", "degC"] | None:
     return None if unit is None else "degC" if unit.offset else "K"
 
 
-def water_per_month(text: str, days: Floats) -> Floats | None:
-    """Factor from a unit such as `mm w.e. / month` to m w.e. per month, (row, month); None if it is not such a rate."""
+def water_per_month(text: str, days: Floats, where: str) -> Floats:
+    """Factor from a unit such as `mm w.e. / month` to m w.e. per month, (row, month); an InputError for other units."""
     rate = _WATER_RATES.get(_spelled_alike(re.sub(r"w\.e\.|of water equivalent", "", text.casefold())))
     if rate is None or rate.per is None:
-        return None
+        raise InputError(
+            where,
+            expected="a rate of water such as m day-1, mm month-1 or kg m-2 s-1",
+            found=repr(text),
+            remedy="give a length per time, such as `mm month-1`",
+        )
     return rate.factor * (np.ones_like(days) if rate.per == "month" else days * _PER_DAY[rate.per])
 
 

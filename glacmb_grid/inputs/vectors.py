@@ -16,20 +16,9 @@ _GDAL_ERRORS = (OSError, ValueError, RuntimeError)  # those of pyogrio are Runti
 
 
 def read_vectors(file: Path, layer: str | None, crs: str | None) -> gpd.GeoDataFrame:
-    """All features of a layer in EPSG:4326.
+    """All features of a layer in EPSG:4326; `crs` is the reference system of a file that does not state it.
 
-    Parameters
-    ----------
-    file : Path
-    layer : str, optional
-        Needed if the file has several.
-    crs : str, optional
-        Coordinate reference system of a file that does not state it.
-
-    Raises
-    ------
-    InputError
-        Unreadable file, unknown layer, no features, a missing, unknown or contradictory reference system.
+    Raises an InputError for an unreadable file, an unknown layer, no features, a missing or contradictory system.
     """
     return _to_geographic(_read_layer(file, layer), file, crs)
 

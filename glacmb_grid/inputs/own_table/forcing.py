@@ -137,7 +137,7 @@ def _in_metres(values: Floats, series: Series, days: Floats, file: Path, notes: 
     """Amounts in m w.e. per month, (row, month), and their unit in the table; None if no unit makes them plausible."""
     low, high = _ANNUAL_WATER
     units = [series.units] if series.units else list(_GUESSED_UNITS)
-    factors = {u: _factor(u, days, series.stem) for u in units}
+    factors = {u: water_per_month(u, days, f"samples: monthly: {series.stem}: units") for u in units}
     year = {u: _median_year(values * f) for u, f in factors.items()}
     plausible = [u for u in units if low <= year[u] <= high]
     negative = bool(np.nanmin(values, initial=0) < -_NOISE * np.nanmax(np.abs(values), initial=0))
@@ -168,18 +168,6 @@ def _in_metres(values: Floats, series: Series, days: Floats, file: Path, notes: 
 def _median_year(amounts: Floats) -> float:
     totals = amounts.sum(axis=1)
     return float(np.nanmedian(totals)) if np.isfinite(totals).any() else float("nan")
-
-
-def _factor(unit: str, days: Floats, stem: str) -> Floats:
-    factor = water_per_month(unit, days)
-    if factor is None:
-        raise InputError(
-            f"samples: monthly: {stem}: units",
-            expected=f"one of {listing(_GUESSED_UNITS)}, kg m-2 s-1, or K, degC for a temperature",
-            found=repr(unit),
-            remedy="give a length per time, such as `mm month-1`",
-        )
-    return factor
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,10 @@ import numpy as np
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.own_table.notes import Notes
 from glacmb_grid.inputs.own_table.table import Floats, Table
-from glacmb_grid.inputs.tables import Column
+from glacmb_grid.inputs.tables import DEGREES, Column
 from glacmb_grid.inputs.units import TO_METRES, BalanceUnits
 
 _LARGEST, _SMALLEST = 10.0, 0.02  # m w.e., plausible bounds of the largest annual balance in a table
-_BOUNDS = {"latitude": (-90.0, 90.0), "longitude": (-180.0, 360.0)}
 
 
 def rows_where(table: Table, chosen: Mapping[str, str], where: Mapping[str, object]) -> Table:
@@ -114,7 +113,7 @@ def values_of(table: Table, at: Mapping[str, str], units: BalanceUnits) -> dict[
     with problems.collect():
         for role in ("latitude", "longitude"):
             if role in values:
-                _check_degrees(values[role], *_BOUNDS[role], table.column(at[role]))
+                table.column(at[role]).require_degrees(values[role], *DEGREES[role])
     problems.raise_if_any()
     if "longitude" in values:
         values["longitude"] = np.where(values["longitude"] > 180, values["longitude"] - 360, values["longitude"])
@@ -123,37 +122,12 @@ def values_of(table: Table, at: Mapping[str, str], units: BalanceUnits) -> dict[
 
 def _check_target(metres: Floats, units: BalanceUnits, column: Column) -> None:
     column.refuse_missing_codes(metres / TO_METRES[units])
-    far = np.abs(metres) > _LARGEST
-    other = next(u for u in ("mm w.e.", "m w.e.") if TO_METRES[u] != TO_METRES[units])
-    if far.any():
-        raise InputError(
-            column.where,
-            expected=f"annual balances within +-{_LARGEST:g} m w.e. when read as {units}",
-            found=f"{int(far.sum())} of {len(far)} outside, such as {listing(_rounded(metres[far]), 3)} m w.e. "
-            f"in {column.place(far)}",
-            remedy=f"if most values are like these, declare `samples: {{target_units: {other}}}`, else correct these "
-            "rows",
-        )
+    column.require_balances(metres, _LARGEST, units, "samples: {target_units: %s}")
     largest = float(np.abs(metres).max())
     if 0 < largest < _SMALLEST:
         raise InputError(
             column.where,
             expected=f"some annual balances beyond +-{_SMALLEST:g} m w.e. when read as {units}",
             found=f"none beyond {largest:.2g} m w.e.",
-            remedy=f"declare `samples: {{target_units: {other}}}`",
-        )
-
-
-def _rounded(values: Floats) -> Iterator[str]:
-    return (f"{v:.4g}" for v in values)
-
-
-def _check_degrees(degrees: Floats, low: float, high: float, column: Column) -> None:
-    wrong = (degrees < low) | (degrees > high)
-    if wrong.any():
-        raise InputError(
-            column.where,
-            expected=f"degrees within {low:g}..{high:g}",
-            found=f"{listing(_rounded(degrees[wrong]), 4)} in {column.place(wrong)}",
-            remedy="correct these cells, or give positions in degrees (not in metres of a projection)",
+            remedy=f"declare `samples: {{target_units: {'mm w.e.' if units == 'm w.e.' else 'm w.e.'}}}`",
         )

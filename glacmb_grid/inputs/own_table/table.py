@@ -19,6 +19,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.inputs.files import first_bytes
 from glacmb_grid.inputs.tables import LINE, MISSING, Column, check_names, find_header, is_blank, read_table
 
 Floats = npt.NDArray[np.float64]
@@ -121,13 +122,7 @@ def open_table(file: Path, as_text: Sequence[str], glacier: str) -> Table:
 
     The CSV columns `as_text` stay text, so that identifiers keep leading zeros; the column `glacier` marks the header.
     """
-    try:
-        with file.open("rb") as stream:
-            head = stream.read(_HEAD_BYTES)
-    except OSError as error:
-        raise InputError(
-            f"{file}", expected="a CSV or Parquet file", found=str(error), remedy="correct the path or its permissions"
-        ) from error
+    head = first_bytes(file, _HEAD_BYTES, "a CSV or Parquet file")
     for magic, kind, remedy in _NOT_TABLES:
         if head.startswith(magic):
             raise InputError(f"{file}", expected="a CSV or Parquet file", found=kind, remedy=remedy)
