@@ -13,6 +13,7 @@ import xarray as xr
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.files import find_file, find_files, open_dataset
 from glacmb_grid.inputs.horizontal import (
+    GRID,
     cells_of,
     in_order,
     is_curvilinear,
@@ -25,8 +26,6 @@ from glacmb_grid.inputs.ingest import ingested_variables, is_ingested, open_inge
 from glacmb_grid.inputs.stamps import STREAM, Expver, on_months, one_a_month
 from glacmb_grid.inputs.units import Stream, height_factor, in_canonical_units
 from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES
-
-_GRID = ("latitude", "longitude")
 
 
 @dataclass(frozen=True)
@@ -189,7 +188,7 @@ def _with_grid_only(field: xr.DataArray, where: str) -> xr.DataArray:
         field = with_plane_named(field, where)
     needed = ("time", *plane_of(field))
     field = field.squeeze([d for d in field.dims if d not in (*needed, "expver") and field.sizes[d] == 1], drop=True)
-    if set(field.dims) - {"expver"} != set(needed) or any(d not in field.coords for d in ("time", *_GRID)):
+    if set(field.dims) - {"expver"} != set(needed) or any(d not in field.coords for d in ("time", *GRID)):
         raise InputError(
             where,
             expected="dimensions time, latitude, longitude with their coordinates",
@@ -202,7 +201,7 @@ def _with_grid_only(field: xr.DataArray, where: str) -> xr.DataArray:
 
 
 def _wanted(variables: Sequence[str] | None, found: Collection[Hashable], paths: Sequence[Path]) -> list[str]:
-    """The variables asked for, or all known ones; an InputError if some are not in the files."""
+    """The variables of `climate.variables`, or all known ones; an InputError if some are not in the files."""
     wanted = list(dict.fromkeys(variables)) if variables is not None else [n for n in VARIABLES if n in found]
     missing = [n for n in wanted if n not in found]
     if missing or not wanted:
@@ -220,7 +219,7 @@ def _variable(name: str, pieces: list[_Piece], stream: Stream, unit: str | None,
     parts = [_canonical(name, piece, stream, unit, expver) for piece in pieces]
     for part, piece in zip(parts[1:], pieces[1:], strict=True):
         require_same_grid(parts[0], part, f"{pieces[0].path}", f"{piece.path}: {name}")
-    same = [p.assign_coords({d: parts[0].coords[d] for d in _GRID}) for p in parts]
+    same = [p.assign_coords({d: parts[0].coords[d] for d in GRID}) for p in parts]
     whole = xr.concat(same, "time", coords=[STREAM], compat="override", combine_attrs="override")
     return one_a_month(whole, f"{listing([str(p.path) for p in pieces], 3)}: {name}")
 
@@ -229,9 +228,9 @@ def _canonical(name: str, piece: _Piece, stream: Stream, unit: str | None, expve
     where = f"{piece.path}: {name}"
     field = on_months(piece.field, piece.bounds, expver, where)
     if is_curvilinear(piece.field):
-        field = field.assign_coords({d: piece.field.coords[d] for d in _GRID}).transpose("time", "y", "x")
+        field = field.assign_coords({d: piece.field.coords[d] for d in GRID}).transpose("time", "y", "x")
     else:
-        field = in_order(field.transpose("time", *_GRID), where)
+        field = in_order(field.transpose("time", *GRID), where)
     return in_canonical_units(field, name, stream=stream, declared=unit, where=where)
 
 
@@ -286,14 +285,14 @@ def _flat(field: xr.DataArray, template: xr.DataArray, where: str) -> xr.DataArr
         plane = with_plane_named(field, where)
         flat = plane.isel({d: 0 for d in plane.dims if d not in ("y", "x")}, drop=True).transpose("y", "x")
         return cells_of(flat, template, where).compute()
-    if not set(_GRID) <= set(field.dims) or any(d not in field.coords for d in _GRID):
+    if not set(GRID) <= set(field.dims) or any(d not in field.coords for d in GRID):
         raise InputError(
             where,
             expected="dimensions latitude and longitude with their coordinates",
             found=f"dimensions {listing(field.dims) or 'none'}",
             remedy="download the invariant fields on the grid of the climate files",
         )
-    flat = field.isel({d: 0 for d in field.dims if d not in _GRID}, drop=True).transpose(*_GRID)
+    flat = field.isel({d: 0 for d in field.dims if d not in GRID}, drop=True).transpose(*GRID)
     flat = flat.drop_vars([c for c in flat.coords if c not in flat.dims])
     return cells_of(in_order(flat, where), template, where).compute()
 

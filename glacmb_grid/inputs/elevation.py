@@ -132,10 +132,7 @@ class _Mosaic:
         columns = np.rint((west - west.min()) / dx).astype(int)
         rows = np.rint((north.max() - north) / dy).astype(int)
         tiles = tuple(_Tile(h, int(r), int(c)) for h, r, c in zip(headers, rows, columns, strict=True))
-        shape = (
-            max(t.row + t.header.shape[0] for t in tiles),
-            max(t.column + t.header.shape[1] for t in tiles),
-        )
+        shape = (max(t.row + t.header.shape[0] for t in tiles), max(t.column + t.header.shape[1] for t in tiles))
         return cls(tiles, shape, float(west.min()), float(north.max()), (dx, dy))
 
     @property

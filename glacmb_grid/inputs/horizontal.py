@@ -10,6 +10,7 @@ from glacmb_grid.errors import InputError
 
 Floats = npt.NDArray[np.float64]
 
+GRID = ("latitude", "longitude")
 _SAME = 1e-4  # degrees
 _COORDINATES = {"valid_time": "time", "lat": "latitude", "lon": "longitude", "y": "latitude", "x": "longitude"}
 

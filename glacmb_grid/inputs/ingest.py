@@ -16,12 +16,11 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from glacmb_grid.disk import inside_ours, workshop
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.files import open_dataset
-from glacmb_grid.inputs.horizontal import is_curvilinear
+from glacmb_grid.inputs.horizontal import GRID, is_curvilinear
 from glacmb_grid.inputs.stamps import Expver
 from glacmb_grid.inputs.units import Stream
 from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES
 
-_GRID = ("latitude", "longitude")
 _MARK, _LAYOUT = "glacmb_grid_climate", 1
 _MARKS = (_MARK, "accumulated", "expver")
 _CHUNK = 2e6  # bytes of a chunk before compression
@@ -82,9 +81,9 @@ def _write_slabs(plain: xr.Dataset, aside: Path, slab: float) -> None:
     """Write a few rows of cells at a time, each shard once."""
     months = plain.sizes["time"]
     side = int(np.clip(np.sqrt(_CHUNK / (4 * months)), 4, 256))
-    shape = {d: plain.sizes[d] for d in ("time", *_GRID)}
-    chunks = {"time": months} | {d: min(side, shape[d]) for d in _GRID}
-    shards = {"time": months} | {d: chunks[d] * -(-min(4 * side, shape[d]) // chunks[d]) for d in _GRID}
+    shape = {d: plain.sizes[d] for d in ("time", *GRID)}
+    chunks = {"time": months} | {d: min(side, shape[d]) for d in GRID}
+    shards = {"time": months} | {d: chunks[d] * -(-min(4 * side, shape[d]) // chunks[d]) for d in GRID}
     named = [str(n) for n in plain.data_vars if n in VARIABLES]
     packed = {"compressors": (BloscCodec(cname="zstd", clevel=3, shuffle="shuffle", typesize=4), Crc32cCodec())}
     sharded = {
@@ -103,7 +102,7 @@ def _write_slabs(plain: xr.Dataset, aside: Path, slab: float) -> None:
         for name in named:
             for start in range(0, shape["latitude"], rows):
                 here = slice(start, min(start + rows, shape["latitude"]))
-                part = plain[[name]].isel(latitude=here).drop_vars(plain.coords).transpose("time", *_GRID).chunk(shards)
+                part = plain[[name]].isel(latitude=here).drop_vars(plain.coords).transpose("time", *GRID).chunk(shards)
                 region = {"time": slice(0, months), "latitude": here, "longitude": slice(0, shape["longitude"])}
                 part.to_zarr(aside, region=region, **options)
         zarr.consolidate_metadata(aside)

@@ -73,13 +73,13 @@ class Neighbours:
 
 def _same_stem(path: Path) -> list[Path]:
     endings = _STEMS.get(path.suffix.lower(), ())
-    there = Neighbours().of(path) if endings else []
-    return [path.with_name(n) for n in there if Path(n).stem == path.stem and Path(n).suffix.lower() in endings]
+    names = Neighbours().of(path) if endings else []
+    return [path.with_name(n) for n in names if Path(n).stem == path.stem and Path(n).suffix.lower() in endings]
 
 
 def _journals(path: Path) -> list[Path]:
-    there = (path.with_name(path.name + ending) for ending in _JOURNALS)
-    return [p for p in there if p.is_file()]
+    journals = (path.with_name(path.name + ending) for ending in _JOURNALS)
+    return [p for p in journals if p.is_file()]
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

@@ -148,12 +148,12 @@ def _check_present(months: xr.Dataset, where: str) -> None:
         raise InputError(
             where,
             expected="some valid values in every month",
-            found=f"{int(empty.sum())} month(s) without values: {listing(_months(months)[empty])}",
+            found=f"{int(empty.sum())} month(s) without values: {listing(_as_months(months)[empty])}",
             remedy="download these months again, or remove the variable from `climate.variables`",
         )
 
 
-def _months(months: xr.Dataset) -> npt.NDArray[np.datetime64]:
+def _as_months(months: xr.Dataset) -> npt.NDArray[np.datetime64]:
     return np.asarray(months["time"].values.astype("datetime64[M]"))
 
 
@@ -182,7 +182,7 @@ def _likely(known: Variable, low: float, high: float) -> str:
 
 def _check_steady(months: xr.Dataset, where: str) -> None:
     """Raise if the regional mean of a month is tens of kelvin away from that of the same month in other years."""
-    month = _months(months).astype(np.int64) % 12
+    month = _as_months(months).astype(np.int64) % 12
     if len(month) < _YEARS_TO_COMPARE * 12:
         return
     level = months["mean"].values
@@ -192,7 +192,7 @@ def _check_steady(months: xr.Dataset, where: str) -> None:
         raise InputError(
             where,
             expected=f"a mean of every month within {_LARGEST_ANOMALY:g} K of the same month in other years",
-            found=f"{listing(_months(months)[odd])}: up to {np.abs(level - usual).max():.1f} K away",
+            found=f"{listing(_as_months(months)[odd])}: up to {np.abs(level - usual).max():.1f} K away",
             remedy="download these months again: they are damaged or hold another variable or unit",
         )
 

@@ -23,7 +23,7 @@ def on_months(piece: xr.DataArray, bounds: xr.DataArray | None, expver: Expver, 
 
     `bounds` are the time bounds of the file, (time, 2); without them a time stamp is any instant of its month.
     """
-    months = _months(piece["time"], bounds, where)
+    months = _months_of(piece["time"], bounds, where)
     piece = _without_dimension(piece, where) if "expver" in piece.dims else _labelled(piece, where)
     stream = piece[STREAM].values
     piece = piece.drop_vars([c for c in piece.coords if c not in piece.dims])
@@ -31,7 +31,7 @@ def on_months(piece: xr.DataArray, bounds: xr.DataArray | None, expver: Expver, 
     return piece.isel(time=np.flatnonzero(stream == FINAL)) if expver == "final" else piece
 
 
-def _months(time: xr.DataArray, bounds: xr.DataArray | None, where: str) -> Months:
+def _months_of(time: xr.DataArray, bounds: xr.DataArray | None, where: str) -> Months:
     if not np.issubdtype(time.dtype, np.datetime64):
         sample = str(time.values[0]) if time.size else "nothing"
         raise InputError(

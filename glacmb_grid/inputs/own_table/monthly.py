@@ -12,19 +12,11 @@ from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.own_table.columns import matches
 from glacmb_grid.inputs.own_table.notes import Notes
 
-_MONTH_NAMES: Final = {
-    name: number
-    for number, names in enumerate(
-        (
-            *(("jan", "january"), ("feb", "february"), ("mar", "march"), ("apr", "april"), ("may",), ("jun", "june")),
-            *(("jul", "july"), ("aug", "august"), ("sep", "sept", "september"), ("oct", "october")),
-            *(("nov", "november"), ("dec", "december")),
-        ),
-        1,
-    )
-    for name in names
-}
-_NAMED = "|".join(sorted(_MONTH_NAMES, key=len, reverse=True))
+_MONTHS: Final = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
+_NAMED = "|".join([*sorted(_MONTHS, key=len, reverse=True), "sept", *(name[:3] for name in _MONTHS)])
 _FORMS: Final = tuple(
     re.compile(form, re.IGNORECASE)
     for form in (
@@ -129,7 +121,7 @@ def _stem(match: re.Match[str]) -> str:
 
 
 def _month(text: str) -> int:
-    return int(text) if text.isdigit() else _MONTH_NAMES[text.casefold()]
+    return int(text) if text.isdigit() else [name[:3] for name in _MONTHS].index(text[:3].casefold()) + 1
 
 
 def _declared(names: Sequence[str], name: str, setting: Mapping[str, str | None], file: Path, notes: Notes) -> Series:
