@@ -252,7 +252,7 @@ def test_everything_broken_is_told_at_once(region):
         "degrees Celsius",  # temperature
         "these look like mm",  # precipitation
         "dem.tif",
-        "given twice",  # albedo
+        "day(s) with several",  # albedo
         "more than once: same",  # outlines
         "fog.csv: year",
         "fog.csv: mass_balance",
