@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from glacmb_grid.inputs.observations import read_observations as read_observations
     from glacmb_grid.inputs.outlines import glaciers_dataset as glaciers_dataset
     from glacmb_grid.inputs.outlines import read_outlines as read_outlines
-    from glacmb_grid.inputs.ready_table import read_samples_table as read_samples_table
+    from glacmb_grid.inputs.own_table import read_samples_table as read_samples_table
     from glacmb_grid.learning.registry import fit as fit
     from glacmb_grid.learning.registry import predict as predict
     from glacmb_grid.pipeline import run as run
@@ -68,7 +68,7 @@ _HOMES = {
     "read_link_table": "inputs.links",
     "read_observations": "inputs.observations",
     "read_outlines": "inputs.outlines",
-    "read_samples_table": "inputs.ready_table",
+    "read_samples_table": "inputs.own_table",
     "run": "pipeline",
     "sample": "sampling.zonal",
     "score": "validation.scores",

@@ -201,8 +201,8 @@ def _study(options: argparse.Namespace) -> int:
 
 def _ingest(options: argparse.Namespace) -> int:
     from glacmb_grid.cluster import scheduler
-    from glacmb_grid.inputs.climate import ingest
     from glacmb_grid.inputs.files import closing
+    from glacmb_grid.inputs.ingest import ingest
     from glacmb_grid.stages import reading_climate
 
     config = load_config(options.config, options.set)

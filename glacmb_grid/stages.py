@@ -363,7 +363,7 @@ def make_samples(context: Context) -> None:
 
 def table_of_user(config: TableConfig) -> xr.Dataset:
     """Samples of a user's own table."""
-    from glacmb_grid.inputs.ready_table import read_samples_table
+    from glacmb_grid.inputs.own_table import read_samples_table
 
     section = config.samples
     options = {k: v for k, v in dict(section).items() if k not in ("path", "folds", "monthly")}

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 NORTHERN_START, SOUTHERN_START = 10, 4
+FIRST_YEAR, LAST_YEAR = 1800, 2200  # years outside are errors of an input
 Months = npt.NDArray[np.datetime64]
 Integers = npt.NDArray[np.int64]
 

@@ -252,7 +252,7 @@ def test_everything_broken_is_told_at_once(region):
         "degrees Celsius",  # temperature
         "these look like mm",  # precipitation
         "dem.tif",
-        "given twice",  # albedo
+        "day(s) with several",  # albedo
         "more than once: same",  # outlines
         "fog.csv: year",
         "fog.csv: mass_balance",
@@ -430,4 +430,4 @@ def test_the_command_notes_mended_outlines(region, capsys):
     table.to_file(region / "x.gpkg")
     assert main(["check", str(region / "alps.yaml"), "--set", "glaciers.path=x.gpkg"]) == 0
     assert "note: " in (out := capsys.readouterr().out)
-    assert "mended invalid rings of RGI60-11.00001" in out
+    assert "repaired invalid rings of RGI60-11.00001" in out

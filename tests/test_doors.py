@@ -503,7 +503,7 @@ def test_ingesting_into_the_results_of_a_run_is_refused(world, tmp_path, capsys)
     path = world.run(tmp_path)
     for place in ("samples/climate.zarr", f"{INTERNAL}/climate.zarr"):
         assert main(["ingest", str(path), str(tmp_path / "out" / place)]) == 1
-        assert "a place outside the results of a run" in capsys.readouterr().err
+        assert "a path outside the results of a run" in capsys.readouterr().err
         assert not (tmp_path / "out" / place).exists()
 
 

@@ -239,7 +239,7 @@ def test_broken_outlines_and_impossible_values_are_listed_too_until_they_are_men
     stages = {ids[3]: "glaciers", ids[4]: "glaciers", "row 5": "glaciers", **dict.fromkeys(hot, "sampled")}
     assert failed["stage"].to_dict() == stages
     assert failed.loc[ids[3], "variable"] == "geometry"
-    assert "believable" in failed.loc[next(iter(hot)), "reason"]
+    assert "plausible" in failed.loc[next(iter(hot)), "reason"]
     predictors = read_zarr(tmp_path / "out" / "predictors" / "predictors.zarr")
     assert set(predictors["glacier"].values) == set(ids) - {ids[3], ids[4], ids[5]} - hot
 

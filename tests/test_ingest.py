@@ -12,7 +12,8 @@ import zarr
 
 from glacmb_grid.cli import main
 from glacmb_grid.errors import InputError
-from glacmb_grid.inputs.climate import ingest, is_ingested, open_climate
+from glacmb_grid.inputs.climate import open_climate
+from glacmb_grid.inputs.ingest import ingest, is_ingested
 
 LAT, LON = np.round(47.0 - 0.1 * np.arange(31), 1), np.round(9.0 + 0.1 * np.arange(45), 1)
 
@@ -124,7 +125,7 @@ def test_an_interrupted_ingest_leaves_nothing_behind_that_counts(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["era5.nc", "invariant.nc"]
     ingest(cube, tmp_path / "cube.zarr", accumulated="daily_mean")
     assert is_ingested(tmp_path / "cube.zarr")
-    with pytest.raises(InputError, match="name another place"):
+    with pytest.raises(InputError, match="name another path"):
         ingest(cube, tmp_path / "cube.zarr", accumulated="daily_mean")
 
 

@@ -304,7 +304,7 @@ def test_kinds_of_links(tmp_path, site, expected):
         (("1", "RGI60-11.00897", *IN_VERNAGT), "7 km away"),  # and never silently the other outline
         (("1", "RGI60-11.99999", *UNKNOWN), "no outline with this identifier"),
         (("1", "", *UNKNOWN), "neither identifier nor position"),
-        (("1", "", *NOWHERE), "lies in no outline"),
+        (("1", "", *NOWHERE), "outside all outlines"),
     ],
 )
 def test_reasons_of_the_unmatched(tmp_path, site, reason):
@@ -405,7 +405,7 @@ def test_a_position_across_the_antimeridian(tmp_path):
 
 
 @pytest.mark.real
-@pytest.mark.filterwarnings("ignore:.*mended invalid rings")
+@pytest.mark.filterwarnings("ignore:.*repaired invalid rings")
 def test_the_real_observations_of_the_oetztal_alps(real_data):
     glaciers = read_outlines(real_data / "oetztal" / "rgi_oetztal.shp", merge_pieces=True)
     folder = real_data / "observations"
@@ -441,7 +441,7 @@ def test_the_real_chinese_table_has_one_glacier_thrice(real_data, tmp_path):
     assert urumqi["site"].nunique() == 3
     x, y = urumqi["longitude"].mean(), urumqi["latitude"].mean()
     glaciers = outlines(tmp_path, ("RGI60-13.45335",), (shapely.box(x - 0.05, y - 0.05, x + 0.05, y + 0.05),))
-    with pytest.raises(InputError, match="a total and its branches"):
+    with pytest.raises(InputError, match="a glacier and its branches"):
         link(rows, glaciers)
     one = urumqi["site"].iloc[0]
     linked = link(rows[rows["site"].eq(one) | ~rows["site"].isin(urumqi["site"])], glaciers)

@@ -104,7 +104,7 @@ def test_a_missing_reference_system_must_be_declared(tmp_path):
 def test_a_wrongly_declared_reference_system(tmp_path):
     projected = gpd.GeoSeries([ring()], crs=4326).to_crs(32632)
     path = save(tmp_path, projected, name="outlines.shp", crs=None)
-    with pytest.raises(InputError, match="correct it"):
+    with pytest.raises(InputError, match="declare the reference system"):
         read_outlines(path, crs="EPSG:4326")
     with pytest.raises(InputError, match="EPSG:nonsense"):
         read_outlines(path, crs="EPSG:nonsense")
@@ -113,7 +113,7 @@ def test_a_wrongly_declared_reference_system(tmp_path):
 def test_a_declaration_must_not_contradict_the_file(tmp_path):
     path = save(tmp_path, [ring()])
     assert len(read_outlines(path, crs="EPSG:4326")) == 1
-    with pytest.raises(InputError, match="the file knows better"):
+    with pytest.raises(InputError, match="or correct the file"):
         read_outlines(path, crs="EPSG:32632")
 
 
@@ -191,7 +191,7 @@ UNEVEN_BOW_TIE = shapely.Polygon([(10.7, 46.8), (10.72, 46.83), (10.72, 46.8), (
 def test_small_faults_are_mended_and_said(tmp_path, shape, area):
     assert not shape.is_valid
     path = save(tmp_path, [shape, ring(10.8)])
-    with pytest.warns(UserWarning, match="mended invalid rings of RGI60-11.00001"):
+    with pytest.warns(UserWarning, match="repaired invalid rings of RGI60-11.00001"):
         found = read_outlines(path)
     assert found.geometry.is_valid.all()
     assert found["area"].iloc[0] == pytest.approx(area, rel=1e-6)
@@ -201,7 +201,7 @@ def test_small_faults_are_mended_and_said(tmp_path, shape, area):
 def test_rings_that_cross_themselves_are_refused(tmp_path, shape):
     with pytest.raises(InputError, match=r"RGI60-11\.00002") as raised:
         read_outlines(save(tmp_path, [ring(10.8), shape]))
-    assert "cross themselves" in message(raised)
+    assert "self-intersecting rings" in message(raised)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_the_dataset_for_products(tmp_path):
 
 
 @pytest.mark.real
-@pytest.mark.filterwarnings("ignore:.*mended invalid rings")
+@pytest.mark.filterwarnings("ignore:.*repaired invalid rings")
 def test_the_real_outlines_of_the_oetztal_alps(real_data):
     path = real_data / "oetztal" / "rgi_oetztal.shp"
     own = gpd.read_file(path).set_index("RGIId")
@@ -329,7 +329,7 @@ def test_the_sound_ones_and_what_is_wrong_with_the_others(tmp_path):
     }  # fmt: skip
     with pytest.raises(InputError, match="blank"):
         read_outlines(path)
-    with pytest.raises(InputError, match="cross themselves"):
+    with pytest.raises(InputError, match="self-intersecting rings"):
         sound_outlines(save(tmp_path, [tie], ["tie"], name="only.gpkg"))
 
 

@@ -19,7 +19,7 @@ def example():
 
 
 @pytest.mark.real
-@pytest.mark.filterwarnings("ignore:.*mended invalid rings:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*repaired invalid rings:UserWarning")
 def test_the_example_runs_on_real_files(real_data, tmp_path, monkeypatch, capsys):
     region = real_data / "oetztal"
     links = {

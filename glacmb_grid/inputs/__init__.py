@@ -1,1 +1,1 @@
-"""The outside world to our words, lazily: one source, one file."""
+"""Readers of input files: lazily, in the names and units of `vocabulary`, one module per kind of input."""

@@ -1,4 +1,4 @@
-"""Series of MOD10A1 snow-albedo rasters as NASA AppEEARS delivers them, one file a day."""
+"""Daily MOD10A1 snow-albedo rasters from NASA AppEEARS, one file per day."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.files import find_files
-from glacmb_grid.inputs.rasters import open_raster, unreadable
+from glacmb_grid.inputs.rasters import open_raster, require_crs, unreadable
 
 _DAY = re.compile(r"doy(\d{4})(\d{3})")
 LAND, CLOUD = 125, 150
@@ -30,7 +30,7 @@ def open_albedo(files: str | Path | Iterable[str | Path]) -> xr.Dataset:
     Parameters
     ----------
     files : paths or patterns
-        Rasters of `Snow_Albedo_Daily_Tile` (MOD10A1 v6.1) with ``doyYYYYDDD`` in their names, on one grid.
+        Rasters of `Snow_Albedo_Daily_Tile` (MOD10A1 v6.1) on one grid, with ``doyYYYYDDD`` in their names.
 
     Returns
     -------
@@ -40,13 +40,13 @@ def open_albedo(files: str | Path | Iterable[str | Path]) -> xr.Dataset:
     Raises
     ------
     InputError
-        Names without a date, two files of one day, differing grids, unreadable rasters.
+        A name without a date, several files of one day, differing grids, unreadable rasters.
     """
     return decode_albedo(open_codes(files))
 
 
 def decode_albedo(codes: xr.Dataset) -> xr.Dataset:
-    """Albedo, land and cloud of stored codes.
+    """Albedo, land and cloud from stored codes.
 
     Parameters
     ----------
@@ -56,11 +56,11 @@ def decode_albedo(codes: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     xr.Dataset
-        `albedo` (1, NaN where there is no percentage), `land` and `cloud` (1 where the code says so, else 0).
+        `albedo` (0..1, NaN for other codes), `land` and `cloud` (1 for their codes, else 0).
 
     Notes
     -----
-    Code 125 (land) can be bare ice or debris; leaving it out makes summer albedo too high, so its share is kept.
+    Code 125 (land) can be bare ice or debris. Without it summer albedo is too high, so its share is kept.
     """
     code = codes["code"]
     return codes.drop_vars("code").assign(
@@ -71,17 +71,17 @@ def decode_albedo(codes: xr.Dataset) -> xr.Dataset:
 
 
 def open_codes(files: str | Path | Iterable[str | Path]) -> xr.Dataset:
-    """The lazy daily rasters as they are stored: `code`, uint8, (time, y, x); see `open_albedo`."""
+    """The lazy daily rasters as stored: `code`, uint8, (time, y, x); see `open_albedo`."""
     paths = find_files(files, what="albedo rasters")
     days = [_day(p) for p in paths]
     order = np.argsort(days)
     paths, days = [paths[i] for i in order], [days[i] for i in order]
-    twice = [str(p) for p, a, b in zip(paths[1:], days, days[1:], strict=False) if a == b]
-    if twice:
+    repeated = [str(p) for p, a, b in zip(paths[1:], days, days[1:], strict=False) if a == b]
+    if repeated:
         raise InputError(
-            f"{twice[0]}",
-            expected="one raster a day",
-            found=f"{len(twice)} day(s) given twice",
+            f"{repeated[0]}",
+            expected="one raster per day",
+            found=f"{len(repeated)} day(s) with several",
             remedy="narrow the pattern to one product and one layer",
         )
     template = _template(paths[0])
@@ -96,7 +96,7 @@ def open_codes(files: str | Path | Iterable[str | Path]) -> xr.Dataset:
 
 @dataclass(frozen=True)
 class _Layout:
-    """What all rasters of a series must share."""
+    """Shape, georeference and type, the same in all rasters of a series."""
 
     shape: tuple[int, int]
     transform: tuple[float, ...]
@@ -124,7 +124,7 @@ class _Layout:
 
 
 def _stack(paths: list[str], layout: _Layout) -> da.Array:
-    """All rasters, each read when it is needed, (time, y, x)."""
+    """All rasters as one lazy array, (time, y, x)."""
 
     def read(block_id: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
         return _read(paths[block_id[0]], layout)
@@ -151,7 +151,7 @@ def _day(path: Path) -> np.datetime64:
             f"{path}",
             expected="a day of the year within 001..366",
             found=f"doy{found.group(1)}{found.group(2)}",
-            remedy="correct the file's name",
+            remedy="correct the file name",
         )
     return date
 
@@ -165,13 +165,7 @@ def _template(path: Path) -> xr.DataArray:
             found=f"{raster.dtype}",
             remedy="give the raster as delivered, not a scaled copy",
         )
-    if raster.rio.crs is None:
-        raise InputError(
-            f"{path}",
-            expected="a coordinate reference system",
-            found="none",
-            remedy="give the raster as delivered, or write one into it with `gdal_edit.py -a_srs`",
-        )
+    require_crs(path, raster.rio.crs)
     return raster
 
 
@@ -185,7 +179,7 @@ def _read(path: str, layout: _Layout) -> npt.NDArray[np.uint8]:
     if values is None:
         raise InputError(
             path,
-            expected=f"{layout} like the first raster",
+            expected=f"{layout}, as in the first raster",
             found=f"{found}" + ("" if found.crs == layout.crs else f" in {found.crs}"),
             remedy="download one area and one product for all days",
         )
@@ -204,9 +198,9 @@ def summer_albedo(
     months : iterable of int
         Calendar months of the season, within one calendar year.
     min_days : int
-        Fewer usable days leave a gap (NaN).
+        A season with fewer usable days is NaN.
     min_coverage : float
-        Share of the glacier that a usable day must show.
+        Share of the glacier with albedo that makes a day usable.
 
     Returns
     -------

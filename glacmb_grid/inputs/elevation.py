@@ -1,4 +1,4 @@
-"""Digital elevation models: one raster or a mosaic of tiles, of which only the windows asked for are ever read."""
+"""Digital elevation models: a raster or a mosaic of tiles, read lazily by windows."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from xarray.core import indexing
 
 from glacmb_grid.errors import InputError, Problems
 from glacmb_grid.inputs.files import find_files
-from glacmb_grid.inputs.rasters import Header, read_header, unreadable
+from glacmb_grid.inputs.rasters import Header, read_header, require_crs, unreadable
 
-LOWEST, HIGHEST = -450.0, 8900.0  # m; values outside are voids of files that declare no nodata value
-_OFF = 0.01  # of a cell: how far a tile may lie from the lattice of the others
+LOWEST, HIGHEST = -450.0, 8900.0  # m; values outside are voids in files without a nodata value
+_OFF = 0.01  # of a cell; largest offset of a tile from the lattice of the others
 _SAME_STEP = 1e-6  # of a cell
 
 Heights = npt.NDArray[np.float32]
@@ -36,21 +36,21 @@ def open_elevation(paths: str | Path | Iterable[str | Path]) -> xr.DataArray:
     Parameters
     ----------
     paths : path, pattern or several
-        GeoTIFF or anything that GDAL reads, in metres; tiles on one lattice, which may overlap or leave gaps. Tiles
-        on both sides of the antimeridian become neighbours.
+        GeoTIFF or other rasters that GDAL reads, in metres. Tiles lie on one lattice and may overlap or leave gaps;
+        those on both sides of the antimeridian become neighbours.
 
     Returns
     -------
     xr.DataArray, (y, x), m
-        float32; NaN for the declared nodata value, for heights that do not exist on land, and between tiles; where
-        tiles overlap the first valid one in the order of the files. Only headers are read here; a selection reads
-        just its own window of the tiles under it (`.chunk` gives a dask array).
+        float32; NaN for nodata, for heights impossible on land, and between tiles. If tiles overlap, the first valid
+        value in the order of the files. Only headers are read; a selection reads its window of the tiles (`.chunk`
+        gives a dask array).
 
     Raises
     ------
     InputError
-        Unreadable file, no reference system, several bands, tiles of different reference systems, resolutions or
-        offsets.
+        Unreadable file, no reference system, several bands, tiles that differ in reference system, resolution or
+        offset.
     """
     files = find_files(paths, what="elevation model")
     problems = Problems()
@@ -78,26 +78,20 @@ def _header(file: Path) -> Header:
             found="a rotated raster" if b or d else "columns from east to west",
             remedy="warp it first, for instance with `gdalwarp`",
         )
-    if header.crs is None:
-        raise InputError(
-            f"{file}",
-            expected="a coordinate reference system",
-            found="none",
-            remedy="write one into the file, for instance with `gdal_edit.py -a_srs EPSG:4326`",
-        )
+    require_crs(file, header.crs)
     return header
 
 
 @dataclass(frozen=True)
 class _Tile:
-    """Where a raster lies on the lattice: its first row and column, counted from the north-west."""
+    """A raster on the lattice, with its first row and column counted from the north-west."""
 
     header: Header
     row: int
     column: int
 
     def read(self, rows: slice, columns: slice) -> Heights:
-        """Heights of a window of the tile, rows from north to south, NaN where there are none."""
+        """Heights of a window of the tile, rows from north to south, NaN if missing."""
         height = self.header.shape[0]
         upwards = self.header.transform[4] > 0
         first = height - rows.stop if upwards else rows.start
@@ -125,13 +119,7 @@ class _Mosaic:
 
     @classmethod
     def of(cls, headers: list[Header]) -> _Mosaic:
-        """All tiles in place.
-
-        Raises
-        ------
-        InputError
-            Where one does not fit the first.
-        """
+        """The tiles in place; an InputError if one does not fit the first."""
         first = headers[0]
         dx, dy = first.transform[0], abs(first.transform[4])
         problems = Problems()
@@ -144,21 +132,18 @@ class _Mosaic:
         columns = np.rint((west - west.min()) / dx).astype(int)
         rows = np.rint((north.max() - north) / dy).astype(int)
         tiles = tuple(_Tile(h, int(r), int(c)) for h, r, c in zip(headers, rows, columns, strict=True))
-        shape = (
-            max(t.row + t.header.shape[0] for t in tiles),
-            max(t.column + t.header.shape[1] for t in tiles),
-        )
+        shape = (max(t.row + t.header.shape[0] for t in tiles), max(t.column + t.header.shape[1] for t in tiles))
         return cls(tiles, shape, float(west.min()), float(north.max()), (dx, dy))
 
     @property
     def centres(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Coordinates of the cells' centres, x ascending, y descending."""
+        """Coordinates of the cell centres, x ascending, y descending."""
         x = self.west + self.step[0] * (np.arange(self.shape[1]) + 0.5)
         y = self.north - self.step[1] * (np.arange(self.shape[0]) + 0.5)
         return np.asarray(x, np.float64), np.asarray(y, np.float64)
 
     def read(self, rows: slice, columns: slice) -> Heights:
-        """A window, from the tiles that lie under it."""
+        """Heights of a window from the tiles that overlap it."""
         out = np.full((rows.stop - rows.start, columns.stop - columns.start), np.nan, np.float32)
         for tile in self.tiles:
             height, width = tile.header.shape
@@ -192,13 +177,13 @@ def _require_fit(first: Header, other: Header) -> None:
     if max(off) > _OFF:
         raise refuse(
             "cells on the same lattice",
-            f"cells that are {off[0]:.2g} of a cell off in x and {off[1]:.2g} in y",
+            f"an offset of {off[0]:.2g} cells in x and {off[1]:.2g} in y",
             "warp it first: `gdalwarp -tap -tr`",
         )
 
 
 def _in_one_piece(headers: list[Header], step: float) -> npt.NDArray[np.float64]:
-    """Western edges; of geographic tiles counted eastward from the widest gap between them, the middle in -180..180."""
+    """Western edges; for geographic tiles counted eastward from the widest gap, with the middle in -180..180."""
     west = np.array([h.west for h in headers])
     if not headers[0].crs.is_geographic or len(headers) == 1:
         return west
@@ -215,7 +200,7 @@ def _in_one_piece(headers: list[Header], step: float) -> npt.NDArray[np.float64]
 
 
 class _Windows(BackendArray):
-    """A mosaic as xarray's lazily indexed arrays want it."""
+    """A mosaic as a backend array for lazy indexing in xarray."""
 
     def __init__(self, mosaic: _Mosaic) -> None:
         self.mosaic = mosaic
@@ -227,7 +212,7 @@ class _Windows(BackendArray):
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._window)
 
     def _window(self, key: tuple[Any, ...]) -> Any:
-        """The smallest window that holds an integer or slice of each dimension, and the selection out of it."""
+        """A selection (integer or slice of each dimension), read as the smallest window around it."""
         spans, picks = [], []
         for k, n in zip(key, self.shape, strict=True):
             chosen = range(n)[k] if isinstance(k, slice) else range(int(k) % n, int(k) % n + 1)

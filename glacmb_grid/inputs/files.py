@@ -1,4 +1,4 @@
-"""Finding input files and opening them with errors that say which file is broken."""
+"""Finding and opening input files, with errors that name the broken file."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from glacmb_grid.errors import InputError, InputErrors, Problems, listing
 _BROKEN = "download or copy the file again, then compare its size with the source"
 _LIBRARY_ERRORS = (OSError, ValueError, TypeError, RuntimeError, KeyError, EOFError, AttributeError)
 _OPENED: ContextVar[list[xr.Dataset] | None] = ContextVar("opened", default=None)
-_AT_ONCE = 32e6  # bytes of a variable that is stored in one piece
-_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
-_HEADER = 1 << 24  # bytes, more than any header of the classic format takes
+_LARGEST_READ = 32e6  # bytes of an unchunked variable that are read at a time
+_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+_HEADER = 1 << 24  # bytes, more than a header of the classic format has
 
-# First bytes of what is often saved under a name that ends in .nc
+# First bytes of files that are often named .nc by mistake
 _FOREIGN: Final = (
     (b"\x1f\x8b", "a gzip archive", "unpack it first: gunzip"),
     (b"PK\x03\x04", "a ZIP archive", "unpack it first: unzip"),
@@ -37,10 +37,10 @@ _FOREIGN: Final = (
 
 @contextmanager
 def closing() -> Iterator[None]:
-    """Close on leaving, in this thread, all files that were opened inside.
+    """On exit, close all files opened inside, in this thread.
 
-    A file that is left to the garbage collector is closed by whatever thread collects it, and the NetCDF library breaks
-    down where another thread opens a file meanwhile.
+    The garbage collector may close a file in any thread, and the NetCDF library crashes if another thread opens a file
+    at that moment.
     """
     opened: list[xr.Dataset] = []
     token = _OPENED.set(opened)
@@ -53,13 +53,7 @@ def closing() -> Iterator[None]:
 
 
 def find_files(paths: str | Path | Iterable[str | Path], *, what: str) -> list[Path]:
-    """Existing files named by paths and glob patterns, in order, each once.
-
-    Raises
-    ------
-    InputError
-        Where a path or a pattern finds nothing.
-    """
+    """Existing files from paths and glob patterns, in order, each once; an InputError for one without a file."""
     wanted = [paths] if isinstance(paths, (str, Path)) else list(paths)
     found: dict[Path, None] = {}
     problems = Problems()
@@ -71,7 +65,7 @@ def find_files(paths: str | Path | Iterable[str | Path], *, what: str) -> list[P
             if not hits:
                 raise InputError(
                     f"{one}",
-                    expected=f"{what}: an existing file or a pattern that finds some",
+                    expected=f"{what}: an existing file, or a pattern that matches some",
                     found="no such file",
                     remedy=f"correct the path; {_nearby(path)}",
                 )
@@ -83,13 +77,7 @@ def find_files(paths: str | Path | Iterable[str | Path], *, what: str) -> list[P
 
 
 def find_file(path: str | Path, *, what: str) -> Path:
-    """The one file that a path or a pattern names.
-
-    Raises
-    ------
-    InputError
-        Where it finds nothing, or several.
-    """
+    """The single file of a path or pattern; an InputError if there is none, or several."""
     found = find_files(path, what=what)
     if len(found) > 1:
         raise InputError(
@@ -105,26 +93,24 @@ def _nearby(path: Path) -> str:
     parent = path.parent
     while not parent.exists():
         parent = parent.parent
-    there = sorted(p.name for p in parent.iterdir()) if parent.is_dir() else []
-    return f"{parent} holds {listing(there) or 'nothing'}"
+    names = sorted(p.name for p in parent.iterdir()) if parent.is_dir() else []
+    return f"{parent} holds {listing(names) or 'nothing'}"
+
+
+def first_bytes(path: Path, count: int, expected: str) -> bytes:
+    """The first bytes of a file, all of them for -1; an InputError if it cannot be opened."""
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError as error:
+        remedy = "correct the path or its permissions"
+        raise InputError(f"{path}", expected=expected, found=str(error), remedy=remedy) from error
 
 
 def open_dataset(path: Path) -> xr.Dataset:
-    """Open a NetCDF, GRIB or Zarr file lazily.
-
-    Raises
-    ------
-    InputError
-        Where the file cannot be read as one, or is shorter than its header says.
-    """
+    """Open a NetCDF, GRIB or Zarr file lazily; an InputError if it is unreadable or shorter than its header says."""
     if path.is_file():
-        try:
-            with path.open("rb") as file:
-                head = file.read(_HEADER)
-        except OSError as error:
-            raise InputError(
-                f"{path}", expected="a readable file", found=str(error), remedy="correct its permissions"
-            ) from error
+        head = first_bytes(path, _HEADER, "a readable file")
         _check_kind(path, head)
         _check_classic(path, head)
     try:
@@ -135,7 +121,7 @@ def open_dataset(path: Path) -> xr.Dataset:
 
 def _open(path: Path, *, decode_times: bool = True) -> xr.Dataset:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what they warn of (times that cannot be decoded and such) is checked later
+        warnings.simplefilter("ignore")  # their causes, such as times that cannot be decoded, are checked later
         engine = "zarr" if path.is_dir() else None
         ds = xr.open_dataset(path, chunks={}, engine=engine, decode_times=decode_times)
         if engine is None and (parts := _parts(ds)):
@@ -147,31 +133,25 @@ def _open(path: Path, *, decode_times: bool = True) -> xr.Dataset:
 
 
 def _parts(ds: xr.Dataset) -> dict[str, int]:
-    """Steps of the first dimension in which variables that are stored in one large piece are to be read."""
+    """Chunk sizes along the first dimension for large variables that are stored without chunks."""
     parts: dict[str, int] = {}
     for variable in ds.variables.values():
-        if variable.nbytes > _AT_ONCE and variable.ndim > 1 and not variable.encoding.get("preferred_chunks"):
+        if variable.nbytes > _LARGEST_READ and variable.ndim > 1 and not variable.encoding.get("preferred_chunks"):
             first = str(variable.dims[0])
-            steps = max(1, int(_AT_ONCE * variable.shape[0] / variable.nbytes))
+            steps = max(1, int(_LARGEST_READ * variable.shape[0] / variable.nbytes))
             parts[first] = min(steps, parts.get(first, steps))
     return parts
 
 
 @contextmanager
 def naming_damage(paths: Iterable[Path]) -> Iterator[None]:
-    """Where reading values fails inside, say which variable of which file is damaged.
-
-    Raises
-    ------
-    InputError
-        In place of what a library raised, where such a variable is found.
-    """
+    """If reading fails inside, raise an InputError that names the damaged file and variable, if one is found."""
     try:
         yield
     except (InputError, InputErrors, BrokenExecutor):
         raise
     except (OSError, RuntimeError, ValueError) as error:
-        if getattr(error, "errno", None) in _OF_WRITING:
+        if getattr(error, "errno", None) in _WRITE_ERRORS:
             raise
         for path in paths:
             for name, reason in _damaged(path):
@@ -182,7 +162,7 @@ def naming_damage(paths: Iterable[Path]) -> Iterator[None]:
 
 
 def _damaged(path: Path) -> Iterator[tuple[str, str]]:
-    """Variables of a file that cannot be read, piece by piece."""
+    """Damaged variables of a file and the reasons, found by reading it chunk by chunk."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -200,8 +180,8 @@ def _damaged(path: Path) -> Iterator[tuple[str, str]]:
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
-    if "did not find a match" in reason:  # xarray goes on with advice for programmers
-        reason = "no such file by its first bytes"
+    if "did not find a match" in reason:  # xarray adds advice for programmers
+        reason = "its first bytes are of no such file"
     try:
         _open(path, decode_times=False).close()
     except _LIBRARY_ERRORS:
@@ -215,7 +195,7 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 
 def _check_kind(path: Path, head: bytes) -> None:
-    """Refuse files that are something else than their name says."""
+    """Raise an InputError for empty files and for kinds of file that the name hides."""
     kinds = [("an empty file", _BROKEN)] if not head else []
     kinds += [(kind, remedy) for magic, kind, remedy in _FOREIGN if head.lstrip()[: len(magic)] == magic]
     if head[:4] == b"GRIB" and importlib.util.find_spec("cfgrib") is None:
@@ -225,14 +205,14 @@ def _check_kind(path: Path, head: bytes) -> None:
 
 
 def _check_classic(path: Path, head: bytes) -> None:
-    """Refuse a truncated classic NetCDF file: the library would read zeros past its end."""
+    """Raise an InputError for a truncated classic NetCDF file, of which the library would read zeros past the end."""
     if head[:3] != b"CDF" or len(head) < 4 or head[3] not in (1, 2, 5):
         return
     try:
         needed = _ClassicHeader(head, head[3]).data_end()
     except (struct.error, IndexError, KeyError) as error:
         raise InputError(
-            f"{path}", expected="a whole NetCDF header", found="a file that ends inside its header", remedy=_BROKEN
+            f"{path}", expected="a complete NetCDF header", found="a file that ends within its header", remedy=_BROKEN
         ) from error
     size = path.stat().st_size
     if size < needed:
@@ -245,7 +225,7 @@ def _check_classic(path: Path, head: bytes) -> None:
 
 
 class _ClassicHeader:
-    """Just enough of the classic NetCDF format to know where the data end.
+    """The part of the classic NetCDF format that tells where the data end.
 
     References
     ----------
@@ -280,8 +260,8 @@ class _ClassicHeader:
             self.skip_padded(self.take(self.count) * self._SIZES[kind])
 
     def data_end(self) -> int:
-        """One past the last byte of data that the header promises (without the padding of the last value)."""
-        records = max(self.take(self.count), 0)  # -1 where a program was still writing
+        """Size of the file in bytes according to its header (without the padding of the last value)."""
+        records = max(self.take(self.count), 0)  # -1 if the file was not closed by its writer
         self.take(">i")
         lengths = []
         for _ in range(self.take(self.count)):

@@ -1,4 +1,4 @@
-"""Longitude and latitude of climate files in one order and range."""
+"""Horizontal coordinates of climate files, in one order and range."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from glacmb_grid.errors import InputError
 
 Floats = npt.NDArray[np.float64]
 
+GRID = ("latitude", "longitude")
 _SAME = 1e-4  # degrees
 _COORDINATES = {"valid_time": "time", "lat": "latitude", "lon": "longitude", "y": "latitude", "x": "longitude"}
 
 
 def with_usual_names(ds: xr.Dataset) -> xr.Dataset:
-    """Coordinates renamed to time, latitude and longitude where their own names are known."""
+    """Coordinates with known other names renamed to time, latitude and longitude."""
     renames: dict[str, str] = {}
     for old, new in _COORDINATES.items():
         taken = new in ds.variables or new in ds.dims or new in renames.values()
@@ -27,38 +28,34 @@ def with_usual_names(ds: xr.Dataset) -> xr.Dataset:
 def in_order(field: xr.DataArray, where: str) -> xr.DataArray:
     """Latitude descending, longitude ascending in -180..180; a window across the antimeridian stays in one piece.
 
-    Raises
-    ------
-    InputError
-        Coordinates that are no degrees, or given twice.
+    Raises an InputError for coordinates that are not degrees, or that occur more than once.
     """
     longitude: Floats = np.asarray(field["longitude"].values, np.float64).round(5)
     latitude: Floats = np.asarray(field["latitude"].values, np.float64).round(5)
     if not field["latitude"].size * field["longitude"].size:
         raise InputError(where, expected="at least one cell", found="none", remedy="download a larger area")
-    inside = (np.abs(latitude) <= 90.001).all() and ((longitude >= -180.001) & (longitude <= 360.001)).all()
-    if not inside:
-        raise InputError(
-            where,
-            expected="latitudes in -90..90, longitudes in -180..180 or 0..360",
-            found=f"latitudes {latitude.min():g}..{latitude.max():g}, longitudes "
-            f"{longitude.min():g}..{longitude.max():g}",
-            remedy="regrid projected fields to latitude and longitude first",
-        )
+    _require_degrees(latitude, longitude, where, "regrid projected fields to latitude and longitude first")
     wrapped = _around_one_meridian(longitude)
     if len(np.unique(wrapped)) < len(wrapped) or len(np.unique(latitude)) < len(latitude):
         raise InputError(
             where,
             expected="every latitude and longitude once",
-            found=f"longitudes {longitude.min():g}..{longitude.max():g} with the same meridian or parallel twice",
-            remedy="leave the repeated column or row out (0 and 360 are one meridian)",
+            found=f"a repeated meridian or parallel, longitudes {longitude.min():g}..{longitude.max():g}",
+            remedy="remove the repeated column or row (0 and 360 are one meridian)",
         )
     field = field.assign_coords(longitude=("longitude", wrapped), latitude=("latitude", latitude))
     return _in(_in(field, "longitude", np.argsort(wrapped)), "latitude", np.argsort(-latitude))
 
 
+def _require_degrees(latitude: Floats, longitude: Floats, where: str, remedy: str) -> None:
+    if not (np.abs(latitude) <= 90.001).all() or not ((longitude >= -180.001) & (longitude <= 360.001)).all():
+        expected = "latitudes in -90..90, longitudes in -180..180 or 0..360, for every cell"
+        north, east = (f"{values.min():g}..{values.max():g}" for values in (latitude, longitude))
+        raise InputError(where, expected=expected, found=f"latitudes {north}, longitudes {east}", remedy=remedy)
+
+
 def _in(field: xr.DataArray, dim: str, order: npt.NDArray[np.int64]) -> xr.DataArray:
-    """A field in another order of its cells; by slices where these do, so that its chunks stay as they are stored."""
+    """A field with its cells reordered, by slices if possible, which keep the stored chunks."""
     numbers = np.arange(len(order))
     for one, step in ((field, 1), (field.isel({dim: slice(None, None, -1)}), -1)):
         first = int(np.flatnonzero(numbers[::step] == order[0])[0])
@@ -70,7 +67,7 @@ def _in(field: xr.DataArray, dim: str, order: npt.NDArray[np.int64]) -> xr.DataA
 
 
 def _around_one_meridian(longitude: Floats) -> Floats:
-    """Longitudes without a jump: counted eastward from the widest gap, their middle within -180..180."""
+    """Longitudes without a jump: counted eastward from the widest gap, with their middle within -180..180."""
     turn = np.round(longitude % 360, 5) % 360
     ordered = np.unique(turn)
     gaps = np.diff(np.append(ordered, ordered[0] + 360))
@@ -93,12 +90,9 @@ def plane_of(field: xr.Dataset | xr.DataArray) -> tuple[str, str]:
 
 
 def with_plane_named(field: xr.DataArray, where: str) -> xr.DataArray:
-    """A curvilinear field with its horizontal dimensions named y and x, without their own coordinates.
+    """A curvilinear field whose horizontal dimensions are named y and x and have no coordinates of their own.
 
-    Raises
-    ------
-    InputError
-        Coordinates that are no degrees, or on other dimensions than each other.
+    Raises an InputError if its coordinates are not degrees, or lie on different dimensions.
     """
     latitude, longitude = field["latitude"], field["longitude"]
     if latitude.dims != longitude.dims or not set(latitude.dims) <= set(field.dims):
@@ -108,20 +102,14 @@ def with_plane_named(field: xr.DataArray, where: str) -> xr.DataArray:
             found=f"latitude {latitude.dims}, longitude {longitude.dims}, field {field.dims}",
             remedy="assign them as coordinates of the fields",
         )
-    if not (np.abs(latitude.values) <= 90.001).all() or not (np.abs(longitude.values - 90) <= 270.001).all():
-        raise InputError(
-            where,
-            expected="latitudes in -90..90, longitudes in -180..180 or 0..360, for every cell",
-            found=f"latitudes {float(latitude.min()):g}..{float(latitude.max()):g}, longitudes "
-            f"{float(longitude.min()):g}..{float(longitude.max()):g}",
-            remedy="give degrees; cut the file to cells that have coordinates",
-        )
+    remedy = "give degrees; cut the file to cells that have coordinates"
+    _require_degrees(latitude.values, longitude.values, where, remedy)
     plane = dict(zip(latitude.dims, ("y", "x"), strict=True))
     return field.drop_vars([d for d in latitude.dims if d in field.coords]).rename(plane)
 
 
 def require_same_grid(a: xr.DataArray, b: xr.DataArray, where_a: str, where_b: str) -> None:
-    """Raise where two fields lie on different cells."""
+    """Raise an InputError if two fields lie on different cells."""
     for dim in ("latitude", "longitude"):
         one, other = a[dim].values, b[dim].values
         if one.shape != other.shape or np.abs(one - other).max() > _SAME:
@@ -138,10 +126,7 @@ def _shape(values: npt.NDArray[np.floating]) -> str:
 
 
 def cells_of(field: xr.DataArray, template: xr.DataArray, where: str) -> xr.DataArray:
-    """The cells of `template` out of a field on the same or a larger grid, with the coordinates of `template`.
-
-    On curvilinear grids it must be the same.
-    """
+    """The cells of `template` from a field on the same or (unless curvilinear) a larger grid, with its coordinates."""
     if is_curvilinear(template):
         require_same_grid(template, field, "the climate files", where)
         return field.assign_coords(latitude=template["latitude"], longitude=template["longitude"])

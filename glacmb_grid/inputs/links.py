@@ -1,4 +1,4 @@
-"""Which outline an observation belongs to, and how we know."""
+"""Linking observations to glacier outlines, with the evidence for each link."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import shapely
 
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.files import find_file
+from glacmb_grid.inputs.outlines import PIECE
 from glacmb_grid.inputs.tables import column, positions, read_table, site_name
 
 _RGI_5_OR_6 = re.compile(r"^RGI[56]0-(\d{2}\.\d{5})$")  # versions that share their suffixes
-_PIECE = re.compile(r"_d\d+$")
 _KM_PER_DEGREE = 111.2
-_FAR = 10.0  # times the allowed distance: a position that contradicts an identifier wherever it lies
+_FAR = 10.0  # times the allowed distance; beyond it a position contradicts an identifier in any case
 _SITE = ("fogid", "wgms_id", "glacier_id", "site")
 _GLACIER = ("rgiid", "rgi_id", "rgi7_id")
 _LONGITUDE = ("cenlon", "longitude", "lon")
@@ -28,14 +28,14 @@ _LATITUDE = ("cenlat", "latitude", "lat")
 
 @dataclass(frozen=True)
 class Linked:
-    """Observations with their outlines, and those that found none.
+    """Observations with and without an outline.
 
     Attributes
     ----------
     observations : DataFrame
-        As read, with `glacier` (outline id) and `link`: `mapping`, `exact`, `suffix` or `position`.
+        Rows with an outline: as read, with `glacier` (outline id) and `link` (mapping, exact, suffix or position).
     unmatched : DataFrame
-        The other rows, with the `reason`.
+        The other rows, with a `reason`.
     """
 
     observations: pd.DataFrame
@@ -48,12 +48,12 @@ def read_link_table(path: str | Path) -> pd.DataFrame:
     Parameters
     ----------
     path : str or Path
-        CSV, comment lines before its header allowed: the RGI-FoG links table or the FoG "A" glacier table.
+        CSV, possibly with comment lines before the header: the RGI-FoG links table or the FoG "A" glacier table.
 
     Returns
     -------
     DataFrame
-        Columns `site`, `rgi_id`, `longitude`, `latitude` (blank or NaN where the table has none).
+        Columns `site`, `rgi_id`, `longitude`, `latitude` (blank or NaN if missing).
     """
     file = find_file(path, what="link table")
     raw = read_table(file, header=_SITE)
@@ -74,9 +74,8 @@ def link(
 ) -> Linked:
     """Link observations to outlines.
 
-    Tried in this order: the explicit mapping; the identifier of the observation or of the link table as it stands; the
-    suffix that RGI 5 and RGI 6 share for the same glacier, where a known position confirms it; the outline that the
-    position lies in.
+    The first of these that succeeds: the explicit mapping; the identifier in the observations or the link table; the
+    suffix that RGI 5 and RGI 6 share for a glacier, if a known position confirms it; the outline around the position.
 
     Parameters
     ----------
@@ -89,15 +88,15 @@ def link(
     mapping : mapping, optional
         Site -> outline id.
     suffix, position : bool
-        Whether these two kinds are allowed.
+        Whether these two kinds of link are allowed.
     max_distance_km : float
-        How far outside its outline a position may lie to confirm a suffix.
+        Largest distance from an outline at which a position confirms a suffix.
 
     Raises
     ------
     InputError or InputErrors
-        A mapping to an unknown outline, two sites on one outline in one year, a
-        position inside two outlines, an identifier and a position that contradict each other.
+        A mapping to an unknown outline, two sites on one outline in one year, a position inside two outlines, an
+        identifier and a position that contradict each other.
     """
     problems = Problems()
     chosen = {site_name(site): glacier for site, glacier in (mapping or {}).items()}
@@ -140,7 +139,7 @@ def _check_mapping(mapping: Mapping[str, str], observations: pd.DataFrame, glaci
 
 
 def _sites(observations: pd.DataFrame, table: pd.DataFrame | None, positions: pd.DataFrame | None) -> pd.DataFrame:
-    """One row per site: every RGI id named for it and a position, from the observations first."""
+    """One row per site with all its RGI ids and a position; the observations take precedence over the tables."""
     extra = [t for t in (table, positions) if t is not None]
     everything = pd.concat([observations[["site", "rgi_id", "longitude", "latitude"]], *extra], ignore_index=True)
     everything = everything[everything["site"].isin(observations["site"])]
@@ -167,7 +166,7 @@ class _Finder:
                 self.suffixes[match.group(1)] = glacier
 
     def find(self, site: pd.Series) -> tuple[str, str, str]:
-        """Outline, kind of link, and else the reason why there is none."""
+        """Outline and kind of link, or blanks and the reason why there is none."""
         name = str(site.name)
         if name in self.mapping:
             return self.mapping[name], "mapping", ""
@@ -186,36 +185,23 @@ class _Finder:
 
     def _exact(self, name: str, ids: list[str], point: shapely.Point | None) -> tuple[str, str, str]:
         if len(ids) > 1:
-            raise InputError(
-                f"observations: site {name}",
-                expected="one outline",
-                found=f"identifiers of several: {listing(ids)}",
-                remedy=f"decide with {_decision(name)}",
-            )
+            raise _undecided(name, "one outline", f"identifiers of several: {listing(ids)}")
         distance = self._distance_km(ids[0], point) if point is not None else 0.0
         if point is not None and distance > self.max_distance_km:
-            holders = self._holding(point)
+            holders = self._around(point)
             if holders or distance > _FAR * self.max_distance_km:
-                raise InputError(
-                    f"observations: site {name}",
-                    expected=f"a position in or near {ids[0]}, its identifier",
-                    found=f"a position {distance:.0f} km away" + (f", inside {listing(holders)}" if holders else ""),
-                    remedy=f"correct one of them, or decide with {_decision(name)}",
-                )
+                found = f"a position {distance:.0f} km away" + (f", inside {listing(holders)}" if holders else "")
+                expected = f"a position in or near {ids[0]}, the outline with its identifier"
+                raise _undecided(name, expected, found, "correct the identifier or the position, or ")
         return ids[0], "exact", ""
 
     def _by_suffix(self, name: str, ids: tuple[str, ...], point: shapely.Point | None) -> tuple[str, str, str] | None:
         suffixes = [m.group(1) for i in ids if (m := _RGI_5_OR_6.match(i))]
-        found = {self.suffixes[s] for s in suffixes if s in self.suffixes}  # none of RGI 7, whose ids are new
+        found = {self.suffixes[s] for s in suffixes if s in self.suffixes}  # never of RGI 7, whose identifiers are new
         if not found:
             return None
         if len(found) > 1:
-            raise InputError(
-                f"observations: site {name}",
-                expected="one outline",
-                found=f"suffixes of several: {listing(found)}",
-                remedy=f"decide with {_decision(name)}",
-            )
+            raise _undecided(name, "one outline", f"suffixes of several: {listing(found)}")
         (glacier,) = found
         if point is None:
             why = f"same suffix as {glacier}, but no position to confirm it (give links.table or links.positions)"
@@ -226,29 +212,20 @@ class _Finder:
         return glacier, "suffix", ""
 
     def _by_position(self, name: str, point: shapely.Point) -> tuple[str, str, str]:
-        holders = self._holding(point)
+        holders = self._around(point)
         if len(holders) > 1:
-            raise InputError(
-                f"observations: site {name}",
-                expected="a position inside one outline",
-                found=f"inside {listing(holders)}",
-                remedy=f"decide with {_decision(name)}",
-            )
-        if holders and _PIECE.search(holders[0]):
-            raise InputError(
-                f"observations: site {name}",
-                expected="the outline of the whole glacier, which its balance is of",
-                found=f"a position inside {holders[0]}, a piece of one",
-                remedy=f"merge the pieces, `glaciers: {{merge_pieces: true}}`, or decide with {_decision(name)}",
-            )
-        return (holders[0], "position", "") if holders else ("", "", "its position lies in no outline")
+            raise _undecided(name, "a position inside one outline", f"inside {listing(holders)}")
+        if holders and PIECE.search(holders[0]):
+            expected, found = "a position inside the outline of a whole glacier", f"inside {holders[0]}, a piece of one"
+            raise _undecided(name, expected, found, "merge the pieces, `glaciers: {merge_pieces: true}`, or ")
+        return (holders[0], "position", "") if holders else ("", "", "its position is outside all outlines")
 
-    def _holding(self, point: shapely.Point) -> list[str]:
+    def _around(self, point: shapely.Point) -> list[str]:
         hits = self.glaciers.sindex.query(point, predicate="intersects")
         return [str(g) for g in self.glaciers.index[hits]]
 
     def _distance_km(self, glacier: str, point: shapely.Point) -> float:
-        """Distance from the outline, on a plane around the point."""
+        """Distance from the outline on a plane around the point, km."""
         outline = self.glaciers.geometry[glacier]
         middle = (outline.bounds[0] + outline.bounds[2]) / 2
         turn = 360.0 * np.round((middle - point.x) / 360.0)
@@ -257,19 +234,20 @@ class _Finder:
         return float(shapely.distance(shapely.transform(outline, lambda c: c * squeeze), near)) * _KM_PER_DEGREE
 
 
-def _decision(name: str) -> str:
-    return f"`observations: {{links: {{mapping: {{'{name}': ID}}}}}}`"
+def _undecided(name: str, expected: str, found: str, before: str = "") -> InputError:
+    remedy = f"{before}decide with `observations: {{links: {{mapping: {{'{name}': ID}}}}}}`"
+    return InputError(f"observations: site {name}", expected=expected, found=found, remedy=remedy)
 
 
 def _refuse_two_sites(linked: pd.DataFrame) -> None:
-    twice = linked.duplicated(["glacier", "year"], keep=False)
-    if twice.any():
-        clash = linked[twice].groupby("glacier")["site"].unique()
-        pairs = [f"{g}: sites {', '.join(map(str, s))}" for g, s in clash.items()]
+    repeated = linked.duplicated(["glacier", "year"], keep=False)
+    if repeated.any():
+        sites = linked[repeated].groupby("glacier")["site"].unique()
+        pairs = [f"{g}: sites {', '.join(map(str, s))}" for g, s in sites.items()]
         raise InputError(
             "observations",
             expected="one site per outline and year",
             found=f"several sites on one outline in the same year: {listing(pairs)}",
-            remedy="remove one (a total and its branches must not stand beside each other), or separate them with "
+            remedy="remove one (a glacier and its branches must not both be listed), or separate them with "
             "`observations.links.mapping`",
         )

@@ -1,4 +1,4 @@
-"""Whether the values of a climate cube can be what their unit and the declared stream say."""
+"""Checks that climate values are plausible in the stated unit and stream."""
 
 from __future__ import annotations
 
@@ -16,43 +16,36 @@ from glacmb_grid.years import days_in_month
 _ANNUAL_PRECIPITATION = (0.1, 15.0)  # m per year, mean of the domain
 _LARGEST_ANOMALY = 20.0  # K
 _YEARS_TO_COMPARE = 5
-_CELLS, _FEW_CELLS = 50, 6  # that a quick look takes in each direction; fewer where a chunk holds many months
-_SERIES_FROM = 60  # months
-_FEW = 0.5  # share of glaciers: where more are implausible, the unit is wrong
+_CELLS, _FEW_CELLS = 50, 6  # of a quick look in each direction; few if a chunk holds many months
+_SERIES_FROM = 60  # months in a chunk
+_FEW = 0.5  # share of glaciers; if more are implausible, the unit is wrong
 _ANNUAL_SUNSHINE = (1.2e9, 1.2e10)  # J m-2 per year (40 to 380 W m-2)
 
 
 def check_values(cube: xr.Dataset, *, source: str, annual_precipitation: tuple[float, float] | None = None) -> None:
-    """Raise where values of (part of) a canonical cube cannot be what their unit says.
+    """Raise if values of (a part of) a canonical cube are implausible in their unit.
 
     Parameters
     ----------
     cube : xr.Dataset, (time, ...)
-        From `open_climate`, or sampled from it; read here once, chunk by chunk, so give a few months for a quick look.
-        Annual totals are judged from a year on.
+        From `open_climate`, or sampled from it; read once, chunk by chunk. Annual totals are checked from one year on.
     source : str
-        Where the data came from, for the message.
+        Source of the data, for the message.
     annual_precipitation : (float, float), optional
-        Believable domain means, m per year.
+        Plausible domain means, m per year.
 
     Raises
     ------
     InputErrors or InputError
-        Temperature in degrees Celsius under the name of kelvin, precipitation in millimetres under the name of
-        metres, sums per hour declared as sums per day, months without any value, and their like.
+        For instance degrees Celsius labelled as kelvin, millimetres as metres, hourly sums declared as daily sums,
+        months without values.
     """
     (months,) = dask.base.compute({n: _by_month(cube[n]) for n in _known(cube)})  # type: ignore[no-untyped-call]
     _judge(months, source, annual_precipitation)
 
 
 def quick_look(cube: xr.Dataset, *, source: str, annual_precipitation: tuple[float, float] | None = None) -> None:
-    """Judge one year of a few cells in the middle of a lazy cube as `check_values` does, in seconds.
-
-    Raises
-    ------
-    InputErrors or InputError
-        As there.
-    """
+    """Check one year of some cells of a lazy cube in seconds; raises as `check_values` does."""
     start = max(0, min(cube.sizes["time"] // 2, cube.sizes["time"] - 12))
     series = any(max(v.chunksizes["time"]) > _SERIES_FROM for v in cube.data_vars.values() if "time" in v.chunksizes)
     cells = _FEW_CELLS if series else _CELLS
@@ -64,7 +57,7 @@ def quick_look(cube: xr.Dataset, *, source: str, annual_precipitation: tuple[flo
 def implausible(
     sampled: xr.Dataset, *, source: str, annual_precipitation: tuple[float, float] | None = None
 ) -> list[Failure]:
-    """Glaciers with values that cannot be what their unit says, among others whose values can.
+    """Glaciers with implausible values among others with plausible ones.
 
     Parameters
     ----------
@@ -76,7 +69,7 @@ def implausible(
     Raises
     ------
     InputErrors or InputError
-        Where most glaciers are like that, so that the unit must be wrong, and as `check_values` of the others.
+        Most glaciers are implausible, so the unit must be wrong; or as of `check_values` for the others.
     """
     names = _known(sampled)
     lazy = [({n: _by_month(sampled[n]) for n in names}, {n: _range(sampled[n], "time", VARIABLES[n]) for n in names})]
@@ -92,7 +85,7 @@ def implausible(
                 Failure(
                     str(g),
                     name,
-                    f"values of {a:.4g}..{b:.4g}, believable are {known.low:g}..{known.high:g} {_per(known)}",
+                    f"values of {a:.4g}..{b:.4g}, plausible are {known.low:g}..{known.high:g} {_per(known)}",
                 )
                 for g, a, b in zip(sampled["glacier"].values[bad], low[bad], high[bad], strict=True)
             ]
@@ -123,7 +116,7 @@ def _judge(months: dict[str, xr.Dataset], source: str, annual_precipitation: tup
 
 
 def _by_month(variable: xr.DataArray) -> xr.Dataset:
-    """Number, lowest, highest and mean of the valid values of every month, (time,)."""
+    """Number, lowest, highest and mean of the valid values of each month, (time,)."""
     places = [d for d in variable.dims if d != "time"]
     valid = variable.where(np.isfinite(variable))
     found = {"count": valid.notnull().sum(places), "low": valid.min(places), "high": valid.max(places)}
@@ -131,7 +124,7 @@ def _by_month(variable: xr.DataArray) -> xr.Dataset:
 
 
 def _range(variable: xr.DataArray, dim: str, known: Variable) -> xr.Dataset:
-    """Lowest and highest of the valid values along a dimension, of amounts per day."""
+    """Lowest and highest valid value along a dimension; amounts are divided by the days of the month."""
     if known.kind == "accumulated":
         variable = variable / xr.DataArray(days_in_month(variable["time"].values).astype(np.float32), dims="time")
     valid = variable.where(np.isfinite(variable))
@@ -155,12 +148,12 @@ def _check_present(months: xr.Dataset, where: str) -> None:
         raise InputError(
             where,
             expected="some valid values in every month",
-            found=f"{int(empty.sum())} month(s) without any: {listing(_months(months)[empty])}",
-            remedy="download these months again, or leave the variable out of `climate.variables`",
+            found=f"{int(empty.sum())} month(s) without values: {listing(_as_months(months)[empty])}",
+            remedy="download these months again, or remove the variable from `climate.variables`",
         )
 
 
-def _months(months: xr.Dataset) -> npt.NDArray[np.datetime64]:
+def _as_months(months: xr.Dataset) -> npt.NDArray[np.datetime64]:
     return np.asarray(months["time"].values.astype("datetime64[M]"))
 
 
@@ -188,8 +181,8 @@ def _likely(known: Variable, low: float, high: float) -> str:
 
 
 def _check_steady(months: xr.Dataset, where: str) -> None:
-    """No month of a region is tens of kelvin away from the same month of other years."""
-    month = _months(months).astype(np.int64) % 12
+    """Raise if the regional mean of a month is tens of kelvin away from that of the same month in other years."""
+    month = _as_months(months).astype(np.int64) % 12
     if len(month) < _YEARS_TO_COMPARE * 12:
         return
     level = months["mean"].values
@@ -198,8 +191,8 @@ def _check_steady(months: xr.Dataset, where: str) -> None:
     if odd.any():
         raise InputError(
             where,
-            expected=f"every month within {_LARGEST_ANOMALY:g} K of the same month of other years, in the mean",
-            found=f"{listing(_months(months)[odd])}: up to {np.abs(level - usual).max():.1f} K away",
+            expected=f"a mean of every month within {_LARGEST_ANOMALY:g} K of the same month in other years",
+            found=f"{listing(_as_months(months)[odd])}: up to {np.abs(level - usual).max():.1f} K away",
             remedy="download these months again: they are damaged or hold another variable or unit",
         )
 

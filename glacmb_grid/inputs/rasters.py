@@ -1,4 +1,4 @@
-"""Opening one-band rasters with errors that say which file is broken."""
+"""Opening one-band rasters, with errors that name the broken file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GDAL_ERRORS = (rasterio.errors.RasterioError, OSError, ValueError, RuntimeError)
 
 @dataclass(frozen=True)
 class Header:
-    """What a one-band raster says of itself.
+    """Header of a one-band raster.
 
     Attributes
     ----------
@@ -49,18 +49,12 @@ class Header:
 
 
 def read_header(file: Path) -> Header:
-    """The header of a raster with one plain band.
-
-    Raises
-    ------
-    InputError
-        Unreadable or truncated file, several bands, scaled values.
-    """
+    """The header; an InputError for an unreadable or truncated file, several bands or scaled values."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         try:
             with rasterio.open(file) as raster:
-                if raster.count:  # a truncated raster opens well and fails in the middle of a run: read its last pixel
+                if raster.count:  # the last pixel tells whether the file is truncated
                     raster.read(1, window=Window(raster.width - 1, raster.height - 1, 1, 1))
                 header = Header(file, raster.shape, tuple(raster.transform[:6]), raster.crs)
                 bands, scales, offsets = raster.count, raster.scales, raster.offsets
@@ -76,21 +70,22 @@ def read_header(file: Path) -> Header:
     if (scales[0], offsets[0]) != (1.0, 0.0):
         raise InputError(
             f"{file}",
-            expected="values as they are",
+            expected="values without scale and offset",
             found=f"a scale of {scales[0]} and an offset of {offsets[0]}",
             remedy="apply them first, for instance with `gdal_translate -unscale`",
         )
     return header
 
 
-def open_raster(file: Path) -> xr.DataArray:
-    """The only band of a raster as it is stored, lazily, (y, x).
+def require_crs(file: Path, crs: Any) -> None:
+    """Raise an InputError if a raster has no coordinate reference system."""
+    if crs is None:
+        remedy = "write one into the file, for instance with `gdal_edit.py -a_srs EPSG:4326`"
+        raise InputError(f"{file}", expected="a coordinate reference system", found="none", remedy=remedy)
 
-    Raises
-    ------
-    InputError
-        As `read_header`.
-    """
+
+def open_raster(file: Path) -> xr.DataArray:
+    """The only band of a raster as stored, lazily, (y, x); raises as `read_header` does."""
     read_header(file)
     try:
         raster = rioxarray.open_rasterio(file, chunks={})
@@ -101,8 +96,8 @@ def open_raster(file: Path) -> xr.DataArray:
 
 
 def unreadable(file: Path | str, error: BaseException) -> InputError:
-    """What to say of a raster that GDAL cannot read."""
-    error = error.__cause__ or error  # rasterio's own says only that there is another
+    """The error for a raster that GDAL cannot read."""
+    error = error.__cause__ or error  # rasterio's own text has no reason
     return InputError(
         f"{file}",
         expected="a raster that GDAL reads",

@@ -1,4 +1,4 @@
-"""Which month a record belongs to, and from which stream: every month once, preferably from the final stream."""
+"""Month and stream (final or preliminary) of climate records, and one record for every month."""
 
 from __future__ import annotations
 
@@ -9,28 +9,21 @@ import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.years import FIRST_YEAR, LAST_YEAR
 
 Expver = Literal["prefer_final", "final"]
 Months = npt.NDArray[np.datetime64]
 
 FINAL, PRELIMINARY = 1, 5
 STREAM = "stream"  # coordinate along time: FINAL or PRELIMINARY
-_FIRST_YEAR, _LAST_YEAR = 1800, 2200
 
 
 def on_months(piece: xr.DataArray, bounds: xr.DataArray | None, expver: Expver, where: str) -> xr.DataArray:
-    """Records of one file with time at the first of their month and the stream that each came from.
+    """Records of one file, (time, ...) or (time, expver, ...), with time at the first of the month and their stream.
 
-    Parameters
-    ----------
-    piece : xr.DataArray, (time, ...) or (time, expver, ...)
-    bounds : xr.DataArray, (time, 2), optional
-        The file's own time bounds; without them a stamp lies anywhere within its month.
-    expver : {"prefer_final", "final"}
-    where : str
-        For errors.
+    `bounds` are the time bounds of the file, (time, 2); without them a time stamp is any instant of its month.
     """
-    months = _months(piece["time"], bounds, where)
+    months = _months_of(piece["time"], bounds, where)
     piece = _without_dimension(piece, where) if "expver" in piece.dims else _labelled(piece, where)
     stream = piece[STREAM].values
     piece = piece.drop_vars([c for c in piece.coords if c not in piece.dims])
@@ -38,7 +31,7 @@ def on_months(piece: xr.DataArray, bounds: xr.DataArray | None, expver: Expver, 
     return piece.isel(time=np.flatnonzero(stream == FINAL)) if expver == "final" else piece
 
 
-def _months(time: xr.DataArray, bounds: xr.DataArray | None, where: str) -> Months:
+def _months_of(time: xr.DataArray, bounds: xr.DataArray | None, where: str) -> Months:
     if not np.issubdtype(time.dtype, np.datetime64):
         sample = str(time.values[0]) if time.size else "nothing"
         raise InputError(
@@ -51,19 +44,17 @@ def _months(time: xr.DataArray, bounds: xr.DataArray | None, where: str) -> Mont
         raise InputError(
             f"{where}: time",
             expected="a date for every record",
-            found=f"{int(np.isnat(time.values).sum())} of {time.size} records without one"
-            if time.size
-            else "no record",
+            found=f"{int(np.isnat(time.values).sum())} of {time.size} records without a date",
             remedy="download the file again",
         )
     months: Months = time.values.astype("datetime64[M]")
     if bounds is not None and np.issubdtype(bounds.dtype, np.datetime64) and bounds.shape == (time.size, 2):
         months = _middle_months(bounds.values, where)
     years = months.astype("datetime64[Y]").astype(np.int64) + 1970
-    if years.min() < _FIRST_YEAR or years.max() > _LAST_YEAR:
+    if years.min() < FIRST_YEAR or years.max() > LAST_YEAR:
         raise InputError(
             f"{where}: time",
-            expected=f"years within {_FIRST_YEAR}..{_LAST_YEAR}",
+            expected=f"years within {FIRST_YEAR}..{LAST_YEAR}",
             found=f"{years.min()}..{years.max()}",
             remedy="correct the unit of time in the file",
         )
@@ -79,13 +70,13 @@ def _middle_months(bounds: Months, where: str) -> Months:
             f"{where}: time bounds",
             expected="one month for every record",
             found=f"{listing(f'{d:g}' for d in np.unique(days[odd]))} day(s)",
-            remedy="give monthly fields; daily and hourly data must be averaged to months first",
+            remedy="average daily or hourly data to months first",
         )
     return np.asarray((start + (end - start) // 2).astype("datetime64[M]"))
 
 
 def _labels(values: npt.NDArray[np.generic], where: str) -> npt.NDArray[np.int64]:
-    """1 and 5 of integers, floats, text and bytes such as `0005`."""
+    """Streams 1 and 5 from integers, floats, text or bytes such as `0005`."""
     texts = [v.decode() if isinstance(v, bytes) else str(v) for v in np.atleast_1d(values)]
     try:
         labels = np.array([int(float(t)) for t in texts])
@@ -96,7 +87,7 @@ def _labels(values: npt.NDArray[np.generic], where: str) -> npt.NDArray[np.int64
             f"{where}: expver",
             expected=f"{FINAL} (final) and {PRELIMINARY} (preliminary)",
             found=listing(sorted(set(texts))),
-            remedy="leave records of other experiments out",
+            remedy="remove records of other experiments",
         )
     return labels
 
@@ -107,7 +98,7 @@ def _labelled(piece: xr.DataArray, where: str) -> xr.DataArray:
 
 
 def _without_dimension(piece: xr.DataArray, where: str) -> xr.DataArray:
-    """Of an `expver` dimension the final stream, in months where that is empty the preliminary one."""
+    """One record per time without the `expver` dimension: the final one, or the preliminary one if that is empty."""
     labels = _labels(piece["expver"].values, where)
     if len(set(labels)) < len(labels):
         raise InputError(
@@ -126,7 +117,7 @@ def _without_dimension(piece: xr.DataArray, where: str) -> xr.DataArray:
 
 
 def _finished(final: xr.DataArray, order: npt.NDArray[np.int64]) -> int:
-    """How many months the final stream has, which ends where the preliminary one begins: found by halving."""
+    """Number of months of the final stream, by bisection: the preliminary stream begins after it."""
     low, high = 0, len(order)
     while low < high:
         middle = (low + high) // 2
@@ -138,19 +129,16 @@ def _finished(final: xr.DataArray, order: npt.NDArray[np.int64]) -> int:
 
 
 def one_a_month(variable: xr.DataArray, where: str) -> xr.DataArray:
-    """The final record where a month has both; every month between the first and the last exactly once, sorted.
+    """Every month from the first to the last exactly once, sorted; the final record if a month has both.
 
-    Raises
-    ------
-    InputError
-        Months missing, or more than once from the same stream.
+    Raises an InputError for missing months, or several records of a month from one stream.
     """
     months = variable["time"].values.astype("datetime64[M]")
     if not len(months):
         raise InputError(
             f"{where}: time",
             expected="at least one month of the final stream",
-            found="only preliminary ones",
+            found="only preliminary months",
             remedy="wait for the final stream, or set `climate: {expver: prefer_final}`",
         )
     final = variable[STREAM].values == FINAL

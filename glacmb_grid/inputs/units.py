@@ -1,4 +1,4 @@
-"""Units that files declare, turned into the canonical ones; accumulated variables into amounts per month."""
+"""Spellings of units, conversion to canonical units, and of accumulated variables to amounts per month."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.vocabulary import VARIABLES, Variable
+from glacmb_grid.vocabulary import STANDARD_GRAVITY, VARIABLES, Variable
 from glacmb_grid.years import days_in_month
 
+Floats = npt.NDArray[np.float64]
+BalanceUnits = Literal["mm w.e.", "m w.e.", "kg m-2"]
+TO_METRES: dict[BalanceUnits, float] = {"mm w.e.": 1e-3, "m w.e.": 1.0, "kg m-2": 1e-3}
+"""Factors from the units of observed balances to m w.e."""
 Stream = Literal["daily_mean", "hourly_mean", "monthly_total"]
 
 _PER_DAY: dict[str, float] = {"second": 86400.0, "hour": 24.0, "day": 1.0}
@@ -20,7 +26,7 @@ _SPAN_OF_STREAM: dict[Stream, str] = {"daily_mean": "day", "hourly_mean": "hour"
 
 @dataclass(frozen=True)
 class Unit:
-    """canonical = value x factor + offset; `per` is the span that a rate refers to."""
+    """canonical = value x factor + offset; `per` is the time span of a rate, None for an amount."""
 
     factor: float = 1.0
     offset: float = 0.0
@@ -28,14 +34,17 @@ class Unit:
 
 
 def _rates(units: dict[str, float]) -> dict[str, Unit]:
-    spans = {"s-1": "second", "day-1": "day", "d-1": "day", "month-1": "month"}
+    spans = {"s-1": "second", "hour-1": "hour", "day-1": "day", "month-1": "month"}
     return {f"{unit} {suffix}": Unit(f, per=span) for unit, f in units.items() for suffix, span in spans.items()}
 
 
-_CELSIUS = ("degC", "C", "°C", "celsius", "Celsius", "deg_C", "degrees_celsius", "degree_Celsius", "degrees C")
+_CELSIUS = (
+    *("degC", "C", "°C", "celsius", "Celsius", "deg_C", "degrees_celsius", "degree_Celsius", "degrees C"),
+    "degrees Celsius",
+)
 _LENGTH = {"m": Unit(), "metres": Unit(), "mm": Unit(1e-3), "cm": Unit(1e-2)}
 _WATER = {"m of water equivalent": Unit(), "m w.e.": Unit(), "mm w.e.": Unit(1e-3), "kg m-2": Unit(1e-3)}
-_WATER_RATES = _rates({"m": 1.0, "mm": 1e-3, "kg m-2": 1e-3})
+_WATER_RATES = _rates({"m": 1.0, "mm": 1e-3, "cm": 1e-2, "kg m-2": 1e-3})
 _ENERGY = {"J m-2": Unit(), "MJ m-2": Unit(1e6)}
 _ENERGY_RATES = {"W m-2": Unit(per="second")} | _rates({"J m-2": 1.0, "MJ m-2": 1e6})
 _SHARE = dict.fromkeys(("1", "(0 - 1)", "0-1", "0 - 1", "", "dimensionless"), Unit())
@@ -49,10 +58,14 @@ _KNOWN: dict[str, dict[str, Unit]] = {
     "kg m-3": {"kg m-3": Unit()},
     "m s-1": {"m s-1": Unit()},
 }
+_SURFACE_HEIGHT = dict.fromkeys(("m2 s-2", "J kg-1"), Unit(1 / STANDARD_GRAVITY)) | dict.fromkeys(
+    ("m", "metres", "gpm"), Unit()
+)
+_ALIASES = {"h-1": "hour-1", "d-1": "day-1", "mon-1": "month-1"}
 
 
 def _units_of(variable: Variable) -> dict[str, Unit]:
-    """What a variable may be given in: rates only where it accumulates, masses only where it is water."""
+    """Units that a variable may have: rates only for accumulated variables, snow depth only in lengths."""
     if variable.name == "sde":
         return _LENGTH
     known = _KNOWN[variable.units]
@@ -60,33 +73,66 @@ def _units_of(variable: Variable) -> dict[str, Unit]:
 
 
 def _spelled_alike(text: str) -> str:
-    """`kg m**-2 s**-1`, `kg m^-2 s^-1` and `kg/m2/s` are one unit."""
+    """One spelling for `kg m**-2 s**-1`, `kg m^-2 s^-1` and `kg/m2/s`, or for `mm d-1` and `mm/day`."""
     text = re.sub(r"/\s*([A-Za-z]+)(\d*)", lambda m: f" {m[1]}-{m[2] or 1}", text.replace("**", "").replace("^", ""))
-    return " ".join(text.split())
+    return " ".join(_ALIASES.get(word, word) for word in text.split())
+
+
+def temperature_unit(text: str) -> Literal["K", "degC"] | None:
+    """The temperature unit that a text in any case spells, None if it spells none."""
+    known = {name.casefold(): unit for name, unit in _KNOWN["K"].items()}
+    unit = known.get(_spelled_alike(text.casefold()))
+    return None if unit is None else "degC" if unit.offset else "K"
+
+
+def water_per_month(text: str, days: Floats, where: str) -> Floats:
+    """Factor from a unit such as `mm w.e. / month` to m w.e. per month, (row, month); an InputError for other units."""
+    rate = _WATER_RATES.get(_spelled_alike(re.sub(r"w\.e\.|of water equivalent", "", text.casefold())))
+    if rate is None or rate.per is None:
+        raise InputError(
+            where,
+            expected="a rate of water such as m day-1, mm month-1 or kg m-2 s-1",
+            found=repr(text),
+            remedy="give a length per time, such as `mm month-1`",
+        )
+    return rate.factor * (np.ones_like(days) if rate.per == "month" else days * _PER_DAY[rate.per])
+
+
+def height_factor(unit: object, where: str) -> float:
+    """Factor from geopotential (m2 s-2) or height to height in m; an InputError for another unit or none."""
+    known = _SURFACE_HEIGHT.get(_spelled_alike(str(unit)))
+    if known is None:
+        raise InputError(
+            where,
+            expected="unit m2 s-2 (geopotential) or m (height)",
+            found="no `units` attribute" if unit is None else f"unit {unit!r}",
+            remedy="declare it in the configuration: `climate: {units: {z: m2 s-2}}`",
+        )
+    return known.factor
 
 
 def in_canonical_units(
     field: xr.DataArray, name: str, *, stream: Stream, declared: str | None = None, where: str
 ) -> xr.DataArray:
-    """A variable in its canonical unit, accumulated ones as amounts per month.
+    """A variable in its canonical unit; an accumulated variable as amounts per month.
 
     Parameters
     ----------
     field : xr.DataArray, (time, ...)
-        With time at any instant of the month.
+        `time` may be any instant of the month.
     name : str
         ERA5-Land short name.
     stream : {"daily_mean", "hourly_mean", "monthly_total"}
-        What an accumulated variable holds whose unit does not say so itself; a rate such as `mm day-1` does.
+        What an accumulated variable holds if its unit is an amount; ignored if the unit is a rate (`mm day-1`).
     declared : str, optional
-        Unit, instead of the attribute.
+        Unit to use in place of the `units` attribute.
     where : str
-        For errors.
+        File and variable, for errors.
 
     Raises
     ------
     InputError
-        No unit, or one that this variable cannot have.
+        No unit, or a unit that this variable cannot have.
     """
     variable = VARIABLES[name]
     known = _units_of(variable)

@@ -15,8 +15,8 @@ import yaml
 
 from glacmb_grid import predictors as cube_predictors
 from glacmb_grid.errors import InputError, InputErrors
-from glacmb_grid.inputs import ready_table
-from glacmb_grid.inputs.ready_table import read_samples_table
+from glacmb_grid.inputs.own_table import read_samples_table
+from glacmb_grid.inputs.own_table.forcing import SEASONS
 from glacmb_grid.physics import positive_temperature, snow_fraction
 from glacmb_grid.samples import operator_of
 
@@ -153,7 +153,7 @@ def test_positions_become_predictors_only_when_asked_for(tmp_path):
     text = "gid,year,mb,lat,lon,x\na,2001,-1,40,80,1\nb,2001,-2,41,81,2\n"
     where = {"latitude": "lat", "longitude": "lon"}
     assert read(tmp_path, text, **where)["predictor"].values.tolist() == ["x"]
-    with pytest.warns(UserWarning, match="lat, lon not taken"):
+    with pytest.warns(UserWarning, match="lat, lon not used"):
         assert read(tmp_path, text)["predictor"].values.tolist() == ["x"]
     asked = read(tmp_path, text, **where, coordinates=True)
     assert asked["predictor"].values.tolist() == ["x", "lon", "lat"]
@@ -167,7 +167,7 @@ def test_stakes_and_repeated_rows(tmp_path):
     samples = read(tmp_path, text)
     assert samples["sample"].values.tolist()[3:] == ["12:2003", "12:2003#2", "12:2003#3"]
     assert "3 rows share their glacier and year" in samples.attrs["notes"]
-    assert "1 of them repeat another row wholly" in samples.attrs["notes"]
+    assert "1 of them are identical to another row" in samples.attrs["notes"]
 
 
 # --- dialects --------------------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def test_parquet_identifiers_of_any_type(tmp_path):
 def test_the_row_numbers_that_pandas_writes(tmp_path):
     frame = pd.read_csv(put(tmp_path, SMALL), dtype={"gid": str})
     frame.to_csv(tmp_path / "table.csv")
-    with pytest.warns(UserWarning, match="unnamed 1 not taken as predictors"):
+    with pytest.warns(UserWarning, match="unnamed 1 not used as predictors"):
         samples = read_samples_table(tmp_path / "table.csv", **ROLES)
     assert samples["predictor"].values.tolist() == ["height", "slope"]
     assert samples["glacier"].values[0] == "007"
@@ -298,14 +298,14 @@ def test_no_balance_at_all(tmp_path):
         (SMALL.replace("2002", "202"), ("table.csv: year", "'202' in line(s) 3")),
         (SMALL.replace("-1.25", "little"), ("table.csv: mb", "'little' in line(s) 4")),
         (SMALL.replace("-1.25", '"-1,25"'), ("table.csv: mb", "'-1,25' in line(s) 4", "point for decimals")),
-        (SMALL.replace("-1.25", "9999"), ("table.csv: mb", "missing-value codes in line(s) 4")),
+        (SMALL.replace("-1.25", "9999"), ("table.csv: mb", "missing-value codes 9999.0 in line(s) 4")),
         (SMALL.replace("-1.25", "inf"), ("table.csv: mb",)),
         (SMALL.replace("-1.25", "-1250"), ("table.csv: mb", "line(s) 4", "target_units: mm w.e.")),
-        (SMALL.replace("10.5", "inf"), ("table.csv: slope", "infinite in line(s) 2")),
+        (SMALL.replace("10.5", "inf"), ("table.csv: slope", "infinite values in line(s) 2")),
         (SMALL.replace("10.5", "steep"), ("table.csv: slope", "'steep' in line(s) 2")),
         (SMALL.replace("10.5", "10.5,1"), ("table.csv: line 2", "5 cells")),
         (SMALL.replace("slope", "height"), ("table.csv: header", "height")),
-        (SMALL.replace("slope", "Gid").replace("gid", "GID"), ("differ in case only",)),
+        (SMALL.replace("slope", "Gid").replace("gid", "GID"), ("differ only in case",)),
         (SMALL.replace("10.5", '"10.5'), ("table.csv", "quote")),
         ("gid,year,mb,x\n", ("table.csv", "only a header")),
         ("", ("table.csv", "empty")),
@@ -361,7 +361,7 @@ def test_other_files(tmp_path, content, what):
 
 def test_text_columns_are_left_out_and_told(tmp_path):
     text = "gid,year,mb,remark,x\na,2001,-1,windy,1\nb,2001,-2,,2\n"
-    with pytest.warns(UserWarning, match="columns with text are no predictors: remark"):
+    with pytest.warns(UserWarning, match="columns with text are not used as predictors: remark"):
         assert read(tmp_path, text)["predictor"].values.tolist() == ["x"]
     assert read(tmp_path, text, exclude=["REM*"])["predictor"].values.tolist() == ["x"]
     assert "'windy' in line(s) 2" in refused(tmp_path, text, predictors=["remark", "x"])
@@ -372,7 +372,7 @@ def test_names_and_patterns_in_any_case(tmp_path):
     assert read(tmp_path, text, predictors=["T_*"])["predictor"].values.tolist() == ["T_mean", "t_max"]
     assert read(tmp_path, text, predictors=["q", "t_MEAN"])["predictor"].values.tolist() == ["T_mean", "Q"]
     assert read(tmp_path, text, exclude=["t_*"])["predictor"].values.tolist() == ["Q"]
-    assert "did you mean 't_mean'" in refused(tmp_path, text, predictors=["t_meen"])
+    assert "did you mean 'T_mean'" in refused(tmp_path, text, predictors=["t_meen"])
     assert "samples: exclude" in refused(tmp_path, text, exclude=["albedo*"])
     assert "target" in refused(tmp_path, text, predictors=["mb", "q"])
     assert read(tmp_path, text, predictors=["year", "q"])["predictor"].values.tolist() == ["Q", "year"]
@@ -380,7 +380,7 @@ def test_names_and_patterns_in_any_case(tmp_path):
 
 def test_numbers_of_things_are_no_predictors(tmp_path):
     text = "gid,year,mb,wgms_id,fold,melt_index,x\na,2001,-1,3,0,2,1\nb,2001,-2,4,1,2,2\n"
-    with pytest.warns(UserWarning, match="wgms_id, fold not taken"):
+    with pytest.warns(UserWarning, match="wgms_id, fold not used"):
         assert read(tmp_path, text)["predictor"].values.tolist() == ["melt_index", "x"]
 
 
@@ -391,10 +391,10 @@ def test_gaps_codes_and_constants_stay_and_are_noted(tmp_path):
     np.testing.assert_array_equal(column(samples, "a"), [np.nan, 1, 2])
     assert column(samples, "d").tolist() == [-9000, -9999, -12000]  # a value like any other there
     notes = samples.attrs["notes"]
-    assert "missing-value codes such as -9999 taken as missing in a (1)" in notes
+    assert "missing-value codes such as -9999 read as missing in a (1)" in notes
     assert "a (1), b (3)" in notes
-    assert "no value at all, dropped inside each fold: b" in notes
-    assert "one value in all rows, dropped inside each fold: c" in notes
+    assert "no values, dropped within each fold: b" in notes
+    assert "one value in all rows, dropped within each fold: c" in notes
 
 
 # --- leaks -----------------------------------------------------------------------------------------------------------
@@ -429,7 +429,7 @@ def test_one_climate_in_two_groups_is_told(tmp_path):
     columns = [c for c in frame if c.startswith("v_")]
     frame.loc[frame["gid"] == "g1", columns] = frame.loc[frame["gid"] == "g0", columns].to_numpy()
     frame["cell"] = frame["gid"].replace("g1", "g0")
-    with pytest.warns(UserWarning, match="10 of 40 rows have the very climate of another group"):
+    with pytest.warns(UserWarning, match="10 of 40 rows have the same climate as another group"):
         of(frame, tmp_path, exclude=["cell"])
     of(frame, tmp_path, group="cell")  # without a warning
 
@@ -492,9 +492,7 @@ def test_what_is_no_series(tmp_path):
 
 
 def test_seasons_agree_with_those_of_cubes():
-    assert {k: list(v) for k, v in ready_table.SEASONS.items()} == {
-        k: list(v) for k, v in cube_predictors.SEASONS.items()
-    }
+    assert {k: list(v) for k, v in SEASONS.items()} == {k: list(v) for k, v in cube_predictors.SEASONS.items()}
 
 
 def test_seasons_of_each_hemisphere(tmp_path):
@@ -572,13 +570,13 @@ def test_what_is_computed_goes_with_its_columns(tmp_path):
         return set(of(frame, tmp_path, **options)["predictor"].values)
 
     months = {f"t2m_{m}" for m in MONTHS}
-    seasons = {f"{n}_{s}" for n in ("t2m", "degree_days") for s in ready_table.SEASONS}
+    seasons = {f"{n}_{s}" for n in ("t2m", "degree_days") for s in SEASONS}
     assert taken() == months | seasons | {"x"}
     assert taken(predictors=["t2m_??"]) == months | seasons
     assert taken(predictors=["t2m_0?"]) == {f"t2m_0{m}" for m in range(1, 10)}
     assert taken(predictors=["x"]) == {"x"}
     assert taken(predictors=["x", "degree_days_summer"]) == {"x", "degree_days_summer"}
-    assert taken(exclude=["degree_days_*"]) == {"x"} | months | {f"t2m_{s}" for s in ready_table.SEASONS}
+    assert taken(exclude=["degree_days_*"]) == {"x"} | months | {f"t2m_{s}" for s in SEASONS}
     assert taken(exclude=["t2m_*"]) == {"x"}
 
 
@@ -653,11 +651,11 @@ def test_declarations_that_do_not_fit(tmp_path):
 
 def test_standardised_values_are_no_forcing(tmp_path):
     frame = monthly_frame(200, **{"t2m_{:02d}": (0.0, 1.0), "tp_{:02d}": (0.0, 1.0)})
-    with pytest.warns(UserWarning, match="not taken as") as caught:
+    with pytest.warns(UserWarning, match="not used as") as caught:
         samples = of(frame, tmp_path)
     told = " ".join(str(w.message) for w in caught)
-    assert "t2m not taken as a temperature" in told
-    assert "tp not taken as precipitation" in told
+    assert "t2m not used as a temperature" in told
+    assert "tp not used as precipitation" in told
     assert not {"temperature", "precipitation", "days", "month"} & set(samples.variables)
     assert "t2m_summer" in samples["predictor"].values
     assert "degree_days_summer" not in samples["predictor"].values
@@ -669,7 +667,7 @@ def test_one_of_several_temperatures(tmp_path):
     )
     samples = of(frame, tmp_path)
     assert samples["source"].sel(predictor="degree_days_annual").item() == "T2M"
-    assert "T2M taken as the monthly temperature, not temp700" in samples.attrs["notes"]
+    assert "T2M used as the monthly temperature, not temp700" in samples.attrs["notes"]
 
 
 @pytest.mark.parametrize("kind", ["shared", "zero", "other years", "other groups"])
@@ -687,9 +685,9 @@ def test_climate_shared_between_groups_is_told_but_not_where_it_is_all_zero(tmp_
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         samples = of(frame, tmp_path, group="cell")
-    told = [str(w.message) for w in caught if "the very climate of another group" in str(w.message)]
+    told = [str(w.message) for w in caught if "the same climate as another group" in str(w.message)]
     assert len(told) == (kind == "shared")
-    assert ("10 of 40 rows have the very climate" in samples.attrs["notes"]) == (kind == "shared")
+    assert ("10 of 40 rows have the same climate" in samples.attrs["notes"]) == (kind == "shared")
 
 
 def test_the_samples_of_a_cube_written_as_a_table(tmp_path, toys):
@@ -749,7 +747,7 @@ def test_the_table_of_high_mountain_asia(real_data):
     assert len(set(samples["group"].values)) == 67
     assert (~samples["derived"].values).sum() == 24
     names = ("snowfall", "temperature_clipped", "degree_days")
-    assert samples["predictor"].values[24:].tolist() == [f"{n}_{s}" for n in names for s in ready_table.SEASONS]
+    assert samples["predictor"].values[24:].tolist() == [f"{n}_{s}" for n in names for s in SEASONS]
     assert samples["monthly"].values.sum() == 24
     assert samples["mass_balance"].values.std() == pytest.approx(0.542, abs=5e-4)
     assert len(set(samples["fold_logo"].values)) == len(set(samples["fold_loyo"].values)) == 30
@@ -774,7 +772,7 @@ def test_units_of_the_real_table_are_guessed_right(real_data):
 
 @pytest.mark.real
 def test_a_split_by_glacier_would_leak_in_the_real_table(real_data):
-    with pytest.warns(UserWarning, match="rows have the very climate of another group"):
+    with pytest.warns(UserWarning, match="rows have the same climate as another group"):
         configured("hma_table.yaml", real_data, group=None, exclude=["cell", "china_continental"])
 
 

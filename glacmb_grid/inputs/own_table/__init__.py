@@ -1,0 +1,148 @@
+"""A user's own table of glacier-years, read as samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import xarray as xr
+
+from glacmb_grid.inputs.files import find_file
+from glacmb_grid.inputs.own_table.columns import PredictorColumns, find_columns
+from glacmb_grid.inputs.own_table.forcing import days_of_months, forcing_of, northern_rows, seasonal_predictors
+from glacmb_grid.inputs.own_table.leaks import refuse_leaks
+from glacmb_grid.inputs.own_table.monthly import monthly_series
+from glacmb_grid.inputs.own_table.notes import Notes, describe
+from glacmb_grid.inputs.own_table.rows import labels_of, rows_where, rows_with_target, values_of
+from glacmb_grid.inputs.own_table.samples import assemble, with_forcing
+from glacmb_grid.inputs.own_table.table import open_table
+from glacmb_grid.inputs.units import BalanceUnits
+
+__all__ = ["read_samples_table"]
+
+
+def read_samples_table(
+    path: str | Path,
+    *,
+    glacier: str,
+    year: str,
+    target: str,
+    target_units: BalanceUnits,
+    uncertainty: str | None = None,
+    group: str | None = None,
+    region: str | None = None,
+    latitude: str | None = None,
+    longitude: str | None = None,
+    folds: Mapping[str, str | None] | None = None,
+    predictors: Literal["all"] | Sequence[str] = "all",
+    exclude: Sequence[str] = (),
+    where: Mapping[str, object] | None = None,
+    name: str | None = None,
+    area: str | None = None,
+    time_system: str | None = None,
+    coordinates: bool = False,
+    default_uncertainty: float = 0.2,
+    monthly: Mapping[str, Mapping[str, str | None]] | None = None,
+    temperature_spread: float = 4.0,
+) -> xr.Dataset:
+    """Samples from a table with one row per observation, its predictors beside it.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV (commas, semicolons or tabs; UTF-8 with or without a byte-order mark; lines before the header are skipped)
+        or Parquet.
+    glacier, year, target : str
+        Columns of the glacier's identifier, the year and the observed annual balance. The case of column names never
+        matters.
+    target_units : {"mm w.e.", "m w.e.", "kg m-2"}
+        Unit of target and uncertainty.
+    uncertainty : str, optional
+        Column of the 1-sigma uncertainty.
+    group : str, optional
+        Column of the groups that `logo` leaves out. Default, also for blank cells: the glacier.
+    region, latitude, longitude, name, area, time_system : str, optional
+        Columns that become coordinates; a blank region is unknown.
+    folds : mapping, optional
+        `logo` and `loyo`: columns with the user's own folds.
+    predictors : "all" or sequence of str
+        Names and shell-style patterns of columns. `all` takes every column of numbers that has no role and is, by its
+        name, neither a position nor an identifier. Predictors computed from a monthly series are added if all its
+        twelve columns are taken.
+    exclude : sequence of str
+        Names and patterns of columns that are not predictors.
+    where : mapping, optional
+        Column -> value or values; only rows with these values are read.
+    coordinates : bool
+        Whether latitude and longitude are predictors.
+    default_uncertainty : float
+        1-sigma, m w.e., for rows without an uncertainty.
+    monthly : mapping, optional
+        Name -> `columns` (pattern of twelve columns) and `units`. The names `temperature`, `snowfall` and
+        `precipitation` give a series that role. Default: series and units are recognised.
+    temperature_spread : float
+        Scatter of temperature within a month, K, for degree days.
+
+    Returns
+    -------
+    xr.Dataset
+        Over `sample`: `mass_balance`, `mass_balance_uncertainty` (m w.e.), coordinates `glacier`, `year`, `group`,
+        `uncertainty_given`, `fold_logo`, `fold_loyo` and those named above. Over `row` (the same rows): `predictors`
+        (row, predictor) float32, NaN if missing; coordinates `row_glacier`, `row_year`, `row_longitude`,
+        `row_latitude`. Over `predictor`: `derived` (computed here), `source` ("table", or the series that it was
+        computed from), `monthly` (a column of a series). If the table has monthly temperature (K) and snowfall or
+        precipitation (m w.e. per month): these and `days`, (row, month), in the order of the hydrological year;
+        `temperature` has the attribute `clipped` (1 if frozen months are 0 degrees Celsius). The operator is the
+        identity. `attrs["notes"]`: lines on what was found and assumed.
+
+    Warns
+    -----
+    UserWarning
+        Rows and columns left out, guessed units, climate shared between groups.
+
+    Raises
+    ------
+    InputError or InputErrors
+        Missing columns, blank identifiers, text among numbers, infinite values, implausible targets, a predictor that
+        is a copy of the target or named like a mass balance.
+    """
+    notes = Notes()
+    columns = {
+        "glacier": glacier,
+        "year": year,
+        "target": target,
+        "uncertainty": uncertainty,
+        "group": group,
+        "region": region,
+        "latitude": latitude,
+        "longitude": longitude,
+        "fold_logo": (folds or {}).get("logo"),
+        "fold_loyo": (folds or {}).get("loyo"),
+        "name": name,
+        "area": area,
+        "time_system": time_system,
+    }
+    roles = {role: column for role, column in columns.items() if column is not None}
+    file = find_file(path, what="samples")
+    table = open_table(file, [*roles.values(), *(where or {})], glacier)
+    at, chosen = find_columns(table, roles, where or {})
+    table = rows_with_target(rows_where(table, chosen, where or {}), at["target"], target_units, notes)
+    labels, values = labels_of(table, at), values_of(table, at, target_units)
+    choice = PredictorColumns(table, at, chosen.values(), predictors, exclude, coordinates, notes)
+    series = monthly_series(choice.numeric, monthly or {}, file, notes)
+    months = list(dict.fromkeys(c for s in series for c in s.columns))
+    numbers = choice.numbers(months)
+    north = northern_rows(values.get("latitude"), len(table), bool(series), notes)
+    days = days_of_months(labels["year"], north)
+    forcing = forcing_of(series, numbers, days, north, file, notes)
+    derived = seasonal_predictors(series, numbers, forcing, days, north, temperature_spread)
+    derived = choice.not_in_table(derived)
+    taken = choice.with_derived(derived, series)
+    by_name = {n: numbers[n] if n in numbers else derived[n].values for n in taken}
+    refuse_leaks(file, by_name, values["target"], predictors, notes)
+    samples = assemble(taken, numbers, derived, months, labels, values, default_uncertainty)
+    samples = with_forcing(samples, forcing, days, north)
+    describe(samples, labels, [s.stem for s in series], [numbers[c] for s in series for c in s.columns], notes)
+    samples.attrs["notes"] = "\n".join(notes.lines)
+    return samples

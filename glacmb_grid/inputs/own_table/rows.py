@@ -1,0 +1,133 @@
+"""Which rows are read, and their glaciers, years, positions and balances, checked and in canonical units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from glacmb_grid.errors import InputError, Problems, listing
+from glacmb_grid.inputs.own_table.notes import Notes
+from glacmb_grid.inputs.own_table.table import Floats, Table
+from glacmb_grid.inputs.tables import DEGREES, Column
+from glacmb_grid.inputs.units import TO_METRES, BalanceUnits
+
+_LARGEST, _SMALLEST = 10.0, 0.02  # m w.e., plausible bounds of the largest annual balance in a table
+
+
+def rows_where(table: Table, chosen: Mapping[str, str], where: Mapping[str, object]) -> Table:
+    """The rows whose cells equal a value given for each column of `where`; an InputError if there are none."""
+    for wanted, column in chosen.items():
+        value = where[wanted]
+        values = list(value) if isinstance(value, (list, tuple, set)) else [value]
+        cells = table.texts(column)
+        kept = np.isin([_comparable(c) for c in cells], [_comparable(str(v)) for v in values])
+        if not kept.any():
+            raise InputError(
+                f"{table.file}: {column}",
+                expected=f"rows with {listing(map(str, values))}, from `samples: {{where: ...}}`",
+                found=f"only {listing(map(repr, dict.fromkeys(cells.tolist())), 12)}",
+                remedy="correct the value in `samples: {where: ...}`",
+            )
+        table = table.only(kept)
+    return table
+
+
+def _comparable(text: str) -> str:
+    """One spelling for `1`, `1.0` and `01`, and for `True` and `TRUE`."""
+    try:
+        return f"{float(text):g}"
+    except ValueError:
+        return text.casefold()
+
+
+def rows_with_target(table: Table, column: str, units: str, notes: Notes) -> Table:
+    """The rows that have an observed balance; an InputError if there are none, or text among them."""
+    values, broken = table.floats(column)
+    if broken.any():
+        raise table.column(column).not_numbers(broken)
+    blank = np.isnan(values)
+    if blank.all():
+        raise InputError(
+            f"{table.file}: {column}",
+            expected=f"observed balances in {units}",
+            found=f"only blank cells in {len(blank)} rows",
+            remedy="name the column of the balances with `samples: {target: ...}`",
+        )
+    if blank.any():
+        notes.warn(
+            f"{table.file}: left out {int(blank.sum())} of {len(blank)} rows whose {column} is blank, "
+            f"in {table.place(blank)}"
+        )
+    return table.only(~blank)
+
+
+def labels_of(table: Table, at: Mapping[str, str]) -> dict[str, Any]:
+    """Year (int), and glacier, group and other labels (str) by role, (row,); blanks and bad years are InputErrors."""
+    problems = Problems()
+    labels: dict[str, Any] = {}
+    with problems.collect():
+        labels["glacier"] = _identifiers(table, at["glacier"])
+        table.column(at["glacier"]).require_filled(np.asarray(labels["glacier"] == ""))
+    with problems.collect():
+        labels["year"] = table.column(at["year"]).whole_years(table.floats(at["year"])[0])
+    problems.raise_if_any()
+    for role in ("group", "fold_logo", "fold_loyo"):
+        if role in at:
+            labels[role] = _identifiers(table, at[role])
+    for role in ("region", "name", "time_system"):
+        if role in at:
+            labels[role] = table.texts(at[role])
+    if "group" not in labels:
+        labels["group"] = labels["glacier"].copy()
+    labels["group"] = np.where(labels["group"] == "", labels["glacier"], labels["group"])
+    return labels
+
+
+def _identifiers(table: Table, column: str) -> Any:
+    """Cells without the `.0` that spreadsheets append to integers; leading zeros stay."""
+    stems = ((text, text.removesuffix(".0")) for text in table.texts(column))
+    return np.array([stem if stem.isdigit() else text for text, stem in stems], dtype=object)
+
+
+def values_of(table: Table, at: Mapping[str, str], units: BalanceUnits) -> dict[str, Floats]:
+    """Numbers by role, (row,): balances in m w.e., degrees, area; InputErrors for text and implausible values."""
+    problems = Problems()
+    values: dict[str, Floats] = {}
+    for role in ("target", "uncertainty", "latitude", "longitude", "area"):
+        if role not in at:
+            continue
+        with problems.collect():
+            numbers, broken = table.floats(at[role])
+            broken |= np.isinf(numbers)
+            if broken.any():
+                raise table.column(at[role]).not_numbers(broken)
+            values[role] = numbers * (TO_METRES[units] if role in ("target", "uncertainty") else 1.0)
+    problems.raise_if_any()
+    with problems.collect():
+        _check_target(values["target"], units, table.column(at["target"]))
+    if "uncertainty" in values:
+        with problems.collect():
+            table.column(at["uncertainty"]).require_uncertainties(values["uncertainty"], _LARGEST, units)
+    with problems.collect():
+        for role in ("latitude", "longitude"):
+            if role in values:
+                table.column(at[role]).require_degrees(values[role], *DEGREES[role])
+    problems.raise_if_any()
+    if "longitude" in values:
+        values["longitude"] = np.where(values["longitude"] > 180, values["longitude"] - 360, values["longitude"])
+    return values
+
+
+def _check_target(metres: Floats, units: BalanceUnits, column: Column) -> None:
+    column.refuse_missing_codes(metres / TO_METRES[units])
+    column.require_balances(metres, _LARGEST, units, "samples: {target_units: %s}")
+    largest = float(np.abs(metres).max())
+    if 0 < largest < _SMALLEST:
+        raise InputError(
+            column.where,
+            expected=f"some annual balances beyond +-{_SMALLEST:g} m w.e. when read as {units}",
+            found=f"none beyond {largest:.2g} m w.e.",
+            remedy=f"declare `samples: {{target_units: {'mm w.e.' if units == 'm w.e.' else 'm w.e.'}}}`",
+        )

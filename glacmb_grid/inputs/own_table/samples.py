@@ -1,0 +1,84 @@
+"""Assembling the samples Dataset from the checked columns of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from glacmb_grid.inputs.own_table.forcing import Derived, Forcing
+from glacmb_grid.inputs.own_table.table import Bools, Floats
+from glacmb_grid.vocabulary import MASS_BALANCE_ATTRS
+from glacmb_grid.years import NORTHERN_START, SOUTHERN_START, calendar_months
+
+
+def assemble(
+    taken: Sequence[str],
+    numbers: Mapping[str, Floats],
+    derived: Mapping[str, Derived],
+    monthly: Iterable[str],
+    labels: Mapping[str, Any],
+    values: Mapping[str, Floats],
+    default_uncertainty: float,
+) -> xr.Dataset:
+    """Samples as of `read_samples_table`, still without the forcing; `monthly` are the columns of all series."""
+    matrix = np.empty((len(labels["year"]), len(taken)), np.float32)
+    for i, name in enumerate(taken):
+        matrix[:, i] = numbers[name] if name in numbers else derived[name].values
+    sources = ["table" if n in numbers else "+".join(derived[n].stems) for n in taken]
+    uncertainty = values.get("uncertainty", np.full(len(matrix), np.nan))
+    given = uncertainty > 0
+    names = pd.Series([f"{g}:{y}" for g, y in zip(labels["glacier"], labels["year"], strict=True)], dtype=object)
+    repeat = names.groupby(names).cumcount().to_numpy()
+    names = names.where(repeat == 0, names + "#" + (repeat + 1).astype(str))
+    numbered = np.arange(len(matrix))
+    samples = xr.Dataset(
+        {
+            "predictors": (("row", "predictor"), matrix),
+            "mass_balance": ("sample", values["target"], MASS_BALANCE_ATTRS),
+            "mass_balance_uncertainty": ("sample", np.where(given, uncertainty, default_uncertainty), {"units": "m"}),
+            "operator_sample": ("entry", numbered),
+            "operator_row": ("entry", numbered.copy()),
+            "operator_weight": ("entry", np.ones(len(matrix))),
+        },
+        coords={
+            "sample": names.to_numpy().astype(object),
+            "predictor": np.array(taken, dtype=object),
+            "derived": ("predictor", np.array([n not in numbers for n in taken], dtype=bool)),
+            "source": ("predictor", np.array(sources, dtype=object)),
+            "monthly": ("predictor", np.isin(np.array(taken, dtype=object), list(monthly))),
+            "uncertainty_given": ("sample", given),
+            "row_glacier": ("row", labels["glacier"]),
+            "row_year": ("row", labels["year"]),
+        },
+    )
+    samples = samples.assign_coords({r: ("sample", v) for r, v in labels.items()})
+    for role, units in (("longitude", "degrees_east"), ("latitude", "degrees_north")):
+        if role in values:
+            samples = samples.assign_coords(
+                {
+                    role: ("sample", values[role], {"units": units}),
+                    f"row_{role}": ("row", values[role].copy(), {"units": units}),
+                }
+            )
+    return samples.assign_coords(area=("sample", values["area"])) if "area" in values else samples
+
+
+def with_forcing(samples: xr.Dataset, forcing: Forcing, days: Floats, north: Bools) -> xr.Dataset:
+    """Samples with monthly temperature, water and days, (row, month), if there are both temperature and water."""
+    if forcing.temperature is None or not forcing.water:
+        return samples
+    first = NORTHERN_START if north.all() else SOUTHERN_START
+    month = calendar_months(first) if north.all() or not north.any() else list(range(1, 13))
+    what = "calendar month" if month[0] != 1 else "number within the hydrological year of the row's hemisphere"
+    over = ("row", "month")
+    source = {r: {"source": forcing.stems[r], "source_units": u} for r, u in forcing.units.items()}
+    attrs: dict[str, object] = {"units": "K", "clipped": int(forcing.clipped)} | source["temperature"]
+    samples = samples.assign(temperature=(over, forcing.temperature, attrs), days=(over, days))
+    for role, amount in forcing.water.items():
+        attrs = {"units": "m", "long_name": f"{role} of the month, water equivalent", **source[role]}
+        samples[role] = (over, amount, attrs)
+    return samples.assign_coords(month=("month", month, {"long_name": what}))
