@@ -8,7 +8,7 @@ from pathlib import Path
 import xarray as xr
 
 from glacmb_grid.learning.baselines import fit_mean, predict_mean
-from glacmb_grid.learning.engine import enable_compilation_cache as enable_compilation_cache
+from glacmb_grid.learning.nets import enable_compilation_cache as enable_compilation_cache
 from glacmb_grid.learning.network import fit_network, predict_network
 from glacmb_grid.learning.structured import fit_gaussian_process, predict_gaussian_process
 from glacmb_grid.learning.tabular import TABULAR, fitter, predictor

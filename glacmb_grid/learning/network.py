@@ -1,7 +1,7 @@
 """FF-FCNN: a small feed-forward fully connected network, chosen and trained inside every fold.
 
 Every configuration is tried on the inner splits of every block of folds, then an ensemble of the chosen one is trained
-in every fold. All nets of a scheme pass through one compiled function (`engine`).
+in every fold. All nets of a scheme pass through one compiled function (`nets`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from glacmb_grid.learning.engine import Layout, Nets, Problem, Shape, Trained, forward, shape_of, train
+from glacmb_grid.learning.nets import FeedForward as Layout
+from glacmb_grid.learning.nets import Nets, Problem, Shape, Trained, forward, shape_of, train
 from glacmb_grid.learning.nested import (
     Candidate,
     Table,
@@ -354,7 +355,7 @@ def _draw(table: Table, fit: Bools, settings: FeedForward, seed: int) -> Floats 
     return drawn
 
 
-# ---- from subsets to the engine ----
+# ---- from subsets to the nets ----
 
 
 def _train(
