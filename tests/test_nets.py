@@ -12,12 +12,20 @@ import numpy as np
 import pytest
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.learning.nets import FeedForward, Nets, Problem, enable_compilation_cache, forward, largest, network
-from glacmb_grid.learning.nets import losses, shape_of, train
-from glacmb_grid.learning.nets.module import places_of, size_of, variables_of
+from glacmb_grid.learning.nets import (
+    FeedForward,
+    Nets,
+    Problem,
+    enable_compilation_cache,
+    forward,
+    largest,
+    losses,
+    shape_of,
+    train,
+)
+from glacmb_grid.learning.nets.module import places_of, size_of
 from glacmb_grid.learning.nets.problem import initial
 from glacmb_grid.learning.nets.step import segment
-from glacmb_grid.learning.nets.train import _lanes as lanes
 
 PREDICTORS, ROWS = 5, 40
 
@@ -458,10 +466,11 @@ sys.path.insert(0, sys.argv[1])
 import numpy as np
 import jax
 import test_nets as t
+from glacmb_grid.learning.nets.train import _lanes
 problem, nets = t.problem_of(), t.nets_of(13, epochs=25)
 shape = t.shape_of(problem, nets, block=4)
 out = t.train(problem, nets, patience=3, shape=shape)
-np.savez(sys.argv[2], devices=jax.device_count(), lanes=t.lanes(), parameters=out.parameters, loss=out.loss,
+np.savez(sys.argv[2], devices=jax.device_count(), lanes=_lanes(), parameters=out.parameters, loss=out.loss,
          best_epoch=out.best_epoch, epochs=out.epochs)
 """
 

@@ -17,8 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from glacmb_grid.learning.nets import FeedForward as Layout
-from glacmb_grid.learning.nets import Nets, Problem, Shape, Trained, forward, shape_of, train
 from glacmb_grid.learning.nested import (
     Candidate,
     Table,
@@ -37,6 +35,8 @@ from glacmb_grid.learning.nested import (
     training_record,
     training_table,
 )
+from glacmb_grid.learning.nets import FeedForward as Layout
+from glacmb_grid.learning.nets import Nets, Problem, Shape, Trained, forward, shape_of, train
 from glacmb_grid.learning.prepare import Bools, Features, Floats, Integers, Rows, choose_columns, rows_of
 from glacmb_grid.learning.tabular import level_of, levels_of
 from glacmb_grid.settings import FeedForward, Recipe

@@ -34,18 +34,20 @@ def network(parameters: xr.Dataset, *, fold: Any, member: int) -> tuple[FeedForw
         (output, row); m w.e. after multiplication by `target_scale` and addition of `target_centre` (and of the level
         of the glacier, where the candidate has one).
 
+    Raises
+    ------
+    ValueError, IndexError
+        Where there is no such fold or member.
+
     Notes
     -----
     The predictors are the features that `selected` marks for the fold, in the order of the coordinate `feature`,
     standardised: ``(feature - centre) * inverse_scale``.
     """
-    number = int(parameters.indexes["fold"].get_indexer([fold])[0])
-    if number < 0 or not 0 <= member < parameters.sizes["member"]:
-        raise KeyError(f"no fold {fold!r} or no member {member}")
+    number = parameters["fold"].values.tolist().index(fold)
     hyper = json.loads(str(parameters["candidate"].values[int(parameters["choice"].values[number])]))
-    padded = FeedForward(
-        **{k: tuple(v) if k == "widths" else v for k, v in json.loads(parameters.attrs["layout"]).items()}
-    )
+    layout = json.loads(parameters.attrs["layout"])
+    padded = FeedForward(layout["predictors"], tuple(layout["widths"]), layout["outputs"])
     recipe = Recipe.model_validate(json.loads(parameters.attrs["recipes"])[hyper["recipe"]])
     select = (parameters["select"] if "select" in parameters else parameters["fitted"]).values[number]
     features = features_of(training_table(parameters), select, recipe, int(parameters.attrs["seed"]))

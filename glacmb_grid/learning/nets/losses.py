@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from glacmb_grid.learning.nets.module import FeedForward, variables_of
+from glacmb_grid.learning.nets.module import FeedForward, applied, variables_of
 
 _BETA = 0.5  # exponent of the variance in beta-NLL
 _MEMORY = 0.9  # of the moving average of a sample's residual
@@ -88,8 +88,9 @@ def misfit(view: View) -> jax.Array:
 
 def lasso(view: View) -> jax.Array:
     """L1 of the kernels; its slope at 0 is 0, so that padding stays 0 (that of `jnp.abs` is 1)."""
-    kernels = [layer["kernel"] for layer in view.variables["params"].values()]
-    return view.slot.l1 * sum((jnp.sum(k * jax.lax.stop_gradient(jnp.sign(k))) for k in kernels), jnp.zeros(()))
+    kernels = (layer["kernel"] for layer in view.variables["params"].values())
+    size = sum((jnp.sum(k * jax.lax.stop_gradient(jnp.sign(k))) for k in kernels), jnp.zeros(()))
+    return jnp.asarray(view.slot.l1 * size)
 
 
 TERMS: tuple[Callable[[View], jax.Array], ...] = (misfit, lasso)
@@ -129,7 +130,7 @@ def objective(
         The loss to record (without L1, beta and dynamic weights) and the moving average after this epoch.
     """
     variables = variables_of(module, parameters)
-    out = module.apply(variables, inputs, slot.depth)
+    out = applied(module, variables, inputs, slot.depth)
     error, variance = compared(out, slot.fit)
     weight = slot.fit.weight
     if average.shape[0]:

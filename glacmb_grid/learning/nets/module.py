@@ -83,7 +83,7 @@ class FeedForward(nn.Module):
 
 @lru_cache
 def _ravelled(module: FeedForward) -> tuple[int, Callable[[Any], Any]]:
-    tree = jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct((module.predictors, 1), jnp.float32))
+    tree = jax.eval_shape(module.init, jax.random.key(0), np.zeros((module.predictors, 1), np.float32))
     flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree))
     return flat.size, unravel
 
@@ -96,6 +96,11 @@ def size_of(module: FeedForward) -> int:
 def variables_of(module: FeedForward, parameters: Any) -> Any:
     """What `module.apply` takes, from the flat vector of parameters (parameter,)."""
     return _ravelled(module)[1](parameters)
+
+
+def applied(module: FeedForward, variables: Any, values: jax.Array, depth: Any) -> jax.Array:
+    """Outputs (output, row): `module.apply`, with a narrower type."""
+    return jnp.asarray(module.apply(variables, values, depth))
 
 
 def places_of(module: FeedForward) -> list[dict[str, npt.NDArray[np.int64]]]:

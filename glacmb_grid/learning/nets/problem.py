@@ -126,7 +126,7 @@ class Nets:
     @property
     def depth(self) -> Integers:
         """Number of hidden layers, (net,)."""
-        return np.count_nonzero(self.widths, axis=1)
+        return np.asarray(np.count_nonzero(self.widths, axis=1))
 
 
 class Shape(NamedTuple):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from glacmb_grid.learning.nets.losses import Slot, compared, judged, objective
-from glacmb_grid.learning.nets.module import FeedForward, variables_of
+from glacmb_grid.learning.nets.module import FeedForward, applied, variables_of
 
 SEGMENT = 10  # epochs between two looks at which nets have stopped
 _OPTIMISER = optax.scale_by_adam()
@@ -78,7 +79,7 @@ def epoch_of(
     going = (state.epoch - state.best_epoch <= patience) & (state.epoch < slot.epochs)
     stopping, better = jnp.full_like(fitted, jnp.nan), going
     if slot.stop is not None:
-        out = module.apply(variables_of(module, parameters), slot.stop.rows, slot.depth)
+        out = applied(module, variables_of(module, parameters), slot.stop.rows, slot.depth)
         reached = judged(*compared(out, slot.stop), slot.stop.weight, slot.heteroscedastic)
         better = going & ((reached < state.best_loss) | slot.keep_last)
         stopping = jnp.where(slot.keep_last, jnp.nan, reached)
@@ -99,5 +100,5 @@ def segment(
     slots: Slot, state: State, bank: jax.Array, patience: int, module: FeedForward
 ) -> tuple[State, tuple[jax.Array, jax.Array]]:
     """Some epochs of every net, and the losses on fitted and stopping samples, (epoch, slot) each."""
-    nets = jax.vmap(lambda slot, state: epoch_of(slot, state, bank, patience, module))
+    nets: Callable[..., Any] = jax.vmap(lambda slot, state: epoch_of(slot, state, bank, patience, module))
     return jax.lax.scan(lambda state, _: nets(slots, state), state, length=SEGMENT)

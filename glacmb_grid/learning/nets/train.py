@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from glacmb_grid.learning.nets.checkpoints import digest_of, load, save
-from glacmb_grid.learning.nets.module import FeedForward, size_of, variables_of
+from glacmb_grid.learning.nets.module import FeedForward, applied, size_of, variables_of
 from glacmb_grid.learning.nets.problem import (
     Bools,
     Floats,
@@ -306,7 +306,7 @@ def _forward(nets: tuple[jax.Array, ...], rows: jax.Array, module: FeedForward) 
     def one(net: tuple[jax.Array, ...]) -> jax.Array:
         parameters, order, used, depth, matrix = net
         inputs = jnp.where(used[:, None], rows[matrix][order], 0.0)
-        return jnp.asarray(module.apply(variables_of(module, parameters), inputs, depth))
+        return applied(module, variables_of(module, parameters), inputs, depth)
 
     out: jax.Array = jax.lax.map(one, nets)
     return out
