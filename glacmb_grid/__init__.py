@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from glacmb_grid.inputs.outlines import glaciers_dataset as glaciers_dataset
     from glacmb_grid.inputs.outlines import read_outlines as read_outlines
     from glacmb_grid.inputs.own_table import read_samples_table as read_samples_table
+    from glacmb_grid.learning.nets.extract import network as network
     from glacmb_grid.learning.registry import fit as fit
     from glacmb_grid.learning.registry import predict as predict
     from glacmb_grid.pipeline import run as run
@@ -58,6 +59,7 @@ _HOMES = {
     "glaciers_dataset": "inputs.outlines",
     "link": "inputs.links",
     "load_config": "config",
+    "network": "learning.nets.extract",
     "make_folds": "validation.folds",
     "open_albedo": "inputs.albedo",
     "open_climate": "inputs.climate",

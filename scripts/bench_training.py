@@ -29,8 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glacmb_grid.learning import engine
-from glacmb_grid.learning.engine import Nets, Problem, largest, shape_of, train
+from glacmb_grid.learning.nets import Nets, Problem, enable_compilation_cache, largest, shape_of, train
 
 WIDTHS, PREDICTORS, ROWS, STOPPING = (40, 20, 10, 5), 27, 109, 22
 RATE, NOISE, L1 = 0.003, 0.1, 1e-3
@@ -174,8 +173,8 @@ def with_sklearn(epochs: int) -> float | None:
         return fastest(lambda: net.fit(problem.rows[0][fitted], problem.target[0][fitted]), 3) / epochs
 
 
-def with_engine(count: int, epochs: int, block: int | None, repeat: int) -> float:
-    """Seconds of a net-epoch of the engine, everything in it, compilation excepted."""
+def with_nets(count: int, epochs: int, block: int | None, repeat: int) -> float:
+    """Seconds of a net-epoch of this package, everything in it, compilation excepted."""
     problem, nets = table(), same_nets(count, epochs)
     shape = shape_of(problem, nets, block)
     train(problem, nets[: shape.block], patience=epochs, shape=shape)
@@ -298,15 +297,15 @@ def measure(quick: bool) -> list[Line]:
     rate = product_rate(repeat)
     lines.append(("large float32 product", rate / 1e9, "GFLOP/s", None, True))
     torch = with_torch(300 if quick else 1500)
-    many = with_engine(*((320, 40) if quick else (1000, 60)), None, 2 * repeat)
+    many = with_nets(*((320, 40) if quick else (1000, 60)), None, 2 * repeat)
     rate = max(rate, product_rate(repeat))
-    lines.append(("net-epoch, engine", 1e3 * many, "ms", None, False))
+    lines.append(("net-epoch, this package", 1e3 * many, "ms", None, False))
     if torch is None:
         lines.append(("net-epoch, PyTorch loop (not installed: pip install torch==2.13.0)", None, "ms", None, False))
     else:
         lines.append(("net-epoch, PyTorch loop", 1e3 * torch, "ms", None, False))
-        lines.append(("PyTorch loop / engine (must)", torch / many, "x", 15.0, True))
-        lines.append(("PyTorch loop / engine (aim)", torch / many, "x", 30.0, True))
+        lines.append(("PyTorch loop / this package (must)", torch / many, "x", 20.0, True))
+        lines.append(("PyTorch loop / this package (aim)", torch / many, "x", 30.0, True))
     sklearn = with_sklearn(100 if quick else 500)
     lines.append(("net-epoch, scikit-learn loop", None if sklearn is None else 1e3 * sklearn, "ms", None, False))
     lines.append(("net-epoch, JAX one net at a time", 1e3 * one_at_a_time(4, 100 if quick else 300), "ms", None, False))
@@ -319,11 +318,11 @@ def measure(quick: bool) -> list[Line]:
     device = jax.devices()[0].device_kind
     if jax.default_backend() == "cpu":
         if not quick:
-            several = with_engine(10_000, 20, None, 1)
+            several = with_nets(10_000, 20, None, 1)
             lines.append((f"10,000 nets on {os.cpu_count()} cores", 1 / several, "net-epochs/s", None, True))
         lines.append(("10,000 nets on a GPU: no GPU at hand", None, "net-epochs/s", None, True))
     else:
-        several = with_engine(10_000, 100, None, 2)
+        several = with_nets(10_000, 100, None, 2)
         lines.append((f"10,000 nets on {device}", 1 / several, "net-epochs/s", None, True))
         if torch is not None:
             lines.append(("PyTorch loop on a CPU / this device (aim)", torch / several, "x", 1000.0, True))
@@ -354,7 +353,7 @@ def main() -> None:
     if arguments.task:
         task, argument = arguments.task
         if task == "compile":
-            engine.enable_compilation_cache(Path(os.environ["JAX_COMPILATION_CACHE_DIR"]))
+            enable_compilation_cache(Path(os.environ["JAX_COMPILATION_CACHE_DIR"]))
         work = {"compile": lambda share: compile_seconds(), "search": search, "nested": full_nested_run}
         print(json.dumps(work[task](float(argument))))
         return

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from glacmb_grid.learning import ensembles as network
-from glacmb_grid.learning.ensembles import configurations
+from glacmb_grid.learning import nets
+from glacmb_grid.learning.nets import ensembles as network
+from glacmb_grid.learning.nets.ensembles import configurations
+from glacmb_grid.learning.nets.training_sets import drawn_groups as _draw
+from glacmb_grid.learning.nets.training_sets import weighting as _weighting
 from glacmb_grid.learning.registry import fit, predict
 from glacmb_grid.learning.search import inner_masks, split_blocks
 from glacmb_grid.learning.table import table_of
-from glacmb_grid.learning.training_sets import drawn_groups as _draw
-from glacmb_grid.learning.training_sets import weighting as _weighting
 from glacmb_grid.settings import FeedForward, Protocol, Recipe
 from glacmb_grid.validation.folds import make_folds
 from glacmb_grid.validation.protocols import leaky
@@ -105,6 +106,28 @@ def test_keeping_the_state_of_the_training_does_not_matter(samples, folds, fitte
     for _ in ("anew", "from what is kept"):
         kept = fit("ff_fcnn", samples, folds, SMALL, checkpoints=tmp_path / "state")
         xr.testing.assert_identical(kept, fitted)
+
+
+@pytest.mark.parametrize("heteroscedastic", [False, True])
+def test_a_net_can_be_taken_out_without_its_padding(samples, folds, heteroscedastic):
+    """Its standardised balance, scaled back, is what the ensemble predicts; the wide net and the narrow one."""
+    settings = changed(heteroscedastic=[heteroscedastic], recipes=[Recipe(keep=3)], epochs=20)
+    for widths in ([(8, 4), (3,)], [(3,), (8, 4)], [(8, 4)]):
+        fitted = fit("ff_fcnn", samples, folds, settings.model_copy(update={"widths": widths}))
+        expected = predict(fitted, samples)
+        for number, member in ((0, 1), (3, 0)):
+            one = fitted.isel(fold=number)
+            module, variables = nets.network(fitted, fold=fitted["fold"].values[number], member=member)
+            assert module == nets.FeedForward(3, tuple(chosen(fitted, "widths")[number]), 1 + heteroscedastic)
+            kept = one["feature"].values[one["selected"].values].tolist()
+            raw = samples["predictors"].sel(predictor=kept).transpose("predictor", "row").values
+            centre, inverse = (one[n].values[one["selected"].values, None] for n in ("centre", "inverse_scale"))
+            standard = module.apply(variables, np.float32((raw - centre) * inverse))
+            assert standard.shape == (1 + heteroscedastic, samples.sizes["row"])
+            found = float(one["target_centre"]) + float(one["target_scale"]) * np.asarray(standard[0])
+            np.testing.assert_allclose(found, expected.values[number, member], atol=2e-5)
+    with pytest.raises(ValueError, match="nowhere"):
+        nets.network(fitted, fold="nowhere", member=0)
 
 
 # ---- what is chosen ----

@@ -26,7 +26,7 @@ def fit_stage(model: Model) -> Callable[[Context], None]:
     """The stage that fits one model in the folds of every scheme."""
 
     def run(context: Context) -> None:
-        from glacmb_grid.learning.engine import enable_compilation_cache
+        from glacmb_grid.learning.nets import enable_compilation_cache
 
         enable_compilation_cache()
         config, samples = context.config, read_zarr(context.of("samples", "samples.zarr"))

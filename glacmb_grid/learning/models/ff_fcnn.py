@@ -37,7 +37,7 @@ class FeedForwardEnsemble(Model):
         trained on all rows of the fold for as many epochs as the chosen configuration took there (`finish: refit`), or
         stops early itself. The rows of `score` have weight zero everywhere.
         """
-        from glacmb_grid.learning.ensembles import fit_ensembles  # JAX is not imported before it is needed
+        from glacmb_grid.learning.nets.ensembles import fit_ensembles  # JAX is not imported before it is needed
 
         return fit_ensembles(self.settings, task)
 
@@ -48,7 +48,7 @@ class FeedForwardEnsemble(Model):
 
     def predict(self, parameters: xr.Dataset, rows: xr.Dataset, below: Predictions) -> xr.DataArray:
         """Balance by every member, (fold, member, row), m w.e."""
-        from glacmb_grid.learning.ensembles import predict_ensembles
+        from glacmb_grid.learning.nets.ensembles import predict_ensembles
 
         del below
         return predict_ensembles(parameters, rows)

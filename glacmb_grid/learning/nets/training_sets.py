@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from glacmb_grid.learning.engine import Layout, Nets, Problem, Shape, shape_of
 from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.level import Levels, levels_of
+from glacmb_grid.learning.nets.module import FeedForward as Module
+from glacmb_grid.learning.nets.problem import Nets, Problem, Shape, shape_of
 from glacmb_grid.learning.recipes import most_features
 from glacmb_grid.learning.table import Bools, Floats, Integers, Table
 from glacmb_grid.learning.tabular import features_of
@@ -189,7 +190,7 @@ def shape_for(problem: Problem, nets: Nets, settings: FeedForward, common: Shape
     layers = tuple(max(*column, outputs) for column in zip(*(padded(w, depth) for w in settings.widths), strict=True))
     shape = shape_of(problem, nets, settings.block)
     shape = shape._replace(
-        layout=Layout(problem.rows.shape[2], layers, outputs), dynamic="dynamic" in settings.weighting
+        layout=Module(problem.rows.shape[2], layers, outputs), dynamic="dynamic" in settings.weighting
     )
     if common is None:
         return shape

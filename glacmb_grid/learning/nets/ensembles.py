@@ -18,9 +18,21 @@ import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.learning.contract import Task
-from glacmb_grid.learning.engine import Layout, Shape, Trained, forward, train
 from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.level import Levels, kinds_of_level
+from glacmb_grid.learning.nets.module import FeedForward as Module
+from glacmb_grid.learning.nets.predict import forward
+from glacmb_grid.learning.nets.problem import Shape
+from glacmb_grid.learning.nets.train import Trained, train
+from glacmb_grid.learning.nets.training_sets import (
+    Net,
+    TrainingSet,
+    drawn_groups,
+    padded,
+    problem_of,
+    shape_for,
+    training_set,
+)
 from glacmb_grid.learning.ragged import pack, unpack
 from glacmb_grid.learning.recipes import recipes_of
 from glacmb_grid.learning.search import (
@@ -34,15 +46,6 @@ from glacmb_grid.learning.search import (
     split_blocks,
 )
 from glacmb_grid.learning.table import Bools, Floats, Integers, Table, rows_of, table_of
-from glacmb_grid.learning.training_sets import (
-    Net,
-    TrainingSet,
-    drawn_groups,
-    padded,
-    problem_of,
-    shape_for,
-    training_set,
-)
 from glacmb_grid.settings import FeedForward, Recipe
 
 _MATRIX_BYTES = 400e6  # predictor matrices held at a time
@@ -73,8 +76,8 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
         target_scale=("fold", [s.scale for s in sets]),
         parameter_count=("fold", np.array(counts)),
     )
-    layout = json.dumps(trained.layout._asdict())
-    return out.assign_coords(part=["fit", "stop"]).assign_attrs({**record.attrs, "layout": layout})
+    layout = {n: getattr(trained.layout, n) for n in ("predictors", "widths", "outputs")}
+    return out.assign_coords(part=["fit", "stop"]).assign_attrs({**record.attrs, "layout": json.dumps(layout)})
 
 
 def predict_ensembles(parameters: xr.Dataset, rows: xr.Dataset) -> xr.DataArray:
@@ -82,7 +85,7 @@ def predict_ensembles(parameters: xr.Dataset, rows: xr.Dataset) -> xr.DataArray:
     new = rows_of(rows)
     candidates = [json.loads(str(c)) for c in parameters["candidate"].values]
     layout = json.loads(parameters.attrs["layout"])
-    shape = Layout(layout["predictors"], tuple(layout["widths"]), layout["outputs"])
+    shape = Module(layout["predictors"], tuple(layout["widths"]), layout["outputs"])
     members = parameters.sizes["member"]
     out = np.empty((parameters.sizes["fold"], members, len(new.year)))
     for fold in range(len(out)):

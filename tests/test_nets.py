@@ -12,8 +12,20 @@ import numpy as np
 import pytest
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.learning import engine
-from glacmb_grid.learning.engine import Layout, Nets, Problem, forward, initial, largest, shape_of, split, train
+from glacmb_grid.learning.nets import (
+    FeedForward,
+    Nets,
+    Problem,
+    enable_compilation_cache,
+    forward,
+    largest,
+    losses,
+    shape_of,
+    train,
+)
+from glacmb_grid.learning.nets.module import places_of, size_of
+from glacmb_grid.learning.nets.problem import initial
+from glacmb_grid.learning.nets.step import segment
 
 PREDICTORS, ROWS = 5, 40
 
@@ -57,6 +69,12 @@ def same(a, b, which=slice(None)):
 # ---- the mathematics, written down a second time in plain NumPy -------------------------------------------------
 
 
+def split(flat, module):
+    """Kernels (..., unit, input) and biases (..., unit)."""
+    places = places_of(module)
+    return [flat[..., p["kernel"]] for p in places], [flat[..., p["bias"]] for p in places]
+
+
 def plain_forward(kernels, biases, x):
     for kernel, bias in zip(kernels[:-1], biases[:-1], strict=True):
         z = x @ kernel.T + bias
@@ -64,20 +82,27 @@ def plain_forward(kernels, biases, x):
     return x @ kernels[-1].T + biases[-1]
 
 
-def plain_loss(flat, layout, x, y, weight, operator, kind, frozen):
-    out = plain_forward(*split(flat, layout), x)
+def plain_loss(flat, module, x, y, weight, operator, kind, frozen, l1):
+    kernels, biases = split(flat, module)
+    out = plain_forward(kernels, biases, x)
     error = operator @ out[:, 0] - y
+    lasso = l1 * sum(np.abs(k).sum() for k in kernels)
     if not kind:
-        return np.sum(weight * error**2)
+        return np.sum(weight * error**2) + lasso
     variance = operator**2 @ np.exp(6 * np.tanh(out[:, 1] / 6))
-    return np.sum(weight * frozen * (np.log(variance) + error**2 / variance))  # `frozen` is not differentiated
+    return np.sum(weight * frozen * (np.log(variance) + error**2 / variance)) + lasso
+
+
+def slot_of(x, y, weight, entries, kind, l1=0.0, gamma=0.0, depth=2):
+    look = losses.Look(*(jnp.asarray(v, jnp.float32) for v in (x.T, y, weight)), entries)
+    return losses.Slot(look, None, True, depth, 0.0, 0.01, l1, gamma, kind, 1, 0)
 
 
 @pytest.mark.parametrize("kind", [False, True])
 @pytest.mark.parametrize("with_operator", [False, True])
-def test_gradient_agrees_with_finite_differences(kind, with_operator):
+def test_the_objective_and_its_gradient_agree_with_numpy_and_finite_differences(kind, with_operator):
     draws = np.random.default_rng(1)
-    layout, samples, rows = Layout(3, (4, 3), 2), 6, 9 if with_operator else 6
+    module, samples, rows = FeedForward(3, (4, 3), 2), 6, 9 if with_operator else 6
     x, y, weight = draws.normal(size=(rows, 3)), draws.normal(size=samples), draws.random(samples)
     operator = np.eye(samples)
     entries = None
@@ -85,44 +110,61 @@ def test_gradient_agrees_with_finite_differences(kind, with_operator):
         operator = np.where(draws.random((samples, rows)) < 0.5, draws.random((samples, rows)), 0)
         operator[np.arange(samples), np.arange(samples)] = 1
         sample, row = np.nonzero(operator)
-        entries = (sample[None], row[None], jnp.asarray(operator[sample, row], jnp.float32)[None])
-    flat = 0.5 * draws.normal(size=layout.size)
-    out = plain_forward(*split(flat, layout), x)
-    frozen = np.sqrt(operator**2 @ np.exp(6 * np.tanh(out[:, 1] / 6)))
+        entries = (sample, row, jnp.asarray(operator[sample, row], jnp.float32))
+    flat = 0.5 * draws.normal(size=size_of(module))
+    out = plain_forward(*split(flat, module), x)
+    frozen = np.sqrt(operator**2 @ np.exp(6 * np.tanh(out[:, 1] / 6)))  # not differentiated
 
     def loss(flat):
-        return plain_loss(flat, layout, x, y, weight, operator, kind, frozen)
+        return plain_loss(flat, module, x, y, weight, operator, kind, frozen, 0.05)
 
     step = 1e-6
-    expected = [(loss(flat + step * e) - loss(flat - step * e)) / (2 * step) for e in np.eye(layout.size)]
-    single = [jnp.asarray(v, jnp.float32)[None] for v in (x.T, y, weight)]
-    slots = SimpleNamespace(
-        fit=engine.Look(*single, entries),
-        linear=jnp.zeros((1, 2)),
-        heteroscedastic=jnp.asarray([float(kind)]),
-        gamma=jnp.zeros(1),
-    )
-    parameters = jnp.asarray(flat, jnp.float32)[None]
-    found, *_ = engine.gradient(parameters, slots, single[0], jnp.zeros((1, 0)), jnp.ones(1, bool), layout)
-    np.testing.assert_allclose(found[0], expected, rtol=2e-4, atol=2e-4)
+    expected = [(loss(flat + step * e) - loss(flat - step * e)) / (2 * step) for e in np.eye(len(flat))]
+    slot = slot_of(x, y, weight, entries, kind, l1=0.05)
+    args = (module, slot, slot.fit.rows, jnp.zeros(0), True)
+    found, slope = jax.value_and_grad(losses.objective, has_aux=True)(jnp.asarray(flat, jnp.float32), *args)
+    np.testing.assert_allclose(found[0], loss(flat), rtol=1e-5)
+    np.testing.assert_allclose(slope, expected, rtol=2e-4, atol=2e-4)
+    recorded = plain_loss(flat, module, x, y, weight, operator, kind, 1.0, 0.0)
+    np.testing.assert_allclose(found[1][0], recorded, rtol=1e-5)
 
 
-def plain_training(problem, nets, net, start, layout, epochs):
+def test_terms_of_the_loss_by_hand():
+    look = losses.Look(None, None, jnp.asarray([0.25, 0.75]), None)
+    slot = losses.Slot(look, None, True, 0, 0.0, 0.01, 0.5, 0.0, True, 1, 0)
+    variables = {"params": {"layer_0": {"kernel": jnp.asarray([[1.0, -3.0]]), "bias": jnp.asarray([9.0])}}}
+    error, variance = jnp.asarray([2.0, -1.0]), jnp.asarray([4.0, 1.0])
+    view = losses.View(variables, None, error, variance, look.weight, slot)
+    assert float(losses.lasso(view)) == 2.0
+    assert float(losses.misfit(view)) == pytest.approx(0.25 * 2 * (np.log(4) + 1) + 0.75)
+    assert float(losses.misfit(view._replace(slot=slot._replace(heteroscedastic=False)))) == 1.75
+    assert float(losses.misfit(view._replace(variance=None))) == 1.75
+
+
+def test_a_term_that_is_added_is_trained_on(monkeypatch):
+    """One that asks for a balance of 3 everywhere outweighs the observations."""
+    pull = lambda view: 1e4 * jnp.mean((view.out[0] - 3) ** 2)  # noqa: E731
+    monkeypatch.setattr(losses, "TERMS", (*losses.TERMS, pull))
+    problem, nets = problem_of(rows=44, stopping=False), nets_of(2, (3,), noise=0, learning_rate=0.05, epochs=200)
+    out = train(problem, nets, patience=1)
+    balance, _ = forward(out.layout, out.parameters, nets.columns, nets.widths, problem.rows, nets.matrix)
+    fitted = problem.fit[nets.split] > 0
+    np.testing.assert_allclose(balance[fitted], 3, atol=0.1)
+
+
+def plain_training(problem, nets, net, start, module, epochs):
     """One net by autodiff and textbook Adam; start is in its own layout."""
     columns, s = nets.columns[net], nets.split[net]
     x = problem.rows[nets.matrix[net]][:, columns]
-    y, weight = problem.target[nets.target[net]], problem.fit[s]
-    kernel = np.concatenate(
-        [np.ones(units * inputs) for units, inputs in layout.layers] + [np.zeros(u) for u, _ in layout.layers]
-    )
+    y, weight, places = problem.target[nets.target[net]], problem.fit[s], places_of(module)
 
     def loss(flat):
-        kernels, biases = split(flat, layout)
+        kernels, biases = ([flat[p[name]] for p in places] for name in ("kernel", "bias"))
         h = x
         for layer in range(len(kernels) - 1):
             h = jax.nn.silu(h @ kernels[layer].T + biases[layer])
         out = (h @ kernels[-1].T + biases[-1])[:, 0]
-        return jnp.sum(weight * (out - y) ** 2) + nets.l1[net] * jnp.sum(kernel * jnp.abs(flat))
+        return jnp.sum(weight * (out - y) ** 2) + nets.l1[net] * sum(jnp.sum(jnp.abs(k)) for k in kernels)
 
     slope = jax.jit(jax.grad(loss))
     flat = jnp.asarray(start)
@@ -149,7 +191,7 @@ def test_padded_nets_learn_what_unpadded_ones_learn():
         outputs, none = forward(trained.layout, trained.parameters, columns, widths, problem.rows, nets.matrix)
         assert none.shape == (6, ROWS if two else 0)
         for net in range(int(two), 6):
-            own = Layout(int(columns[net].sum()), tuple(w for w in widths[net] if w), 1)
+            own = FeedForward(int(columns[net].sum()), tuple(int(w) for w in widths[net] if w))
             if net not in lonely:
                 lonely[net] = plain_training(problem, nets, net, initial(nets[[net]], own)[0], own, 8)
             x = problem.rows[nets.matrix[net]][:, columns[net]]
@@ -159,11 +201,27 @@ def test_padded_nets_learn_what_unpadded_ones_learn():
 
 def test_initial_values_do_not_depend_on_padding():
     nets = nets_of(3, [[4, 3], [2, 0], [4, 0]])
-    small, large = Layout(PREDICTORS, (4, 3), 1), Layout(PREDICTORS + 2, (7, 5, 3), 2)
-    tight, wide = (split(initial(nets, layout), layout)[0] for layout in (small, large))
+    small, large = FeedForward(PREDICTORS, (4, 3)), FeedForward(PREDICTORS + 2, (7, 5, 3), 2)
+    tight, wide = (split(initial(nets, module), module)[0] for module in (small, large))
     np.testing.assert_array_equal(tight[0], wide[0][:, :4, :PREDICTORS])
-    assert wide[0].any(axis=(1, 2)).all()
-    assert np.count_nonzero(wide[0]) == np.count_nonzero(tight[0])
+    assert all(k[0].any() for k in tight)
+    assert sum(map(np.count_nonzero, wide)) == sum(map(np.count_nonzero, tight))
+    first = np.random.Generator(np.random.Philox(key=100)).standard_normal((4, PREDICTORS), np.float32)
+    np.testing.assert_allclose(tight[0][0], first / np.sqrt(PREDICTORS), rtol=1e-6)
+
+
+def test_what_pads_a_net_stays_zero():
+    nets = nets_of(4, [[4, 3, 2], [2, 0, 0], [3, 2, 0], [0, 0, 0]], gamma=1, heteroscedastic=[True, False] * 2)
+    columns = np.arange(PREDICTORS) < np.array([5, 3, 4, 2])[:, None]
+    out = train(problem_of(), replace(nets, columns=columns), patience=99)
+    for net, depth in enumerate((3, 1, 2, 0)):
+        kernels, biases = split(out.parameters[net], out.layout)
+        sizes = [int(columns[net].sum()), *nets.widths[net][:depth], 1 + int(nets.heteroscedastic[net])]
+        for layer, (kernel, bias) in enumerate(zip(kernels, biases, strict=True)):
+            own = (sizes[layer + 1], sizes[layer]) if layer <= depth else (0, 0)
+            assert kernel[: own[0], : own[1]].all()
+            assert np.count_nonzero(kernel) == own[0] * own[1]
+            assert np.count_nonzero(bias) == own[0]
 
 
 # ---- what a net must not see -------------------------------------------------------------------------------------
@@ -274,15 +332,27 @@ def test_two_levels_of_noise_are_recovered():
 
 
 def test_dynamic_weights_by_hand():
-    weight = jnp.asarray([[0.25, 0.25, 0.5, 0.0]])
-    residual = jnp.asarray([[1.0, 3.0, 2.0, 9.0]])  # weighted mean 2
-    found = engine.dynamic_weight(weight, residual, jnp.asarray([2.0]))
-    factor = np.array([0.25, 2.25, 1.0])
-    expected = weight[0, :3] * factor / np.sum(weight[0, :3] * factor)
-    np.testing.assert_allclose(found[0], [*expected, 0], rtol=1e-6)
-    extreme = engine.dynamic_weight(jnp.full((1, 2), 0.5), jnp.asarray([[1e-9, 1.0]]), jnp.asarray([4.0]))
-    np.testing.assert_allclose(extreme[0], [1 / 17, 16 / 17], rtol=1e-6)  # clipped to 1/4 and 4
-    np.testing.assert_array_equal(engine.dynamic_weight(weight, residual, jnp.zeros(1)), weight)
+    weight = jnp.asarray([0.25, 0.25, 0.5, 0.0])
+    residual = jnp.asarray([1.0, 3.0, 2.0, 9.0])  # weighted mean 2
+    found = losses.dynamic_weight(weight, residual, 2.0)
+    changed = np.array([0.25, 0.25, 0.5]) * [0.25, 2.25, 1.0]
+    np.testing.assert_allclose(found, [*changed / changed.sum(), 0], rtol=1e-6)
+    extreme = losses.dynamic_weight(jnp.full(2, 0.5), jnp.asarray([1e-9, 1.0]), 4.0)
+    np.testing.assert_allclose(extreme, [1 / 17, 16 / 17], rtol=1e-6)  # clipped to 1/4 and 4
+    np.testing.assert_array_equal(losses.dynamic_weight(weight, residual, 0.0), weight)
+
+
+def test_dynamic_weights_are_not_differentiated_and_follow_a_moving_average():
+    x, y, weight = np.ones((2, 1)), np.array([1.0, 3.0]), np.full(2, 0.5)
+    slot = slot_of(x, y, weight, None, False, gamma=1.0, depth=0)
+    slope = jax.grad(losses.objective, has_aux=True)
+    args = (jnp.zeros(2), FeedForward(1, ()), slot, slot.fit.rows)
+    found, (recorded, average) = slope(*args, jnp.zeros(2), True)
+    np.testing.assert_array_equal(average, [1, 3])
+    np.testing.assert_allclose(recorded, 5)  # of the fixed weights
+    np.testing.assert_allclose(found, -2 * (0.25 * 1 + 0.75 * 3), rtol=1e-6)  # e / mean e = 1/2 and 3/2
+    _, (_, average) = slope(*args, jnp.asarray([2.0, 2.0]), False)
+    np.testing.assert_allclose(average, [1.9, 2.1], rtol=1e-6)
 
 
 def test_dynamic_weighting_of_some_nets_leaves_the_others_alone():
@@ -382,9 +452,9 @@ def test_one_shape_serves_different_nets_without_a_second_compilation():
     first, second = nets_of(4, (4, 3), epochs=11), nets_of(5, (6,), epochs=12, gamma=1)
     shape = largest(shape_of(problem, first), shape_of(problem, second))
     train(problem, first, patience=3, shape=shape)
-    before = engine._segment._cache_size()  # noqa: SLF001
+    before = segment._cache_size()  # noqa: SLF001
     out = train(problem, second, patience=3, shape=shape)
-    assert engine._segment._cache_size() == before  # noqa: SLF001
+    assert segment._cache_size() == before  # noqa: SLF001
     np.testing.assert_allclose(out.loss[:, 0], train(problem, second, patience=3).loss[:, 0], rtol=1e-4)
 
 
@@ -395,11 +465,12 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 import jax
-import test_engine as t
+import test_nets as t
+from glacmb_grid.learning.nets.train import _lanes
 problem, nets = t.problem_of(), t.nets_of(13, epochs=25)
 shape = t.shape_of(problem, nets, block=4)
 out = t.train(problem, nets, patience=3, shape=shape)
-np.savez(sys.argv[2], devices=jax.device_count(), lanes=t.engine._lanes(), parameters=out.parameters, loss=out.loss,
+np.savez(sys.argv[2], devices=jax.device_count(), lanes=_lanes(), parameters=out.parameters, loss=out.loss,
          best_epoch=out.best_epoch, epochs=out.epochs)
 """
 
@@ -444,8 +515,8 @@ def test_the_compilation_cache_lies_where_it_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     before = jax.config.jax_compilation_cache_dir
     try:
-        assert engine.enable_compilation_cache() == tmp_path / "glacmb_grid" / "compiled"
-        assert engine.enable_compilation_cache(tmp_path / "mine").is_dir()
+        assert enable_compilation_cache() == tmp_path / "glacmb_grid" / "compiled"
+        assert enable_compilation_cache(tmp_path / "mine").is_dir()
         assert jax.config.jax_compilation_cache_dir == str(tmp_path / "mine")
     finally:
         jax.config.update("jax_compilation_cache_dir", before)

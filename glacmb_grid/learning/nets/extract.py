@@ -1,0 +1,62 @@
+"""A trained net as a Flax module of its own size, for those who want to use it outside this package."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from glacmb_grid.learning.features import Features
+from glacmb_grid.learning.nets.module import FeedForward, variables_of
+from glacmb_grid.learning.ragged import unpack
+
+
+def network(parameters: xr.Dataset, *, fold: Any, member: int) -> tuple[FeedForward, dict[str, Any]]:
+    """One member of the ensemble of a fold, without padding.
+
+    Parameters
+    ----------
+    parameters : xr.Dataset
+        Of the model `ff_fcnn`.
+    fold : label
+        Of the coordinate `fold`.
+    member : int
+        Number of the member.
+
+    Returns
+    -------
+    module : FeedForward
+    variables : dict
+        ``module.apply(variables, x)`` with x (predictor, row) gives the standardised balance in its first output,
+        (output, row); m w.e. after multiplication by `target_scale` and addition of `target_centre` (and of the level
+        of the glacier, where the candidate has one).
+
+    Raises
+    ------
+    ValueError, IndexError
+        Where there is no such fold or member.
+
+    Notes
+    -----
+    The predictors are the features that `selected` marks for the fold, in the order of the coordinate `feature`,
+    standardised: ``(feature - centre) * inverse_scale``.
+    """
+    number = parameters["fold"].values.tolist().index(fold)
+    hyper = json.loads(str(parameters["candidate"].values[int(parameters["choice"].values[number])]))
+    layout = json.loads(parameters.attrs["layout"])
+    padded = FeedForward(layout["predictors"], tuple(layout["widths"]), layout["outputs"])
+    features = Features.from_state(unpack(parameters, number))
+    trained = features.names[features.kept].tolist()  # in the order that the net has seen
+    names = parameters["feature"].values[parameters["selected"].values[number]].tolist()
+    columns = np.array([trained.index(name) for name in names] or [0])
+    module = FeedForward(len(columns), tuple(hyper["widths"]), 2 if hyper["heteroscedastic"] else 1)
+    layers = variables_of(padded, jnp.asarray(parameters["parameters"].values[number, member]))["params"]
+    out, taken = {}, columns
+    for layer, units in enumerate((*module.widths, module.outputs)):
+        kernel, bias = (layers[f"layer_{layer}"][name] for name in ("kernel", "bias"))
+        out[f"layer_{layer}"] = {"kernel": kernel[:units, taken], "bias": bias[:units]}
+        taken = np.arange(units)
+    return module, {"params": out}

@@ -1,0 +1,142 @@
+"""What training makes small: terms that add up, each a pure function of what one net makes of the samples it fits.
+
+To add a term, write a function of `View` and name it in `TERMS`; JAX derives the gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from glacmb_grid.learning.nets.module import FeedForward, applied, variables_of
+
+_BETA = 0.5  # exponent of the variance in beta-NLL
+_MEMORY = 0.9  # of the moving average of a sample's residual
+
+
+class Look(NamedTuple):
+    """Samples that a net looks at, padded."""
+
+    rows: Any  # (predictor, row)
+    target: Any  # (sample,)
+    weight: Any  # (sample,)
+    operator: tuple[Any, Any, Any] | None  # (entry,): sample, row, weight; None: sample i is row i
+
+
+class Slot(NamedTuple):
+    """What a net is, as data. The nets that train side by side have a leading axis."""
+
+    fit: Look
+    stop: Look | None
+    keep_last: Any  # without early stopping
+    depth: Any  # number of hidden layers
+    noise: Any  # (predictor,)
+    rate: Any
+    l1: Any
+    gamma: Any
+    heteroscedastic: Any
+    epochs: Any
+    seed: Any
+
+
+class View(NamedTuple):
+    """What a term of the loss sees of one net."""
+
+    variables: Any  # of the module
+    out: jax.Array  # (output, row)
+    error: jax.Array  # (sample,)
+    variance: jax.Array | None  # (sample,)
+    weight: jax.Array  # (sample,), after the dynamic weighting
+    slot: Slot
+
+
+def observed(values: jax.Array, look: Look, power: int = 1) -> jax.Array:
+    """What the observation operator, its weights to a power, makes of rows: (sample,) of (row,)."""
+    if look.operator is None:
+        return values
+    sample, row, weight = look.operator
+    return jax.ops.segment_sum(values[row] * weight**power, sample, look.target.shape[0])
+
+
+def compared(out: jax.Array, look: Look) -> tuple[jax.Array, jax.Array | None]:
+    """Errors and, with two outputs, variances of samples (sample,), from outputs (output, row)."""
+    error = observed(out[0], look) - look.target
+    if out.shape[0] == 1:
+        return error, None
+    variance = observed(jnp.exp(out[1]), look, 2)
+    return error, jnp.where(look.weight > 0, variance, 1.0)  # padding has no rows, hence no variance
+
+
+def judged(
+    error: jax.Array, variance: jax.Array | None, weight: jax.Array, heteroscedastic: jax.Array, beta: float = 0.0
+) -> jax.Array:
+    """Weighted squared error, or beta-NLL (times two) of heteroscedastic nets; with beta 0 the log-likelihood."""
+    loss = error**2
+    if variance is not None:
+        power = jax.lax.stop_gradient(variance) ** beta
+        loss = jnp.where(heteroscedastic, power * (jnp.log(variance) + error**2 / variance), loss)
+    return jnp.sum(weight * loss)
+
+
+def misfit(view: View) -> jax.Array:
+    """Of the fitted samples."""
+    return judged(view.error, view.variance, view.weight, view.slot.heteroscedastic, _BETA)
+
+
+def lasso(view: View) -> jax.Array:
+    """L1 of the kernels; its slope at 0 is 0, so that padding stays 0 (that of `jnp.abs` is 1)."""
+    kernels = (layer["kernel"] for layer in view.variables["params"].values())
+    size = sum((jnp.sum(k * jax.lax.stop_gradient(jnp.sign(k))) for k in kernels), jnp.zeros(()))
+    return jnp.asarray(view.slot.l1 * size)
+
+
+TERMS: tuple[Callable[[View], jax.Array], ...] = (misfit, lasso)
+
+
+def dynamic_weight(weight: jax.Array, average: jax.Array, gamma: jax.Array) -> jax.Array:
+    """Weights (sample,) times ``clip((e / mean e) ** gamma, 1/4, 4)``, with sum one; as they are where gamma is 0.
+
+    `average` is e, a moving average of every sample's absolute residual, (sample,).
+    """
+    relative = jnp.maximum(average, 1e-12) / jnp.maximum(jnp.sum(weight * average), 1e-12)
+    changed = weight * jnp.clip(relative**gamma, 0.25, 4.0)
+    return jnp.where(gamma != 0, changed / jnp.sum(changed), weight)
+
+
+def objective(
+    parameters: jax.Array, module: FeedForward, slot: Slot, inputs: jax.Array, average: jax.Array, first: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """Sum of all terms for one net, as a function of its parameters.
+
+    Parameters
+    ----------
+    parameters : (parameter,)
+    module : FeedForward
+    slot : Slot
+    inputs : (predictor, row)
+        Predictors of the fitted rows with their noise.
+    average : (sample,)
+        Moving average of absolute residuals; (0,) without dynamic weighting.
+    first : bool, ()
+        Whether the average begins here.
+
+    Returns
+    -------
+    total : ()
+    told : tuple of (), (sample,)
+        The loss to record (without L1, beta and dynamic weights) and the moving average after this epoch.
+    """
+    variables = variables_of(module, parameters)
+    out = applied(module, variables, inputs, slot.depth)
+    error, variance = compared(out, slot.fit)
+    weight = slot.fit.weight
+    if average.shape[0]:
+        size = jax.lax.stop_gradient(jnp.abs(error))
+        average = jnp.where(first, size, _MEMORY * average + (1 - _MEMORY) * size)
+        weight = dynamic_weight(weight, average, slot.gamma)
+    view = View(variables, out, error, variance, weight, slot)
+    total = sum((term(view) for term in TERMS), jnp.zeros(()))
+    return total, (judged(error, variance, slot.fit.weight, slot.heteroscedastic), average)

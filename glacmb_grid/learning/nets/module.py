@@ -1,0 +1,109 @@
+"""The network as a Flax module, and its parameters as one flat vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+from jax.flatten_util import ravel_pytree
+
+_WIDEST = 6.0  # bound of the logarithm of the variance (standardised target)
+
+
+def silu(value: jax.Array) -> jax.Array:
+    """``x * logistic(x)``, the logistic function written by tanh, which is faster."""
+    return value * (0.5 + 0.5 * jnp.tanh(0.5 * value))
+
+
+class Layer(nn.Module):
+    """Affine layer, features first: kernel (unit, input) times values (input, row), plus bias (unit,)."""
+
+    units: int
+
+    @nn.compact
+    def __call__(self, values: jax.Array) -> jax.Array:
+        """Sums (unit, row) of values (input, row)."""
+        kernel = self.param("kernel", nn.initializers.lecun_normal(1, 0), (self.units, values.shape[0]))
+        bias = self.param("bias", nn.initializers.zeros, (self.units,))
+        # Accelerators would otherwise round the factors of products.
+        return jnp.matmul(kernel, values, precision=jax.lax.Precision.HIGHEST) + bias[:, None]
+
+
+class FeedForward(nn.Module):
+    """Feed-forward fully connected network.
+
+    Attributes
+    ----------
+    predictors : int
+        Number of inputs.
+    widths : tuple of int
+        Units of the hidden layers; empty = linear.
+    outputs : int
+        1: the balance; 2: the balance and the logarithm of its variance, kept between -6 and 6.
+    activation : callable
+        Of hidden layers. It must give 0 for 0: padding units, whose parameters are all 0, then have no effect.
+    """
+
+    predictors: int
+    widths: tuple[int, ...]
+    outputs: int = 1
+    activation: Callable[[jax.Array], jax.Array] = silu
+
+    @nn.compact
+    def __call__(self, values: jax.Array, depth: jax.Array | None = None) -> jax.Array:
+        """Standardised balance and, with two outputs, the logarithm of its variance.
+
+        Parameters
+        ----------
+        values : (predictor, row)
+            Standardised predictors.
+        depth : int, (), optional
+            Number of hidden layers in use, by default all. The layer after them gives the outputs; those that follow
+            it hand them on.
+
+        Returns
+        -------
+        (output, row)
+        """
+        for number, units in enumerate((*self.widths, self.outputs)):
+            sums = Layer(units, name=f"layer_{number}")(values)
+            hidden = self.activation(sums) if number < len(self.widths) else sums
+            if depth is not None:
+                passed = jnp.pad(values[: self.outputs], ((0, max(units - self.outputs, 0)), (0, 0)))[:units]
+                hidden = jnp.where(number < depth, hidden, jnp.where(number == depth, sums, passed))
+            values = hidden
+        return values.at[1:].set(_WIDEST * jnp.tanh(values[1:] / _WIDEST)) if self.outputs > 1 else values
+
+
+@lru_cache
+def _ravelled(module: FeedForward) -> tuple[int, Callable[[Any], Any]]:
+    tree = jax.eval_shape(module.init, jax.random.key(0), np.zeros((module.predictors, 1), np.float32))
+    flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree))
+    return flat.size, unravel
+
+
+def size_of(module: FeedForward) -> int:
+    """Number of parameters."""
+    return _ravelled(module)[0]
+
+
+def variables_of(module: FeedForward, parameters: Any) -> Any:
+    """What `module.apply` takes, from the flat vector of parameters (parameter,)."""
+    return _ravelled(module)[1](parameters)
+
+
+def applied(module: FeedForward, variables: Any, values: jax.Array, depth: Any) -> jax.Array:
+    """Outputs (output, row): `module.apply`, with a narrower type."""
+    return jnp.asarray(module.apply(variables, values, depth))
+
+
+def places_of(module: FeedForward) -> list[dict[str, npt.NDArray[np.int64]]]:
+    """Where the parameters of every layer lie in the flat vector: `kernel` (unit, input) and `bias` (unit,)."""
+    layers = variables_of(module, np.arange(size_of(module), dtype=np.float32))["params"]
+    return [{k: np.asarray(v).astype(int) for k, v in layers[f"layer_{n}"].items()} for n in range(len(layers))]

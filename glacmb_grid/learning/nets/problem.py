@@ -1,0 +1,273 @@
+"""What nets train on, what differs between them, and how both are padded to one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import numpy.typing as npt
+
+from glacmb_grid.errors import InputError
+from glacmb_grid.learning.nets.losses import Look, Slot
+from glacmb_grid.learning.nets.module import FeedForward, places_of, size_of
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+Entries = tuple[Integers, Integers, Floats]  # of a sparse operator: sample, row, weight
+Triple = tuple[int, int, int]
+
+_CACHE_BYTES = 3 << 20  # what the slots of one lane should fit into on a CPU
+_ACCELERATOR_BYTES = 8 << 30
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What nets share.
+
+    Attributes
+    ----------
+    rows : float32 array, (matrix, row, predictor)
+        Standardised predictors; rows and columns that no net uses may hold anything.
+    target : float32 array, (target, sample)
+        Standardised balances, less what the operator makes of their mean.
+    fit : float32 array, (split, sample)
+        Weights that sum to one; zero = never looked at. Counts of a bootstrap and weights by uncertainty come in here.
+    stop : float32 array, (split, sample)
+        Weights of the early stopping that sum to one, or all zero: no early stopping, the last epoch is kept.
+    operator : tuple of arrays, (entry,), optional
+        Sample number, row number and weight of a sparse observation operator; None: sample i is row i.
+    """
+
+    rows: Floats
+    target: Floats
+    fit: Floats
+    stop: Floats
+    operator: Entries | None = None
+
+    def __post_init__(self) -> None:
+        if self.rows.ndim != 3 or any(a.ndim != 2 for a in (self.target, self.fit, self.stop)):
+            raise ValueError("rows must be (matrix, row, predictor), target, fit and stop (number, sample)")
+        samples = {a.shape[1] for a in (self.target, self.fit, self.stop)}
+        if self.operator is None:
+            samples.add(self.rows.shape[1])
+        if len(samples) > 1 or self.fit.shape != self.stop.shape:
+            raise ValueError("target, fit and stop (and rows, without an operator) must have the same samples")
+        if not (self.fit >= 0).all() or not (self.stop >= 0).all() or not self.fit.any(axis=1).all():
+            raise ValueError("weights must not be negative, and every split must fit something")
+
+    def seen(self, mask: Bools) -> tuple[Integers, Integers, Entries | None]:
+        """Samples looked at, the rows that they take, and the operator between the two."""
+        samples = np.flatnonzero(mask)
+        if self.operator is None:
+            return samples, samples, None
+        sample, row, weight = self.operator
+        mine = mask[sample]
+        rows, local = np.unique(row[mine], return_inverse=True)
+        return samples, rows, (np.searchsorted(samples, sample[mine]), local.reshape(-1), weight[mine])
+
+
+@dataclass(frozen=True, eq=False)
+class Nets:
+    """What differs between nets; the leading axis of every array is the net.
+
+    Attributes
+    ----------
+    matrix, target, split : int arrays, (net,)
+        Which matrix, target and split of the problem.
+    columns : bool array, (net, predictor)
+        The predictors used.
+    widths : int array, (net, layer)
+        Units of the hidden layers; 0 = no such layer (only at the end). A net without any is linear.
+    learning_rate, noise, l1, gamma : float32 arrays, (net,)
+        Of Adam; standard deviation of the noise on the predictors; factor of the sum of absolute kernels; exponent of
+        the dynamic weighting of samples, 0 = none.
+    heteroscedastic : bool array, (net,)
+        Whether a second output learns the logarithm of the variance.
+    epochs : int array, (net,)
+        Limits.
+    seed : int array, (net,)
+        A net's result depends on its seed and its own data, not on other nets nor its place among them.
+    """
+
+    matrix: Integers
+    target: Integers
+    split: Integers
+    columns: Bools
+    widths: Integers
+    learning_rate: Floats
+    noise: Floats
+    l1: Floats
+    gamma: Floats
+    heteroscedastic: Bools
+    epochs: Integers
+    seed: Integers
+
+    def __post_init__(self) -> None:
+        if len({len(getattr(self, f.name)) for f in fields(self)}) > 1:
+            raise ValueError("all arrays must have one entry for each net")
+        present = self.widths > 0
+        if (present[:, 1:] & ~present[:, :-1]).any():
+            raise ValueError("a layer of width 0 must not be followed by another layer")
+        if not self.columns.any(axis=1).all():
+            raise ValueError("every net needs a predictor")
+
+    def __len__(self) -> int:
+        return len(self.seed)
+
+    def __getitem__(self, which: Any) -> Nets:
+        """Some of the nets."""
+        return Nets(*(getattr(self, f.name)[which] for f in fields(self)))
+
+    @property
+    def depth(self) -> Integers:
+        """Number of hidden layers, (net,)."""
+        return np.asarray(np.count_nonzero(self.widths, axis=1))
+
+
+class Shape(NamedTuple):
+    """All that the compiled function depends on; calls with the same shape share it.
+
+    Attributes
+    ----------
+    block : int
+        Slots that train side by side.
+    layout : FeedForward
+        The network that all nets are padded to.
+    fit, stop : tuples of int
+        Padded numbers of samples, rows and entries of the operator (0: identity) that a net fits and stops on.
+    dynamic : bool
+        Whether any net weights its samples dynamically.
+    """
+
+    block: int
+    layout: FeedForward
+    fit: Triple
+    stop: Triple
+    dynamic: bool
+
+
+def shape_of(problem: Problem, nets: Nets, block: int | None = None) -> Shape:
+    """The smallest shape for these nets; `block` is by default what fits into a core's cache or an accelerator."""
+    outputs = 2 if nets.heteroscedastic.any() else 1
+    widths = nets.widths[:, : nets.depth.max()].max(axis=0)
+    if (nets.depth < len(widths)).any():
+        widths = np.maximum(widths, outputs)  # room to hand the outputs on
+    layout = FeedForward(int(nets.columns.sum(axis=1).max()), tuple(map(int, widths)), outputs)
+
+    def most(weights: Floats) -> Triple:
+        parts = [problem.seen(w > 0) for w in weights[np.unique(nets.split)]]
+        counts = [(len(samples), len(rows), len(entries[0]) if entries else 0) for samples, rows, entries in parts]
+        return _largest([tuple(map(rounded, count)) for count in counts])
+
+    fit, stop = most(problem.fit), most(problem.stop)
+    if block is None:
+        units = sum(layout.widths)
+        size = 4 * (fit[1] * (3 * units + 2 * layout.predictors) + stop[1] * (units + layout.predictors))
+        size += 24 * size_of(layout)
+        on_cpu = jax.default_backend() == "cpu"
+        room = max((_CACHE_BYTES if on_cpu else _ACCELERATOR_BYTES) // size, 4)
+        few = _power(-(-len(nets) // (2 if on_cpu else jax.local_device_count())))  # whatever the number of cores
+        block = min(_power(min(room, 64 if on_cpu else 1 << 14) + 1) // 2, few)
+    return Shape(block, layout, fit, stop, bool((nets.gamma != 0).any()))
+
+
+def largest(*shapes: Shape) -> Shape:
+    """A shape that serves the nets of all the given ones, so that they share one compiled function."""
+    layouts = [s.layout for s in shapes]
+    outputs = max(a.outputs for a in layouts)
+    deepest = max(len(a.widths) for a in layouts)
+    widths = tuple(max(outputs, *(a.widths[i] for a in layouts if i < len(a.widths))) for i in range(deepest))
+    return Shape(
+        max(s.block for s in shapes),
+        FeedForward(max(a.predictors for a in layouts), widths, outputs),
+        _largest([s.fit for s in shapes]),
+        _largest([s.stop for s in shapes]),
+        any(s.dynamic for s in shapes),
+    )
+
+
+def slots_of(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Slot]:
+    """A function that gives a net's padded data."""
+    seen = lru_cache(maxsize=256)(lambda part, split: problem.seen(getattr(problem, part)[split] > 0))
+
+    def look(net: int, part: str, size: Triple) -> Look:
+        split, columns = int(nets.split[net]), np.flatnonzero(nets.columns[net])
+        samples, rows, operator = seen(part, split)
+        values = problem.rows[nets.matrix[net]][rows[:, None], columns].T
+        target, weight = problem.target[nets.target[net], samples], getattr(problem, part)[split, samples]
+        entries = [padded(a, size[2:]) for a in operator or ()]
+        padded_rows = padded(values, (shape.layout.predictors, size[1]))
+        return Look(padded_rows, padded(target, size[:1]), padded(weight, size[:1]), tuple(entries) or None)  # type: ignore[arg-type]
+
+    def slot(net: int) -> Slot:
+        used = np.arange(shape.layout.predictors) < nets.columns[net].sum()
+        return Slot(
+            fit=look(net, "fit", shape.fit),
+            stop=look(net, "stop", shape.stop) if shape.stop[0] else None,
+            keep_last=not problem.stop[nets.split[net]].any(),
+            depth=np.int32(nets.depth[net]),
+            noise=(nets.noise[net] * used).astype(np.float32),
+            rate=np.float32(nets.learning_rate[net]),
+            l1=np.float32(nets.l1[net]),
+            gamma=np.float32(nets.gamma[net]),
+            heteroscedastic=bool(nets.heteroscedastic[net]),
+            epochs=np.int32(nets.epochs[net]),
+            seed=np.uint32(int(nets.seed[net]) * 0x9E3779B1 % (1 << 32)),
+        )
+
+    return slot
+
+
+def initial(nets: Nets, layout: FeedForward) -> Floats:
+    """Parameters that nets start from, (net, parameter); they depend on a net's seed and its own widths only."""
+    out = np.zeros((len(nets), size_of(layout)), np.float32)
+    places = places_of(layout)
+    for net, depth in enumerate(nets.depth):
+        sizes = [int(nets.columns[net].sum()), *map(int, nets.widths[net, :depth]), 1]
+        draws = np.random.Generator(np.random.Philox(key=int(nets.seed[net]) % (1 << 64)))
+        for place, inputs, units in zip(places, sizes, sizes[1:], strict=False):
+            values = draws.standard_normal((units, inputs), np.float32) / np.sqrt(np.float32(inputs))
+            out[net, place["kernel"][:units, :inputs]] = values
+    return out
+
+
+def require_finite(problem: Problem, nets: Nets) -> None:
+    """Raise where a value that a net would look at is missing or infinite."""
+    for s in np.unique(nets.split):
+        samples, rows, _ = problem.seen((problem.fit[s] > 0) | (problem.stop[s] > 0))
+        mine = nets[nets.split == s]
+        values = problem.rows[np.unique(mine.matrix)][:, rows][..., mine.columns.any(axis=0)]
+        if not np.isfinite(values).all() or not np.isfinite(problem.target[np.unique(mine.target)][:, samples]).all():
+            raise InputError(
+                "the rows that nets look at",
+                expected="finite predictors and targets",
+                found=f"missing or infinite values in split {s}",
+                remedy="fill gaps before training",
+            )
+
+
+def padded(array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """The array with zeros at its ends; 64-bit numbers become 32-bit ones."""
+    out = np.zeros(shape, np.int32 if array.dtype.kind == "i" else np.float32)
+    out[tuple(map(slice, array.shape))] = array
+    return out
+
+
+def rounded(count: int) -> int:
+    """Padded number of rows: a multiple of the vector length, in steps of about an eighth."""
+    step = max(16, 1 << max(count.bit_length() - 4, 0))
+    return -(-count // step) * step
+
+
+def _power(number: int) -> int:
+    return 1 << max(number - 1, 0).bit_length()
+
+
+def _largest(triples: list[Any]) -> Triple:
+    samples, rows, entries = map(max, zip(*triples, strict=True))
+    return samples, rows, entries

@@ -1,0 +1,104 @@
+"""An epoch of one net, and the compiled function: some epochs of all nets that train side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from glacmb_grid.learning.nets.losses import Slot, compared, judged, objective
+from glacmb_grid.learning.nets.module import FeedForward, applied, variables_of
+
+SEGMENT = 10  # epochs between two looks at which nets have stopped
+_OPTIMISER = optax.scale_by_adam()
+
+
+class State(NamedTuple):
+    """Where a net stands. The nets that train side by side have a leading axis."""
+
+    parameters: jax.Array
+    optimiser: optax.OptState
+    best: jax.Array
+    best_loss: jax.Array
+    best_epoch: jax.Array
+    epoch: jax.Array
+    average: jax.Array  # (sample,), of absolute residuals; (0,) unless the shape is dynamic
+
+
+@partial(jax.jit, static_argnames="samples")
+def begun(parameters: jax.Array, samples: int) -> State:
+    """States before the first epoch, of parameters (slot, parameter); `samples` is the length of the average."""
+
+    def one(flat: jax.Array) -> State:
+        zero = jnp.zeros((), jnp.int32)
+        return State(flat, _OPTIMISER.init(flat), flat, jnp.float32(jnp.inf), zero, zero, jnp.zeros(samples))
+
+    states: State = jax.vmap(one)(parameters)
+    return states
+
+
+@jax.jit
+def replaced(state: State, new: State, where: jax.Array) -> State:
+    """The states `new` where told, (slot,), `state` elsewhere."""
+    merged: State = jax.tree.map(lambda a, b: jnp.where(where.reshape(-1, *[1] * (b.ndim - 1)), a, b), new, state)
+    return merged
+
+
+def learning_rate(slot: Slot, epoch: jax.Array) -> jax.Array:
+    """Learning rate of an epoch: the place for a decay or a schedule."""
+    del epoch
+    return jnp.asarray(slot.rate)
+
+
+def noise(bank: jax.Array, slot: Slot, epoch: jax.Array) -> jax.Array:
+    """Windows of the bank at places scrambled from seed, epoch and predictor, (predictor, row)."""
+    predictors, rows = slot.fit.rows.shape
+    place = (epoch.astype(jnp.uint32) * jnp.uint32(0x85EBCA6B) + slot.seed)[None]
+    place = place ^ (jnp.arange(predictors, dtype=jnp.uint32) * jnp.uint32(0xC2B2AE35))
+    for factor in (0x7FEB352D, 0x846CA68B):
+        place = (place ^ (place >> 16)) * jnp.uint32(factor)
+    place = ((place ^ (place >> 16)) % jnp.uint32(bank.shape[0] - rows)).astype(jnp.int32)
+    drawn = jax.vmap(lambda start: jax.lax.dynamic_slice(bank, (start,), (rows,)))(place)
+    return jnp.asarray(slot.noise)[:, None] * drawn
+
+
+def epoch_of(
+    slot: Slot, state: State, bank: jax.Array, patience: int, module: FeedForward
+) -> tuple[State, tuple[jax.Array, jax.Array]]:
+    """One epoch of one net: its state afterwards, and the losses on fitted and stopping samples."""
+    inputs = slot.fit.rows + noise(bank, slot, state.epoch)
+    slope, (fitted, average) = jax.grad(objective, has_aux=True)(
+        state.parameters, module, slot, inputs, state.average, state.epoch == 0
+    )
+    update, optimiser = _OPTIMISER.update(slope, state.optimiser)
+    parameters = state.parameters - learning_rate(slot, state.epoch) * update
+    going = (state.epoch - state.best_epoch <= patience) & (state.epoch < slot.epochs)
+    stopping, better = jnp.full_like(fitted, jnp.nan), going
+    if slot.stop is not None:
+        out = applied(module, variables_of(module, parameters), slot.stop.rows, slot.depth)
+        reached = judged(*compared(out, slot.stop), slot.stop.weight, slot.heteroscedastic)
+        better = going & ((reached < state.best_loss) | slot.keep_last)
+        stopping = jnp.where(slot.keep_last, jnp.nan, reached)
+    after = State(
+        parameters,
+        optimiser,
+        jnp.where(better, parameters, state.best),
+        jnp.where(better, stopping, state.best_loss),
+        jnp.where(better, state.epoch, state.best_epoch),
+        state.epoch + 1,
+        average,
+    )
+    return after, (jnp.where(going, fitted, jnp.nan), jnp.where(going, stopping, jnp.nan))
+
+
+@partial(jax.jit, static_argnames="module")
+def segment(
+    slots: Slot, state: State, bank: jax.Array, patience: int, module: FeedForward
+) -> tuple[State, tuple[jax.Array, jax.Array]]:
+    """Some epochs of every net, and the losses on fitted and stopping samples, (epoch, slot) each."""
+    nets: Callable[..., Any] = jax.vmap(lambda slot, state: epoch_of(slot, state, bank, patience, module))
+    return jax.lax.scan(lambda state, _: nets(slots, state), state, length=SEGMENT)

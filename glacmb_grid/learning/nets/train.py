@@ -1,0 +1,303 @@
+"""The training of many nets in slots that train side by side: a net that stops makes room for one that waits."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from glacmb_grid.learning.nets.checkpoints import digest_of, load, save
+from glacmb_grid.learning.nets.module import FeedForward, size_of
+from glacmb_grid.learning.nets.problem import (
+    Floats,
+    Integers,
+    Nets,
+    Problem,
+    Shape,
+    initial,
+    require_finite,
+    shape_of,
+    slots_of,
+)
+from glacmb_grid.learning.nets.step import SEGMENT, State, begun, replaced, segment
+
+Progress = Callable[[int, int], None]
+
+_BANK = 1 << 20  # draws of noise; every epoch, predictor and net reads a window of its own
+_FORMAT = 2  # of checkpoints
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What is kept of trained nets.
+
+    Attributes
+    ----------
+    parameters : float32 array, (net, parameter)
+        Of the best epoch: the flat vector of the parameters of `layout`.
+    loss : float32 array, (net, epoch, part)
+        Weighted squared error (heteroscedastic nets: negative log-likelihood) on fitted samples, under noise and before
+        the step, and on stopping samples after it; NaN after the end.
+    best_epoch, epochs : int arrays, (net,)
+        The epoch kept, and how many were run.
+    layout : FeedForward
+        The network that all nets are padded to.
+    """
+
+    parameters: Floats
+    loss: Floats
+    best_epoch: Integers
+    epochs: Integers
+    layout: FeedForward
+
+
+def train(
+    problem: Problem,
+    nets: Nets,
+    *,
+    patience: int,
+    shape: Shape | None = None,
+    start: Floats | None = None,
+    checkpoint: Path | None = None,
+    every: float = 60.0,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train all nets.
+
+    Parameters
+    ----------
+    problem : Problem
+    nets : Nets
+    patience : int
+        A net stops when its best epoch lies more than so many epochs back.
+    shape : Shape, optional
+        By default that of `shape_of`. Nets are bit-identical among calls of the same shape.
+    start : float32 array, (net, parameter), optional
+        Initial parameters in the layout of `shape`; by default kernels are normal with variance 1 / inputs.
+    checkpoint : Path, optional
+        A file to keep the state in. Where it exists, training goes on from there; a damaged file, or one of another
+        training, is put aside with a warning.
+    every : float
+        Seconds between two checkpoints.
+    progress : callable, optional
+        Called after every segment with the number of trained nets and of epochs run since the start, of all nets
+        together; what it raises ends the training.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    InputError
+        Where a net would look at missing values.
+
+    Notes
+    -----
+    Adam on full batches, with fresh Gaussian noise on the standardised predictors in every epoch; for the loss see
+    `losses`.
+    """
+    require_finite(problem, nets)
+    run = _Run(problem, nets, shape or shape_of(problem, nets), patience, start, progress)
+    if checkpoint is not None:
+        run.resume(checkpoint, every)
+    lanes = _lanes()
+    with ThreadPoolExecutor(lanes) as pool:
+        for lane in [pool.submit(run.lane, number) for number in range(lanes)]:
+            lane.result()
+    if checkpoint is not None:
+        run.save()
+    return run.out
+
+
+class _Run:
+    """A call of `train`: the queue of nets, what each lane holds, and the results."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        nets: Nets,
+        shape: Shape,
+        patience: int,
+        start: Floats | None,
+        progress: Progress | None,
+    ) -> None:
+        self.problem, self.nets, self.shape, self.patience, self.progress = problem, nets, shape, patience, progress
+        self.start = initial(nets, shape.layout) if start is None else start
+        self.slot = slots_of(problem, nets, shape)
+        count, epochs = len(nets), int(nets.epochs.max(initial=1))
+        self.out = Trained(
+            np.zeros((count, size_of(shape.layout)), np.float32),
+            np.full((count, epochs, 2), np.nan, np.float32),
+            np.zeros(count, np.int64),
+            np.zeros(count, np.int64),
+            shape.layout,
+        )
+        self.results: dict[str, Any] = {f.name: getattr(self.out, f.name) for f in fields(self.out)[:4]}
+        self.results["finished"] = self.finished = np.zeros(count, bool)
+        self.waiting = deque(range(count))
+        self.held: dict[int, list[Any]] = {}  # of a lane: its nets and the leaves of their states, as last kept
+        self.lock, self.failed = threading.Lock(), threading.Event()
+        self.file: Path | None = None
+        self.digest, self.every, self.ran = "", 0.0, 0
+        devices = jax.local_devices()
+        self.slots = shape.block * len(devices)
+        mesh = jax.sharding.Mesh(np.array(devices), ("slot",))
+        split, everywhere = (
+            jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))  # type: ignore[no-untyped-call]
+            for axes in (("slot",), ())
+        )
+        self.put = partial(jax.device_put, device=split if len(devices) > 1 else None)
+        bank = _bank(max(_BANK, 1 << (16 * shape.fit[1] - 1).bit_length()) + shape.fit[1])
+        self.bank = jax.device_put(bank, everywhere if len(devices) > 1 else None)
+
+    def lane(self, number: int) -> None:
+        """Train nets from the queue until none waits."""
+        try:
+            self.conveyor(number)
+        except BaseException:
+            self.failed.set()
+            raise
+
+    def conveyor(self, number: int) -> None:
+        """Keep the slots of a lane filled, and train them a segment at a time."""
+        where, *leaves = self.held.get(number, [np.full(self.slots, -1)])
+        if not leaves and not self.waiting:
+            return
+        nets = [self.slot(max(int(net), 0)) for net in where]  # slots without a net hold the first one, unseen
+        average = self.shape.fit[0] if self.shape.dynamic else 0
+        state = self.put(begun(self.start[where], average))
+        if leaves:
+            state = self.put(jax.tree.unflatten(jax.tree.structure(state), leaves))
+        slots, saved = self.put(_stacked(nets)), time.monotonic()
+        while not self.failed.is_set():
+            fresh = np.zeros(self.slots, bool)
+            for slot in np.flatnonzero(where < 0):
+                try:
+                    where[slot] = self.waiting.popleft()
+                except IndexError:
+                    break
+                fresh[slot], nets[slot] = True, self.slot(int(where[slot]))
+            if not (where >= 0).any():
+                break
+            if fresh.any():
+                slots = self.put(_stacked(nets))
+                state = replaced(state, self.put(begun(self.start[where], average)), self.put(fresh))
+            before = np.asarray(state.epoch)
+            state, losses = segment(slots, state, self.bank, self.patience, module=self.shape.layout)
+            self.harvest(state, np.stack(losses, axis=-1), before, where)
+            if self.file is not None and time.monotonic() - saved >= self.every:
+                self.held[number] = [where.copy(), *map(np.array, jax.tree.leaves(state))]
+                self.save()
+                saved = time.monotonic()
+            if self.progress is not None:
+                with self.lock:
+                    self.progress(int(self.finished.sum()), self.ran)
+        self.held.pop(number, None)
+
+    def harvest(self, state: State, losses: Floats, before: Integers, where: Integers) -> None:
+        """Store the losses of a segment (epoch, slot, part), keep the nets that stopped and free their slots."""
+        epoch, best = np.asarray(state.epoch), np.asarray(state.best_epoch)
+        parameters: Floats | None = None
+        ran = 0
+        for slot in np.flatnonzero(where >= 0):
+            net = int(where[slot])
+            limit = int(self.nets.epochs[net])
+            first, last = int(before[slot]), min(int(before[slot]) + len(losses), limit)
+            self.out.loss[net, first:last] = losses[: last - first, slot]
+            end = min(int(best[slot]) + self.patience + 1, limit)
+            ran += min(int(epoch[slot]), end) - first
+            if epoch[slot] >= end:
+                parameters = np.asarray(state.best) if parameters is None else parameters
+                self.out.parameters[net], self.out.best_epoch[net] = parameters[slot], best[slot]
+                self.out.epochs[net] = end
+                self.finished[net] = True
+                where[slot] = -1
+        with self.lock:
+            self.ran += ran
+
+    def resume(self, file: Path, every: float) -> None:
+        """Go on from a checkpoint where there is one, and keep writing it."""
+        problem, shape = self.problem, self.shape
+        layout = (shape.layout.predictors, shape.layout.widths, shape.layout.outputs)
+        told = (_FORMAT, shape._replace(layout=layout), self.slots, self.patience, SEGMENT)  # type: ignore[arg-type]
+        shared = (problem.rows, problem.target, problem.fit, problem.stop, *(problem.operator or ()))
+        own = (getattr(self.nets, f.name) for f in fields(self.nets))
+        self.file, self.every, self.digest = file, every, digest_of(told, (*shared, *own, self.start))
+        kept = load(file, self.digest)
+        if kept is None:
+            return
+        for name, result in self.results.items():
+            result[...] = kept[name]
+        for lane in range(min(_lanes(), int(kept["lanes"]))):
+            if f"{lane}.0" in kept:
+                where, *leaves = (kept[f"{lane}.{i}"] for i in range(int(kept[f"{lane}.count"])))
+                where[(where >= 0) & self.finished[where]] = -1
+                self.held[lane] = [where, *leaves]
+        inside = {int(net) for where, *_ in self.held.values() for net in where}
+        self.waiting = deque(net for net in np.flatnonzero(~self.finished).tolist() if net not in inside)
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        assert self.file is not None
+        with self.lock:
+            arrays = {**self.results, "lanes": _lanes()}
+            for lane, held in list(self.held.items()):
+                arrays |= {f"{lane}.{i}": array for i, array in enumerate(held)} | {f"{lane}.count": len(held)}
+            save(self.file, self.digest, arrays)
+
+
+def enable_compilation_cache(folder: Path | None = None) -> Path | None:
+    """Keep compiled functions between processes, where there is a place for them.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        By default a folder in the user's cache directory.
+
+    Returns
+    -------
+    Path or None
+        The folder; None where it cannot be written: then every process compiles again.
+    """
+    try:
+        if folder is None:
+            folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glacmb_grid" / "compiled"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, RuntimeError):  # read-only, full, or no home at all
+        return None
+    update: Callable[[str, Any], None] = jax.config.update
+    update("jax_compilation_cache_dir", str(folder))
+    update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    return folder
+
+
+def _lanes() -> int:
+    """Conveyors side by side: XLA leaves cores idle on nets as small as these. Results do not depend on it."""
+    if jax.default_backend() != "cpu" or jax.local_device_count() > 1:
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@lru_cache(maxsize=1)
+def _bank(size: int) -> Floats:
+    """Standard normal draws, (draw,); the first ones do not depend on the number."""
+    return np.random.Generator(np.random.Philox(key=20)).standard_normal(size, np.float32)
+
+
+def _stacked(slots: list[Any]) -> Any:
+    """The data of all slots, with a leading axis."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *slots)
