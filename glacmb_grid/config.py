@@ -294,7 +294,8 @@ def _explained(error: Any, file: Path, kind: type[Judged]) -> InputError:
 def _valid_keys(path: list[str], kind: type[Judged]) -> list[str]:
     model: type[BaseModel] = kind
     for key in path:
-        annotation = model.model_fields[key].annotation
+        known = model.model_fields.get(key) or model.model_fields["own"]  # of a model that the configuration adds
+        annotation = known.annotation
         choices = [annotation, *get_args(annotation)] if get_origin(annotation) is not None else [annotation]
         choices += list(get_args(annotation))
         models = [c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)]

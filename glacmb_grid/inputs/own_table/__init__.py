@@ -35,6 +35,7 @@ def read_samples_table(
     latitude: str | None = None,
     longitude: str | None = None,
     folds: Mapping[str, str | None] | None = None,
+    predictions: Mapping[str, str] | None = None,
     predictors: Literal["all"] | Sequence[str] = "all",
     exclude: Sequence[str] = (),
     where: Mapping[str, object] | None = None,
@@ -66,6 +67,8 @@ def read_samples_table(
         Columns that become coordinates; a blank region is unknown.
     folds : mapping, optional
         `logo` and `loyo`: columns with the user's own folds.
+    predictions : mapping, optional
+        Name of a model -> column with its predictions, in the unit of the target; they become `given_NAME` (row).
     predictors : "all" or sequence of str
         Names and shell-style patterns of columns. `all` takes every column of numbers that has no role and is, by its
         name, neither a position nor an identifier. Predictors computed from a monthly series are added if all its
@@ -122,6 +125,7 @@ def read_samples_table(
         "name": name,
         "area": area,
         "time_system": time_system,
+        **{f"given_{model}": column for model, column in (predictions or {}).items()},
     }
     roles = {role: column for role, column in columns.items() if column is not None}
     file = find_file(path, what="samples")

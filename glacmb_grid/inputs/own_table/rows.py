@@ -95,7 +95,8 @@ def values_of(table: Table, at: Mapping[str, str], units: BalanceUnits) -> dict[
     """Numbers by role, (row,): balances in m w.e., degrees, area; InputErrors for text and implausible values."""
     problems = Problems()
     values: dict[str, Floats] = {}
-    for role in ("target", "uncertainty", "latitude", "longitude", "area"):
+    balances = ["target", "uncertainty", *(r for r in at if r.startswith("given_"))]
+    for role in (*balances, "latitude", "longitude", "area"):
         if role not in at:
             continue
         with problems.collect():
@@ -103,7 +104,7 @@ def values_of(table: Table, at: Mapping[str, str], units: BalanceUnits) -> dict[
             broken |= np.isinf(numbers)
             if broken.any():
                 raise table.column(at[role]).not_numbers(broken)
-            values[role] = numbers * (TO_METRES[units] if role in ("target", "uncertainty") else 1.0)
+            values[role] = numbers * (TO_METRES[units] if role in balances else 1.0)
     problems.raise_if_any()
     with problems.collect():
         _check_target(values["target"], units, table.column(at["target"]))

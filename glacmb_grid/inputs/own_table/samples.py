@@ -56,6 +56,7 @@ def assemble(
         },
     )
     samples = samples.assign_coords({r: ("sample", v) for r, v in labels.items()})
+    samples = samples.assign_coords({r: ("row", v) for r, v in values.items() if r.startswith("given_")})
     for role, units in (("longitude", "degrees_east"), ("latitude", "degrees_north")):
         if role in values:
             samples = samples.assign_coords(
