@@ -16,18 +16,22 @@ import xarray as xr
 
 from glacmb_grid.disk import read_csv, read_json, write_json
 from glacmb_grid.errors import InputError, Problems, listing
+from glacmb_grid.folds.holdout import choose_holdout
+from glacmb_grid.folds.protocols import leaky, name_of
+from glacmb_grid.folds.schemes import make_folds, require_grouped
 from glacmb_grid.inputs.outlines import glaciers_dataset
 from glacmb_grid.settings import Judged, ModelName, RunConfig, Section, digest
 from glacmb_grid.stages import PRODUCT_SCHEME, Context, describe_inputs
-from glacmb_grid.stores.formats import read_outlines_store, read_zarr, write_netcdf, write_table, write_zarr
-from glacmb_grid.stores.runs import RunStore, versions
+from glacmb_grid.stores.formats import read_outlines_store, read_zarr, write_product, write_table, write_zarr
+from glacmb_grid.stores.runs import RunStore
+from glacmb_grid.stores.versions import versions
 from glacmb_grid.upscaling.products import build_product, residual_variance, upscale
 from glacmb_grid.validation.curves import distance_to_training, skill_by_distance
-from glacmb_grid.validation.folds import make_folds, require_grouped
-from glacmb_grid.validation.holdout import choose_holdout, holdout_record, log_look, read_looks, verify_holdout
+from glacmb_grid.validation.holdout import holdout_record, log_look, read_looks, verify_holdout
 from glacmb_grid.validation.leaks import check_folds, check_seen, row_hashes
-from glacmb_grid.validation.protocols import leaky, name_of
-from glacmb_grid.validation.scores import METRICS, PREDICTION_COLUMNS, compare, out_of_fold, score, slices, tabulate
+from glacmb_grid.validation.metrics import METRICS
+from glacmb_grid.validation.predictions import PREDICTION_COLUMNS, out_of_fold, tabulate
+from glacmb_grid.validation.scores import compare, score, slices
 from glacmb_grid.years import complete_years, start_month
 
 BLEND = "blend"
@@ -610,20 +614,17 @@ def make_products(context: Context) -> None:
     for model in models_of(config) if config.product.truth else [config.product.model]:
         if model == "blend" and config.product.model != "blend":
             continue
-        mean, variance = upscale(predictor_of(context, model, PRODUCT_SCHEME), predictors, samples, folds)
-        means[model] = mean
+        upscaled = upscale(predictor_of(context, model, PRODUCT_SCHEME), predictors, samples, folds)
+        means[model] = upscaled["mean"].values
         if model == config.product.model:
             table = pd.read_parquet(context.of(f"learning/{model}", "predictions.parquet"))
             residual = residual_variance(table, ids, predictors["year"].values)
-            product = build_product(
-                mean, variance, residual, predictors, glaciers, measured, attrs=_provenance(context)
-            )
+            product = build_product(upscaled, residual, predictors, glaciers, measured, attrs=_provenance(context))
     stand_in = read_zarr(context.of("sampled", "climate.zarr"), {})[["nearest_land", "land_distance"]]
     stand_in = stand_in.sel(glacier=predictors["glacier"].values).load()
     product = product.assign({n: ("glacier", v.values, v.attrs) for n, v in stand_in.data_vars.items()})
     product.attrs["glaciers_failed"] = len(outlines) - product.sizes["glacier"]
-    write_zarr(product, context.out / "glacier_annual.zarr")
-    write_netcdf(product, context.out / "glacier_annual.nc")
+    write_product(product, context.out)
     if config.product.truth is not None:
         write_table(_against_truth(config.product.truth, means, predictors, measured), context.out / "truth_scores.csv")
     context.say(f"{product.sizes['glacier']} glaciers x {product.sizes['year']} years by {config.product.model}")

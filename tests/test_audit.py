@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from glacmb_grid.folds.protocols import leaky, name_of
+from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning import models
 from glacmb_grid.learning.models import fit, predict
 from glacmb_grid.learning.nested import prediction
 from glacmb_grid.settings import ExtraTrees, FeedForward, GaussianProcess, Mean, Protocol, Recipe, Ridge
 from glacmb_grid.validation.audit import NESTED, PAPER, gap, judge, probe, report, scrambled, variants
-from glacmb_grid.validation.folds import make_folds
 from glacmb_grid.validation.leaks import check_folds, check_seen
-from glacmb_grid.validation.protocols import leaky, name_of
 
 PLAIN = {"recipes": [Recipe()]}
 NET = FeedForward(

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning.blend import blended, fit_blend, predict_blend
 from glacmb_grid.learning.models import fit, predict
 from glacmb_grid.settings import ExtraTrees, Recipe, Ridge
-from glacmb_grid.validation.folds import make_folds
-from glacmb_grid.validation.scores import out_of_fold
+from glacmb_grid.validation.predictions import out_of_fold
 
 
 @pytest.fixture(scope="module")

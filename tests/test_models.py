@@ -7,6 +7,7 @@ import pytest
 
 from glacmb_grid import physics
 from glacmb_grid.errors import InputError
+from glacmb_grid.folds.schemes import join_folds, make_folds, of_scheme
 from glacmb_grid.learning import prepare
 from glacmb_grid.learning.models import MODELS, fit, predict
 from glacmb_grid.learning.temperature_index import balance
@@ -24,8 +25,7 @@ from glacmb_grid.settings import (
     TemperatureIndex,
 )
 from glacmb_grid.validation.audit import scrambled
-from glacmb_grid.validation.folds import join_folds, make_folds, of_scheme
-from glacmb_grid.validation.scores import out_of_fold
+from glacmb_grid.validation.predictions import out_of_fold
 
 SCHEMES = ("logo", "loyo", "both_out")
 FEW = ["degree_days_*", "snowfall_*", "elevation_mean", "slope"]

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from glacmb_grid.folds.protocols import leaky
+from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning import network
 from glacmb_grid.learning.models import fit, predict
 from glacmb_grid.learning.nested import inner_masks, split_blocks, table_of
 from glacmb_grid.learning.network import _draw, _weighting, configurations
 from glacmb_grid.settings import FeedForward, Protocol, Recipe
-from glacmb_grid.validation.folds import make_folds
-from glacmb_grid.validation.protocols import leaky
 
 SMALL = FeedForward(
     recipes=[Recipe()],

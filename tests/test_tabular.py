@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning.models import fit, predict
 from glacmb_grid.learning.nested import table_of
 from glacmb_grid.learning.tabular import level_of, levels_of
 from glacmb_grid.learning.trees import grow
 from glacmb_grid.samples import operator_of
 from glacmb_grid.settings import ExtraTrees, GradientBoosting, Lasso, RandomForest, Recipe, Ridge
-from glacmb_grid.validation.folds import make_folds
 
 PLAIN = {"recipes": [Recipe()]}
 

@@ -24,9 +24,9 @@ from glacmb_grid.cli import main
 from glacmb_grid.config import _PATHS, load_config
 from glacmb_grid.disk import INTERNAL, MARK
 from glacmb_grid.errors import InputError, InputErrors
+from glacmb_grid.folds.schemes import SCHEMES, make_folds
 from glacmb_grid.pipeline import OTHERS, Stage, run, status, table
 from glacmb_grid.settings import RunConfig, TableConfig
-from glacmb_grid.validation.folds import SCHEMES, make_folds
 
 
 def quiet(_):

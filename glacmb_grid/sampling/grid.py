@@ -13,7 +13,7 @@ import rioxarray  # noqa: F401 - gives the datasets their `rio`
 import xarray as xr
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.sampling.overlap import goes_around
+from glacmb_grid.sampling.lattice import goes_around
 
 Floats = npt.NDArray[np.float64]
 

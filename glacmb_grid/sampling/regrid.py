@@ -22,7 +22,7 @@ from glacmb_grid.errors import InputError
 from glacmb_grid.polygons import bounds_around
 from glacmb_grid.sampling.apply import touched_cells, weighted_means
 from glacmb_grid.sampling.grid import Curvilinear, Grid, any_grid_of
-from glacmb_grid.sampling.overlap import authalic_sine, goes_around
+from glacmb_grid.sampling.lattice import authalic_sine, goes_around
 from glacmb_grid.vocabulary import EARTH_RADIUS
 from glacmb_grid.weights import Weights, from_entries
 

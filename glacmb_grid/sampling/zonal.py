@@ -15,7 +15,8 @@ from glacmb_grid.failures import Failure, failing
 from glacmb_grid.polygons import bounds_around
 from glacmb_grid.sampling.apply import touched_cells, weighted_means
 from glacmb_grid.sampling.grid import Curvilinear, Grid, any_grid_of, grid_of
-from glacmb_grid.sampling.overlap import Lattice, overlaps
+from glacmb_grid.sampling.lattice import Lattice
+from glacmb_grid.sampling.overlap import overlaps
 from glacmb_grid.weights import Weights, from_entries
 
 Floats = npt.NDArray[np.float64]

@@ -12,7 +12,8 @@ import xarray as xr
 from glacmb_grid.learning.models import fit, predict
 from glacmb_grid.settings import FeedForward, GaussianProcess, Section
 from glacmb_grid.validation.curves import thin_folds
-from glacmb_grid.validation.scores import compare, out_of_fold
+from glacmb_grid.validation.predictions import out_of_fold
+from glacmb_grid.validation.scores import compare
 from glacmb_grid.vocabulary import VARIABLES
 
 Say = Callable[[str], None]
