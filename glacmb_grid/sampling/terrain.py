@@ -137,9 +137,7 @@ def _terrain_of(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, grid: Grid) -> di
     """All statistics of glaciers that share a window, (glacier,) and (glacier, band); none feels the others."""
     rows, columns = _window(glaciers, grid)
     window = replace(
-        grid,
-        y_edges=grid.y_edges[rows.start : rows.stop + 1],
-        x_edges=grid.x_edges[columns.start : columns.stop + 1],
+        grid, y_edges=grid.y_edges[rows.start : rows.stop + 1], x_edges=grid.x_edges[columns.start : columns.stop + 1]
     )
     weights = overlap_weights(glaciers, window)
     values = np.asarray(dem.isel({grid.y: rows, grid.x: columns}).values)

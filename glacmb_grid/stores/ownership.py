@@ -69,10 +69,7 @@ def _require_folder(root: Path) -> None:
     blocked = next((p for p in (root, *root.parents) if p.exists() or p.is_symlink()), root)
     if blocked.exists() and not blocked.is_dir():
         raise InputError(
-            f"{root}: store.root",
-            expected="a folder",
-            found=f"{blocked} is a file",
-            remedy="choose another place",
+            f"{root}: store.root", expected="a folder", found=f"{blocked} is a file", remedy="choose another place"
         )
 
 

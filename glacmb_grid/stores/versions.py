@@ -6,24 +6,10 @@ import contextlib
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-_LIBRARIES = (
-    "glacmb-grid",
-    "numpy",
-    "scipy",
-    "pandas",
-    "xarray",
-    "dask",
-    "zarr",
-    "netCDF4",
-    "rasterio",
-    "rioxarray",
-    "shapely",
-    "geopandas",
-    "jax",
-    "flax",
-    "scikit-learn",
-    "optax",
-)
+_LIBRARIES = [
+    *("glacmb-grid", "numpy", "scipy", "pandas", "xarray", "dask", "zarr", "netCDF4", "rasterio", "rioxarray"),
+    *("shapely", "geopandas", "jax", "flax", "scikit-learn", "optax"),
+]
 
 
 @cache

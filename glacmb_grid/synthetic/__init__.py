@@ -32,12 +32,7 @@ FOLDERS = ("era5_land", "dem", "rgi", "albedo", "fog")
 
 
 def write_region(
-    root: Path,
-    *,
-    seed: int = 1,
-    glaciers: int = 60,
-    years: tuple[int, int] = (2000, 2024),
-    measured: int = 15,
+    root: Path, *, seed: int = 1, glaciers: int = 60, years: tuple[int, int] = (2000, 2024), measured: int = 15
 ) -> dict[str, Path]:
     """Write a mountain region with a known truth as raw files.
 

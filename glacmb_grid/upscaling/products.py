@@ -168,11 +168,7 @@ def build_product(
             "time": (
                 "year",
                 bounds[:, 0] + (bounds[:, 1] - bounds[:, 0]) // 2,
-                {
-                    "standard_name": "time",
-                    "long_name": "middle of the hydrological year",
-                    "bounds": "year_bnds",
-                },
+                {"standard_name": "time", "long_name": "middle of the hydrological year", "bounds": "year_bnds"},
             ),
             "glacier_id": glaciers["glacier_id"],
             "longitude": glaciers["longitude"],

@@ -19,9 +19,7 @@ Bools = npt.NDArray[np.bool_]
 
 EDGES_KM = (0.0, 1.0, 10.0, 30.0, 100.0, 300.0, 1000.0, np.inf)
 """Bounds of the distance classes; errors of annual balances decorrelate over 30 to 300 km."""
-DISTANCE_COLUMNS = [
-    *("scheme", "protocol", "model", "from_km", "to_km", "n", "glaciers", "rmse", "lower", "upper"),
-]
+DISTANCE_COLUMNS = [*("scheme", "protocol", "model", "from_km", "to_km", "n", "glaciers", "rmse", "lower", "upper")]
 
 
 def training_counts(samples: xr.Dataset, folds: xr.Dataset) -> list[int]:
@@ -32,12 +30,7 @@ def training_counts(samples: xr.Dataset, folds: xr.Dataset) -> list[int]:
 
 
 def thin_folds(
-    folds: xr.Dataset,
-    samples: xr.Dataset,
-    *,
-    count: int | None = None,
-    share: float | None = None,
-    seed: int = 1,
+    folds: xr.Dataset, samples: xr.Dataset, *, count: int | None = None, share: float | None = None, seed: int = 1
 ) -> xr.Dataset:
     """Let folds fit on fewer groups and score the same rows.
 
