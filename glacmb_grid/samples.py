@@ -91,13 +91,8 @@ def with_operator(samples: xr.Dataset, operator: Weights) -> xr.Dataset:
 
 def operator_of(samples: xr.Dataset) -> Weights:
     """The observation operator of samples."""
-    return from_entries(
-        samples["operator_sample"].values,
-        samples["operator_row"].values,
-        samples["operator_weight"].values,
-        rows=samples["sample"].values,
-        size=samples.sizes["row"],
-    )
+    entries = (samples[f"operator_{name}"].values for name in ("sample", "row", "weight"))
+    return from_entries(*entries, rows=samples["sample"].values, size=samples.sizes["row"])
 
 
 def as_table(samples: xr.Dataset) -> pd.DataFrame:

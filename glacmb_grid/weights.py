@@ -81,15 +81,8 @@ class Weights:
         """Select the marked rows."""
         number = np.cumsum(rows) - 1
         kept = rows[self.row]
-        return Weights(
-            number[self.row[kept]],
-            self.column[kept],
-            self.weight[kept],
-            self.rows[rows],
-            self.total[rows],
-            self.size,
-            self.source,
-        )
+        entries = number[self.row[kept]], self.column[kept], self.weight[kept]
+        return Weights(*entries, self.rows[rows], self.total[rows], self.size, self.source)
 
     @property
     def is_identity(self) -> bool:
@@ -132,15 +125,8 @@ class Weights:
         inward = sp.csr_array((inner.weight, (inner.row, inner.column)), shape=(self.size, inner.size))
         scale = sp.diags_array(np.divide(1.0, inner.total, out=np.zeros_like(inner.total), where=inner.total > 0))
         product = (outer @ (scale @ inward)).tocoo()
-        return from_entries(
-            product.row,
-            product.col,
-            product.data,
-            rows=self.rows,
-            total=self.total,
-            size=inner.size,
-            source=inner.source,
-        )
+        entries = product.row, product.col, product.data
+        return from_entries(*entries, rows=self.rows, total=self.total, size=inner.size, source=inner.source)
 
     def to_dataset(self) -> xr.Dataset:
         """As a Dataset with dimensions `entry` and `row`."""
@@ -188,12 +174,6 @@ def identity(rows: npt.ArrayLike) -> Weights:
 
 def from_dataset(ds: xr.Dataset) -> Weights:
     """Inverse of `Weights.to_dataset`."""
-    return from_entries(
-        ds["row_number"].values,
-        ds["column_number"].values,
-        ds["weight"].values,
-        rows=ds["row"].values,
-        total=ds["total"].values,
-        size=int(ds.attrs["size"]),
-        source=str(ds.attrs["source"]),
-    )
+    entries = (ds[name].values for name in ("row_number", "column_number", "weight"))
+    rows, total = ds["row"].values, ds["total"].values
+    return from_entries(*entries, rows=rows, total=total, size=int(ds.attrs["size"]), source=str(ds.attrs["source"]))

@@ -316,7 +316,7 @@ def test_what_lies_off_the_grid_stays_in_the_total():
     assert without_cover(weights, 0.0, source="climate") == []
     failures = without_cover(weights, 0.4, source="climate files")
     assert [(f.glacier, f.variable) for f in failures] == [("G2", "grid"), ("G3", "grid")]
-    assert failures[0].reason == "the climate files cover 25% of its area, at least 40% are wanted"
+    assert failures[0].reason == "the climate files cover 25% of its area, at least 40% are required"
     with pytest.raises(InputError, match="climate") as error:
         without_cover(weights.take(np.array([False, False, True, True])), 0.4, source="climate")
     assert "2 of 2 glaciers" in error.value.found
@@ -601,10 +601,10 @@ def test_degrees_named_y_and_x_are_geographic():
         ([10.0, 10.1, 10.2, 10.4], "regular spacing"),
         ([10.0, 10.2, 10.3, 10.4], "regular spacing"),
         ([10.0, 10.1, 10.102, 10.2], "regular spacing"),
-        ([10.0, 10.1, 10.05, 10.2], "turn back"),
-        ([10.0, 10.1, 10.1, 10.2], "turn back"),
-        ([10.0, 10.1, 10.2, 10.0], "turn back"),
-        ([10.0, np.nan, 10.2, 10.3], "turn back"),
+        ([10.0, 10.1, 10.05, 10.2], "in mixed order"),
+        ([10.0, 10.1, 10.1, 10.2], "in mixed order"),
+        ([10.0, 10.1, 10.2, 10.0], "in mixed order"),
+        ([10.0, np.nan, 10.2, 10.3], "in mixed order"),
         ([10.0], "at least two"),
     ],
 )

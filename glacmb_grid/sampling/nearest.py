@@ -145,16 +145,10 @@ def nearest_valid(
     use = near & taken[:, None]
     row = np.broadcast_to(uncovered[:, None], arc.shape)
     area = share * weights.total[uncovered][:, None]
-    replaced = from_entries(
-        np.concatenate([weights.row[kept], row[use]]),
-        np.concatenate([weights.column[kept], cells[found[use]]]),
-        np.concatenate([weights.weight[kept], area[use]]),
-        rows=weights.rows,
-        total=weights.total,
-        size=weights.size,
-        source=weights.source,
-    )
-    return replaced, distance
+    old, new = (weights.row, weights.column, weights.weight), (row[use], cells[found[use]], area[use])
+    entries = (np.concatenate([a[kept], b]) for a, b in zip(old, new, strict=True))
+    rows, total, size, source = weights.rows, weights.total, weights.size, weights.source
+    return from_entries(*entries, rows=rows, total=total, size=size, source=source), distance
 
 
 def far_from_land(

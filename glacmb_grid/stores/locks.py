@@ -34,21 +34,18 @@ def holding(folder: Path, root: Path) -> Iterator[str | None]:
     InputError
         If another run holds the lock, or the file system cannot lock files.
     """
-    with _folder_lock(folder, root), _lock_file(folder) as file:
+    with _folder_lock(folder, root), (folder / "lock").open("a+", encoding="utf-8", errors="replace") as file:
         _take(file, root)
         file.seek(0)
         left = file.read()
         file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}))
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now}))
         file.flush()
         try:
             yield _holder(left) if left else None
         finally:
             file.truncate(0)
-
-
-def _lock_file(folder: Path) -> TextIO:
-    return (folder / "lock").open("a+", encoding="utf-8", errors="replace")
 
 
 @contextlib.contextmanager
@@ -101,7 +98,3 @@ def _holder(text: str) -> str:
         return f"process {held['pid']} on {held['host']} since {held['since']}"
     except (ValueError, KeyError, TypeError, RecursionError):
         return "an unknown process"
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -16,7 +16,7 @@ WHOLE = 9999
 BALANCE_COLUMNS = [
     *("POLITICAL_UNIT", "NAME", "WGMS_ID", "YEAR", "LOWER_BOUND", "UPPER_BOUND", "AREA", "WINTER_BALANCE"),
     *("WINTER_BALANCE_UNC", "SUMMER_BALANCE", "SUMMER_BALANCE_UNC", "ANNUAL_BALANCE", "ANNUAL_BALANCE_UNC"),
-    *("REMARKS"),
+    "REMARKS",
 ]
 GLACIER_COLUMNS = [
     *("POLITICAL_UNIT", "NAME", "WGMS_ID", "GEN_LOCATION", "SPEC_LOCATION", "LATITUDE", "LONGITUDE"),
@@ -139,7 +139,7 @@ def _rows(
 
 
 def observe(rng: np.random.Generator, glaciers: Glaciers, truth: Truth, area_km2: Floats, measured: int) -> Fog:
-    """Choose glaciers and write down what was measured there.
+    """Choose glaciers and write down what was measured.
 
     Parameters
     ----------
