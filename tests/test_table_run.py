@@ -129,7 +129,7 @@ def test_random_folds_are_never_shown_alone(tmp_path, capsys):
     config = written(tmp_path, table(), validation={"schemes": ["random"]})
     for command in ("check", "evaluate"):
         assert main([command, config]) == 1
-        assert "random folds only beside" in capsys.readouterr().err
+        assert "random folds only together" in capsys.readouterr().err
 
 
 # ---- audit and study ----

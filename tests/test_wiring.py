@@ -427,7 +427,7 @@ def test_the_demonstrations_raw_files_may_lie_in_its_own_folder(tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["validation.schemes=[random]"], "random folds only beside"),
+        (["validation.schemes=[random]"], "random folds only together"),
         (["validation.holdout=[nowhere]"], "validation.holdout"),
         (["validation.schemes=[leave_region_out]"], "samples: region"),
         (["validation.schemes=[loyo, blocks]", "validation.buffer_km=2000"], "left to fit on"),
