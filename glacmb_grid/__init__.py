@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from glacmb_grid.config import load_config as load_config
     from glacmb_grid.errors import InputError as InputError
     from glacmb_grid.errors import InputErrors as InputErrors
+    from glacmb_grid.folds.schemes import make_folds as make_folds
     from glacmb_grid.inputs.albedo import open_albedo as open_albedo
     from glacmb_grid.inputs.albedo import summer_albedo as summer_albedo
     from glacmb_grid.inputs.climate import open_climate as open_climate
@@ -35,11 +36,11 @@ if TYPE_CHECKING:
     from glacmb_grid.sampling.terrain import terrain as terrain
     from glacmb_grid.sampling.zonal import overlap_weights as overlap_weights
     from glacmb_grid.sampling.zonal import sample as sample
+    from glacmb_grid.stores.formats import write_product as write_product
     from glacmb_grid.synthetic import write_region as write_region
     from glacmb_grid.upscaling.products import upscale as upscale
-    from glacmb_grid.validation.folds import make_folds as make_folds
+    from glacmb_grid.validation.predictions import out_of_fold as out_of_fold
     from glacmb_grid.validation.scores import compare as compare
-    from glacmb_grid.validation.scores import out_of_fold as out_of_fold
     from glacmb_grid.validation.scores import score as score
 
 try:
@@ -60,11 +61,11 @@ _HOMES = {
     "link": "inputs.links",
     "load_config": "config",
     "network": "learning.nets.extract",
-    "make_folds": "validation.folds",
+    "make_folds": "folds.schemes",
     "open_albedo": "inputs.albedo",
     "open_climate": "inputs.climate",
     "open_elevation": "inputs.elevation",
-    "out_of_fold": "validation.scores",
+    "out_of_fold": "validation.predictions",
     "overlap_weights": "sampling.zonal",
     "predict": "learning.registry",
     "read_link_table": "inputs.links",
@@ -77,6 +78,7 @@ _HOMES = {
     "summer_albedo": "inputs.albedo",
     "terrain": "sampling.terrain",
     "upscale": "upscaling.products",
+    "write_product": "stores.formats",
     "write_region": "synthetic",
 }
 

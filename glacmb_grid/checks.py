@@ -11,6 +11,7 @@ import xarray as xr
 
 from glacmb_grid import stages
 from glacmb_grid.errors import InputError, Problems, listing
+from glacmb_grid.folds.schemes import require_grouped
 from glacmb_grid.inputs.albedo import open_albedo
 from glacmb_grid.inputs.elevation import open_elevation
 from glacmb_grid.inputs.files import closing, find_file, find_files, naming_damage
@@ -26,7 +27,6 @@ from glacmb_grid.sampling.regrid import no_xesmf
 from glacmb_grid.sampling.zonal import overlap_weights
 from glacmb_grid.settings import Judged, RunConfig, TableConfig
 from glacmb_grid.stores.runs import RunStore
-from glacmb_grid.validation.folds import require_grouped
 from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
 from glacmb_grid.years import complete_years, hydrological_year, start_month
 

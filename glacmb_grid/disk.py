@@ -1,7 +1,7 @@
-"""What we write beside a user's files: whole or not at all, never over anything that is not ours.
+"""Files and folders that we write next to a user's: complete or not at all, and never over anything that is not ours.
 
-A folder is ours where it carries our mark, a file `.glacmb_grid.json` that says of what kind it is. Only `discard`
-removes folders, and only such ones.
+A folder is ours if it holds our mark, a file `.glacmb_grid.json` that names its kind. Only `discard` removes folders,
+and only folders with a mark.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ Say = Callable[[str], None]
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON whole or not at all, also through a loss of power."""
+    """Write JSON completely or not at all, even if the power fails."""
     text = json.dumps(content, indent=1, sort_keys=True, default=str) + "\n"
     with replacing(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
 def write_checked(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON with a digest of its own, for `intact`."""
+    """Write JSON together with its digest, for `intact`."""
     plain = json.loads(json.dumps(content, default=str))
     write_json(path, {**plain, _CHECK: _digest(plain)})
 
 
 def intact(content: Any) -> bool:
-    """Whether what `write_checked` wrote is as it was written; the digest is taken out."""
+    """Whether content of `write_checked` is unchanged; removes the digest from it."""
     return isinstance(content, dict) and bool(content.pop(_CHECK, None) == _digest(content))
 
 
@@ -60,8 +60,8 @@ def _digest(content: Any) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file to write beside `path`; it takes its place when the block ends well, and is on the disk then."""
-    path = path.resolve() if path.is_symlink() else path  # evidence may be kept elsewhere
+    """A temporary file next to `path`; if the block succeeds, it is flushed to disk and replaces `path`."""
+    path = path.resolve() if path.is_symlink() else path  # logs may be kept elsewhere
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
     try:
@@ -74,7 +74,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Have the system write a file, or the entries of a folder, to the disk now."""
+    """Flush a file, or the entries of a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -86,39 +86,39 @@ def sync(path: Path) -> None:
 
 
 def read_json(path: Path, valid: Callable[[Any], bool], say: Say | None = None) -> Any:
-    """What a small file of ours holds; None where there is none, or where it is damaged.
+    """Content of a small file of ours; None if it is missing or damaged.
 
     Parameters
     ----------
     path : Path
     valid : callable
-        Whether the content is of the kind that we write.
+        Whether the content has the form that we write.
     say : callable, optional
-        A damaged file is put aside and told through this; without it the file is left alone.
+        If given, a damaged file is renamed and reported through this; otherwise it is left alone.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if valid(content):
             return content
-        damage = "not what we write there"
+        damage = "unexpected content"
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (*_OF_CONTENT, IsADirectoryError) as error:
         damage = (f"{error}".splitlines() or [""])[0] or type(error).__name__
     if say is not None:
-        say(f"{path} is damaged ({damage}): put aside as {put_aside(path, 'damaged').name}, made again")
+        say(f"{path} is damaged ({damage}): renamed to {put_aside(path, 'damaged').name}; a new one is written")
     return None
 
 
 def put_aside(path: Path, why: str) -> Path:
-    """Rename what lies at `path` to the first free name, `<name>.<why>-1` and so on."""
+    """Rename `path` to the first free name, `<name>.<why>-1` and so on."""
     free = free_name(path, why)
     path.rename(free)
     return free
 
 
 def free_name(path: Path, why: str) -> Path:
-    """The first name `<name>.<why>-<number>` beside `path` that nothing has."""
+    """The first free name `<name>.<why>-<number>` next to `path`."""
     number = 1
     while (free := path.with_name(f"{path.name}.{why}-{number}")).exists() or free.is_symlink():
         number += 1
@@ -130,12 +130,12 @@ _LEAST_ROOM = 1 << 20  # bytes
 
 
 def no_room(folder: Path, error: BaseException) -> str | None:
-    """Why a folder cannot be written, where that is behind an error: libraries often do not say it themselves."""
+    """Why a folder cannot be written, if that caused an error; libraries often hide it. Else None."""
     number = getattr(error, "errno", None)
     if number in _OF_WRITING:
         return os.strerror(number)
-    there = next((p for p in (folder, *folder.parents) if p.exists()), folder)
-    if shutil.disk_usage(there).free < _LEAST_ROOM:
+    existing = next((p for p in (folder, *folder.parents) if p.exists()), folder)
+    if shutil.disk_usage(existing).free < _LEAST_ROOM:
         return f"{os.strerror(errno.ENOSPC)} ({type(error).__name__}: {error})"
     return None
 
@@ -144,13 +144,13 @@ def no_room(folder: Path, error: BaseException) -> str | None:
 
 
 def write_csv(table: pd.DataFrame, path: Path, **options: Any) -> None:
-    """Write a table as CSV; text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    """Write a table as CSV; text that a spreadsheet would read as a formula is prefixed with an apostrophe."""
     texts = {c: table[c].map(_escaped) for c in table.columns if not pd.api.types.is_numeric_dtype(table[c].dtype)}
     table.assign(**texts).to_csv(path, index=False, **options)
 
 
 def read_csv(path: Path, **options: Any) -> pd.DataFrame:
-    """Read a table of `write_csv`."""
+    """Read a table that `write_csv` wrote."""
     table: pd.DataFrame = pd.read_csv(path, **options)
     texts = {c: table[c].map(_unescaped) for c in table.columns if not pd.api.types.is_numeric_dtype(table[c].dtype)}
     return table.assign(**texts)
@@ -168,12 +168,12 @@ def _unescaped(value: Any) -> Any:
 
 
 def write_mark(folder: Path, kind: str, **more: Any) -> None:
-    """Say of a folder that it is ours, of this kind."""
+    """Mark a folder as ours, of this kind."""
     write_checked(folder / MARK, {_KIND: kind, **more})
 
 
 def is_ours(folder: Path, kind: str | None = None) -> bool:
-    """Whether a folder carries our mark, of this kind where one is named; a damaged mark is one of any kind."""
+    """Whether a folder holds our mark (of this kind, if given); a damaged mark counts as any kind."""
     path = folder / MARK
     if folder.is_symlink() or not folder.is_dir() or not path.is_file():
         return False
@@ -182,7 +182,7 @@ def is_ours(folder: Path, kind: str | None = None) -> bool:
 
 
 def inside_ours(path: Path) -> Path | None:
-    """The folder of ours in which a place lies (whether or not there is anything yet); None where in none."""
+    """The folder of ours that contains a path, which need not exist; None if there is none."""
     real = path.resolve()
     return next((p for p in real.parents if p.name == INTERNAL or is_ours(p)), None)
 
@@ -190,19 +190,19 @@ def inside_ours(path: Path) -> Path | None:
 def _not_ours(folder: Path) -> InputError:
     return InputError(
         f"{folder}",
-        expected="nothing, or a folder that we made",
+        expected="nothing, or a folder that we wrote",
         found="a folder (or file) without our mark",
         remedy="move it away, or remove it yourself if it is not needed",
     )
 
 
 def discard(folder: Path, *, kind: str | None = None, home: Path | None = None) -> None:
-    """Remove a folder of ours: one with our mark (of this kind), or one in `home`, a folder that is all ours.
+    """Remove a folder with our mark (of this kind), or one inside `home`, where everything is ours.
 
     Raises
     ------
     InputError
-        Where it is somebody else's: then nothing is touched.
+        If we did not write it; then nothing is touched.
     """
     if not (folder.exists() or folder.is_symlink()):
         return
@@ -212,7 +212,7 @@ def discard(folder: Path, *, kind: str | None = None, home: Path | None = None) 
     if folder.is_symlink() or not folder.is_dir():
         folder.unlink()
         return
-    for entry in sorted(folder.iterdir(), key=lambda p: p.name == MARK):  # the mark last: what is left stays ours
+    for entry in sorted(folder.iterdir(), key=lambda p: p.name == MARK):  # a partly removed folder stays ours
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
@@ -222,12 +222,12 @@ def discard(folder: Path, *, kind: str | None = None, home: Path | None = None) 
 
 @contextmanager
 def workshop(folder: Path, kind: str) -> Iterator[None]:
-    """A folder to work in, ours alone while the block runs, removed with what is left in it.
+    """A working folder for one process, removed with its content when the block ends.
 
     Raises
     ------
     InputError
-        Where there is such a folder of somebody else, or of somebody who still works in it.
+        If we did not write the existing folder, or another process works in it.
     """
     claim(folder, kind)
     with (folder / MARK).open("a", encoding="utf-8") as mark:
@@ -238,9 +238,9 @@ def workshop(folder: Path, kind: str) -> Iterator[None]:
                 raise
             raise InputError(
                 f"{folder}",
-                expected="nobody at work on the same",
+                expected="no other process in this folder",
                 found="another process that writes there",
-                remedy="wait for it, or name another place",
+                remedy="wait until it has finished, or choose another place",
             ) from error
         for left in [p for p in folder.iterdir() if p.name != MARK]:
             discard(left, home=folder)
@@ -251,12 +251,12 @@ def workshop(folder: Path, kind: str) -> Iterator[None]:
 
 
 def claim(folder: Path, kind: str) -> None:
-    """Take a folder that is new or empty, or has the mark already.
+    """Mark a folder that is new or empty as ours, or accept one with the mark.
 
     Raises
     ------
     InputError
-        Where it is somebody else's.
+        If the folder holds files that we did not write.
     """
     if is_ours(folder, kind):
         return

@@ -1,4 +1,4 @@
-"""Errors that tell a user what is wrong with an input and what to do about it."""
+"""Errors that say what is wrong with an input and how to correct it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class InputError(ValueError):
     where : str
         The file (or configuration key) and, after a colon, the variable or column.
     expected, found : str
-        What was expected there, and what was found instead.
+        What was expected, and what was found instead.
     remedy : str
         What the user can do.
     """
@@ -78,7 +78,7 @@ class Problems:
 
 
 def listing(items: Iterable[object], limit: int = 8) -> str:
-    """A few items and how many more there are."""
+    """The first items, and the number of further ones."""
     texts = [str(i) for i in items]
     more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
     return ", ".join(texts[:limit]) + more

@@ -1,4 +1,4 @@
-"""Glaciers that a stage could not work on: listed with their reasons, while the rest goes on."""
+"""Glaciers that a stage cannot process: listed with reasons, while the run continues with the others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = ["glacier", "stage", "variable", "reason"]
 
 
 class Failure(NamedTuple):
-    """One glacier that cannot be worked on, the variable that is at fault, and why."""
+    """One glacier that cannot be processed, the variable at fault, and the reason."""
 
     glacier: str
     variable: str
@@ -26,33 +26,33 @@ class Failure(NamedTuple):
 
 
 def failing(
-    poor: npt.NDArray[np.bool_], glaciers: npt.NDArray[Any], variable: str, reasons: Sequence[str], error: InputError
+    failed: npt.NDArray[np.bool_], glaciers: npt.NDArray[Any], variable: str, reasons: Sequence[str], error: InputError
 ) -> list[Failure]:
-    """The glaciers marked as poor.
+    """Failures of the marked glaciers.
 
     Parameters
     ----------
-    poor : bool array, (glacier,)
+    failed : bool array, (glacier,)
     glaciers : array of str, (glacier,)
     variable : str
     reasons : sequence of str
-        One for each of the poor.
+        One for each failed glacier.
     error : InputError
-        Raised where no glacier is left.
+        Raised if no glacier is left.
     """
-    if len(poor) and poor.all():
+    if len(failed) and failed.all():
         raise error
-    ids = np.asarray(glaciers)[poor]
+    ids = np.asarray(glaciers)[failed]
     return [Failure(str(g), variable, r) for g, r in zip(ids, reasons, strict=True)]
 
 
 def surviving(glaciers: npt.NDArray[Any], failed: Mapping[str, str]) -> npt.NDArray[np.bool_]:
-    """Which glaciers are not among those that failed, each with its reason.
+    """Which glaciers have not failed; `failed` gives the reason for each that has.
 
     Raises
     ------
     InputError
-        Where none is left, though each stage alone left some.
+        If none is left, although each stage alone left some.
     """
     left = np.array([g not in failed for g in glaciers], dtype=bool)
     if not left.any():
@@ -72,7 +72,7 @@ def write_failures(folder: Path, stage: str, failures: Iterable[Failure]) -> Non
 
 
 def read_failures(files: Iterable[Path]) -> pd.DataFrame:
-    """The failures in files that exist, in their order, one line for each glacier."""
+    """Failures from the files that exist, in order, one line for each glacier."""
     parts = [read_csv(f, dtype=str, keep_default_na=False) for f in files if f.exists()]
     table = pd.concat([pd.DataFrame(columns=COLUMNS), *parts], ignore_index=True)
     return table.drop_duplicates("glacier", ignore_index=True)

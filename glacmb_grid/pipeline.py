@@ -27,7 +27,8 @@ from glacmb_grid.settings import Judged, RunConfig, TableConfig, digest
 from glacmb_grid.stages import Context
 from glacmb_grid.stores.formats import write_table
 from glacmb_grid.stores.identity import Identity
-from glacmb_grid.stores.runs import RunStore, versions
+from glacmb_grid.stores.runs import RunStore
+from glacmb_grid.stores.versions import versions
 from glacmb_grid.validation.scores import score
 
 Say = Callable[[str], None]

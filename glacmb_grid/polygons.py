@@ -1,4 +1,4 @@
-"""Outlines as flat arrays of rings, continuous across the antimeridian however they are drawn."""
+"""Outlines as flat arrays of rings that are continuous across the antimeridian."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Polygons:
         return np.column_stack([np.minimum.reduceat(self.xy, begin), np.maximum.reduceat(self.xy, begin)])
 
     def near(self, longitude: float) -> Polygons:
-        """Every polygon in the turn that lies nearest to a longitude."""
+        """Shift every polygon by multiples of 360 degrees to be nearest to a longitude."""
         bounds = self.bounds()
         turns = np.round((longitude - (bounds[:, 0] + bounds[:, 2]) / 2) / 360.0)
         if not turns.any():
@@ -84,7 +84,7 @@ class Polygons:
         return replace(self, xy=self.xy + np.column_stack([shift, np.zeros_like(shift)]))
 
     def continuous(self) -> Polygons:
-        """Rings that jump from one side of the antimeridian to the other, in one; around a pole, through the pole."""
+        """Make rings continuous that jump across the antimeridian; rings around a pole pass through the pole."""
         step = np.diff(self.xy[:, 0], append=self.xy[-1:, 0])
         jumps = (np.abs(step) > 180) & (np.abs(step) < 360) & self.starts_edge
         if not jumps.any():
@@ -112,17 +112,17 @@ def _continuous_ring(ring: Floats) -> Floats:
 
 
 def continuous(shapes: Objects) -> Objects:
-    """Outlines whose rings do not jump from one side of the antimeridian to the other; most are returned as they are.
+    """Make outlines continuous across the antimeridian; most are returned unchanged.
 
     Parameters
     ----------
     shapes : array of shapely Polygon or MultiPolygon
-        Longitude and latitude; an edge of more than 180 degrees goes the short way round.
+        Longitude and latitude; edges of more than 180 degrees take the short way round.
 
     Returns
     -------
     array of shapely Polygon or MultiPolygon
-        Across 180 degrees in one piece that reaches beyond it; around a pole with two edges along a meridian.
+        Outlines across 180 degrees extend beyond it; outlines around a pole get two edges along a meridian.
     """
     wide = np.flatnonzero(np.diff(shapely.bounds(shapes)[:, [0, 2]], axis=1)[:, 0] > 180)
     out = shapes.copy()
@@ -138,14 +138,14 @@ def continuous(shapes: Objects) -> Objects:
 
 
 def bounds_around(shapes: Objects, longitude: float | None = None) -> Floats:
-    """Bounds of outlines in longitude and latitude, each of their polygons in the turn nearest to a longitude.
+    """Bounds of outlines whose polygons are shifted by multiples of 360 degrees to be nearest to a longitude.
 
     Parameters
     ----------
     shapes : array of shapely Polygon or MultiPolygon
-        However they are drawn across the antimeridian; none may be empty.
+        Drawn in any way across the antimeridian; none may be empty.
     longitude : float, optional
-        Degrees; default amid the outlines, wherever that is on the globe.
+        Degrees; default the mean direction of the outlines.
 
     Returns
     -------

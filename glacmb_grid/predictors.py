@@ -51,7 +51,7 @@ def build_predictors(
     Parameters
     ----------
     sampled : xr.Dataset, (glacier, time)
-        Zonal means, with `t2m_corrected` where there is a temperature.
+        Zonal means; with `t2m_corrected` if `t2m` is present.
     terrain : xr.Dataset, (glacier,)
         From `terrain`.
     glaciers : xr.Dataset, (glacier,)
@@ -61,7 +61,7 @@ def build_predictors(
     first_month : int
         Of the hydrological year.
     monthly : sequence of str, optional
-        Variables that give twelve monthly values and seasonal aggregates; default all that are there.
+        Variables with twelve monthly values and seasonal aggregates; default all available.
     temperature_spread : float
         Scatter of temperature within a month, K, for degree days.
     lapse_rate : float or xr.DataArray, (month,) or (glacier, month)
@@ -72,7 +72,7 @@ def build_predictors(
     coordinates : bool
         Whether longitude and latitude are predictors.
     mean_latitude : float, optional
-        Of the region, whose hemisphere says which months are summer; default that of these glaciers.
+        Latitude of the region, whose hemisphere defines the summer; default the mean of these glaciers.
 
     Returns
     -------
@@ -84,8 +84,8 @@ def build_predictors(
     Raises
     ------
     InputError
-        No complete year, a variable that is not there, two values of one month, a reference period that the climate
-        does not cover, missing values.
+        If no year is complete, a variable is missing, a month occurs twice, the climate does not cover the reference
+        period, or values are missing.
     ValueError
         Where the Datasets do not have the same glaciers in the same order.
     """
@@ -115,7 +115,7 @@ def build_predictors(
 
 
 def _require_same_glaciers(sampled: xr.Dataset, *others: xr.Dataset | None) -> None:
-    """Raise where a Dataset that names its glaciers does not name those that were sampled, in their order."""
+    """Raise if a Dataset that names its glaciers has other ones than `sampled`, or another order."""
     expected = sampled["glacier"].values.astype(str)
     for other in others:
         if other is None:
@@ -126,22 +126,22 @@ def _require_same_glaciers(sampled: xr.Dataset, *others: xr.Dataset | None) -> N
 
 
 def season_positions(first_month: int, mean_latitude: float) -> dict[str, list[int]]:
-    """Positions within the hydrological year of the months of each season, which are the hemisphere's own."""
+    """Positions in the hydrological year of the months of each season of the hemisphere."""
     shift = start_month(mean_latitude) - first_month
     return {name: sorted((m + shift) % 12 for m in months) for name, months in SEASONS.items()}
 
 
 def _monthly_names(cube: xr.Dataset, wanted: Sequence[str] | None) -> list[str]:
-    there = [n for n in VARIABLES if n in cube]
-    missing = [n for n in wanted or () if n not in there]
+    available = [n for n in VARIABLES if n in cube]
+    missing = [n for n in wanted or () if n not in available]
     if missing:
         raise InputError(
             f"predictors: monthly: {listing(missing)}",
-            expected=f"variables of this climate: {listing(there, 30)}",
-            found="not there",
+            expected=f"variables of this climate: {listing(available, 30)}",
+            found="not available",
             remedy="add them to `climate: {variables: ...}`, or remove them from `predictors: {monthly: ...}`",
         )
-    return there if wanted is None else list(wanted)
+    return available if wanted is None else list(wanted)
 
 
 def by_year(sampled: xr.Dataset, years: Integers, first_month: int) -> xr.Dataset:
@@ -154,7 +154,7 @@ def by_year(sampled: xr.Dataset, years: Integers, first_month: int) -> xr.Datase
             "climate: time",
             expected="one value a month",
             found=f"{len(order)} values in {len(years)} years",
-            remedy="average daily or hourly values to months first; remove months that are there twice",
+            remedy="average daily or hourly values to months first; remove duplicate months",
         )
     out = xr.Dataset(coords={"glacier": sampled["glacier"], "year": years, "month": calendar_months(first_month)})
     for name, variable in sampled.data_vars.items():
@@ -218,14 +218,14 @@ def _add_albedo(columns: dict[str, Floats], albedo: xr.Dataset, years: Integers)
 
 
 def _add_climatology(columns: dict[str, Floats], years: Integers, reference: tuple[int, int]) -> None:
-    """Means over a period that is wholly there, so that no later year can change them."""
+    """Means over a period that the climate covers completely, so that later years cannot change them."""
     first, last = reference
     inside = (years >= first) & (years <= last)
     if first > last or inside.sum() != last - first + 1:
         raise InputError(
             "predictors: reference",
             expected=f"a period whose hydrological years are all within {years[0]}..{years[-1]} and complete",
-            found=f"{first}..{last}, of which {inside.sum()} there",
+            found=f"{first}..{last}, of which {inside.sum()} covered",
             remedy="choose a period that the climate covers",
         )
     for name in [n for n in columns if n.rsplit("_", 1)[-1] in SEASONS]:
@@ -279,7 +279,7 @@ def _assemble(
 
 
 def _require_finite(ds: xr.Dataset) -> None:
-    """Gaps are allowed in the albedo only: fitting fills them inside each fold."""
+    """Only the albedo may have gaps, which are filled within each fold."""
     missing = ~np.isfinite(ds["predictors"].values)
     missing[:, :, [str(n).startswith("summer_albedo") for n in ds["predictor"].values]] = False
     if missing.any():
@@ -289,7 +289,7 @@ def _require_finite(ds: xr.Dataset) -> None:
             "predictors",
             expected="finite values for every glacier and year",
             found=f"missing values in {listing(names)} for {len(ids)} glacier(s): {listing(ids)}",
-            remedy="the climate (sea cells, missing months) or the elevation model (voids) has gaps there: give files "
+            remedy="the climate (sea cells, missing months) or the elevation model (voids) has gaps: give files "
             "with valid cells under these glaciers, or leave them out",
         )
 
@@ -321,15 +321,15 @@ def matching(names: Iterable[str], patterns: Sequence[str]) -> list[int]:
     Raises
     ------
     InputError
-        Where a pattern matches nothing.
+        If a pattern matches nothing.
     """
-    there = [str(n) for n in names]
+    known = [str(n) for n in names]
     for pattern in patterns:
-        if not any(fnmatchcase(n, pattern) for n in there):
+        if not any(fnmatchcase(n, pattern) for n in known):
             raise InputError(
                 f"models: predictors: {pattern!r}",
                 expected="a pattern that matches some predictor",
                 found="no match",
-                remedy=f"choose among {listing(there, 40)}",
+                remedy=f"choose among {listing(known, 40)}",
             )
-    return [i for i, n in enumerate(there) if any(fnmatchcase(n, p) for p in patterns)]
+    return [i for i, n in enumerate(known) if any(fnmatchcase(n, p) for p in patterns)]

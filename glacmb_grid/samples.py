@@ -1,7 +1,7 @@
-"""Observations and what is known of their glacier-years, ready to learn from.
+"""Observations joined to the predictors of their glacier-years.
 
-An observation is a weighted sum of glacier-years: ``observed = A @ balance``. For annual balances A is the identity; a
-multi-year (geodetic) observation is one more row of it.
+An observation is a weighted sum of glacier-years, ``observed = A @ balance``. For annual balances A is the identity; a
+multi-year (geodetic) observation adds a row with several entries.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _KEPT = ("site", "name", "link", "time_system", "uncertainty_given")
 
 
 def build_samples(predictors: xr.Dataset, linked: pd.DataFrame) -> tuple[xr.Dataset, pd.DataFrame]:
-    """Annual observations joined to the rows of their glacier-year.
+    """Join annual observations to the predictors of their glacier-years.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def build_samples(predictors: xr.Dataset, linked: pd.DataFrame) -> tuple[xr.Data
     Raises
     ------
     InputError
-        Where no observation is left, or where one belongs to a glacier without predictors.
+        If no observation is left, or one belongs to a glacier without predictors.
     """
     years = pd.Index(predictors["year"].values)
     inside = linked["year"].isin(years)
@@ -91,17 +91,12 @@ def with_operator(samples: xr.Dataset, operator: Weights) -> xr.Dataset:
 
 def operator_of(samples: xr.Dataset) -> Weights:
     """The observation operator of samples."""
-    return from_entries(
-        samples["operator_sample"].values,
-        samples["operator_row"].values,
-        samples["operator_weight"].values,
-        rows=samples["sample"].values,
-        size=samples.sizes["row"],
-    )
+    entries = (samples[f"operator_{name}"].values for name in ("sample", "row", "weight"))
+    return from_entries(*entries, rows=samples["sample"].values, size=samples.sizes["row"])
 
 
 def as_table(samples: xr.Dataset) -> pd.DataFrame:
-    """One line per annual sample with its predictors, for people and other tools."""
+    """One line per annual sample with its predictors, for export."""
     operator = operator_of(samples)
     if not operator.is_identity:
         raise ValueError(f"only annual samples make a table; {listing(operator.rows, 3)} are not all annual")

@@ -1,7 +1,4 @@
-"""The words of the project: dimensions, variables, units and CF attributes.
-
-Every other room speaks these names; readers in `inputs` translate the outside world into them.
-"""
+"""Names used everywhere: dimensions, variables, units and CF attributes; readers in `inputs` translate into them."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ Origin = Literal["analysis", "forecast", "land surface model"]
 class Variable:
     """One climate variable as ERA5-Land names it.
 
-    `low` and `high` bound a believable monthly value (for accumulated variables: per day) in `units`.
+    `low` and `high` bound plausible monthly values (of accumulated variables: per day) in `units`.
     """
 
     name: str
@@ -37,81 +34,39 @@ class Variable:
 
 
 _DOWNWARD = "positive downward"
-_SURFACE_MODEL: Origin = "land surface model"
+_STATE: Kind = "instantaneous"
+_SUM: Kind = "accumulated"
+_MODEL: Origin = "land surface model"
 
 VARIABLES: dict[str, Variable] = {
     v.name: v
     for v in (
-        Variable("asn", "snow albedo", "1", "instantaneous", _SURFACE_MODEL, -0.01, 1.01),
+        Variable("asn", "snow albedo", "1", _STATE, _MODEL, -0.01, 1.01),
+        Variable("d2m", "2 metre dewpoint temperature", "K", _STATE, "forecast", 170, 320, "dew_point_temperature"),
+        Variable("es", "snow evaporation", "m", _SUM, _MODEL, -0.03, 0.03, sign="negative where snow evaporates"),
+        Variable("fal", "forecast albedo", "1", _STATE, _MODEL, -0.01, 1.01, "surface_albedo"),
+        Variable("rsn", "snow density", "kg m-3", _STATE, _MODEL, 0, 1000, "snow_density"),
         Variable(
-            "d2m", "2 metre dewpoint temperature", "K", "instantaneous", "forecast", 170, 320, "dew_point_temperature"
+            "sd", "snow depth water equivalent", "m", _STATE, _MODEL, -0.001, 12, "lwe_thickness_of_surface_snow_amount"
         ),
+        Variable("sde", "snow depth", "m", _STATE, _MODEL, -0.001, 100, "surface_snow_thickness"),
+        Variable("sf", "snowfall", "m", _SUM, "forecast", -1e-4, 0.2, "lwe_thickness_of_snowfall_amount"),
+        Variable("slhf", "surface latent heat flux", "J m-2", _SUM, _MODEL, -4e7, 4e7, sign=_DOWNWARD),
+        Variable("smlt", "snowmelt", "m", _SUM, _MODEL, -1e-4, 0.3),
+        Variable("snowc", "snow cover", "%", _STATE, _MODEL, -0.1, 100.1),
+        Variable("sp", "surface pressure", "Pa", _STATE, "forecast", 2e4, 1.1e5, "surface_air_pressure"),
+        Variable("sshf", "surface sensible heat flux", "J m-2", _SUM, _MODEL, -4e7, 4e7, sign=_DOWNWARD),
+        Variable("ssr", "surface net solar radiation", "J m-2", _SUM, _MODEL, -1e5, 5e7, sign=_DOWNWARD),
+        Variable("ssrd", "surface solar radiation downwards", "J m-2", _SUM, "forecast", -1e5, 5e7, sign=_DOWNWARD),
+        Variable("str", "surface net thermal radiation", "J m-2", _SUM, _MODEL, -4e7, 2e7, sign=_DOWNWARD),
+        Variable("strd", "surface thermal radiation downwards", "J m-2", _SUM, "forecast", 0, 5e7, sign=_DOWNWARD),
+        Variable("t2m", "2 metre temperature", "K", _STATE, "forecast", 180, 330, "air_temperature"),
         Variable(
-            "es",
-            "snow evaporation",
-            "m",
-            "accumulated",
-            _SURFACE_MODEL,
-            -0.03,
-            0.03,
-            sign="negative where snow evaporates",
+            "tp", "total precipitation", "m", _SUM, "forecast", -1e-4, 0.2, "lwe_thickness_of_precipitation_amount"
         ),
-        Variable("fal", "forecast albedo", "1", "instantaneous", _SURFACE_MODEL, -0.01, 1.01, "surface_albedo"),
-        Variable("rsn", "snow density", "kg m-3", "instantaneous", _SURFACE_MODEL, 0, 1000, "snow_density"),
-        Variable(
-            "sd",
-            "snow depth water equivalent",
-            "m",
-            "instantaneous",
-            _SURFACE_MODEL,
-            -0.001,
-            12,
-            "lwe_thickness_of_surface_snow_amount",
-        ),
-        Variable("sde", "snow depth", "m", "instantaneous", _SURFACE_MODEL, -0.001, 100, "surface_snow_thickness"),
-        Variable("sf", "snowfall", "m", "accumulated", "forecast", -1e-4, 0.2, "lwe_thickness_of_snowfall_amount"),
-        Variable("slhf", "surface latent heat flux", "J m-2", "accumulated", _SURFACE_MODEL, -4e7, 4e7, sign=_DOWNWARD),
-        Variable("smlt", "snowmelt", "m", "accumulated", _SURFACE_MODEL, -1e-4, 0.3),
-        Variable("snowc", "snow cover", "%", "instantaneous", _SURFACE_MODEL, -0.1, 100.1),
-        Variable("sp", "surface pressure", "Pa", "instantaneous", "forecast", 2e4, 1.1e5, "surface_air_pressure"),
-        Variable(
-            "sshf", "surface sensible heat flux", "J m-2", "accumulated", _SURFACE_MODEL, -4e7, 4e7, sign=_DOWNWARD
-        ),
-        Variable(
-            "ssr", "surface net solar radiation", "J m-2", "accumulated", _SURFACE_MODEL, -1e5, 5e7, sign=_DOWNWARD
-        ),
-        Variable(
-            "ssrd", "surface solar radiation downwards", "J m-2", "accumulated", "forecast", -1e5, 5e7, sign=_DOWNWARD
-        ),
-        Variable(
-            "str", "surface net thermal radiation", "J m-2", "accumulated", _SURFACE_MODEL, -4e7, 2e7, sign=_DOWNWARD
-        ),
-        Variable(
-            "strd", "surface thermal radiation downwards", "J m-2", "accumulated", "forecast", 0, 5e7, sign=_DOWNWARD
-        ),
-        Variable("t2m", "2 metre temperature", "K", "instantaneous", "forecast", 180, 330, "air_temperature"),
-        Variable(
-            "tp",
-            "total precipitation",
-            "m",
-            "accumulated",
-            "forecast",
-            -1e-4,
-            0.2,
-            "lwe_thickness_of_precipitation_amount",
-        ),
-        Variable(
-            "tsn",
-            "temperature of snow layer",
-            "K",
-            "instantaneous",
-            _SURFACE_MODEL,
-            170,
-            320,
-            "temperature_in_surface_snow",
-        ),
-        Variable("u10", "10 metre eastward wind", "m s-1", "instantaneous", "forecast", -60, 60, "eastward_wind"),
-        Variable("v10", "10 metre northward wind", "m s-1", "instantaneous", "forecast", -60, 60, "northward_wind"),
+        Variable("tsn", "temperature of snow layer", "K", _STATE, _MODEL, 170, 320, "temperature_in_surface_snow"),
+        Variable("u10", "10 metre eastward wind", "m s-1", _STATE, "forecast", -60, 60, "eastward_wind"),
+        Variable("v10", "10 metre northward wind", "m s-1", _STATE, "forecast", -60, 60, "northward_wind"),
     )
 }
 """The 22 ERA5-Land variables of a full run; amounts of water in m water equivalent."""
@@ -128,7 +83,7 @@ GLACIER_ID_ATTRS = {"long_name": "Randolph Glacier Inventory identifier", "cf_ro
 
 
 def check_dataset(ds: xr.Dataset, *, name: str, variables: dict[str, tuple[str, ...]]) -> None:
-    """Raise where a Dataset that passes between stages lacks a variable or carries other dimensions.
+    """Raise if a Dataset that is passed between stages lacks a variable or has other dimensions.
 
     Parameters
     ----------
@@ -144,7 +99,7 @@ def check_dataset(ds: xr.Dataset, *, name: str, variables: dict[str, tuple[str, 
         With every difference in one message.
     """
     wrong = [
-        f"{v!r} is missing (there: {', '.join(map(str, ds.variables))})" for v in variables if v not in ds.variables
+        f"{v!r} is missing (present: {', '.join(map(str, ds.variables))})" for v in variables if v not in ds.variables
     ]
     wrong += [
         f"{v!r} has dimensions {ds[v].dims}, expected {dims}"

@@ -1,16 +1,11 @@
-"""The one operator: a sparse, non-negative weighted mean.
-
-`apply` returns a numerator ``W @ where(m, f, 0)`` and a denominator ``W @ m``, with `m` the validity of `f`. Dividing
-comes last, so that sums, means and the partial results of blocks are the same object. Zonal sampling
-(glacier <- cell), multi-year observations (observation <- glacier-year) and regional sums (region <- glacier) differ
-only in where W comes from.
-"""
+"""The sparse, non-negative operator behind zonal means (glacier <- cell) and observations (sample <- glacier-year)."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 
 import numpy as np
 import numpy.typing as npt
@@ -21,46 +16,24 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Partial:
-    """A weighted sum and the weight that went into it; two partial results add.
-
-    Attributes
-    ----------
-    numerator, denominator : float64 arrays, (..., row)
-    """
-
-    numerator: Floats
-    denominator: Floats
-
-    def __add__(self, other: Partial) -> Partial:
-        return Partial(self.numerator + other.numerator, self.denominator + other.denominator)
-
-    @property
-    def mean(self) -> Floats:
-        """Weighted mean, (..., row); NaN where nothing valid was seen."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(self.denominator > 0, self.numerator / self.denominator, np.nan)
-
-
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Sparse weights from the touched columns of a source to rows.
+    """Sparse weights of the columns of a source in rows.
 
     Attributes
     ----------
     row, column : int64 arrays, (entry,)
         Row number and column number (flat index into the source) of every weight, sorted by row.
     weight : float64 array, (entry,)
-        Non-negative; for zonal sampling the overlap area, m2. Entries of the same row and column add.
+        Non-negative; for zonal sampling the overlap area, m2. Entries of the same row and column are summed.
     rows : str array, (row,)
-        What each row is (a glacier id, say).
+        Name of each row, for instance a glacier id.
     total : float64 array, (row,)
-        The weight that a row would have were its source whole (the area of the outline, m2).
+        Weight of a row whose source is complete (the area of the outline, m2).
     size : int
         Length of the source's flat index.
     source : str
-        Digest of the source (the grid), so that a store is never applied to another one.
+        Digest of the source (the grid), so that weights are never applied to another one.
     """
 
     row: Integers
@@ -83,9 +56,18 @@ class Weights:
         if (self.column < 0).any() or (self.column >= self.size).any():
             raise ValueError(f"column numbers must lie in 0..{self.size - 1}")
 
+    def __repr__(self) -> str:
+        share = np.bincount(self.row, self.weight, len(self.rows))[self.total > 0] / self.total[self.total > 0]
+        coverage = f"{share.min():.0%} to {share.max():.0%}" if len(share) else "none"
+        shape = f"{len(self.rows)} rows x {self.size} columns"
+        return f"<Weights: {shape}, {len(self.row)} entries, coverage of rows {coverage}>"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(repr(self))}</code>"
+
     @cached_property
     def touched(self) -> Integers:
-        """Flat indices of the source that carry any weight, sorted, (touched,)."""
+        """Sorted flat indices of the source that occur in any entry, (touched,)."""
         return np.unique(self.column)
 
     @cached_property
@@ -96,22 +78,15 @@ class Weights:
         return sp.csr_array((self.weight, (self.row, local)), shape=shape)
 
     def take(self, rows: npt.NDArray[np.bool_]) -> Weights:
-        """Only the rows that are marked, in their order."""
+        """Select the marked rows."""
         number = np.cumsum(rows) - 1
         kept = rows[self.row]
-        return Weights(
-            number[self.row[kept]],
-            self.column[kept],
-            self.weight[kept],
-            self.rows[rows],
-            self.total[rows],
-            self.size,
-            self.source,
-        )
+        entries = number[self.row[kept]], self.column[kept], self.weight[kept]
+        return Weights(*entries, self.rows[rows], self.total[rows], self.size, self.source)
 
     @property
     def is_identity(self) -> bool:
-        """Whether every row simply takes the column of the same number."""
+        """Whether every row is the column of the same number, with weight 1."""
         n = len(self.rows)
         numbers = np.arange(n)
         return (
@@ -122,67 +97,39 @@ class Weights:
             and bool((self.weight == 1).all())
         )
 
-    def apply(self, values: npt.NDArray[np.floating]) -> Partial:
-        """Weighted sums of values at the touched columns.
+    def sums(self, values: npt.NDArray[np.floating]) -> Floats:
+        """Weighted sums of values that are not missing (not finite), (..., size) -> (..., row).
 
-        Parameters
-        ----------
-        values : float array, (..., touched)
-            Anything not finite counts as missing.
-
-        Returns
-        -------
-        Partial
-            Arrays of (..., row).
+        A first sum gives a rough mean; the sum of the deviations from it corrects the rounding. So a constant is
+        reproduced however many columns a row has.
         """
-        leading = values.shape[:-1]
-        flat = np.ascontiguousarray(values.reshape(math.prod(leading), values.shape[-1]).T, np.float64)
+        leading, touched = values.shape[:-1], self.touched
+        flat = np.ascontiguousarray(values[..., touched].reshape(math.prod(leading), len(touched)).T, np.float64)
         valid = np.isfinite(flat)
         gapless = flat if valid.all() else np.where(valid, flat, 0.0)
-        denominator = self.matrix @ valid.astype(np.float64)
-        rough = np.divide(self.matrix @ gapless, denominator, out=np.zeros_like(denominator), where=denominator > 0)
-        numerator = rough * denominator + self._beyond(rough, gapless, valid)
-        shape = (*leading, len(self.rows))
-        return Partial(numerator.T.reshape(shape), denominator.T.reshape(shape))
-
-    def _beyond(self, rough: Floats, values: Floats, valid: npt.NDArray[np.bool_]) -> Floats:
-        """Weighted sums of what values have beyond their row's rough mean, (row, step).
-
-        They take the rounding of long sums out: a constant comes out as it went in, however many columns a row has.
-        """
-        cell = self.matrix.indices
-        row = np.repeat(np.arange(len(self.rows)), np.diff(self.matrix.indptr))
-        each = np.where(valid[cell], values[cell] - rough[row], 0.0) * self.matrix.data[:, None]
-        collect = sp.csr_array((np.ones(len(cell)), np.arange(len(cell)), self.matrix.indptr), (len(rough), len(cell)))
-        return np.asarray(collect @ each)
-
-    def sums(self, values: npt.NDArray[np.floating]) -> Floats:
-        """Weighted sums of a full, gapless source, (..., size) -> (..., row)."""
-        return self.apply(values[..., self.touched]).numerator
+        weight = self.matrix @ valid.astype(np.float64)
+        rough = np.divide(self.matrix @ gapless, weight, out=np.zeros_like(weight), where=weight > 0)
+        cell, begin = self.matrix.indices, self.matrix.indptr
+        row = np.repeat(np.arange(len(self.rows)), np.diff(begin))
+        each = np.where(valid[cell], gapless[cell] - rough[row], 0.0) * self.matrix.data[:, None]
+        collect = sp.csr_array((np.ones(len(cell)), np.arange(len(cell)), begin), (len(rough), len(cell)))
+        return np.asarray((rough * weight + collect @ each).T.reshape(*leading, len(self.rows)))
 
     def compose(self, inner: Weights) -> Weights:
-        """The operator that applies `inner` first (its means, not its sums) and this one after it.
+        """Apply the means (not the sums) of `inner` first, then this operator.
 
-        What a row of `inner` lacks of its total is lacking here too, and lowers the coverage. Exact where the source
-        of `inner` has no gaps.
+        Weight that a row of `inner` lacks lowers the coverage here too. Exact if the source of `inner` has no gaps.
         """
         assert self.size == len(inner.rows), "rows of the inner operator are the columns of the outer one"
         outer = sp.csr_array((self.weight, (self.row, self.column)), shape=(len(self.rows), self.size))
         inward = sp.csr_array((inner.weight, (inner.row, inner.column)), shape=(self.size, inner.size))
         scale = sp.diags_array(np.divide(1.0, inner.total, out=np.zeros_like(inner.total), where=inner.total > 0))
         product = (outer @ (scale @ inward)).tocoo()
-        return from_entries(
-            product.row,
-            product.col,
-            product.data,
-            rows=self.rows,
-            total=self.total,
-            size=inner.size,
-            source=inner.source,
-        )
+        entries = product.row, product.col, product.data
+        return from_entries(*entries, rows=self.rows, total=self.total, size=inner.size, source=inner.source)
 
     def to_dataset(self) -> xr.Dataset:
-        """The weights as a Dataset with dimensions `entry` and `row`."""
+        """As a Dataset with dimensions `entry` and `row`."""
         return xr.Dataset(
             {
                 "row_number": ("entry", self.row),
@@ -219,20 +166,14 @@ def from_entries(
 
 
 def identity(rows: npt.ArrayLike) -> Weights:
-    """Every row takes the column of the same number, once: the operator of an annual observation."""
+    """The operator of annual observations: every row is the column of the same number, with weight 1."""
     names = np.asarray(rows).astype(str)
     numbers = np.arange(len(names))
     return from_entries(numbers, numbers, np.ones(len(names)), rows=names, size=len(names))
 
 
 def from_dataset(ds: xr.Dataset) -> Weights:
-    """Weights from what `Weights.to_dataset` made."""
-    return from_entries(
-        ds["row_number"].values,
-        ds["column_number"].values,
-        ds["weight"].values,
-        rows=ds["row"].values,
-        total=ds["total"].values,
-        size=int(ds.attrs["size"]),
-        source=str(ds.attrs["source"]),
-    )
+    """Inverse of `Weights.to_dataset`."""
+    entries = (ds[name].values for name in ("row_number", "column_number", "weight"))
+    rows, total = ds["row"].values, ds["total"].values
+    return from_entries(*entries, rows=rows, total=total, size=int(ds.attrs["size"]), source=str(ds.attrs["source"]))

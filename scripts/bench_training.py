@@ -232,10 +232,10 @@ def full_nested_run(share: float) -> dict[str, float]:
     import numpy as np
     import xarray as xr
 
+    from glacmb_grid.folds.schemes import make_folds
     from glacmb_grid.learning.registry import fit
     from glacmb_grid.samples import with_operator
     from glacmb_grid.settings import FeedForward, Recipe
-    from glacmb_grid.validation.folds import make_folds
     from glacmb_grid.weights import identity
 
     rng = np.random.default_rng(1)

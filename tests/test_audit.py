@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from glacmb_grid.folds.protocols import leaky, name_of
+from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning import registry
 from glacmb_grid.learning.models.mean import TrainingMean
 from glacmb_grid.learning.registry import fit, model_of, predict
 from glacmb_grid.learning.search import prediction
 from glacmb_grid.settings import ExtraTrees, FeedForward, GaussianProcess, Mean, Protocol, Recipe, Ridge
 from glacmb_grid.validation.audit import NESTED, PAPER, gap, judge, probe, report, scrambled, variants
-from glacmb_grid.validation.folds import make_folds
 from glacmb_grid.validation.leaks import check_folds, check_seen
-from glacmb_grid.validation.protocols import leaky, name_of
 
 PLAIN = {"recipes": [Recipe()]}
 NET = FeedForward(

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning.contract import Task
 from glacmb_grid.learning.models.blend import Blended
 from glacmb_grid.learning.registry import fit, predict
 from glacmb_grid.settings import Blend, ExtraTrees, Recipe, Ridge
-from glacmb_grid.validation.folds import make_folds
-from glacmb_grid.validation.scores import out_of_fold
+from glacmb_grid.validation.predictions import out_of_fold
 
 
 @pytest.fixture(scope="module")

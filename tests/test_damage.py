@@ -139,7 +139,7 @@ def test_damage_between_two_runs_ends_in_the_right_result(world, tmp_path, kind,
 
 
 def test_the_raw_files_of_a_synthetic_region_are_made_again_too(tmp_path):
-    from glacmb_grid.stores import runs
+    from glacmb_grid.stores.versions import versions
 
     root = tmp_path / "out"
     store = RunStore(root)
@@ -152,7 +152,7 @@ def test_the_raw_files_of_a_synthetic_region_are_made_again_too(tmp_path):
         (folder / "a_tp.nc").write_text("a_tp.nc")
     assert [p.name for p in sorted((root / "raw").glob("*.nc"))] == ["a_tp.nc"], "no pattern finds what was kept"
     assert (root / "raw" / "a_tp.nc.changed-1").read_text() == "edited"
-    assert runs.versions()["xarray"] == xr.__version__
+    assert versions()["xarray"] == xr.__version__
 
 
 def test_a_lost_chunk_and_a_changed_title_give_the_right_product(world, tmp_path):
@@ -262,7 +262,7 @@ def test_what_is_kept_is_read_with_its_checks_and_overwriting_makes_it_again(wor
     said = []
     changed = load_config(tmp_path / "own.yaml", ["sampling.max_land_distance_km=10"])
     assert "weights" in run(changed, stage="weights", say=said.append)
-    assert any("kept/overlaps" in line and "made again" in line for line in said)
+    assert any("kept/overlaps" in line and "recomputed" in line for line in said)
     run(config, say=said.append)
     assert results(config.root) == before
     for store in stores:

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.validation.folds import SCHEMES, groups_of, join_folds, make_folds, of_scheme, require_grouped
-from glacmb_grid.validation.space import nearest_km, spatial_clusters, unit_vectors
+from glacmb_grid.folds.rows import groups_of
+from glacmb_grid.folds.schemes import SCHEMES, join_folds, make_folds, of_scheme, require_grouped
+from glacmb_grid.folds.space import nearest_km, spatial_clusters, unit_vectors
 
 BASIC = ("logo", "loyo", "both_out")
 
@@ -305,9 +306,9 @@ def test_a_users_fold_that_splits_something_is_refused(change, message):
 def test_distance_by_hand():
     corner = samples_of([("a", 1), ("b", 1), ("c", 1)], longitude=[0.0, 90.0, 359.0], latitude=[0.0, 0.0, 0.0])
     xyz = unit_vectors(corner)
-    assert nearest_km(xyz[:1], xyz[1:2])[0] == pytest.approx(np.pi / 2 * 6371.0088)
+    assert nearest_km(xyz[:1], xyz[1:2])[0] == pytest.approx(np.pi / 2 * 6371.007181)
     assert nearest_km(xyz[:1], xyz)[0] == 0
-    assert nearest_km(xyz[:1], xyz[1:])[0] == pytest.approx(np.pi / 180 * 6371.0088)
+    assert nearest_km(xyz[:1], xyz[1:])[0] == pytest.approx(np.pi / 180 * 6371.007181)
     assert nearest_km(xyz, xyz[:0]).tolist() == [np.inf] * 3
 
 
@@ -422,7 +423,7 @@ def test_random_is_never_shown_alone():
     require_grouped(["random", "loyo"])
     require_grouped(["leave_region_out"])
     for alone in (["random"], ["random", "leave_region_out"]):
-        with pytest.raises(InputError, match="only beside folds"):
+        with pytest.raises(InputError, match="only together with folds"):
             require_grouped(alone)
 
 

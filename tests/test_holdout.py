@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glacmb_grid.errors import InputError
+from glacmb_grid.folds.holdout import choose_holdout
+from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.samples import with_operator
-from glacmb_grid.validation.folds import make_folds
-from glacmb_grid.validation.holdout import choose_holdout, holdout_record, log_look, verify_holdout
+from glacmb_grid.validation.holdout import holdout_record, log_look, verify_holdout
 from glacmb_grid.weights import identity
 
 

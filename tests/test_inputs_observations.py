@@ -296,6 +296,18 @@ def test_kinds_of_links(tmp_path, site, expected):
     assert only(link(observed(site), outlines(tmp_path)))[:2] == expected
 
 
+def test_links_show_what_was_linked_and_what_was_not(tmp_path):
+    sites = [("1", "RGI50-11.00897", *UNKNOWN), ("2", "", *IN_VERNAGT), ("3", "", *NOWHERE)]
+    linked = link(observed(*sites), outlines(tmp_path))
+    line = "<Linked: 2 observations of 2 glaciers (1 by exact, 1 by position), 1 unmatched, 67% linked>"
+    assert repr(linked) == line
+    html = linked._repr_html_()
+    assert html.startswith(f"<code>&lt;{line[1:-1]}&gt;</code>")
+    assert "its position lies in no outline" in html
+    nothing = link(observed(("1", "", *NOWHERE)), outlines(tmp_path))
+    assert repr(nothing) == "<Linked: 0 observations of 0 glaciers (none), 1 unmatched, 0% linked>"
+
+
 @pytest.mark.parametrize(
     ("site", "reason"),
     [

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glacmb_grid.errors import InputError
+from glacmb_grid.folds.schemes import GROUPED, SCHEMES, join_folds, make_folds
 from glacmb_grid.samples import with_operator
-from glacmb_grid.validation.folds import GROUPED, SCHEMES, join_folds, make_folds
 from glacmb_grid.validation.leaks import (
     FINDING_COLUMNS,
     check_folds,

@@ -10,6 +10,7 @@ import pytest
 
 from glacmb_grid import physics
 from glacmb_grid.errors import InputError
+from glacmb_grid.folds.schemes import join_folds, make_folds, of_scheme
 from glacmb_grid.learning import selection
 from glacmb_grid.learning.models.temperature_index import balance
 from glacmb_grid.learning.ragged import unpack
@@ -33,8 +34,7 @@ from glacmb_grid.settings import (
     model_names,
 )
 from glacmb_grid.validation.audit import scrambled
-from glacmb_grid.validation.folds import join_folds, make_folds, of_scheme
-from glacmb_grid.validation.scores import out_of_fold
+from glacmb_grid.validation.predictions import out_of_fold
 
 SCHEMES = ("logo", "loyo", "both_out")
 FEW = ["degree_days_*", "snowfall_*", "elevation_mean", "slope"]

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from glacmb_grid.folds.protocols import leaky
+from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning import nets
 from glacmb_grid.learning.nets import ensembles as network
 from glacmb_grid.learning.nets.ensembles import configurations
@@ -18,8 +20,6 @@ from glacmb_grid.learning.registry import fit, predict
 from glacmb_grid.learning.search import inner_masks, split_blocks
 from glacmb_grid.learning.table import table_of
 from glacmb_grid.settings import FeedForward, Protocol, Recipe
-from glacmb_grid.validation.folds import make_folds
-from glacmb_grid.validation.protocols import leaky
 
 SMALL = FeedForward(
     recipes=[Recipe()],

@@ -235,7 +235,7 @@ def test_a_reference_period_that_is_not_wholly_there_is_refused(reference):
 def test_a_reference_period_with_a_gap_is_refused():
     sampled = make_sampled()
     sampled = sampled.isel(time=np.delete(np.arange(sampled.sizes["time"]), 20))
-    with pytest.raises(InputError, match=r"2000\.\.2002, of which 2 there"):
+    with pytest.raises(InputError, match=r"2000\.\.2002, of which 2 covered"):
         build(sampled, reference=(2000, 2002))
 
 

@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+import glacmb_grid
+from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning.registry import fit, model_of, predict
 from glacmb_grid.settings import Recipe
+from glacmb_grid.stores.formats import read_zarr
 from glacmb_grid.upscaling import products
 from glacmb_grid.upscaling.products import build_product, residual_variance, upscale, withheld
-from glacmb_grid.validation.folds import make_folds
-from glacmb_grid.validation.scores import out_of_fold
+from glacmb_grid.validation.predictions import out_of_fold
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,12 @@ def test_mean_and_variance_over_allowed_folds_and_members(block, predictors, sam
         number = xr.DataArray(rows["row_year"].values - 2000.0, dims="row")
         return xr.DataArray(level, dims=("fold", "member")) * number
 
-    mean, variance = upscale(fake, predictors, samples, folds)
+    found = upscale(fake, predictors, samples, folds)
+    assert found["mean"].dims == found["variance"].dims == ("glacier", "year")
+    for name in ("glacier", "year"):
+        np.testing.assert_array_equal(found[name].values, predictors[name].values)
+    assert (found["mean"].attrs["units"], found["variance"].attrs["units"]) == ("m", "m2")
+    mean, variance = found["mean"].values, found["variance"].values
     year = predictors["year"].values - 2000.0
     for glacier in range(4):
         np.testing.assert_allclose(mean[glacier], level[glacier].mean() * year)
@@ -64,7 +71,7 @@ def test_mean_and_variance_over_allowed_folds_and_members(block, predictors, sam
 @pytest.mark.parametrize("model", ["ridge", "temperature_index"])
 def test_the_product_of_a_measured_glacier_year_is_its_out_of_fold_prediction(model, predictors, samples, folds):
     parameters = fit(model, samples, folds)
-    mean, _ = upscale(lambda rows: predict(parameters, rows), predictors, samples, folds)
+    mean = upscale(lambda rows: predict(parameters, rows), predictors, samples, folds)["mean"].values
     table = out_of_fold(samples, folds, predict(parameters, samples), model=model)
     glacier = pd.Index(predictors["glacier"].values).get_indexer(table["glacier"])
     year = pd.Index(predictors["year"].values).get_indexer(table["year"])
@@ -79,7 +86,7 @@ def test_climatologies_of_a_withheld_glacier_are_those_of_the_rows_that_are_pred
     settings = model_of(model).settings_type(recipes=[Recipe(parts=("value", "climatology", "anomaly"))])
     settings = settings.model_copy(update={"trees": 5}) if model == "extra_trees" else settings
     parameters = fit(model, samples, folds, settings)
-    mean, _ = upscale(lambda rows: predict(parameters, rows), predictors, samples, folds)
+    mean = upscale(lambda rows: predict(parameters, rows), predictors, samples, folds)["mean"].values
     table = out_of_fold(samples, folds, predict(parameters, samples), model=model)
     glacier = pd.Index(predictors["glacier"].values).get_indexer(table["glacier"])
     year = pd.Index(predictors["year"].values).get_indexer(table["year"])
@@ -96,7 +103,7 @@ def test_residual_variance_leaves_a_glaciers_own_residuals_out():
     np.testing.assert_allclose(found[:, 2], [16.0, 4.0, 8.0])  # year 3 has no observation: both_out
 
 
-def test_uncertainty_is_members_and_residuals_together_with_cf_attributes(predictors):
+def make_product(predictors):
     shape = predictors.sizes["glacier"], predictors.sizes["year"]
     ids = predictors["glacier"].values
     glaciers = xr.Dataset(
@@ -107,10 +114,14 @@ def test_uncertainty_is_members_and_residuals_together_with_cf_attributes(predic
             "latitude": ("glacier", np.zeros(shape[0])),
         },
     )
-    product = build_product(
-        np.full(shape, -0.5), np.full(shape, 0.09), np.full(shape, 0.16), predictors, glaciers,
-        np.arange(shape[0]) < 4, attrs={"title": "t"},
-    )  # fmt: skip
+    dims = ("glacier", "year")
+    upscaled = xr.Dataset({"mean": (dims, np.full(shape, -0.5)), "variance": (dims, np.full(shape, 0.09))})
+    measured = np.arange(shape[0]) < 4
+    return build_product(upscaled, np.full(shape, 0.16), predictors, glaciers, measured, attrs={"title": "t"})
+
+
+def test_uncertainty_is_members_and_residuals_together_with_cf_attributes(predictors):
+    product = make_product(predictors)
     np.testing.assert_allclose(product["mass_balance_uncertainty"], 0.5, rtol=1e-6)
     assert product["mass_balance"].attrs["units"] == "m"
     assert "mass_balance_uncertainty" in product["mass_balance"].attrs["ancillary_variables"]
@@ -120,3 +131,15 @@ def test_uncertainty_is_members_and_residuals_together_with_cf_attributes(predic
     assert product["year"].values[0] == 2001
     assert product["time"].attrs["bounds"] == "year_bnds"
     assert list(product["measured"].values) == [1, 1, 1, 1, 0, 0, 0]
+
+
+def test_a_product_is_written_as_zarr_and_netcdf(predictors, tmp_path):
+    product = make_product(predictors)
+    glacmb_grid.write_product(product, tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"glacier_annual.zarr", "glacier_annual.nc"}
+    with xr.open_dataset(tmp_path / "glacier_annual.nc") as file:
+        read = [read_zarr(tmp_path / "glacier_annual.zarr"), file.load()]
+    for found in read:
+        assert found.attrs["title"] == "t"
+        for name in ("mass_balance", "mass_balance_uncertainty", "area", "measured", "year_bnds"):
+            np.testing.assert_array_equal(found[name].values, product[name].values)

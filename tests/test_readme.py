@@ -36,8 +36,8 @@ def test_the_example_runs_on_real_files(real_data, tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     found: dict[str, object] = {}
     exec(compile(example(), "README.md", "exec"), found)
-    assert found["mean"].shape == (19, 37)
-    assert np.isfinite(found["mean"]).all()
+    assert found["upscaled"]["mean"].shape == (19, 37)
+    assert np.isfinite(found["upscaled"]["mean"]).all()
     assert "rmse" in capsys.readouterr().out
 
 

@@ -86,7 +86,7 @@ def test_annual_samples_have_the_identity_as_operator():
     assert operator.is_identity
     assert operator.rows.tolist() == samples["sample"].values.tolist()
     balance = np.array([[1.0, 2.0, 3.0, 4.0]])
-    np.testing.assert_array_equal(operator.apply(balance).mean, balance)
+    np.testing.assert_array_equal(operator.sums(balance), balance)
 
 
 def test_no_observation_left_is_an_error():

@@ -18,7 +18,7 @@ from glacmb_grid.sampling.grid import grid_of
 from glacmb_grid.sampling.nearest import far_from_land, nearest_valid, valid_cells
 from glacmb_grid.sampling.zonal import overlap_weights, sample
 
-RADIUS = 6371.0  # km
+RADIUS = 6371.007181  # km
 
 
 def field(latitude, longitude, values=None, names=("latitude", "longitude")):

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glacmb_grid.sampling.grid import Grid, grid_of
-from glacmb_grid.sampling.overlap import Lattice, authalic_sine, overlaps
+from glacmb_grid.sampling.lattice import Lattice, authalic_sine
+from glacmb_grid.sampling.overlap import overlaps
 from glacmb_grid.sampling.zonal import overlap_weights
 
 WGS84 = pyproj.CRS.from_epsg(4326)

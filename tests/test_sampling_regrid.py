@@ -15,7 +15,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from glacmb_grid.errors import InputError
 from glacmb_grid.sampling.grid import Curvilinear, Grid, curvilinear_of
-from glacmb_grid.sampling.overlap import authalic_sine
+from glacmb_grid.sampling.lattice import authalic_sine
 from glacmb_grid.sampling.regrid import grid_around, regrid, regrid_weights, xesmf_weights
 from glacmb_grid.sampling.zonal import overlap_weights
 from glacmb_grid.weights import from_dataset
@@ -35,7 +35,9 @@ def dense(weights):
 
 
 def means(weights, values):
-    return weights.apply(values.ravel()[weights.touched]).mean
+    flat = values.ravel().astype(float)
+    with np.errstate(invalid="ignore"):
+        return weights.sums(flat) / weights.sums(np.where(np.isfinite(flat), 1.0, np.nan))
 
 
 GLOBAL = grid(np.linspace(90, -90, 37), np.linspace(-180, 180, 73))

@@ -297,7 +297,7 @@ def test_too_little_coverage_names_the_glaciers():
     shapes = [shapely.box(X0 + a, Y0 + 975, X0 + a + 400, Y0 + 1975) for a in (2000, 1375, 1000)]
     glaciers = outlines(*shapes, ids=["seen", "mostly", "void"])
     failures = without_elevation(terrain(dem, glaciers), 0.7)
-    assert failures == [("void", "elevation", "0% of its area have an elevation, at least 70% are wanted")]
+    assert failures == [("void", "elevation", "0% of its area have an elevation, at least 70% are required")]
     ds = terrain(dem, glaciers)
     assert np.isnan(ds["hypsometry"].sel(glacier="void")).all()
     with pytest.raises(InputError, match="void") as error:

@@ -10,21 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.samples import with_operator
-from glacmb_grid.validation import scores as module
-from glacmb_grid.validation.folds import make_folds
-from glacmb_grid.validation.scores import (
-    METRICS,
-    PREDICTION_COLUMNS,
-    SCORE_COLUMNS,
-    SLICE_COLUMNS,
-    block_weights,
-    compare,
-    out_of_fold,
-    score,
-    slices,
-    tabulate,
-)
+from glacmb_grid.validation import bootstrap
+from glacmb_grid.validation.bootstrap import block_weights
+from glacmb_grid.validation.metrics import METRICS
+from glacmb_grid.validation.predictions import PREDICTION_COLUMNS, out_of_fold, tabulate
+from glacmb_grid.validation.scores import SCORE_COLUMNS, SLICE_COLUMNS, compare, score, slices
 from glacmb_grid.weights import identity
 
 SCHEMES = ("logo", "loyo", "both_out", "blocks", "leave_region_out", "random")
@@ -286,7 +278,7 @@ def test_intervals_of_every_metric_are_those_of_the_plain_row_weights():
 def test_draws_in_pieces_are_the_same_draws(scheme, monkeypatch):
     data = random_table(10, 9, scheme=scheme)
     whole, differences = score(data, draws=157), compare(pd.concat([data, data.assign(model="b")]), draws=157)
-    monkeypatch.setattr(module, "_PIECE", 1000)
+    monkeypatch.setattr(bootstrap, "_PIECE", 1000)
     pd.testing.assert_frame_equal(score(data, draws=157), whole, rtol=1e-12)
     again = compare(pd.concat([data, data.assign(model="b")]), draws=157)
     pd.testing.assert_frame_equal(again, differences, rtol=1e-12, atol=1e-15)
@@ -414,14 +406,14 @@ def test_the_interval_of_a_difference_is_paired():
 def test_twenty_thousand_rows_are_scored_without_their_weight_matrix(monkeypatch):
     data = random_table(1000, 20, scheme="both_out")
     held = []
-    plain = module._Blocks.pieces  # noqa: SLF001 - how much is held at a time is the point
+    plain = bootstrap.Blocks.pieces
 
     def watched(self, width):
         for piece in plain(self, width):
             held.append(len(piece) * width)
             yield piece
 
-    monkeypatch.setattr(module._Blocks, "pieces", watched)  # noqa: SLF001
+    monkeypatch.setattr(bootstrap.Blocks, "pieces", watched)
     scores = score(data, draws=300)
     assert max(held) <= 4_000_000
     assert len(held) > 1

@@ -11,6 +11,8 @@ import xarray as xr
 from sklearn.linear_model import Ridge as Oracle
 
 from glacmb_grid.errors import InputError
+from glacmb_grid.folds.protocols import leaky
+from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning.recipes import recipes_of, within
 from glacmb_grid.learning.registry import fit, predict
 from glacmb_grid.learning.search import inner_masks, seen_by, split_blocks
@@ -18,8 +20,6 @@ from glacmb_grid.learning.table import table_of
 from glacmb_grid.learning.tabular import Split
 from glacmb_grid.settings import ExtraTrees, Protocol, Recipe, Ridge
 from glacmb_grid.validation.audit import scrambled
-from glacmb_grid.validation.folds import make_folds
-from glacmb_grid.validation.protocols import leaky
 
 PENALTIES = [0.1, 3.0, 50.0]
 RECIPES = [Recipe(), Recipe(predictors=["useless_*"]), Recipe(correlation=0.2, keep=2, ranking="correlation")]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from glacmb_grid.disk import INTERNAL, MARK, discard, write_json
 from glacmb_grid.errors import InputError
-from glacmb_grid.stores import runs, seals
+from glacmb_grid.stores import locks, runs, seals
 from glacmb_grid.stores.formats import read_zarr, write_zarr
 from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.stores.seals import files_below, foreign, inspect, seal
@@ -106,7 +106,7 @@ def test_something_of_a_users_in_the_place_of_a_stage_is_refused_and_not_touched
     path.write_text("mine")
     before = everything(store.root)
     stage = {"kept": "kept/overlaps-k", "learning": "learning/ridge"}.get(there.split("/")[0], "samples")
-    with pytest.raises(InputError, match="the place of the results of the stage"):
+    with pytest.raises(InputError, match="results of the stage"):
         store.require_own([stage])
     with pytest.raises(InputError, match="nothing was touched"):
         write(store, stage)
@@ -217,7 +217,10 @@ def test_a_file_of_ours_that_a_user_changed_is_kept_under_another_name(store):
         write(store, "samples", **{"table.csv": "1"})
         assert table.read_text() == "1"
         assert (store.root / "samples" / f"table.csv.changed-{number}").read_text() == f"my remark {number}"
-        assert f"table.csv is not as it was written: kept as table.csv.changed-{number}" in store.said[-1]
+        assert (
+            f"table.csv was changed since we wrote it; the changed version is kept as table.csv.changed-{number}"
+            in store.said[-1]
+        )
 
 
 def test_changed_chunks_of_zarr_are_not_kept_but_its_metadata_are(store):
@@ -261,7 +264,7 @@ def test_a_users_file_under_the_name_of_a_new_one_stops_the_switch(store):
     (store.root / "samples" / "c" / "d").write_text("mine")
     before = everything(store.root / "samples")
     for files in ({"b": "2"}, {"c": "2"}):
-        with pytest.raises(InputError, match="no file of your own under the name"):
+        with pytest.raises(InputError, match="no file of your own with the name"):
             write(store, "samples", **files)
         assert everything(store.root / "samples") == before
     assert store.mark("samples")["key"] == "k"
@@ -673,7 +676,7 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(runs.fcntl, "flock", refuse)
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
     with pytest.raises(InputError, match="a file system that can lock files"), RunStore(tmp_path / "run").locked():
         pass
 

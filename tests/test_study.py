@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning.registry import fit, model_of
 from glacmb_grid.settings import ExtraTrees, FeedForward, GaussianProcess, Recipe, Ridge
-from glacmb_grid.validation.folds import make_folds
 from glacmb_grid.validation.study import (
     ablate,
     ablations,

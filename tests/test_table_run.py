@@ -129,7 +129,7 @@ def test_random_folds_are_never_shown_alone(tmp_path, capsys):
     config = written(tmp_path, table(), validation={"schemes": ["random"]})
     for command in ("check", "evaluate"):
         assert main([command, config]) == 1
-        assert "random folds only beside" in capsys.readouterr().err
+        assert "random folds only together" in capsys.readouterr().err
 
 
 # ---- audit and study ----
@@ -367,7 +367,7 @@ def test_a_look_is_logged_when_there_is_a_score_to_see_and_never_forgotten(tmp_p
     (tmp_path / "out" / ".glacmb_grid").mkdir()
     for command in ("check", "evaluate", "score-holdout"):
         assert main([command, config]) == 1
-        assert "a folder that we did not make, with mine" in capsys.readouterr().err
+        assert "a folder that we did not write, with mine" in capsys.readouterr().err
     assert not looks.exists()
     mine.unlink()
     assert main(["score-holdout", config]) == 0

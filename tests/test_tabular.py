@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning.level import kinds_of_level, levels_of
 from glacmb_grid.learning.registry import fit, predict
 from glacmb_grid.learning.table import table_of
 from glacmb_grid.learning.trees import forest_arrays, grow, importances, predict_trees
 from glacmb_grid.samples import operator_of
 from glacmb_grid.settings import ExtraTrees, GradientBoosting, Lasso, RandomForest, Recipe, Ridge
-from glacmb_grid.validation.folds import make_folds
 
 PLAIN = {"recipes": [Recipe()]}
 

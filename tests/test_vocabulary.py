@@ -71,6 +71,6 @@ def test_every_difference_is_told_in_one_message():
             DATASET, name="sampled", variables={"t2m": ("time", "glacier"), "tp": ("glacier",), "area": ("glacier",)}
         )
     text = str(error.value)
-    assert "'tp' is missing (there: t2m, area)" in text
+    assert "'tp' is missing (present: t2m, area)" in text
     assert "'t2m' has dimensions ('glacier', 'time'), expected ('time', 'glacier')" in text
     assert "'area' has" not in text

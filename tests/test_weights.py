@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from glacmb_grid.weights import Partial, Weights, from_dataset, from_entries, identity
+from glacmb_grid.sampling.apply import weighted_means
+from glacmb_grid.weights import Weights, from_dataset, from_entries, identity
 
 ROWS, SIZE = 4, 6
 EPSILON = np.finfo(np.float64).eps
@@ -36,13 +37,20 @@ def dense(entries, rows=ROWS, size=SIZE):
     return matrix
 
 
+def means(weights, values):
+    """Weighted means of what is not missing, (..., size) -> (..., row), and the weight behind them."""
+    weight = weights.sums(np.where(np.isfinite(values), 1.0, np.nan))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return weights.sums(values) / weight, weight
+
+
 FIELD = hnp.arrays(np.float64, (3, SIZE), elements=st.one_of(st.just(np.nan), st.floats(-1e3, 1e3)))
 
 
 @given(operators(), FIELD)
-def test_apply_is_the_weighted_mean_of_what_is_valid(entries, field):
+def test_sums_and_means_are_those_of_what_is_valid(entries, field):
     weights = make(entries)
-    partial = weights.apply(field[:, weights.touched])
+    sums, (mean, weight) = weights.sums(field), means(weights, field)
     matrix = dense(entries)
     for step in range(len(field)):
         for row in range(ROWS):
@@ -51,38 +59,32 @@ def test_apply_is_the_weighted_mean_of_what_is_valid(entries, field):
                 if np.isfinite(field[step, cell]):
                     top += matrix[row, cell] * field[step, cell]
                     bottom += matrix[row, cell]
-            assert partial.numerator[step, row] == pytest.approx(top, rel=1e-12, abs=1e-7)
-            assert partial.denominator[step, row] == pytest.approx(bottom, rel=1e-12)
+            assert sums[step, row] == pytest.approx(top, rel=1e-12, abs=1e-7)
+            assert weight[step, row] == pytest.approx(bottom, rel=1e-12)
             if bottom == 0:
-                assert np.isnan(partial.mean[step, row])
+                assert np.isnan(mean[step, row])
             else:
-                assert partial.mean[step, row] == pytest.approx(top / bottom, rel=1e-10, abs=1e-7)
+                assert mean[step, row] == pytest.approx(top / bottom, rel=1e-10, abs=1e-7)
 
 
 def test_a_mean_and_its_coverage_known_by_hand():
     weights = from_entries([0, 0, 0, 1], [2, 0, 3, 3], [1.0, 3.0, 4.0, 2.0], rows=["a", "b"], size=5, total=[10.0, 2.0])
     assert weights.touched.tolist() == [0, 2, 3]
-    partial = weights.apply(np.array([[8.0, 4.0, np.nan], [1.0, 1.0, 5.0]]))
-    assert partial.numerator.tolist() == [[28.0, 0.0], [24.0, 10.0]]
-    assert partial.denominator.tolist() == [[4.0, 0.0], [8.0, 2.0]]
-    np.testing.assert_array_equal(partial.mean, [[7.0, np.nan], [3.0, 5.0]])
-    np.testing.assert_array_equal(partial.denominator / weights.total, [[0.4, 0.0], [0.8, 1.0]])
+    cells = np.array([[8.0, 4.0, np.nan], [1.0, 1.0, 5.0]])
+    field = np.zeros((2, 5))
+    field[:, weights.touched] = cells
+    assert weights.sums(field).tolist() == [[28.0, 0.0], [24.0, 10.0]]
+    mean, coverage = weighted_means(cells.T, weights)
+    np.testing.assert_array_equal(mean.T, [[7.0, np.nan], [3.0, 5.0]])
+    np.testing.assert_array_equal(coverage.T, np.array([[0.4, 0.0], [0.8, 1.0]], np.float32))
 
 
 @given(operators(), FIELD, st.integers(0, SIZE))
-def test_partial_results_of_column_blocks_add_up(entries, field, cut):
+def test_sums_of_column_blocks_add_up(entries, field, cut):
     row, column, weight = entries
-    whole = make(entries)
-    parts = []
-    for inside in (column < cut, column >= cut):
-        block = make((row[inside], column[inside], weight[inside]))
-        parts.append(block.apply(field[:, block.touched]))
-    total = parts[0] + parts[1]
-    expected = whole.apply(field[:, whole.touched])
-    assert isinstance(total, Partial)
-    np.testing.assert_allclose(total.numerator, expected.numerator, rtol=1e-12, atol=1e-7)
-    np.testing.assert_allclose(total.denominator, expected.denominator, rtol=1e-12)
-    np.testing.assert_array_equal(np.isnan(total.mean), np.isnan(expected.mean))
+    blocks = [make((row[i], column[i], weight[i])) for i in (column < cut, column >= cut)]
+    total = sum(block.sums(field) for block in blocks)
+    np.testing.assert_allclose(total, make(entries).sums(field), rtol=1e-12, atol=1e-7)
 
 
 @given(
@@ -99,7 +101,7 @@ def test_a_constant_comes_out_within_four_ulp_however_many_cells(seed, cells, va
     field = np.where(rng.random((2, cells)) < 0.3, np.nan, sign * value)
     field[:, 0] = sign * value
     weights = from_entries(row, column, weight, rows=["a", "b", "c"], size=cells)
-    mean = weights.apply(field).mean
+    mean, _ = means(weights, field)
     assert (np.abs(mean - sign * value) <= 4 * np.spacing(value)).all()
 
 
@@ -108,22 +110,24 @@ def test_a_constant_comes_out_of_large_outlines_exactly_in_single_precision():
     row, column = np.divmod(np.arange(20 * 60), 60)
     weights = from_entries(row, column, rng.random(1200) * 1e8, rows=np.arange(20), size=60)
     values = rng.normal(270, 10, 50).astype(np.float32)
-    mean = weights.apply(np.repeat(values[:, None], 60, axis=1)).mean
+    mean, _ = means(weights, np.repeat(values[:, None], 60, axis=1))
     np.testing.assert_allclose(mean, np.repeat(values[:, None], 20, axis=1), rtol=60 * EPSILON)
     np.testing.assert_array_equal(mean.astype(np.float32), np.repeat(values[:, None], 20, axis=1))
 
 
 def test_infinite_values_count_as_missing():
     weights = from_entries([0, 0], [0, 1], [1.0, 1.0], rows=["a"], size=2)
-    assert weights.apply(np.array([np.inf, 3.0])).mean.tolist() == [3.0]
-    assert np.isnan(weights.apply(np.array([-np.inf, np.nan])).mean).all()
+    assert means(weights, np.array([np.inf, 3.0]))[0].tolist() == [3.0]
+    assert np.isnan(means(weights, np.array([-np.inf, np.nan]))[0]).all()
 
 
 @pytest.mark.parametrize("leading", [(), (1,), (5,), (2, 3), (0,), (2, 0, 3)])
 def test_any_leading_shape(leading):
     weights = make((np.array([0, 1, 1]), np.array([1, 1, 3]), np.array([2.0, 1.0, 1.0])))
     values = np.random.default_rng(0).normal(size=(*leading, 2))
-    mean = weights.apply(values).mean
+    field = np.full((*leading, SIZE), np.nan)
+    field[..., weights.touched] = values
+    mean, _ = means(weights, field)
     assert mean.shape == (*leading, ROWS)
     np.testing.assert_allclose(mean[..., 0], values[..., 0])
     np.testing.assert_allclose(mean[..., 1], values.mean(axis=-1))
@@ -133,26 +137,26 @@ def test_any_leading_shape(leading):
 @pytest.mark.parametrize("leading", [(), (3,), (0, 2)])
 def test_nothing_touched_gives_nothing(leading):
     weights = make((np.empty(0), np.empty(0), np.empty(0)), total=np.ones(ROWS))
-    partial = weights.apply(np.empty((*leading, 0)))
-    assert partial.mean.shape == (*leading, ROWS)
-    assert np.isnan(partial.mean).all()
+    mean, _ = means(weights, np.ones((*leading, SIZE)))
+    assert mean.shape == (*leading, ROWS)
+    assert np.isnan(mean).all()
 
 
 def test_float32_values_are_summed_in_float64():
     weights = from_entries([0, 0, 0], [0, 1, 2], [1.0, 1.0, 1.0], rows=["a"], size=3)
-    partial = weights.apply(np.array([2.0**25, 1.0, 1.0], np.float32))
-    assert partial.numerator.dtype == np.float64
-    assert partial.numerator.tolist() == pytest.approx([2.0**25 + 2.0], rel=1e-15)  # single precision would lose both
+    sums = weights.sums(np.array([2.0**25, 1.0, 1.0], np.float32))
+    assert sums.dtype == np.float64
+    assert sums.tolist() == pytest.approx([2.0**25 + 2.0], rel=1e-15)  # single precision would lose both
 
 
 def test_entries_of_the_same_row_and_column_add():
     twice = from_entries([0, 0, 0], [1, 0, 1], [2.0, 1.0, 3.0], rows=["a"], size=2)
     once = from_entries([0, 0], [0, 1], [1.0, 5.0], rows=["a"], size=2)
     values = np.array([[10.0, 4.0], [np.nan, 4.0]])
-    for part in ("numerator", "denominator"):
-        np.testing.assert_array_equal(getattr(twice.apply(values), part), getattr(once.apply(values), part))
+    np.testing.assert_array_equal(twice.sums(values), once.sums(values))
+    np.testing.assert_array_equal(means(twice, values), means(once, values))
     assert twice.total.tolist() == [6.0]
-    assert from_dataset(twice.to_dataset()).apply(values).numerator.tolist() == [[30.0], [20.0]]
+    assert from_dataset(twice.to_dataset()).sums(values).tolist() == [[30.0], [20.0]]
     np.testing.assert_allclose(identity(["a"]).compose(twice).matrix.toarray(), [[1 / 6, 5 / 6]], rtol=1e-15)
 
 
@@ -173,10 +177,10 @@ def test_composed_means_are_the_means_of_means(seed):
     outer = from_entries(*np.divmod(np.arange(12), 4), rng.random(12) + 0.1, rows=list("abc"), size=4)
     inner = from_entries(*np.divmod(np.arange(20), 5), rng.random(20) + 0.1, rows=list("wxyz"), size=5)
     field = rng.normal(size=(2, 5))
-    step_by_step = outer.apply(inner.apply(field).mean)
-    at_once = outer.compose(inner).apply(field)
-    np.testing.assert_allclose(at_once.mean, step_by_step.mean, rtol=1e-11, atol=1e-13)
-    np.testing.assert_allclose(at_once.denominator, step_by_step.denominator, rtol=1e-12)
+    step_by_step = means(outer, means(inner, field)[0])
+    at_once = means(outer.compose(inner), field)
+    np.testing.assert_allclose(at_once[0], step_by_step[0], rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(at_once[1], step_by_step[1], rtol=1e-12)
 
 
 def test_compose_refuses_operators_that_do_not_fit():
@@ -207,7 +211,7 @@ def test_identity_takes_each_column_as_it_is():
     eye = identity(["x", "y", "z"])
     values = np.array([[1.0, np.nan, 3.0]])
     assert eye.is_identity
-    np.testing.assert_array_equal(eye.apply(values).mean, values)
+    np.testing.assert_array_equal(means(eye, values)[0], values)
     assert eye.total.tolist() == [1.0, 1.0, 1.0]
 
 
@@ -253,6 +257,13 @@ def test_entries_are_sorted_by_row_and_total_defaults_to_their_sum():
 def test_impossible_entries_are_refused(row, column, weight, message):
     with pytest.raises(ValueError, match=message):
         make(([0, row], [1, column], [1.0, weight]))
+
+
+def test_it_shows_its_shape_entries_and_coverage_in_one_line():
+    weights = from_entries([0, 0, 1], [0, 1, 4], [1.0, 1.0, 3.0], rows=["a<b", "c"], size=6, total=[4.0, 3.0])
+    assert repr(weights) == "<Weights: 2 rows x 6 columns, 3 entries, coverage of rows 50% to 100%>"
+    assert weights._repr_html_() == f"<code>&lt;{repr(weights)[1:-1]}&gt;</code>"
+    assert repr(identity([])) == "<Weights: 0 rows x 0 columns, 0 entries, coverage of rows none>"
 
 
 def test_lengths_must_agree():

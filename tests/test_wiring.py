@@ -24,10 +24,10 @@ from glacmb_grid.cli import main
 from glacmb_grid.config import _PATHS, load_config
 from glacmb_grid.disk import INTERNAL, MARK
 from glacmb_grid.errors import InputError, InputErrors
+from glacmb_grid.folds.schemes import SCHEMES, make_folds
 from glacmb_grid.judging import plan as judging_plan
 from glacmb_grid.pipeline import OTHERS, Stage, run, status, table
 from glacmb_grid.settings import RunConfig, TableConfig
-from glacmb_grid.validation.folds import SCHEMES, make_folds
 
 
 def quiet(_):
@@ -428,7 +428,7 @@ def test_the_demonstrations_raw_files_may_lie_in_its_own_folder(tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["validation.schemes=[random]"], "random folds only beside"),
+        (["validation.schemes=[random]"], "random folds only together"),
         (["validation.holdout=[nowhere]"], "validation.holdout"),
         (["validation.schemes=[leave_region_out]"], "samples: region"),
         (["validation.schemes=[loyo, blocks]", "validation.buffer_km=2000"], "left to fit on"),

@@ -94,7 +94,7 @@ def test_a_glacier_mostly_over_missing_cells_is_refused():
         coords={"glacier": ["a", "b"], "time": np.array(["1999-12", "2000-01"], "M8[ns]")},
     )
     failures = without_valid(sampled, 0.5, source="climate files")
-    assert failures == [("b", "tp", "20% of its area have values in 2000-01, at least 50% are wanted")]
+    assert failures == [("b", "tp", "20% of its area have values in 2000-01, at least 50% are required")]
     assert without_valid(sampled, 0.2, source="climate files") == []
     with pytest.raises(InputError, match=r"climate files: tp\n[\s\S]*1 of 1 glaciers below that: b \(20%\)"):
         without_valid(sampled.isel(glacier=[1]), 0.5, source="climate files")

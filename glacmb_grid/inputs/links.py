@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import geopandas as gpd
@@ -40,6 +41,17 @@ class Linked:
 
     observations: pd.DataFrame
     unmatched: pd.DataFrame
+
+    def __repr__(self) -> str:
+        linked, missed = len(self.observations), len(self.unmatched)
+        kinds = ", ".join(f"{n} by {kind}" for kind, n in self.observations["link"].value_counts().items())
+        where = f"{self.observations['glacier'].nunique()} glaciers"
+        share = f"{linked / max(linked + missed, 1):.0%} linked"
+        return f"<Linked: {linked} observations of {where} ({kinds or 'none'}), {missed} unmatched, {share}>"
+
+    def _repr_html_(self) -> str:
+        reasons = self.unmatched["reason"].value_counts().to_frame("unmatched").to_html() if len(self.unmatched) else ""
+        return f"<code>{escape(repr(self))}</code>{reasons}"
 
 
 def read_link_table(path: str | Path) -> pd.DataFrame:

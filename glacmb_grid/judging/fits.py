@@ -12,14 +12,15 @@ import xarray as xr
 
 from glacmb_grid.disk import write_json
 from glacmb_grid.errors import listing
+from glacmb_grid.folds.protocols import name_of
 from glacmb_grid.judging.plan import compared, schemes_of, skipped
 from glacmb_grid.learning.contract import Model, Task, fit_model
 from glacmb_grid.learning.registry import predict
 from glacmb_grid.stages import Context
 from glacmb_grid.stores.formats import read_zarr, write_table, write_zarr
 from glacmb_grid.validation.curves import distance_to_training, skill_by_distance
-from glacmb_grid.validation.protocols import name_of
-from glacmb_grid.validation.scores import PREDICTION_COLUMNS, compare, out_of_fold, score, slices
+from glacmb_grid.validation.predictions import PREDICTION_COLUMNS, out_of_fold
+from glacmb_grid.validation.scores import compare, score, slices
 
 
 def fit_stage(model: Model) -> Callable[[Context], None]:

@@ -13,14 +13,14 @@ import xarray as xr
 
 from glacmb_grid.disk import read_json, write_json
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.judging.plan import locked_rows, models_of, skipped
 from glacmb_grid.learning.registry import fit_all, predict
 from glacmb_grid.settings import Judged, digest
 from glacmb_grid.stores.formats import read_zarr
 from glacmb_grid.stores.runs import RunStore
-from glacmb_grid.validation.folds import make_folds
 from glacmb_grid.validation.holdout import log_look, read_looks, verify_holdout
-from glacmb_grid.validation.scores import out_of_fold
+from glacmb_grid.validation.predictions import out_of_fold
 
 OPEN: dict[str, Any] = {"glaciers": [], "rows_sha256": ""}
 

@@ -11,13 +11,13 @@ import pandas as pd
 import xarray as xr
 
 from glacmb_grid.errors import Problems
+from glacmb_grid.folds.holdout import choose_holdout
+from glacmb_grid.folds.protocols import leaky
+from glacmb_grid.folds.schemes import make_folds, require_grouped
 from glacmb_grid.learning.contract import Model, lacking
 from glacmb_grid.learning.registry import with_bases
 from glacmb_grid.settings import Judged, RunConfig, model_names
 from glacmb_grid.stages import PRODUCT_SCHEME
-from glacmb_grid.validation.folds import make_folds, require_grouped
-from glacmb_grid.validation.holdout import choose_holdout
-from glacmb_grid.validation.protocols import leaky
 
 
 def schemes_of(config: Judged) -> list[str]:

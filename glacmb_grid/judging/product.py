@@ -14,10 +14,10 @@ from glacmb_grid.judging.fits import fits_of
 from glacmb_grid.judging.plan import models_of
 from glacmb_grid.learning.registry import predict
 from glacmb_grid.stages import PRODUCT_SCHEME, Context, describe_inputs
-from glacmb_grid.stores.formats import read_outlines_store, read_zarr, write_netcdf, write_table, write_zarr
-from glacmb_grid.stores.runs import versions
+from glacmb_grid.stores.formats import read_outlines_store, read_zarr, write_product, write_table
+from glacmb_grid.stores.versions import versions
 from glacmb_grid.upscaling.products import build_product, residual_variance, upscale
-from glacmb_grid.validation.scores import METRICS
+from glacmb_grid.validation.metrics import METRICS
 
 
 def make_products(context: Context) -> None:
@@ -35,20 +35,17 @@ def make_products(context: Context) -> None:
         fits = fits_of(context, [model], PRODUCT_SCHEME)
         if model not in fits:
             continue
-        mean, variance = upscale(partial(predict, fits[model], built_on=fits), predictors, samples, folds)
-        means[model] = mean
+        upscaled = upscale(partial(predict, fits[model], built_on=fits), predictors, samples, folds)
+        means[model] = upscaled["mean"].values
         if model == config.product.model:
             table = pd.read_parquet(context.of(f"learning/{model}", "predictions.parquet"))
             residual = residual_variance(table, ids, predictors["year"].values)
-            product = build_product(
-                mean, variance, residual, predictors, glaciers, measured, attrs=_provenance(context)
-            )
+            product = build_product(upscaled, residual, predictors, glaciers, measured, attrs=_provenance(context))
     stand_in = read_zarr(context.of("sampled", "climate.zarr"), {})[["nearest_land", "land_distance"]]
     stand_in = stand_in.sel(glacier=predictors["glacier"].values).load()
     product = product.assign({n: ("glacier", v.values, v.attrs) for n, v in stand_in.data_vars.items()})
     product.attrs["glaciers_failed"] = len(outlines) - product.sizes["glacier"]
-    write_zarr(product, context.out / "glacier_annual.zarr")
-    write_netcdf(product, context.out / "glacier_annual.nc")
+    write_product(product, context.out)
     if config.product.truth is not None:
         write_table(_against_truth(config.product.truth, means, predictors, measured), context.out / "truth_scores.csv")
     context.say(f"{product.sizes['glacier']} glaciers x {product.sizes['year']} years by {config.product.model}")

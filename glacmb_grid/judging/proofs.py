@@ -8,13 +8,13 @@ import pandas as pd
 import xarray as xr
 
 from glacmb_grid.disk import read_csv, write_json
+from glacmb_grid.folds.protocols import name_of
 from glacmb_grid.judging.folds import summary_of
 from glacmb_grid.judging.plan import locked_rows, models_of, schemes_of, studied
 from glacmb_grid.learning.registry import with_bases
 from glacmb_grid.stages import Context
 from glacmb_grid.stores.formats import read_zarr, write_table
 from glacmb_grid.validation.leaks import check_seen, row_hashes
-from glacmb_grid.validation.protocols import name_of
 
 
 def audit(context: Context) -> None:

@@ -1,1 +1,1 @@
-"""Grid and outlines in, (glacier, time) out."""
+"""From grids and outlines to series of glaciers, (glacier, time)."""

@@ -1,8 +1,7 @@
-"""From a cube to the series of its touched cells, and from these to weighted means: the kernel and its dask graph.
+"""Series of the touched cells of a cube, and their weighted means: numpy kernel and dask graph.
 
-A chunk is decoded once, its touched cells are copied out and the chunk is dropped; the cells of all chunks are put
-together, and blocks of rows are made of them. Every row is summed in one fixed order, whatever the chunks, the blocks
-and the workers are.
+Each chunk is decoded once, its touched cells are copied and the chunk is released. The cells of all chunks are joined
+and averaged in blocks of rows. The order of summation in a row is independent of chunks, blocks and workers.
 """
 
 from __future__ import annotations
@@ -28,27 +27,27 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 AnyArray = Any  # numpy or dask
 
-_CELLS_AT_ONCE = 256e6  # bytes of touched cells that are put together
-_ROWS_AT_ONCE = 16e6  # bytes of a block of results
-_STEPS_AT_ONCE = 128  # of the rows of more than one cell
+_CELLS_AT_ONCE = 256e6  # bytes of touched cells in one array
+_ROWS_AT_ONCE = 16e6  # bytes of one block of results
+_STEPS_AT_ONCE = 128  # time steps, for rows of several cells
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Weights, ready to be applied: most rows of a coarse grid are one cell's series, the others are summed once.
+    """Prepared weights: on coarse grids most rows copy the series of one cell; only the others need sums.
 
     Attributes
     ----------
     first : int array, (row,)
-        Position among the touched cells of a row's first cell; 0 where there is none.
+        Position among the touched cells of a row's first cell; 0 for empty rows.
     weight, total : float64 arrays, (row,)
-        Weight of that first cell, and of the whole source.
+        Weight of the first cell, and of a complete source.
     several : int array, (mean,)
-        Rows of more than one cell.
+        Rows with several cells.
     place : int array, (mean,)
-        Where they stand in `inner`, whose rows are sorted by their first cell: neighbours share what is in the cache.
+        Their positions in `inner`, whose rows are sorted by first cell for the sake of the cache.
     shared : int array, (shared,)
-        Positions among the touched cells of those under such rows.
+        Positions among the touched cells of the cells of these rows.
     inner : csr_array, (mean, shared)
         Their weights.
     """
@@ -63,7 +62,7 @@ class Plan:
 
     @classmethod
     def of(cls, weights: Weights) -> Plan:
-        """From the weights of all rows."""
+        """Prepare weights."""
         matrix = weights.matrix
         count = np.diff(matrix.indptr)
         first, weight = np.zeros(len(count), np.int64), np.zeros(len(count))
@@ -79,7 +78,7 @@ class Plan:
         return cls(first, weight, weights.total, several, place, shared.astype(np.int64), inner)
 
     def mixed(self, cells: Array) -> Mixed:
-        """Means of the rows of more than one cell, and where cells are valid; cells are (cell, step)."""
+        """Means of the rows with several cells, and validity of the cells; cells are (cell, step)."""
         finite = np.isfinite(cells)
         whole = np.asarray(finite.all(axis=1))
         gapless = bool(whole.all())
@@ -121,23 +120,23 @@ class Plan:
         return out, np.broadcast_to(share, shape)
 
     def blocks(self, steps: int) -> list[tuple[int, int]]:
-        """Bounds of blocks of rows of a size that suits series of so many steps."""
+        """Bounds of blocks of rows whose results fit into memory for this number of steps."""
         size = max(64, int(_ROWS_AT_ONCE / (4 * max(1, steps))))
         return [(a, min(a + size, len(self.first))) for a in range(0, len(self.first), size)]
 
 
 @dataclass(frozen=True, eq=False)
 class Mixed:
-    """What all blocks of rows need of the cells.
+    """Results of the cells that all blocks of rows share.
 
     Attributes
     ----------
     means : float32 array, (mean, step)
-        Of the rows of more than one cell, in the order of `Plan.inner`.
+        Of the rows with several cells, in the order of `Plan.inner`.
     weight : float64 array, (mean, step) or (mean, 1)
         Their valid weight.
     valid : bool array, (cell, step) or (cell, 1), or None
-        Where cells are valid; None where all are.
+        Whether cells are valid; None if all are.
     """
 
     means: Singles
@@ -154,7 +153,7 @@ def touched_cells(values: AnyArray, touched: Integers) -> AnyArray:
     Parameters
     ----------
     values : numpy or dask array, (step, y, x)
-        Of a dask array only chunks that hold a touched cell will ever be read, each once.
+        Of a dask array only chunks that hold a touched cell are read, each once.
     touched : int array, (cell,)
         Sorted flat (y, x) numbers.
     """
@@ -167,7 +166,7 @@ def touched_cells(values: AnyArray, touched: Integers) -> AnyArray:
 
 @dataclass(frozen=True, eq=False)
 class _Places:
-    """Which touched cells lie in which chunk of the plane."""
+    """Touched cells of each chunk: chunk numbers, positions within the chunk, and among all touched cells."""
 
     chunk: list[tuple[int, int]]
     local: list[Integers]
@@ -197,7 +196,7 @@ def _pick(block: Array, local: Integers) -> Array:
     return series
 
 
-def _together(places: _Places, steps: Sequence[int], dtype: np.dtype[Any], picked: list[list[Array]]) -> Array:
+def _joined(places: _Places, steps: Sequence[int], dtype: np.dtype[Any], picked: list[list[Array]]) -> Array:
     """All touched cells, (cell, step), from those of every chunk."""
     out = np.empty((sum(len(p) for p in places.position), sum(steps)), dtype)
     begin = 0
@@ -222,7 +221,7 @@ def _lazy_cells(values: da.Array, touched: Integers) -> da.Array:
             layer[picked, t, j, i] = (_pick, (values.name, t, j, i), (local, j, i))
     for g, group in enumerate(groups):
         blocks = [[(picked, t, j, i) for j, i in places.chunk] for t in group]
-        layer[name, 0, g] = (_together, plan, tuple(t_chunks[t] for t in group), values.dtype, blocks)
+        layer[name, 0, g] = (_joined, plan, tuple(t_chunks[t] for t in group), values.dtype, blocks)
     graph = HighLevelGraph.from_collections(name, layer, dependencies=[values])  # type: ignore[list-item]
     steps = tuple(sum(t_chunks[t] for t in group) for group in groups)
     return _array(graph, name, ((len(touched),), steps), values.dtype)
@@ -233,7 +232,7 @@ def _array(graph: Any, name: str, chunks: tuple[tuple[int, ...], ...], dtype: np
 
 
 def _groups(lengths: Sequence[int], most: int) -> list[list[int]]:
-    """Consecutive chunks that together have at most so many steps; at least one each."""
+    """Groups of consecutive chunks with at most this many steps together; at least one chunk each."""
     groups: list[list[int]] = [[]]
     held = 0
     for number, length in enumerate(lengths):
@@ -254,13 +253,13 @@ def weighted_means(cells: AnyArray, weights: Weights) -> tuple[AnyArray, AnyArra
     Parameters
     ----------
     cells : numpy or dask array, (cell, step)
-        In the order of `Weights.touched`; what is not finite counts as missing.
+        In the order of `Weights.touched`; non-finite values are missing.
     weights : Weights
 
     Returns
     -------
     mean, coverage : float32 arrays, (row, step)
-        NaN where nothing valid is touched; valid weight as a share of the row's total.
+        Mean, NaN without valid cells, and valid weight as a share of the row's total.
     """
     plan = Plan.of(weights)
     if isinstance(cells, da.Array):

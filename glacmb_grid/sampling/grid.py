@@ -1,4 +1,4 @@
-"""A rectilinear grid as its cell edges, geographic or projected."""
+"""Grids: rectilinear ones by cell edges, curvilinear ones by cell centres."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import rioxarray  # noqa: F401 - gives the datasets their `rio`
 import xarray as xr
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.sampling.overlap import goes_around
+from glacmb_grid.sampling.lattice import goes_around
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,7 +29,7 @@ class Grid:
     Attributes
     ----------
     y_edges, x_edges : float64 arrays, (y + 1,), (x + 1,)
-        Degrees where geographic, else the unit of `crs`; monotonic, either direction.
+        Degrees if geographic, else the unit of `crs`; monotonic in either direction.
     crs : pyproj.CRS
     y, x : str
         Names of the dimensions.
@@ -53,7 +53,7 @@ class Grid:
 
     @property
     def is_cyclic(self) -> bool:
-        """Whether the columns go once around the globe."""
+        """Whether the columns span the whole globe."""
         return self.is_geographic and goes_around(self.x_edges)
 
     @property
@@ -78,7 +78,7 @@ def grid_of(ds: xr.Dataset | xr.DataArray, *, name: str = "grid") -> Grid:
     ds : xr.Dataset or xr.DataArray
         With coordinates latitude/longitude, lat/lon or y/x; y/x take the reference system from rioxarray.
     name : str
-        What to call it in errors.
+        Name of the grid in errors.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def grid_of(ds: xr.Dataset | xr.DataArray, *, name: str = "grid") -> Grid:
         if {y, x} <= set(ds.dims) & set(ds.coords):
             crs = _crs(ds, y, name)
             x_edges = _edges(ds, x, name)
-            if crs.is_geographic and goes_around(x_edges):  # centres of five digits do not close it to the last one
+            if crs.is_geographic and goes_around(x_edges):  # centres rounded to five digits leave a gap
                 x_edges = x_edges[0] + np.linspace(0, np.copysign(360, x_edges[-1] - x_edges[0]), len(x_edges))
             return Grid(_edges(ds, y, name), x_edges, crs, y, x)
     raise InputError(
@@ -144,7 +144,7 @@ def curvilinear_of(ds: xr.Dataset | xr.DataArray, *, name: str = "grid") -> Curv
         With 2-D latitude and longitude (or lat and lon), degrees; corners, (y + 1, x + 1), as latitude_b and
         longitude_b (or lat_b and lon_b).
     name : str
-        What to call it in errors.
+        Name of the grid in errors.
 
     Raises
     ------
@@ -210,7 +210,7 @@ def _edges(ds: xr.Dataset | xr.DataArray, dim: str, name: str) -> Floats:
             f"{name}: {dim}",
             expected="at least two cells",
             found=f"{len(centre)}",
-            remedy="download a larger area: cell edges cannot be told from one centre",
+            remedy="download a larger area: one centre does not define cell edges",
         )
     step = np.diff(centre)
     typical = (centre[-1] - centre[0]) / (len(centre) - 1)
@@ -218,7 +218,7 @@ def _edges(ds: xr.Dataset | xr.DataArray, dim: str, name: str) -> Floats:
         raise InputError(
             f"{name}: {dim}",
             expected="strictly increasing or decreasing coordinates",
-            found=f"values from {centre[0]:g} to {centre[-1]:g} that turn back",
+            found=f"values from {centre[0]:g} to {centre[-1]:g} in mixed order",
             remedy="sort the file along this dimension",
         )
     even = centre[0] + typical * np.arange(len(centre))
@@ -233,5 +233,5 @@ def _edges(ds: xr.Dataset | xr.DataArray, dim: str, name: str) -> Floats:
 
 
 def _precision(raw: npt.NDArray[Any]) -> float:
-    """How far stored coordinates may lie from what they stand for, in their unit."""
+    """Precision of stored coordinates, in their unit."""
     return 1e-5 + 2 * float(np.spacing(np.abs(raw).max())) if raw.dtype == np.float32 else 0.0

@@ -1,4 +1,4 @@
-"""Temperature moved from the sampled model orography to the glacier's own elevation."""
+"""Temperature corrected from the model orography to the elevation of the glacier."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ LapseRate = float | tuple[float, ...] | Literal["fitted"]
 
 CORRECTED = ("t2m",)
 STANDARD = -0.0065  # K m-1, of the standard atmosphere
-STEEPEST, WEAKEST = -0.0098, 0.0  # K m-1: dry adiabatic; an inversion of the valleys does not reach the glaciers
-LEAST_CELLS, LEAST_RANGE = 6, 300.0  # m; fewer cells or a flatter neighbourhood do not tell a slope
-_FAR = 1500.0  # m; a 9 km orography is off by hundreds of metres, not by thousands
+STEEPEST, WEAKEST = -0.0098, 0.0  # K m-1: dry adiabatic; valley inversions do not reach the glaciers
+LEAST_CELLS, LEAST_RANGE = 6, 300.0  # cells, m; with fewer or flatter cells no slope is fitted
+_FAR = 1500.0  # m; a 9 km orography differs by hundreds of metres, not by thousands
 
 
 def tell_far_orography(orography: xr.DataArray, elevation: xr.DataArray) -> None:
-    """Warn where the model's orography lies unbelievably far from the glaciers, (glacier,), m."""
+    """Warn if the model's orography differs implausibly from the glaciers' elevations, (glacier,), m."""
     far = np.abs(orography.values - elevation.values) > _FAR
     if far.any():
         pairs = zip(orography["glacier"].values[far], orography.values[far], strict=True)
@@ -42,35 +42,34 @@ def tell_far_orography(orography: xr.DataArray, elevation: xr.DataArray) -> None
 
 
 def fitted_lapse_rate(cube: xr.Dataset, weights: Weights, *, cells: int = 2) -> xr.Dataset:
-    """Lapse rates of every glacier and calendar month, from the model's own cells around it.
+    """Lapse rate of every glacier and calendar month, from the model cells around it.
 
-    The slope, by ordinary least squares, of the multi-year monthly mean temperature on the orography over the valid
-    cells of the smallest rectangle of cells that holds those under the glacier, grown by some cells on every side.
+    Slope, by ordinary least squares, of the multi-year monthly mean temperature against the orography. Uses the valid
+    cells of the smallest rectangle around the cells under the glacier, enlarged by `cells` on every side.
 
     Parameters
     ----------
     cube : xr.Dataset, (time, y, x)
-        `t2m` (K) and `orography` (m). Only chunks that hold a cell of such a rectangle are read; computed here.
+        `t2m` (K) and `orography` (m). Only chunks that hold a cell of a rectangle are read.
     weights : Weights
         Of the glaciers and the cube's cells.
     cells : int
-        By how many cells the rectangle grows.
+        Number of cells by which the rectangle is enlarged.
 
     Returns
     -------
     xr.Dataset, (glacier, month)
-        `lapse_rate` (K m-1) and `lapse_rate_fallback`, 1 where the neighbourhood has fewer than 6 cells, less than
-        300 m between the lowest and the highest, or a slope that is steeper than dry adiabatic or an inversion:
-        there the standard -0.0065 K m-1 stands.
+        `lapse_rate` (K m-1) and `lapse_rate_fallback`. The latter is 1 where the standard -0.0065 K m-1 is used: with
+        fewer than 6 cells, an elevation range below 300 m, or a slope beyond dry adiabatic or inverted.
 
     Raises
     ------
     InputError
-        Where there is no orography.
+        If there is no orography.
 
     Notes
     -----
-    A property of the climate alone: no observed mass balance enters, so it may be the same in every fold.
+    Depends on the climate only, not on observed mass balances, so it may be the same in every fold.
     """
     if OROGRAPHY not in cube:
         raise _no_orography()
@@ -86,12 +85,12 @@ def fitted_lapse_rate(cube: xr.Dataset, weights: Weights, *, cells: int = 2) -> 
     ds = xr.Dataset({"lapse_rate": (dims, np.where(fitted, rate, STANDARD)[row_of], attrs)}, coords=coords)
     flag = {"flag_values": np.array([0, 1], np.int8), "flag_meanings": "fitted standard"}
     ds["lapse_rate_fallback"] = (dims, (~fitted[row_of]).astype(np.int8), flag)
-    _tell_fallback(ds)
+    _warn_fallback(ds)
     return ds
 
 
 def _windows(weights: Weights, cube: xr.Dataset, grown: int) -> tuple[Weights, Integers]:
-    """Cells around the rows, each distinct window once, and which window is whose; around the globe where it is one."""
+    """Distinct windows of cells around the rows, and the window of each row; those of a global grid cross its seam."""
     grid = any_grid_of(cube)
     height, width = grid.shape
     cyclic = isinstance(grid, Grid) and grid.is_cyclic
@@ -128,7 +127,7 @@ def _windows(weights: Weights, cube: xr.Dataset, grown: int) -> tuple[Weights, I
 
 
 def _bounds(row: Integers, y: Integers, x: Integers, count: int) -> Integers:
-    """First and last y and x of every row, (row, 4); first above last where there is none."""
+    """First and last y and x of every row, (row, 4); first above last if the row is empty."""
     out = np.tile(np.array([2**62, -1, 2**62, -1]), (count, 1))
     for k, values in enumerate((y, y, x, x)):
         (np.minimum if k % 2 == 0 else np.maximum).at(out[:, k], row, values)
@@ -136,9 +135,9 @@ def _bounds(row: Integers, y: Integers, x: Integers, count: int) -> Integers:
 
 
 def _slopes(window: Weights, temperature: Floats, height: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Least-squares slopes, (window, month), and where they can be trusted; never in months without any value."""
-    there = np.isfinite(temperature).any(axis=0)
-    valid = np.isfinite(height) & np.isfinite(temperature[:, there]).all(axis=1)
+    """Least-squares slopes, (window, month), and whether they are plausible; never in months without values."""
+    known = np.isfinite(temperature).any(axis=0)
+    valid = np.isfinite(height) & np.isfinite(temperature[:, known]).all(axis=1)
     z = np.where(valid, height - (height[valid].mean() if valid.any() else 0.0), 0.0)
     t = np.where(valid[:, None], temperature - 273.15, 0.0)  # NaN in months without any value
     matrix = window.matrix
@@ -156,14 +155,14 @@ def _slopes(window: Weights, temperature: Floats, height: Floats) -> tuple[Float
     return slope, enough[:, None] & (slope >= STEEPEST) & (slope <= WEAKEST)
 
 
-def _tell_fallback(ds: xr.Dataset) -> None:
+def _warn_fallback(ds: xr.Dataset) -> None:
     fallen = ds["lapse_rate_fallback"].values.astype(bool)
     if fallen.any():
         never = fallen.all(axis=1)
         warnings.warn(
             f"the lapse rate could not be fitted in {fallen.mean():.0%} of the glaciers' months (too few cells, too "
             f"flat, steeper than dry adiabatic, or an inversion), for {int(never.sum())} of {len(fallen)} glaciers in "
-            f"no month: {STANDARD:g} K m-1 stands there, flagged in `lapse_rate_fallback`",
+            f"no month: {STANDARD:g} K m-1 is used instead, flagged in `lapse_rate_fallback`",
             stacklevel=3,
         )
 
@@ -180,20 +179,20 @@ def correct_temperature(
     elevation : xr.DataArray, (glacier,), m
         Mean elevation of each glacier.
     lapse_rate : float, sequence of 12 floats, or xr.DataArray, (glacier, month)
-        K m-1, negative where it cools upwards: one, those of January to December, or those of `fitted_lapse_rate`. 0
-        needs no orography.
+        K m-1, negative if it cools upwards: one value, twelve from January to December, or from `fitted_lapse_rate`.
+        0 needs no orography.
 
     Returns
     -------
     xr.Dataset
-        The raw temperature stays beside the corrected one.
+        The raw temperature is kept.
 
     Raises
     ------
     InputError
-        Where there is no orography to correct from.
+        If there is no orography.
     ValueError
-        Where the elevations belong to other glaciers, or to the same in another order.
+        If the elevations belong to other glaciers, or are in another order.
     """
     out = sampled
     for name in CORRECTED:
@@ -208,20 +207,20 @@ def correct_temperature(
         if isinstance(lapse_rate, (int, float)):
             shift = lapse_rate * (height - orography)
             moved = (sampled[name] + shift).astype("float32").transpose(*sampled[name].dims)
-            told = f"{lapse_rate:g} K m-1"
+            text = f"{lapse_rate:g} K m-1"
         else:
-            moved, told = _by_month(sampled[name], height - orography, _monthly(lapse_rate))
+            moved, text = _by_month(sampled[name], height - orography, _monthly(lapse_rate))
         attrs = {
             **sampled[name].attrs,
             "long_name": "2 metre temperature at the glacier's mean elevation",
-            "lapse_rate": told,
+            "lapse_rate": text,
         }
         out = out.assign({f"{name}_corrected": moved.assign_attrs(attrs)})
     return out
 
 
 def rates_of(setting: LapseRate, sampled: xr.Dataset) -> float | xr.DataArray:
-    """What a setting stands for: one rate, those of the months, or those fitted and kept with the sampled climate."""
+    """Lapse rates of a setting: one, one per month, or those fitted and stored with the sampled climate."""
     if setting == "fitted":
         fitted: float | xr.DataArray = sampled.get("lapse_rate", 0.0)
         return fitted
@@ -273,5 +272,5 @@ def _no_orography() -> InputError:
         "climate: invariant",
         expected="the invariant file, whose geopotential gives the model's orography",
         found="none",
-        remedy="add `climate: {invariant: FILE}`, or `sampling: {lapse_rate: 0}` to do without an elevation correction",
+        remedy="add `climate: {invariant: FILE}`, or `sampling: {lapse_rate: 0}` for no elevation correction",
     )

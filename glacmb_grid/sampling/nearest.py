@@ -1,4 +1,4 @@
-"""Glaciers over sea, lakes or missing cells take the nearest valid cells instead."""
+"""Glaciers over sea, lakes or missing cells take their values from the nearest valid cells."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from glacmb_grid.polygons import continuous
 from glacmb_grid.sampling.apply import touched_cells
 from glacmb_grid.sampling.grid import Curvilinear, Grid
 from glacmb_grid.sampling.zonal import ROUNDING
+from glacmb_grid.sphere import EARTH_RADIUS_KM, arc_km, unit_vectors
 from glacmb_grid.weights import Weights, from_entries
 
 Floats = npt.NDArray[np.float64]
 CELLS = 4
-_MEAN_RADIUS = 6371.0  # km
-_NEAREST = 1e-3  # km: a centre that lies closer counts as if it lay this far
+_NEAREST = 1e-3  # km, lower bound of distances, so that inverse distances stay finite
 
 
 def valid_cells(
@@ -35,19 +35,19 @@ def valid_cells(
     least: float,
     max_distance_km: float,
 ) -> npt.NDArray[np.bool_]:
-    """Where a field has values, as far as `nearest_valid` asks: under the glaciers, and around those without enough.
+    """Where a field has values, among the cells that `nearest_valid` needs: under glaciers, and around uncovered ones.
 
     Parameters
     ----------
     field : xr.DataArray, (y, x)
-        Of a lazy one only the chunks that hold such cells are read.
+        If lazy, only the chunks that hold such cells are read.
     weights, grid, glaciers, least, max_distance_km
         As for `nearest_valid`.
 
     Returns
     -------
     bool array, (y, x)
-        False also where nobody looked.
+        False also for cells that were not looked at.
     """
     data = field.transpose(grid.y, grid.x).data.reshape(1, *grid.shape)
     valid = np.zeros(math.prod(grid.shape), bool)
@@ -56,14 +56,14 @@ def valid_cells(
         valid[cells] = np.isfinite(np.asarray(touched_cells(data, cells)))[:, 0]
 
     look(weights.touched)
-    poor = _poor(weights, valid, least)
-    if len(poor) and max_distance_km > 0:
-        look(_cells_within(grid, _points(glaciers, poor), _looked_around(max_distance_km)))
+    uncovered = _uncovered(weights, valid, least)
+    if len(uncovered) and max_distance_km > 0:
+        look(_cells_within(grid, _points(glaciers, uncovered), _search_radius(max_distance_km)))
     return valid.reshape(grid.shape)
 
 
-def _poor(weights: Weights, valid: npt.NDArray[np.bool_], least: float) -> npt.NDArray[np.int64]:
-    """Rows of which valid cells cover too little."""
+def _uncovered(weights: Weights, valid: npt.NDArray[np.bool_], least: float) -> npt.NDArray[np.int64]:
+    """Row numbers of glaciers of which valid cells cover less than `least`."""
     seen = np.bincount(weights.row, weights.weight * valid.ravel()[weights.column], len(weights.rows))
     return np.flatnonzero(seen < (least - ROUNDING) * weights.total)
 
@@ -71,17 +71,17 @@ def _poor(weights: Weights, valid: npt.NDArray[np.bool_], least: float) -> npt.N
 def _points(glaciers: gpd.GeoDataFrame, rows: npt.NDArray[np.int64]) -> Floats:
     """Points inside outlines, on the unit sphere."""
     shapes = continuous(np.asarray(glaciers.geometry.iloc[rows].array, dtype=object))
-    return _unit(*shapely.get_coordinates(shapely.point_on_surface(shapes)).T)
+    return unit_vectors(*shapely.get_coordinates(shapely.point_on_surface(shapes)).T)
 
 
-def _looked_around(max_distance_km: float) -> float:
-    """How far around a glacier is looked for values, km: farther than they may lie, to be able to tell how far."""
+def _search_radius(max_distance_km: float) -> float:
+    """Radius of the search for values, km; larger than allowed, so that messages can give the distance found."""
     return max(3 * max_distance_km, 100.0)
 
 
 def _cells_within(grid: Grid | Curvilinear, points: Floats, distance_km: float) -> npt.NDArray[np.int64]:
     """Sorted numbers of the cells with centres within a distance of any point."""
-    angle = min(distance_km / _MEAN_RADIUS, np.pi)
+    angle = min(distance_km / EARTH_RADIUS_KM, np.pi)
     north = np.arcsin(np.clip(points[:, 2], -1, 1))
     cells = np.arange(math.prod(grid.shape))
     if isinstance(grid, Grid) and grid.is_geographic:
@@ -90,7 +90,8 @@ def _cells_within(grid: Grid | Curvilinear, points: Floats, distance_km: float) 
         cells = cells.reshape(grid.shape)[rows].ravel()
     if not len(cells):
         return cells
-    chord, _ = cKDTree(points).query(_unit(*_centres(grid, cells)), distance_upper_bound=2 * np.sin(angle / 2) + 1e-12)
+    reach = 2 * np.sin(angle / 2) + 1e-12
+    chord, _ = cKDTree(points).query(unit_vectors(*_centres(grid, cells)), distance_upper_bound=reach)
     return np.asarray(cells[np.isfinite(chord)])
 
 
@@ -103,7 +104,7 @@ def nearest_valid(
     least: float,
     max_distance_km: float,
 ) -> tuple[Weights, Floats]:
-    """Weights in which glaciers with too few valid cells take the nearest valid ones.
+    """Replace the cells of glaciers with too little valid coverage by the nearest valid cells.
 
     Parameters
     ----------
@@ -111,55 +112,49 @@ def nearest_valid(
         From `overlap_weights`.
     grid : Grid or Curvilinear
     valid : bool array, (y, x)
-        Where the grid has values, of `valid_cells` for instance.
+        Where the grid has values, for instance from `valid_cells`.
     glaciers : GeoDataFrame
-        Of the rows of the weights, EPSG:4326.
+        One for each row of the weights, EPSG:4326.
     least : float
-        Smallest share of the area that valid cells must cover; below it the nearest cells stand in.
+        Smallest share of the area that valid cells must cover; below it the nearest cells are used.
     max_distance_km : float
-        How far the centres of these may lie from the outline's representative point; great-circle distance. 0: none.
+        Largest great-circle distance from a point inside the outline to a cell centre; 0 replaces nothing.
 
     Returns
     -------
     weights : Weights
-        Rows that were replaced have up to four cells, weighted by inverse distance, with the outline's area in all.
+        Replaced rows have up to four cells, weighted by inverse distance; their weights sum to the outline's area.
     distance : float64 array, (row,), km
-        To the nearest valid centre for every row with too few valid cells, NaN for the others. Where it exceeds
-        `max_distance_km` the row was left as it was.
+        To the nearest valid centre for every row with too little valid coverage, NaN for the others. Rows beyond
+        `max_distance_km` are unchanged.
     """
-    poor = _poor(weights, valid, least)
+    uncovered = _uncovered(weights, valid, least)
     distance = np.full(len(weights.rows), np.nan)
     cells = np.flatnonzero(valid)
-    if not len(poor) or not len(cells):
-        distance[poor] = np.inf
+    if not len(uncovered) or not len(cells):
+        distance[uncovered] = np.inf
         return weights, distance
-    chord, found = cKDTree(_unit(*_centres(grid, cells))).query(_points(glaciers, poor), CELLS)
-    arc = np.maximum(2 * _MEAN_RADIUS * np.arcsin(np.clip(chord / 2, 0, 1)), _NEAREST)
-    distance[poor] = arc[:, 0]
-    near = np.isfinite(chord) & (arc <= max_distance_km)  # there may be fewer cells than are asked for
+    chord, found = cKDTree(unit_vectors(*_centres(grid, cells))).query(_points(glaciers, uncovered), CELLS)
+    arc = np.maximum(arc_km(chord), _NEAREST)
+    distance[uncovered] = arc[:, 0]
+    near = np.isfinite(chord) & (arc <= max_distance_km)  # the chord is infinite where the grid has fewer cells
     taken = near[:, 0]
     share = np.where(near, 1 / arc, 0.0)
     share[taken] /= share[taken].sum(axis=1, keepdims=True)
-    kept = ~np.isin(weights.row, poor[taken])
+    kept = ~np.isin(weights.row, uncovered[taken])
     use = near & taken[:, None]
-    row = np.broadcast_to(poor[:, None], arc.shape)
-    area = share * weights.total[poor][:, None]
-    replaced = from_entries(
-        np.concatenate([weights.row[kept], row[use]]),
-        np.concatenate([weights.column[kept], cells[found[use]]]),
-        np.concatenate([weights.weight[kept], area[use]]),
-        rows=weights.rows,
-        total=weights.total,
-        size=weights.size,
-        source=weights.source,
-    )
-    return replaced, distance
+    row = np.broadcast_to(uncovered[:, None], arc.shape)
+    area = share * weights.total[uncovered][:, None]
+    old, new = (weights.row, weights.column, weights.weight), (row[use], cells[found[use]], area[use])
+    entries = (np.concatenate([a[kept], b]) for a, b in zip(old, new, strict=True))
+    rows, total, size, source = weights.rows, weights.total, weights.size, weights.source
+    return from_entries(*entries, rows=rows, total=total, size=size, source=source), distance
 
 
 def far_from_land(
     rows: npt.NDArray[np.str_], distance: Floats, *, least: float, max_distance_km: float, field: str
 ) -> list[Failure]:
-    """Glaciers with too few valid cells and none near enough.
+    """Glaciers with too little valid coverage and no valid cell within the allowed distance.
 
     Parameters
     ----------
@@ -167,24 +162,24 @@ def far_from_land(
     distance : float64 array, (row,), km
         From `nearest_valid`.
     least, max_distance_km : float
-        As there.
+        As for `nearest_valid`.
     field : str
-        What was looked at: variable and month.
+        Variable and month of the values.
 
     Raises
     ------
     InputError
-        Where these are all.
+        If these are all glaciers.
     """
-    poor = distance > max_distance_km
-    looked = _looked_around(max_distance_km)
-    away = [f"{d:.0f} km away" if d <= looked else f"more than {looked:g} km away" for d in distance[poor]]
+    far = distance > max_distance_km
+    searched = _search_radius(max_distance_km)
+    away = [f"{d:.0f} km away" if d <= searched else f"more than {searched:g} km away" for d in distance[far]]
     error = InputError(
         f"climate files: {field}",
         expected=f"values under at least {least:.0%} of every glacier's area, or within {max_distance_km:g} km of it",
-        found=f"{int(poor.sum())} of {len(poor)} glaciers without, the nearest cell with a value "
-        + listing(f"{a} from {g}" for g, a in zip(rows[poor], away, strict=True)),
-        remedy="these are sea or lake, or the month is missing (download it again): give a cube with values there, "
+        found=f"{int(far.sum())} of {len(far)} glaciers without, the nearest cell with a value "
+        + listing(f"{a} from {g}" for g, a in zip(rows[far], away, strict=True)),
+        remedy="these cells are sea or lake, or the month is missing (download it again): give a cube with values, "
         "raise `sampling.max_land_distance_km`, or lower `sampling.min_coverage`",
     )
     reasons = [
@@ -192,7 +187,7 @@ def far_from_land(
         f"sampling.max_land_distance_km is {max_distance_km:g}"
         for a in away
     ]
-    return failing(poor, rows, field, reasons, error)
+    return failing(far, rows, field, reasons, error)
 
 
 def _centres(grid: Grid | Curvilinear, cells: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
@@ -204,9 +199,3 @@ def _centres(grid: Grid | Curvilinear, cells: npt.NDArray[np.int64]) -> tuple[Fl
     if not grid.is_geographic:
         x, y = pyproj.Transformer.from_crs(grid.crs, 4326, always_xy=True).transform(x, y)
     return x, y
-
-
-def _unit(longitude: Floats, latitude: Floats) -> Floats:
-    """Points on the unit sphere, so that neither poles nor turns of longitude matter."""
-    a, b = np.deg2rad(longitude), np.deg2rad(latitude)
-    return np.column_stack([np.cos(b) * np.cos(a), np.cos(b) * np.sin(a), np.sin(b)])

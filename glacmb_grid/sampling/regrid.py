@@ -1,9 +1,8 @@
-"""Weights from one rectilinear grid to another: the same operator as zonal sampling, and composable with it.
+"""Weights from one rectilinear grid to another, which compose with those of zonal sampling.
 
-On rectilinear grids both methods are products of a matrix for the rows and one for the columns. Libraries that regrid
-(xarray-regrid, say) apply such matrices one after the other but do not hand out the product, and take cells as those
-of a sphere: here areas are those of the ellipsoid, as they are for outlines, so that a composed operator keeps mass.
-Curvilinear sources take their weights from ESMF.
+On rectilinear grids both methods are products of a matrix for the rows and one for the columns. Regridding libraries
+such as xarray-regrid do not return this product, and use areas on a sphere. Here areas are those of the ellipsoid, as
+for outlines, so that a composed operator conserves mass. Weights of curvilinear sources come from ESMF.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from glacmb_grid.errors import InputError
 from glacmb_grid.polygons import bounds_around
 from glacmb_grid.sampling.apply import touched_cells, weighted_means
 from glacmb_grid.sampling.grid import Curvilinear, Grid, any_grid_of
-from glacmb_grid.sampling.overlap import authalic_sine, goes_around
+from glacmb_grid.sampling.lattice import authalic_sine, goes_around
 from glacmb_grid.vocabulary import EARTH_RADIUS
 from glacmb_grid.weights import Weights, from_entries
 
@@ -35,12 +34,12 @@ _ROUNDING = 1e-12  # of a weight
 
 
 def regrid_weights(source: Grid, target: Grid, method: Method = "conservative") -> Weights:
-    """Weights that take fields from one grid to another.
+    """Weights that regrid fields from one grid to another.
 
     Parameters
     ----------
     source, target : Grid
-        In the same reference system, or both geographic; longitudes may differ by whole turns.
+        In the same reference system, or both geographic; longitudes may differ by multiples of 360.
     method : {"conservative", "bilinear"}
         Area-weighted mean of the cells under each target cell, or linear interpolation between cell centres.
 
@@ -48,13 +47,13 @@ def regrid_weights(source: Grid, target: Grid, method: Method = "conservative") 
     -------
     Weights
         Rows are flat target cells, columns flat source cells. Conservative weights are areas (m2 on geographic grids)
-        and `total` the area of the target cell, so that what lies outside the source lowers the coverage; bilinear
-        weights sum to one where the target's centre lies among the source's centres, and there are none elsewhere.
+        and `total` is the area of the target cell, so that parts outside the source lower the coverage. Bilinear
+        weights sum to one inside the range of the source's centres; elsewhere there are none.
 
     Raises
     ------
     InputError
-        Where the reference systems differ.
+        If the reference systems differ.
     """
     if source.is_geographic != target.is_geographic or (not source.is_geographic and source.crs != target.crs):
         raise InputError(
@@ -81,21 +80,21 @@ def regrid_weights(source: Grid, target: Grid, method: Method = "conservative") 
 
 
 def grid_around(glaciers: gpd.GeoDataFrame, source: Grid | Curvilinear, resolution: float) -> Grid:
-    """A latitude-longitude grid that covers outlines with a margin of one cell, its edges at multiples of the step.
+    """A latitude-longitude grid that covers outlines with a margin of one cell; its edges are multiples of the step.
 
     Parameters
     ----------
     glaciers : GeoDataFrame
-        EPSG:4326; on both sides of the antimeridian the grid goes across it.
+        EPSG:4326; with outlines on both sides of the antimeridian the grid crosses it.
     source : Grid or Curvilinear
-        What will be regridded.
+        Grid of the fields to regrid.
     resolution : float
         Degrees.
 
     Raises
     ------
     InputError
-        Where the source is projected.
+        If the source is projected.
     """
     if isinstance(source, Grid) and not source.is_geographic:
         raise InputError(
@@ -116,7 +115,7 @@ def grid_around(glaciers: gpd.GeoDataFrame, source: Grid | Curvilinear, resoluti
 
 
 def _heights(grid: Grid) -> Floats:
-    """Edges of the rows in the plane of true areas."""
+    """Edges of the rows in the equal-area plane."""
     return EARTH_RADIUS * authalic_sine(np.clip(grid.y_edges, -90, 90)) if grid.is_geographic else grid.y_edges
 
 
@@ -126,7 +125,7 @@ def _areas(grid: Grid) -> Floats:
 
 
 def _turns(turn: float, target: Floats, source: Floats) -> Floats:
-    """Whole turns by which the source may lie beside the target."""
+    """Multiples of 360 degrees by which the source may be offset from the target."""
     if turn == 0:
         return np.zeros(1)
     middle = np.round((target.mean() - source.mean()) / turn)
@@ -181,17 +180,17 @@ def _between(target: Floats, source: Floats, *, turn: float) -> sp.csr_array:
 
 
 def xesmf_weights(source: Grid | Curvilinear, target: Grid, method: EsmfMethod = "conservative") -> Weights:
-    """Weights that ESMF makes, through xESMF, also from curvilinear grids.
+    """Weights from ESMF through xESMF, also for curvilinear sources.
 
     Parameters
     ----------
     source : Grid or Curvilinear
-        Geographic. Corners that a curvilinear grid lacks are inferred from its centres where the method needs them.
+        Geographic. If the method needs corners that a curvilinear grid lacks, they are inferred from its centres.
     target : Grid
         Geographic.
     method : {"conservative", "conservative_normed", "bilinear", "nearest_s2d", "nearest_d2s"}
-        ESMF's; `patch` is not offered, since its negative weights have no validity-aware mean.
-        `nearest_d2s` gives cells on the target's rim every source cell beyond it.
+        ESMF's; `patch` is not supported, because negative weights do not allow means over valid cells.
+        `nearest_d2s` assigns source cells beyond the target to the cells on its rim.
 
     Returns
     -------
@@ -203,7 +202,7 @@ def xesmf_weights(source: Grid | Curvilinear, target: Grid, method: EsmfMethod =
     Raises
     ------
     InputError
-        Where xESMF is missing, the method is not offered, or a grid is not geographic.
+        If xESMF is missing, the method is not supported, or a grid is not geographic.
     """
     if method not in ESMF_METHODS:
         raise InputError(
@@ -246,7 +245,7 @@ def xesmf_weights(source: Grid | Curvilinear, target: Grid, method: EsmfMethod =
 
 
 def no_xesmf(found: str) -> InputError:
-    """What to say where xESMF cannot be imported."""
+    """Error for a missing xESMF."""
     return InputError(
         "regrid: xesmf",
         expected="xESMF and the ESMF library",
@@ -256,7 +255,7 @@ def no_xesmf(found: str) -> InputError:
 
 
 def _esmf_grid(grid: Grid | Curvilinear, *, bounded: bool) -> xr.Dataset:
-    """Centres, and corners where asked for, by the names that xESMF knows."""
+    """Centres, and corners if bounded, with the names that xESMF expects."""
     if isinstance(grid, Grid):
         y, x = grid.centres
         latitude, longitude = np.meshgrid(y, x, indexing="ij")
@@ -269,7 +268,7 @@ def _esmf_grid(grid: Grid | Curvilinear, *, bounded: bool) -> xr.Dataset:
 
 
 def _inferred_corners(latitude: Floats, longitude: Floats) -> tuple[Floats, Floats]:
-    """Corners amid four centres, (y + 1, x + 1), on the sphere; those of the rim by linear continuation."""
+    """Corners as means of four centres, (y + 1, x + 1), on the sphere; extrapolated linearly at the rim."""
     phi, lam = np.deg2rad(latitude), np.deg2rad(longitude)
     centre = np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)])
     for axis in (1, 2):
@@ -287,7 +286,7 @@ def regrid(field: xr.Dataset, weights: Weights, target: Grid) -> xr.Dataset:
     Parameters
     ----------
     field : xr.Dataset, (..., y, x)
-        On the grid that the weights were made for; variables without its dimensions are left out.
+        On the source grid of the weights; variables without its dimensions are left out.
     weights : Weights
         From `regrid_weights` or `xesmf_weights`.
     target : Grid
@@ -296,12 +295,12 @@ def regrid(field: xr.Dataset, weights: Weights, target: Grid) -> xr.Dataset:
     Returns
     -------
     xr.Dataset, (..., y, x)
-        float32 means over the valid cells, NaN where there are none.
+        float32 means over the valid cells, NaN without any.
 
     Raises
     ------
     ValueError
-        Where the weights belong to other grids.
+        If the weights belong to other grids.
     """
     grid = any_grid_of(field)
     if weights.source != grid.digest:

@@ -23,8 +23,8 @@ Integers = npt.NDArray[np.int64]
 BANDS = 10
 _NEARLY_WHOLE = 0.95
 _FAR_ABOVE_SEA = 500.0  # m
-_HALF = 1e-9  # of an area: two halves are equal though rounding says otherwise
-_CELLS_A_SIDE = 1024  # of the squares that are worked on one after the other
+_HALF = 1e-9  # of an area: tolerance for two equal halves
+_CELLS_A_SIDE = 1024  # of the squares that are processed together
 
 _ATTRS = {
     "elevation_min": ("m", "minimum elevation"),
@@ -46,15 +46,15 @@ def terrain(dem: xr.DataArray, glaciers: gpd.GeoDataFrame) -> xr.Dataset:
     Parameters
     ----------
     dem : xr.DataArray, (y, x), m
-        NaN where there is no elevation.
+        NaN without an elevation.
     glaciers : GeoDataFrame
         Index of glacier ids, EPSG:4326.
 
     Returns
     -------
     xr.Dataset, (glacier,) and (glacier, band)
-        See the attributes; `elevation_coverage` tells how much of the area was seen. NaN where nothing was: see
-        `without_elevation`.
+        See the attributes; `elevation_coverage` is the share of the area with elevations. NaN where there are none:
+        see `without_elevation`.
     """
     grid = grid_of(dem, name="elevation model")
     dem = dem.transpose(grid.y, grid.x)
@@ -66,20 +66,20 @@ def terrain(dem: xr.DataArray, glaciers: gpd.GeoDataFrame) -> xr.Dataset:
 
 
 def tell_voids(terrain: xr.Dataset) -> None:
-    """Warn where a noticeable part of a glacier has no elevation: its means and its hypsometry leave that part out."""
-    poor = terrain["elevation_coverage"].values < _NEARLY_WHOLE
-    if poor.any():
-        share = terrain["elevation_coverage"].values[poor]
-        ids = [f"{g} ({c:.0%})" for g, c in zip(terrain["glacier"].values[poor], share, strict=True)]
+    """Warn if a noticeable part of a glacier has no elevation, which its means and hypsometry then ignore."""
+    uncovered = terrain["elevation_coverage"].values < _NEARLY_WHOLE
+    if uncovered.any():
+        share = terrain["elevation_coverage"].values[uncovered]
+        ids = [f"{g} ({c:.0%})" for g, c in zip(terrain["glacier"].values[uncovered], share, strict=True)]
         warnings.warn(
-            f"the elevation model has voids inside {len(ids)} glacier(s), which count as if they lay at the elevations "
-            f"of the rest: {listing(ids)}; fill them, or raise `elevation.min_coverage` to refuse such glaciers",
+            f"the elevation model has voids inside {len(ids)} glacier(s), which are treated as if at the elevations of "
+            f"the rest: {listing(ids)}; fill them, or raise `elevation.min_coverage` to refuse such glaciers",
             stacklevel=2,
         )
 
 
 def without_elevation(terrain: xr.Dataset, least: float) -> list[Failure]:
-    """Glaciers of whose area too little has an elevation, or one that cannot be.
+    """Glaciers with too few elevations, or with implausible ones.
 
     Parameters
     ----------
@@ -91,30 +91,30 @@ def without_elevation(terrain: xr.Dataset, least: float) -> list[Failure]:
     Raises
     ------
     InputError
-        Where these are all.
+        If these are all glaciers.
     """
     ids, coverage = terrain["glacier"].values, terrain["elevation_coverage"].values
-    poor = ~((coverage >= least - ROUNDING) & (coverage > 0))
-    told = [f"{g} ({c:.0%})" for g, c in zip(ids[poor], coverage[poor], strict=True)]
+    uncovered = ~((coverage >= least - ROUNDING) & (coverage > 0))
+    shares = [f"{g} ({c:.0%})" for g, c in zip(ids[uncovered], coverage[uncovered], strict=True)]
     error = InputError(
         "elevation model",
         expected=f"valid elevations over at least {least:.0%} of every glacier",
-        found=f"{int(poor.sum())} of {len(coverage)} glaciers below that: {listing(told)}",
+        found=f"{int(uncovered.sum())} of {len(coverage)} glaciers below that: {listing(shares)}",
         remedy="add the missing tiles or fill the voids; or lower `elevation.min_coverage`, or leave these "
         "glaciers out",
     )
-    reasons = [f"{c:.0%} of its area have an elevation, at least {least:.0%} are wanted" for c in coverage[poor]]
-    found = failing(poor, ids, "elevation", reasons, error)
-    zero = (terrain["elevation_min"].values == 0) & (terrain["elevation_median"].values > _FAR_ABOVE_SEA) & ~poor
+    reasons = [f"{c:.0%} of its area have an elevation, at least {least:.0%} are required" for c in coverage[uncovered]]
+    found = failing(uncovered, ids, "elevation", reasons, error)
+    zero = (terrain["elevation_min"].values == 0) & (terrain["elevation_median"].values > _FAR_ABOVE_SEA) & ~uncovered
     error = InputError(
         "elevation model",
         expected="elevations, with the voids declared as such",
         found=f"cells of exactly 0 m inside {int(zero.sum())} glacier(s) that lie far above: {listing(ids[zero])}",
-        remedy="declare them as voids, for instance with `gdal_edit.py -a_nodata 0`, and fill them where you can",
+        remedy="declare them as voids, for instance with `gdal_edit.py -a_nodata 0`, and fill them if possible",
     )
     reason = "cells of exactly 0 m though it lies far above: undeclared voids (`gdal_edit.py -a_nodata 0`)"
     found += failing(zero, ids, "elevation", [reason] * int(zero.sum()), error)
-    level = ~np.isfinite(terrain["slope"].values) & ~poor & ~zero
+    level = ~np.isfinite(terrain["slope"].values) & ~uncovered & ~zero
     error = InputError(
         "elevation model",
         expected="neighbours of the glaciers' cells, for the slope",
@@ -125,7 +125,7 @@ def without_elevation(terrain: xr.Dataset, least: float) -> list[Failure]:
 
 
 def _neighbours(glaciers: gpd.GeoDataFrame, grid: Grid) -> list[Integers]:
-    """Row numbers of glaciers that lie together, so that only a part of the elevation model is in memory at a time."""
+    """Row numbers of nearby glaciers, so that only a part of the elevation model is in memory at a time."""
     bounds = bounds_on(glaciers, grid)
     side = _CELLS_A_SIDE * np.abs([grid.x_edges[1] - grid.x_edges[0], grid.y_edges[1] - grid.y_edges[0]])
     tile = np.floor((bounds[:, :2] + bounds[:, 2:]) / (2 * side))
@@ -134,12 +134,10 @@ def _neighbours(glaciers: gpd.GeoDataFrame, grid: Grid) -> list[Integers]:
 
 
 def _terrain_of(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, grid: Grid) -> dict[str, Floats]:
-    """All statistics of glaciers that share a window, (glacier,) and (glacier, band); none feels the others."""
+    """All statistics of the glaciers in one window, (glacier,) and (glacier, band), independent of each other."""
     rows, columns = _window(glaciers, grid)
     window = replace(
-        grid,
-        y_edges=grid.y_edges[rows.start : rows.stop + 1],
-        x_edges=grid.x_edges[columns.start : columns.stop + 1],
+        grid, y_edges=grid.y_edges[rows.start : rows.stop + 1], x_edges=grid.x_edges[columns.start : columns.stop + 1]
     )
     weights = overlap_weights(glaciers, window)
     values = np.asarray(dem.isel({grid.y: rows, grid.x: columns}).values)
@@ -181,11 +179,9 @@ def _window(glaciers: gpd.GeoDataFrame, grid: Grid) -> list[slice]:
 
 
 def _gradient(elevation: npt.NDArray[np.floating], cell: Integers, grid: Grid, first_row: int) -> tuple[Floats, Floats]:
-    """Rise towards north and east (m per m) at some cells of a window that begins in a row of the grid.
+    """Slope towards north and east (m per m) at cells of a window that starts at row `first_row` of the grid.
 
-    From their neighbours on both sides.
-
-    At the edge and beside a void the cell stands in for its neighbour; NaN between two voids.
+    Central differences; one-sided at edges and next to voids, NaN between two voids.
     """
     height, width = elevation.shape
     y, x = np.divmod(cell, width)
@@ -209,7 +205,7 @@ def _gradient(elevation: npt.NDArray[np.floating], cell: Integers, grid: Grid, f
 
 
 def _means(row: Integers, area: Floats, values: Floats, count: int) -> Floats:
-    """Mean of what is valid of every row, NaN where nothing is."""
+    """Mean of the valid values of every row, NaN if there are none."""
     valid = np.isfinite(values)
     weight = np.bincount(row[valid], area[valid], count)
     return np.asarray(np.bincount(row[valid], area[valid] * values[valid], count) / weight)
@@ -228,16 +224,16 @@ def elevation_statistics(row: Integers, area: Floats, elevation: Floats, count: 
 
     Notes
     -----
-    No row feels the others, to the last bit.
+    Rows do not affect each other, to the last bit.
     """
     order = np.lexsort((elevation, row))
     row, area, elevation = row[order], area[order], elevation[order]
     cells = np.bincount(row, minlength=count)
-    there = np.flatnonzero(cells)
-    first = np.concatenate([[0], np.cumsum(cells[there])])[:-1]
-    rank = np.repeat(np.arange(len(there)), cells[there])
+    filled = np.flatnonzero(cells)
+    first = np.concatenate([[0], np.cumsum(cells[filled])])[:-1]
+    rank = np.repeat(np.arange(len(filled)), cells[filled])
     out = {n: np.full((count, BANDS) if n == "hypsometry" else count, np.nan) for n in _HEIGHTS}
-    if not len(there):
+    if not len(filled):
         return out
     share = area / np.bincount(row, area, count)[row]
     mean = elevation[first] + np.bincount(rank, share * (elevation - elevation[first][rank]))
@@ -251,12 +247,12 @@ def elevation_statistics(row: Integers, area: Floats, elevation: Floats, count: 
     at = np.column_stack([np.minimum(first + np.add.reduceat(reached < mark, first), last) for mark in marks])
     at, middle = at[:, :-1], at[:, -1]
     passed = volume[at] - (reached[at] - marks[:-1]) * above[at]
-    between = np.column_stack([np.zeros(len(there)), passed, volume[last]])
-    out["elevation_min"][there] = elevation[first]
-    out["elevation_max"][there] = elevation[last]
-    out["elevation_mean"][there] = mean
-    out["elevation_median"][there] = elevation[middle]
-    out["hypsometry"][there] = mean[:, None] + np.diff(between, axis=1) * BANDS
+    between = np.column_stack([np.zeros(len(filled)), passed, volume[last]])
+    out["elevation_min"][filled] = elevation[first]
+    out["elevation_max"][filled] = elevation[last]
+    out["elevation_mean"][filled] = mean
+    out["elevation_median"][filled] = elevation[middle]
+    out["hypsometry"][filled] = mean[:, None] + np.diff(between, axis=1) * BANDS
     return out
 
 

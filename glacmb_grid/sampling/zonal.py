@@ -1,4 +1,4 @@
-"""Overlap weights of outlines and grid cells, and the zonal mean of a cube."""
+"""Overlap weights of outlines and grid cells, and zonal means of a cube."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from glacmb_grid.failures import Failure, failing
 from glacmb_grid.polygons import bounds_around
 from glacmb_grid.sampling.apply import touched_cells, weighted_means
 from glacmb_grid.sampling.grid import Curvilinear, Grid, any_grid_of, grid_of
-from glacmb_grid.sampling.overlap import Lattice, overlaps
+from glacmb_grid.sampling.lattice import Lattice
+from glacmb_grid.sampling.overlap import overlaps
 from glacmb_grid.weights import Weights, from_entries
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-_SINGLE_ROUNDING = 1e-6  # coverage is kept in single precision
-ROUNDING = 1e-9  # of a share of area: what sums of overlaps may lack of the whole
+_SINGLE_ROUNDING = 1e-6  # of coverages, which are stored in single precision
+ROUNDING = 1e-9  # of a share of area: rounding error of sums of overlaps
 
 
 def overlap_weights(glaciers: gpd.GeoDataFrame, grid: Grid | xr.Dataset | xr.DataArray) -> Weights:
@@ -33,13 +34,13 @@ def overlap_weights(glaciers: gpd.GeoDataFrame, grid: Grid | xr.Dataset | xr.Dat
     glaciers : GeoDataFrame
         Index of glacier ids, geometry in EPSG:4326.
     grid : Grid, xr.Dataset or xr.DataArray
-        Geographic grids are worked in the equal-area plane of the ellipsoid, projected ones in their own plane.
+        Areas are those of the ellipsoid on geographic grids, those of the map plane on projected ones.
 
     Returns
     -------
     Weights
-        Rows are glaciers in the given order, columns are flat (y, x) cell numbers, weights m2; `total` is the whole
-        area of the outline, so that what lies outside the grid lowers the coverage.
+        Rows are glaciers in the given order, columns are flat (y, x) cell numbers, weights m2; `total` is the area of
+        the outline, so that parts outside the grid lower the coverage.
     """
     grid = grid if isinstance(grid, Grid) else grid_of(grid)
     shapes = np.array(glaciers.geometry.array, dtype=object)
@@ -63,7 +64,7 @@ def overlap_weights(glaciers: gpd.GeoDataFrame, grid: Grid | xr.Dataset | xr.Dat
 
 
 def without_cover(weights: Weights, least: float, *, source: str) -> list[Failure]:
-    """Glaciers of which the grid covers too little.
+    """Glaciers of which the grid covers less than `least`.
 
     Parameters
     ----------
@@ -72,29 +73,29 @@ def without_cover(weights: Weights, least: float, *, source: str) -> list[Failur
     least : float
         Smallest share of the area that must lie on the grid.
     source : str
-        What the grid is, for the message.
+        Name of the grid, for the message.
 
     Raises
     ------
     InputError
-        Where these are all.
+        If these are all glaciers.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.bincount(weights.row, weights.weight, len(weights.rows)) / weights.total
-    poor = ~(share >= least - ROUNDING)  # an outline without area has no share
-    ids = [f"{g} ({s:.0%})" for g, s in zip(weights.rows[poor], share[poor], strict=True)]
+    uncovered = ~(share >= least - ROUNDING)  # an outline without area has no share
+    ids = [f"{g} ({s:.0%})" for g, s in zip(weights.rows[uncovered], share[uncovered], strict=True)]
     error = InputError(
         source,
         expected=f"cells under at least {least:.0%} of every glacier's area",
-        found=f"{int(poor.sum())} of {len(poor)} glaciers below that: {listing(ids)}",
+        found=f"{int(uncovered.sum())} of {len(uncovered)} glaciers below that: {listing(ids)}",
         remedy="download a larger area, or leave these glaciers out of the outlines",
     )
-    reasons = [f"the {source} cover {s:.0%} of its area, at least {least:.0%} are wanted" for s in share[poor]]
-    return failing(poor, weights.rows, "grid", reasons, error)
+    reasons = [f"the {source} cover {s:.0%} of its area, at least {least:.0%} are required" for s in share[uncovered]]
+    return failing(uncovered, weights.rows, "grid", reasons, error)
 
 
 def bounds_on(glaciers: gpd.GeoDataFrame, grid: Grid) -> Floats:
-    """Lowest x and y, highest x and y of every outline in the grid's own coordinates and turn, (glacier, 4)."""
+    """Lowest x and y, highest x and y of every outline in the coordinates of the grid, (glacier, 4)."""
     if not grid.is_geographic:
         return np.asarray(glaciers.geometry.to_crs(grid.crs).bounds.to_numpy(), np.float64)
     return bounds_around(np.asarray(glaciers.geometry.array, dtype=object), float(grid.centres[1].mean()))
@@ -110,22 +111,22 @@ def sample(
     cube : xr.Dataset, (time, y, x)
         Variables without the grid's dimensions are left out.
     weights : Weights
-        Made for this grid.
+        Weights for this grid.
     decode : callable, optional
-        Makes the variables that are averaged out of those of the cube, cell by cell. It is given the touched cells
-        only, (cell, time), so that a raster of codes is never decoded as a whole.
+        Computes the variables to average from those of the cube, cell by cell. It receives only the touched cells,
+        (cell, time), so that a raster of codes is never decoded completely.
 
     Returns
     -------
     xr.Dataset, (glacier, time)
         float32 means, NaN where no valid cell is touched, and for each variable `<name>_coverage`, the share of the
-        outline's area that valid cells cover. Of a lazy cube only the chunks that hold a touched cell are read, each
-        once, when the result is computed. No value depends on the chunks, to the last bit.
+        outline's area that valid cells cover. Of a lazy cube only chunks that hold a touched cell are read, each once,
+        on computation. Results do not depend on the chunks, to the last bit.
 
     Raises
     ------
     ValueError
-        Where the weights belong to another grid.
+        If the weights belong to another grid.
     """
     cells = cell_series(cube, weights)
     cells = decode(cells) if decode is not None else cells
@@ -140,12 +141,12 @@ def sample(
 
 
 def cell_series(cube: xr.Dataset, weights: Weights) -> xr.Dataset:
-    """Series of the cells that carry weight, (cell, time), in the order of `Weights.touched`; lazy where the cube is.
+    """Series of the touched cells, (cell, time), in the order of `Weights.touched`; lazy if the cube is.
 
     Raises
     ------
     ValueError
-        Where the weights belong to another grid.
+        If the weights belong to another grid.
     """
     grid = any_grid_of(cube)
     if weights.source != grid.digest:
@@ -155,7 +156,7 @@ def cell_series(cube: xr.Dataset, weights: Weights) -> xr.Dataset:
 
 
 def _cells(variable: xr.DataArray, weights: Weights, grid: Grid | Curvilinear) -> xr.DataArray:
-    """Series of the cells that carry weight, (cell, ...)."""
+    """Series of the touched cells, (cell, ...)."""
     ordered = variable.transpose(..., grid.y, grid.x)
     lead = ordered.dims[:-2]
     field = ordered.data.reshape(-1, *grid.shape)
@@ -176,7 +177,7 @@ def _means(variable: xr.DataArray, weights: Weights) -> tuple[xr.DataArray, xr.D
 
 
 def without_valid(sampled: xr.Dataset, least: float, *, source: str) -> list[Failure]:
-    """Glaciers of which valid cells cover too little at any time.
+    """Glaciers of which valid cells cover less than `least` at any time.
 
     Parameters
     ----------
@@ -185,12 +186,12 @@ def without_valid(sampled: xr.Dataset, least: float, *, source: str) -> list[Fai
     least : float
         Smallest share of the area.
     source : str
-        What was sampled, for the message.
+        Name of the sampled data, for the message.
 
     Raises
     ------
     InputError
-        Where these are all.
+        If these are all glaciers.
     """
     lowest = {
         str(name).removesuffix("_coverage"): v.min([d for d in v.dims if d != "glacier"]).values
@@ -199,21 +200,21 @@ def without_valid(sampled: xr.Dataset, least: float, *, source: str) -> list[Fai
     }
     table = np.array(list(lowest.values()))
     share, worst = table.min(axis=0), np.array(list(lowest))[table.argmin(axis=0)]
-    poor = share < least - _SINGLE_ROUNDING
+    uncovered = share < least - _SINGLE_ROUNDING
     names = [n for n, v in lowest.items() if (v < least - _SINGLE_ROUNDING).any()]
-    ids = [f"{g} ({s:.0%})" for g, s in zip(sampled["glacier"].values[poor], share[poor], strict=True)]
+    ids = [f"{g} ({s:.0%})" for g, s in zip(sampled["glacier"].values[uncovered], share[uncovered], strict=True)]
     error = InputError(
         f"{source}: {listing(names)}",
         expected=f"valid cells over at least {least:.0%} of every glacier's area in every month",
-        found=f"{int(poor.sum())} of {len(poor)} glaciers below that: {listing(ids)}",
-        remedy="these are sea, lake or missing: give a cube with values there, lower `sampling.min_coverage`, "
+        found=f"{int(uncovered.sum())} of {len(uncovered)} glaciers below that: {listing(ids)}",
+        remedy="these cells are sea, lake or missing: give a cube with values, lower `sampling.min_coverage`, "
         "or leave these glaciers out of the outlines",
     )
-    found = failing(poor, sampled["glacier"].values, "", [""] * int(poor.sum()), error)
+    found = failing(uncovered, sampled["glacier"].values, "", [""] * int(uncovered.sum()), error)
     out = []
-    for f, name, row, s in zip(found, worst[poor], np.flatnonzero(poor), share[poor], strict=True):
+    for f, name, row, s in zip(found, worst[uncovered], np.flatnonzero(uncovered), share[uncovered], strict=True):
         series = sampled[f"{name}_coverage"].isel(glacier=row)
         when = f" in {str(series['time'].values[series.values.argmin()])[:7]}" if "time" in series.dims else ""
-        reason = f"{s:.0%} of its area have values{when}, at least {least:.0%} are wanted"
+        reason = f"{s:.0%} of its area have values{when}, at least {least:.0%} are required"
         out.append(f._replace(variable=str(name), reason=reason))
     return out

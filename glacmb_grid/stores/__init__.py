@@ -1,1 +1,1 @@
-"""Our own results on disk: where they lie, what they were made of, whether they are whole."""
+"""Our results on disk: where they are, what they were made from, and whether they are intact."""

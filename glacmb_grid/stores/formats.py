@@ -1,4 +1,4 @@
-"""Formats of our own results: the same content gives the same bytes, and every chunk of Zarr carries a checksum."""
+"""Formats of our results: equal content gives equal bytes, and every chunk of Zarr has a checksum."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from glacmb_grid.disk import write_csv
 
 
 def write_zarr(ds: xr.Dataset, path: Path, *, append: str | None = None) -> None:
-    """Write a Dataset as Zarr v3 with consolidated metadata, by whatever scheduler dask has.
+    """Write a Dataset as Zarr v3 with consolidated metadata, using dask's current scheduler.
 
-    Every chunk is written, also one of missing values, so that a lost one cannot pass for it.
-
-    With `append` what has that dimension is added to the end of a store that is like it.
+    All chunks are written, even those of missing values only, so that a lost chunk is noticed. With `append`, variables
+    with that dimension are added to the end of an existing store of the same layout.
     """
     plain = _portable(ds)
     for variable in plain.variables.values():
@@ -35,7 +34,7 @@ def write_zarr(ds: xr.Dataset, path: Path, *, append: str | None = None) -> None
 
 
 def _zarr_encoding(ds: xr.Dataset) -> dict[str, dict[str, Any]]:
-    """Fast codecs: glaciers of one cell repeat its series, and what is written once is read several times."""
+    """Fast codecs: glaciers in one cell have equal series, and stores are read more often than written."""
     encoding = _time_encoding(ds)
     for name, variable in ds.variables.items():
         size = {"M": 4}.get(variable.dtype.kind, variable.dtype.itemsize if variable.dtype.kind in "fiub" else 1)
@@ -48,7 +47,7 @@ def _codec(size: int) -> BloscCodec:
 
 
 def read_zarr(path: Path, chunks: dict[str, int] | None = None) -> xr.Dataset:
-    """Open a store of ours; in memory unless chunks are given. Text comes back as Python strings."""
+    """Open one of our stores, in memory unless chunks are given. Text is read as Python strings."""
     ds: xr.Dataset = xr.open_zarr(path, chunks=chunks)
     text = {n: _as_objects(v) for n, v in ds.variables.items() if v.dtype.kind in "TU"}
     ds = ds.assign_coords({n: v for n, v in text.items() if n in ds.coords})
@@ -78,8 +77,14 @@ def write_netcdf(ds: xr.Dataset, path: Path) -> None:
     plain.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=encoding)
 
 
+def write_product(product: xr.Dataset, folder: Path) -> None:
+    """Write the glacier x year product to a folder, as `glacier_annual.zarr` and `glacier_annual.nc`."""
+    write_zarr(product, folder / "glacier_annual.zarr")
+    write_netcdf(product, folder / "glacier_annual.nc")
+
+
 def _portable(ds: xr.Dataset) -> xr.Dataset:
-    """A copy without numpy unicode arrays, which Zarr v3 does not specify."""
+    """A copy without numpy unicode arrays, which Zarr v3 does not define."""
     text = {n: _as_objects(v) for n, v in ds.variables.items() if v.dtype.kind in "UT"}
     ds = ds.assign_coords({n: v for n, v in text.items() if n in ds.coords})
     out: xr.Dataset = ds.assign({n: v for n, v in text.items() if n not in ds.coords})
@@ -92,7 +97,7 @@ def _time_encoding(ds: xr.Dataset) -> dict[str, dict[str, Any]]:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV or Parquet, by the ending of its name."""
+    """Write a table as CSV or Parquet, depending on the file extension."""
     if path.suffix == ".parquet":
         table.to_parquet(path, index=False)
     else:

@@ -1,7 +1,7 @@
-"""What an input is: every file that reading it really reads, each with its name, size, content and time.
+"""Identity of an input: name, size, content and time of every file that is read for it.
 
-Files up to 256 MiB are known by their content. Of larger files, and of folders that hold more, the content is sampled
-(both ends, and pieces evenly between), and the time of change counts as well. `verify` reads everything.
+Up to 256 MiB the whole content counts. Of larger inputs the content is sampled (both ends and evenly spaced pieces
+between), and the time of change counts as well. `verify` reads everything.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from glacmb_grid.inputs.parts import Neighbours, parts_of
 from glacmb_grid.stores.seals import Stamp, sha256, stamp_of, trusted
 
 WHOLE = 256 * 1024 * 1024
-"""Bytes up to which an input is known by its whole content."""
+"""Bytes up to which the whole content of an input is read."""
 _EDGE, _EDGE_OF_PART = 16 * 1024 * 1024, 64 * 1024
 _PIECES, _PIECE = 64, 64 * 1024
 
@@ -30,13 +30,13 @@ class Identity(NamedTuple):
     Attributes
     ----------
     name : str
-        As much of its path as tells it from the others.
+        The end of its path, long enough to be unique.
     content : str
         Digest of the content, or of samples of it.
     time : str
-        Digest of the times of change where the content was only sampled, else empty.
+        Digest of the times of change if the content was only sampled, else empty.
     whole : str
-        Digest of the whole content where that was read, else empty.
+        Digest of the whole content if it was read, else empty.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Identity(NamedTuple):
     def differs(self, before: Identity) -> bool:
         """Whether this is another input than before.
 
-        Where both were read as a whole, that decides; the time counts only where the content was sampled.
+        The whole content decides if both have it; otherwise samples of the content and the time.
         """
         if (self.name, self.content) != (before.name, before.content):
             return True
@@ -57,7 +57,7 @@ class Identity(NamedTuple):
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """The shortest ends of the paths that tell them apart: `t2m.nc`, or `2001/t2m.nc`."""
+    """The shortest unique ends of the paths: `t2m.nc`, or `2001/t2m.nc`."""
     names, depth = [p.name for p in paths], 1
     while (often := {n for n, c in Counter(names).items() if c > 1}) and depth < max(len(p.parts) for p in paths):
         depth += 1
@@ -66,7 +66,7 @@ def names_of(paths: Sequence[Path]) -> list[str]:
 
 
 class _Known(NamedTuple):
-    """What is remembered of an input: as long as these stamps and neighbours are the same, so is the rest."""
+    """Cached identity of an input, valid while stamps and neighbours stay the same."""
 
     stamps: dict[str, Stamp]
     beside: list[str]
@@ -76,12 +76,12 @@ class _Known(NamedTuple):
 
 
 class Inputs:
-    """Identities of inputs.
+    """Identities of inputs, with a cache.
 
     Parameters
     ----------
     memory : dict, optional
-        From `memory`: what an earlier process knew.
+        From `memory` of an earlier process.
     """
 
     def __init__(self, memory: Mapping[str, Any] | None = None) -> None:
@@ -96,7 +96,7 @@ class Inputs:
     def identities(
         self, paths: Sequence[Path], *, raster: bool = False, fresh: bool = False, whole: bool = False
     ) -> list[Identity]:
-        """What these inputs are, in their order.
+        """Identities of these inputs, in their order.
 
         Parameters
         ----------
@@ -104,7 +104,7 @@ class Inputs:
         raster : bool
             Whether GDAL reads them as rasters.
         fresh : bool
-            Look at the content also of what seems the same as before.
+            Read the content even if sizes and times are unchanged.
         whole : bool
             Read all of the content.
         """
@@ -123,7 +123,7 @@ class Inputs:
         return [Identity(n, k.content, k.time, k.whole) for n, k in zip(names_of(paths), found, strict=True)]
 
     def changed_since(self, paths: Iterable[Path]) -> list[Path]:
-        """Those of these inputs that are not what they were when last asked for; other times alone are no change."""
+        """Inputs whose content changed since `identities` last read them; times alone do not count."""
         around, changed = Neighbours(), []
         for path in paths:
             before, raster = self.read.get(path, (None, False))
@@ -135,12 +135,12 @@ class Inputs:
         return changed
 
     def memory(self) -> dict[str, Any]:
-        """What is known, to be kept as JSON."""
+        """The cache, to be stored as JSON."""
         return {"at": time.time_ns(), "inputs": {p: list(k) for p, k in self.known.items()}}
 
 
 def is_memory(content: Any) -> bool:
-    """Whether this is of the kind that `Inputs.memory` gives."""
+    """Whether this has the form of `Inputs.memory`."""
     return isinstance(content["at"], int) and all(len(v) == len(_Known._fields) for v in content["inputs"].values())
 
 
@@ -149,14 +149,14 @@ def _stamps(paths: Iterable[str]) -> dict[str, Stamp]:
 
 
 def _is_as_before(path: Path, before: _Known, around: Neighbours) -> bool:
-    """Whether the same files, with the same sizes and times, lie behind an input and beside them."""
+    """Whether files, sizes, times and neighbours of an input are unchanged."""
     if path.is_dir() and before.stamps.keys() != {str(p) for p in parts_of(path)}:
         return False
     return before.stamps == _stamps(before.stamps) and before.beside == _beside(path, before.stamps, around)
 
 
 def _beside(path: Path, parts: Iterable[str], around: Neighbours) -> list[str]:
-    """Names beside the files of an input that begin as they do: where none came or went, none came into it."""
+    """Names next to the files of an input that begin like them; if unchanged, the input has no new part."""
     return [] if path.is_dir() else sorted({n for p in (str(path), *parts) for n in around.of(Path(p))})
 
 
@@ -164,29 +164,29 @@ def _known(path: Path, around: Neighbours, *, raster: bool, whole: bool) -> _Kno
     parts = parts_of(path, raster=raster)
     stamps = _stamps(str(p) for p in parts)
     near = _beside(path, stamps, around)
-    there = [p for p in parts if stamps[str(p)]]
-    large = sum(stamps[str(p)][0] for p in there) > WHOLE
+    present = [p for p in parts if stamps[str(p)]]
+    large = sum(stamps[str(p)][0] for p in present) > WHOLE
     names = [str(p.relative_to(path)) if path.is_dir() else p.name for p in parts]
     content, times, everything = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
     for name, part in zip(names, parts, strict=True):
         stamp = stamps[str(part)]
-        told = f"{name}:{stamp[0] if stamp else 'missing'}\n".encode()
-        content.update(told)
+        line = f"{name}:{stamp[0] if stamp else 'missing'}\n".encode()
+        content.update(line)
         if not stamp:
             continue
         if large:
-            _sample(part, stamp[0], content, len(there))
+            _sample(part, stamp[0], content, len(present))
             times.update(f"{name}:{stamp[1]}\n".encode())
         if whole or not large:
-            everything.update(told + sha256(part).encode())
+            everything.update(line + sha256(part).encode())
     if not large:
         return _Known(stamps, near, everything.hexdigest()[:16], "", "")
-    told_whole = everything.hexdigest()[:16] if whole else ""
-    return _Known(stamps, near, content.hexdigest()[:16], times.hexdigest()[:16], told_whole)
+    complete = everything.hexdigest()[:16] if whole else ""
+    return _Known(stamps, near, content.hexdigest()[:16], times.hexdigest()[:16], complete)
 
 
 def _sample(path: Path, size: int, mark: Any, parts: int) -> None:
-    """Both ends of a file, and of a large one pieces between."""
+    """Digest both ends of a file, and pieces between if it is large."""
     edge = _EDGE if parts == 1 else _EDGE_OF_PART
     with path.open("rb", buffering=0) as stream:
         if size <= 2 * edge:

@@ -1,7 +1,7 @@
-"""What a finished folder of ours holds, file by file, and whether it still does.
+"""Seals of finished folders, which show whether any file is missing or changed.
 
-The seal of a folder names every file with its size and SHA-256. `inspect` compares: what is missing, and what is other
-than it was written. A file that was found right once is not read again as long as its size, times and inode stay.
+A seal lists every file with its size and SHA-256. `inspect` compares a folder with its seal. A file that was found
+intact is not read again while its size, times and inode stay the same.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ Stamp = list[int]
 
 @dataclass
 class Damage:
-    """What of a folder is not as it was sealed.
+    """Differences between a folder and its seal.
 
     Attributes
     ----------
     lost, changed : list of str
-        Files that are missing, and files of other content, below the folder.
+        Files that are missing, and files with other content; paths below the folder.
     """
 
     lost: list[str] = field(default_factory=list)
@@ -61,12 +61,12 @@ def sha256(path: Path) -> str:
 
 
 def files_below(folder: Path) -> list[str]:
-    """All files (and links) below a folder but its mark, in order."""
+    """All files and links below a folder except its mark, sorted."""
     return sorted(name for name, kind in _below(str(folder)) if kind != "empty" and name != MARK)
 
 
 def _below(folder: str, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Names of files, links and empty folders below a folder, each with what it is."""
+    """Files, links and empty folders below a folder: name and kind."""
     with os.scandir(folder) as entries:
         for entry in entries:
             name = prefix + entry.name
@@ -78,7 +78,7 @@ def _below(folder: str, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def seal(folder: Path) -> tuple[Files, dict[str, Stamp]]:
-    """Name every file of a folder, and have all of them on the disk; the stamps are those of the files named."""
+    """Flush all files of a folder to disk; give its seal and the stamps of the files."""
     names = files_below(folder)
     stamps = {n: s for n in names if (s := stamp_of(folder / n)) is not None}
 
@@ -106,13 +106,13 @@ def inspect(folder: Path, files: Files, seen: Mapping[str, Stamp] | None = None)
     files : dict
         From `seal`.
     seen : mapping, optional
-        Stamps of files that were found right before; without it every file is read.
+        Stamps of files that were found intact before; without it every file is read.
 
     Returns
     -------
     damage : Damage
     seen : dict
-        Stamps of the files that are right.
+        Stamps of the intact files.
     """
     damage = Damage()
     right: dict[str, Stamp] = {}
@@ -146,7 +146,7 @@ def _is_same(path: Path, digest: str) -> bool:
 
 
 def stamp_of(path: Path, *, follow: bool = False) -> Stamp | None:
-    """Size, times and inode of a regular file (behind a link only with `follow`); None where there is none."""
+    """Size, times and inode of a regular file (links only with `follow`); None for anything else."""
     try:
         found = path.stat() if follow else path.lstat()
     except OSError:
@@ -157,12 +157,12 @@ def stamp_of(path: Path, *, follow: bool = False) -> Stamp | None:
 
 
 def trusted(stamp: Stamp, at: int) -> bool:
-    """Whether a stamp was old enough when it was noted: a change at the same instant would have left it the same."""
+    """Whether a stamp was old enough when recorded: a change at the same instant would not have altered it."""
     return max(stamp[1:3], default=at) < at - _INSTANT
 
 
 def foreign(folder: Path, files: Iterable[str]) -> list[str]:
-    """What lies in a folder beside the files that are named: files, links, and folders that hold nothing."""
+    """Files, links and empty folders in a folder other than those named."""
     ours = {*files, MARK}
     return sorted(name for name, _ in _below(str(folder)) if name not in ours)
 

@@ -32,12 +32,7 @@ FOLDERS = ("era5_land", "dem", "rgi", "albedo", "fog")
 
 
 def write_region(
-    root: Path,
-    *,
-    seed: int = 1,
-    glaciers: int = 60,
-    years: tuple[int, int] = (2000, 2024),
-    measured: int = 15,
+    root: Path, *, seed: int = 1, glaciers: int = 60, years: tuple[int, int] = (2000, 2024), measured: int = 15
 ) -> dict[str, Path]:
     """Write a mountain region with a known truth as raw files.
 
@@ -76,9 +71,9 @@ def write_region(
     if seed < 0:
         msg = f"seed: expected 0 or more, found {seed}"
         raise ValueError(msg)
-    there = sorted(p.name for p in root.iterdir() if not p.name.startswith(".")) if root.is_dir() else []
-    if there:
-        msg = f"{root}: expected a new or empty folder, found {', '.join(there[:5])}; name another one"
+    present = sorted(p.name for p in root.iterdir() if not p.name.startswith(".")) if root.is_dir() else []
+    if present:
+        msg = f"{root}: expected a new or empty folder, found {', '.join(present[:5])}; name another one"
         raise ValueError(msg)
     for folder in FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -119,7 +114,7 @@ def _write(root: Path, seed: int, count: int, years: tuple[int, int], measured: 
 
 
 def _paths(root: Path) -> dict[str, Path]:
-    """Where everything goes."""
+    """Paths of all files."""
     return {
         "era5_land": root / "era5_land",
         "invariant": root / "era5_land" / "era5_land_invariant.nc",

@@ -16,17 +16,8 @@ from .truth import LAND_M, Truth
 
 STEP_DEG = 0.0045
 EVERY_DAYS = 8
-LAND, NO_DECISION, WATER, CLOUD, CLOUD_AS_SNOW, MISSING, SHADOW, BRDF_FAILED, FILL = (
-    125,
-    101,
-    137,
-    150,
-    151,
-    250,
-    251,
-    253,
-    255,
-)
+LAND, NO_DECISION, WATER, CLOUD, CLOUD_AS_SNOW = 125, 101, 137, 150, 151
+MISSING, SHADOW, BRDF_FAILED, FILL = 250, 251, 253, 255
 CODES = (LAND, NO_DECISION, WATER, CLOUD, CLOUD_AS_SNOW, MISSING, SHADOW, BRDF_FAILED, FILL)
 DARKEST_SNOW = 0.39  # darker surfaces are mostly taken for land
 
@@ -66,7 +57,7 @@ def scenes(
     rng : numpy.random.Generator
         Source of clouds and noise.
     weather : Weather
-        Tells how cloudy a day was.
+        For the cloudiness of each day.
     truth : Truth
         Albedo and snow of the bands on `days`.
     days : (scene,)

@@ -25,7 +25,7 @@ class Ground:
     Attributes
     ----------
     ice : (point,)
-        True where glacier ice lies there, False for land.
+        True for glacier ice, False for land.
     albedo : (point,)
         Albedo of bare ground, ice or debris.
     insulation : (point,)
@@ -76,7 +76,7 @@ class Columns:
     Attributes
     ----------
     points : Points
-        Where they stand.
+        Their locations.
     ground : Ground
         What lies under the snow.
     snow : (point,), m w.e.

@@ -71,13 +71,7 @@ def write_scene(folder: Path, date: np.datetime64, scene: NDArray[np.uint8], gri
 
 def _write_tiff(path: Path, values: NDArray[np.int16] | NDArray[np.uint8], grid: Grid, nodata: int) -> None:
     """Write one band, EPSG:4326, deflated."""
-    profile = {
-        "driver": "GTiff",
-        "height": grid.rows,
-        "width": grid.columns,
-        "count": 1,
-        "dtype": values.dtype.name,
-    }
+    profile = {"driver": "GTiff", "height": grid.rows, "width": grid.columns, "count": 1, "dtype": values.dtype.name}
     place = {"crs": "EPSG:4326", "transform": Affine(grid.step, 0, grid.west, 0, -grid.step, grid.north)}
     with rasterio.open(path, "w", **profile, **place, nodata=nodata, compress="deflate", predictor=2) as file:
         file.write(values, 1)
@@ -173,11 +167,7 @@ def write_truth(path: Path, truth: Truth, fog: Fog, ids: list[str]) -> None:
         _put(file, "glacier_id", str, ("glacier",), np.array(ids, dtype=object), cf_role="timeseries_id")
         _put(file, "year", "i4", ("year",), truth.years, long_name="hydrological year, named by its end")
         _put(file, "measured", "i1", ("glacier",), measured, long_name="1 where observations exist")
-        text = {
-            "units": "m",
-            "long_name": "annual mass balance, water equivalent",
-            "comment": "1 m w.e. = 1000 kg m-2",
-        }
+        text = {"units": "m", "long_name": "annual mass balance, water equivalent", "comment": "1 m w.e. = 1000 kg m-2"}
         _put(file, "mass_balance", "f8", ("glacier", "year"), truth.mass_balance().T, **text)
 
 
@@ -201,15 +191,7 @@ def _put_grid(file: netCDF4.Dataset, grid: Grid) -> None:
     file.createDimension("longitude", grid.columns)
     north = {"units": "degrees_north", "standard_name": "latitude", "long_name": "latitude"}
     east = {"units": "degrees_east", "standard_name": "longitude", "long_name": "longitude"}
-    _put(
-        file,
-        "latitude",
-        "f8",
-        ("latitude",),
-        np.round(grid.latitude, 4),
-        **north,
-        stored_direction="decreasing",
-    )
+    _put(file, "latitude", "f8", ("latitude",), np.round(grid.latitude, 4), **north, stored_direction="decreasing")
     _put(file, "longitude", "f8", ("longitude",), np.round(grid.longitude, 4), **east)
 
 
@@ -231,11 +213,7 @@ def write_variable(path: Path, name: str, reanalysis: Reanalysis) -> None:
         file.setncatts({"GRIB_centre": "ecmf", "GRIB_subCentre": 0, "Conventions": "CF-1.7"})
         file.setncattr("institution", "European Centre for Medium-Range Weather Forecasts")
         file.createDimension("valid_time", seconds.size)
-        time = {
-            "units": "seconds since 1970-01-01",
-            "calendar": "proleptic_gregorian",
-            "standard_name": "time",
-        }
+        time = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian", "standard_name": "time"}
         _put(file, "valid_time", "i8", ("valid_time",), seconds, **time, long_name="time")
         _put_grid(file, reanalysis.grid)
         member = {"units": "1", "standard_name": "realization", "long_name": "ensemble member numerical id"}
@@ -262,12 +240,7 @@ def write_invariant(path: Path, reanalysis: Reanalysis) -> None:
         file.setncatts({"GRIB_centre": "ecmf", "Conventions": "CF-1.7"})
         _put_grid(file, reanalysis.grid)
         dims = ("latitude", "longitude")
-        z = {
-            "units": "m**2 s**-2",
-            "long_name": "Geopotential",
-            "standard_name": "geopotential",
-            "GRIB_paramId": 129,
-        }
+        z = {"units": "m**2 s**-2", "long_name": "Geopotential", "standard_name": "geopotential", "GRIB_paramId": 129}
         _put(file, "z", "f4", dims, reanalysis.orography_m * 9.80665, **z)
         mask = {"units": "(0 - 1)", "long_name": "Land-sea mask", "standard_name": "land_binary_mask"}
         _put(file, "lsm", "f4", dims, np.ones(reanalysis.grid.shape), **mask, GRIB_paramId=172)

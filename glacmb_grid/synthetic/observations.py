@@ -14,55 +14,16 @@ from .truth import Truth
 
 WHOLE = 9999
 BALANCE_COLUMNS = [
-    "POLITICAL_UNIT",
-    "NAME",
-    "WGMS_ID",
-    "YEAR",
-    "LOWER_BOUND",
-    "UPPER_BOUND",
-    "AREA",
-    "WINTER_BALANCE",
-    "WINTER_BALANCE_UNC",
-    "SUMMER_BALANCE",
-    "SUMMER_BALANCE_UNC",
-    "ANNUAL_BALANCE",
-    "ANNUAL_BALANCE_UNC",
+    *("POLITICAL_UNIT", "NAME", "WGMS_ID", "YEAR", "LOWER_BOUND", "UPPER_BOUND", "AREA", "WINTER_BALANCE"),
+    *("WINTER_BALANCE_UNC", "SUMMER_BALANCE", "SUMMER_BALANCE_UNC", "ANNUAL_BALANCE", "ANNUAL_BALANCE_UNC"),
     "REMARKS",
 ]
 GLACIER_COLUMNS = [
-    "POLITICAL_UNIT",
-    "NAME",
-    "WGMS_ID",
-    "GEN_LOCATION",
-    "SPEC_LOCATION",
-    "LATITUDE",
-    "LONGITUDE",
-    "PRIM_CLASSIFIC",
-    "FORM",
-    "FRONTAL_CHARS",
-    "EXPOS_ACC_AREA",
-    "EXPOS_ABL_AREA",
-    "PARENT_GLACIER",
-    "REMARKS",
-    "GLACIER_REGION_CODE",
-    "GLACIER_SUBREGION_CODE",
+    *("POLITICAL_UNIT", "NAME", "WGMS_ID", "GEN_LOCATION", "SPEC_LOCATION", "LATITUDE", "LONGITUDE"),
+    *("PRIM_CLASSIFIC", "FORM", "FRONTAL_CHARS", "EXPOS_ACC_AREA", "EXPOS_ABL_AREA", "PARENT_GLACIER", "REMARKS"),
+    *("GLACIER_REGION_CODE", "GLACIER_SUBREGION_CODE"),
 ]
-SYLLABLES = (
-    "AK",
-    "KARA",
-    "BEL",
-    "SARY",
-    "TUR",
-    "KUM",
-    "ASH",
-    "TOR",
-    "BOR",
-    "KEN",
-    "JIL",
-    "OI",
-    "TASH",
-    "CHON",
-)
+SYLLABLES = ("AK", "KARA", "BEL", "SARY", "TUR", "KUM", "ASH", "TOR", "BOR", "KEN", "JIL", "OI", "TASH", "CHON")
 ENDINGS = ("SU", "BULAK", "TOR", "SHIRAK", "DALA", "GEN", "TASH", "BEL", "KOL", "BASHI", "SAI")
 
 
@@ -152,13 +113,7 @@ def _row(key: dict[str, str], winter: float, annual: float, unc: str, seasonal: 
 
 
 def _rows(
-    rng: np.random.Generator,
-    key: dict[str, str],
-    truth: Truth,
-    number: int,
-    years: Ints,
-    sigma: float,
-    banded: bool,
+    rng: np.random.Generator, key: dict[str, str], truth: Truth, number: int, years: Ints, sigma: float, banded: bool
 ) -> list[dict[str, str]]:
     """Rows of one glacier, bands before the whole in every year."""
     bands = truth.bands
@@ -184,7 +139,7 @@ def _rows(
 
 
 def observe(rng: np.random.Generator, glaciers: Glaciers, truth: Truth, area_km2: Floats, measured: int) -> Fog:
-    """Choose glaciers and write down what was measured there.
+    """Choose glaciers and write down what was measured.
 
     Parameters
     ----------

@@ -44,11 +44,7 @@ VARIABLES: dict[str, Variable] = {
     "sp": Variable("Surface pressure", "Pa", 134, "surface_air_pressure"),
     "sshf": Variable("Surface sensible heat flux", "J m**-2", 146, "surface_upward_sensible_heat_flux", True),
     "ssr": Variable(
-        "Surface net short-wave (solar) radiation",
-        "J m**-2",
-        176,
-        "surface_net_downward_shortwave_flux",
-        True,
+        "Surface net short-wave (solar) radiation", "J m**-2", 176, "surface_net_downward_shortwave_flux", True
     ),
     "ssrd": Variable(
         "Surface short-wave (solar) radiation downwards",
@@ -119,12 +115,7 @@ def ice_share(ice: NDArray[np.bool_], fine: Grid, coarse: Grid) -> Floats:
 
 
 def simulate(
-    rng: np.random.Generator,
-    weather: Weather,
-    fine: Grid,
-    surface: Floats,
-    ice: NDArray[np.bool_],
-    first_month: str,
+    rng: np.random.Generator, weather: Weather, fine: Grid, surface: Floats, ice: NDArray[np.bool_], first_month: str
 ) -> Reanalysis:
     """Run the coarse model and average it over months.
 

@@ -1,4 +1,4 @@
-"""The regional glacier x year dataset."""
+"""The regional glacier x year product."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ BLOCK = 2000  # glaciers predicted at a time
 
 
 def withheld(glaciers: npt.NDArray[np.object_], samples: xr.Dataset, folds: xr.Dataset) -> npt.NDArray[np.bool_]:
-    """Which folds each glacier may take, (glacier, fold).
+    """Which folds may predict each glacier, (glacier, fold).
 
-    A measured glacier takes, in all its years, only folds that withheld every row of it; any other takes all.
+    A measured glacier is predicted, in all years, only by folds that withheld all its rows; any other by all folds.
     """
     seen = np.zeros((len(glaciers), folds.sizes["fold"]), dtype=bool)
     number = {g: i for i, g in enumerate(glaciers.tolist())}
@@ -34,8 +34,8 @@ def withheld(glaciers: npt.NDArray[np.object_], samples: xr.Dataset, folds: xr.D
     return ~seen
 
 
-def upscale(predict: Predict, predictors: xr.Dataset, samples: xr.Dataset, folds: xr.Dataset) -> tuple[Floats, Floats]:
-    """Mean and variance over the allowed folds and members.
+def upscale(predict: Predict, predictors: xr.Dataset, samples: xr.Dataset, folds: xr.Dataset) -> xr.Dataset:
+    """Annual balance of every glacier and year: mean and variance over the allowed folds and members.
 
     Parameters
     ----------
@@ -44,11 +44,12 @@ def upscale(predict: Predict, predictors: xr.Dataset, samples: xr.Dataset, folds
     predictors : xr.Dataset
         From `build_predictors`.
     samples, folds : xr.Dataset
-        What the folds were made of, to know which glaciers each has seen.
+        The folds that were fitted, and the samples they were made from.
 
     Returns
     -------
-    mean, variance : float64 arrays, (glacier, year)
+    xr.Dataset
+        `mean` (m w.e.) and `variance` (m2), (glacier, year), float64.
     """
     ids, years = predictors["glacier"].values, predictors["year"].values
     allowed = withheld(ids, samples, folds)
@@ -61,23 +62,25 @@ def upscale(predict: Predict, predictors: xr.Dataset, samples: xr.Dataset, folds
         share = allowed[block].T / (allowed[block].sum(axis=1) * values.shape[1])
         mean[block] = np.einsum("fg,fmgy->gy", share, values)
         variance[block] = np.einsum("fg,fmgy->gy", share, (values - mean[block]) ** 2)
-    return mean, variance
+    dims, coords = ("glacier", "year"), {"glacier": ids, "year": years}
+    attrs = {"long_name": "variance of the annual mass balance over folds and members", "units": "m2"}
+    return xr.Dataset({"mean": (dims, mean, MASS_BALANCE_ATTRS), "variance": (dims, variance, attrs)}, coords=coords)
 
 
 def residual_variance(
     predictions: pd.DataFrame, glaciers: npt.NDArray[np.object_], years: npt.NDArray[np.int64]
 ) -> Floats:
-    """Out-of-fold residual variance of each glacier-year, (glacier, year), m2.
+    """Variance of the out-of-fold residuals for each glacier-year, (glacier, year), m2.
 
     Parameters
     ----------
     predictions : DataFrame
-        Out-of-fold predictions of one model; schemes `logo` and, where there is one, `both_out`.
+        Out-of-fold predictions of one model by the scheme `logo` and, optionally, `both_out`.
 
     Notes
     -----
-    Years with observations take the residuals of `logo`, years without any those of `both_out`. A measured glacier's
-    own residuals are left out of its own uncertainty.
+    Years with observations use the residuals of `logo`, all other years those of `both_out`. The residuals of a
+    measured glacier do not enter its own uncertainty.
     """
     out = np.empty((len(glaciers), len(years)))
     schemes = {str(s): t for s, t in predictions.groupby("scheme")}
@@ -95,8 +98,7 @@ def residual_variance(
 
 
 def build_product(
-    mean: Floats,
-    member_variance: Floats,
+    upscaled: xr.Dataset,
     residual: Floats,
     predictors: xr.Dataset,
     glaciers: xr.Dataset,
@@ -104,14 +106,16 @@ def build_product(
     *,
     attrs: dict[str, str],
 ) -> xr.Dataset:
-    """The product with its CF attributes.
+    """The product with CF attributes.
 
     Parameters
     ----------
-    mean, member_variance, residual : float64 arrays, (glacier, year)
-        From `upscale` and `residual_variance`.
+    upscaled : xr.Dataset, (glacier, year)
+        From `upscale`.
+    residual : float64 array, (glacier, year), m2
+        From `residual_variance`.
     predictors, glaciers : xr.Dataset
-        For the years and for area and position.
+        Source of the years, and of areas and positions.
     measured : bool array, (glacier,)
     attrs : dict
         Global attributes: title, provenance.
@@ -127,7 +131,7 @@ def build_product(
         {
             "mass_balance": (
                 ("glacier", "year"),
-                mean.astype(np.float32),
+                upscaled["mean"].values.astype(np.float32),
                 {
                     **MASS_BALANCE_ATTRS,
                     "cell_methods": "time: sum area: mean",
@@ -136,7 +140,7 @@ def build_product(
             ),
             "mass_balance_uncertainty": (
                 ("glacier", "year"),
-                np.sqrt(member_variance + residual).astype(np.float32),
+                np.sqrt(upscaled["variance"].values + residual).astype(np.float32),
                 {
                     "units": "m",
                     "long_name": "one standard deviation of the annual mass balance, water equivalent",
@@ -164,11 +168,7 @@ def build_product(
             "time": (
                 "year",
                 bounds[:, 0] + (bounds[:, 1] - bounds[:, 0]) // 2,
-                {
-                    "standard_name": "time",
-                    "long_name": "middle of the hydrological year",
-                    "bounds": "year_bnds",
-                },
+                {"standard_name": "time", "long_name": "middle of the hydrological year", "bounds": "year_bnds"},
             ),
             "glacier_id": glaciers["glacier_id"],
             "longitude": glaciers["longitude"],

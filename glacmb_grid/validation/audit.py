@@ -13,12 +13,13 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.folds.protocols import leaky
+from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning.contract import Model
 from glacmb_grid.learning.registry import fit_all, predict
 from glacmb_grid.settings import Protocol
-from glacmb_grid.validation.folds import make_folds
-from glacmb_grid.validation.protocols import leaky
-from glacmb_grid.validation.scores import compare, out_of_fold
+from glacmb_grid.validation.predictions import out_of_fold
+from glacmb_grid.validation.scores import compare
 
 Say = Callable[[str], None]
 NESTED, PAPER = "nested", "all of them: the paper's protocol"

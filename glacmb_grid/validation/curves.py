@@ -1,4 +1,4 @@
-"""How far few data go: skill against the number of training groups, and against the distance to the nearest glacier."""
+"""Skill as a function of the number of training groups and of the distance to the nearest training glacier."""
 
 from __future__ import annotations
 
@@ -10,52 +10,46 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from glacmb_grid.validation.folds import groups_of, join_folds, of_scheme, redo_inner
+from glacmb_grid.folds.rows import groups_of
+from glacmb_grid.folds.schemes import join_folds, of_scheme, redo_inner
+from glacmb_grid.folds.space import nearest_km, unit_vectors
 from glacmb_grid.validation.scores import score
-from glacmb_grid.validation.space import nearest_km, unit_vectors
 
 Bools = npt.NDArray[np.bool_]
 
 EDGES_KM = (0.0, 1.0, 10.0, 30.0, 100.0, 300.0, 1000.0, np.inf)
-"""Bounds of the classes of distance: errors of annual balances lose their correlation over 30 to 300 km."""
-DISTANCE_COLUMNS = [
-    *("scheme", "protocol", "model", "from_km", "to_km", "n", "glaciers", "rmse", "lower", "upper"),
-]
+"""Bounds of the distance classes; errors of annual balances decorrelate over 30 to 300 km."""
+DISTANCE_COLUMNS = [*("scheme", "protocol", "model", "from_km", "to_km", "n", "glaciers", "rmse", "lower", "upper")]
 
 
 def training_counts(samples: xr.Dataset, folds: xr.Dataset) -> list[int]:
-    """Numbers of training groups for a learning curve: 2, 4, 8, ... and the least that any fold has."""
+    """Numbers of training groups for a learning curve: 2, 4, 8, ... and the smallest number in any fold."""
     group = groups_of(samples)
     most = min(len(np.unique(group[fit])) for fit in folds["fit"].values)
     return [*(2**i for i in range(1, 20) if 2**i < most), most]
 
 
 def thin_folds(
-    folds: xr.Dataset,
-    samples: xr.Dataset,
-    *,
-    count: int | None = None,
-    share: float | None = None,
-    seed: int = 1,
+    folds: xr.Dataset, samples: xr.Dataset, *, count: int | None = None, share: float | None = None, seed: int = 1
 ) -> xr.Dataset:
-    """Folds that fit on fewer groups and score the same rows.
+    """Let folds fit on fewer groups and score the same rows.
 
     Parameters
     ----------
     folds, samples : xr.Dataset
         Of one or several schemes.
     count : int
-        Groups to fit on; all of a fold that has no more.
+        Number of groups to fit on; folds with fewer keep all.
     share : float
-        Or the share of each fold's groups, at least one.
+        Or the share of the groups of each fold, at least one.
     seed : int
-        Decides the order in which groups are taken: it is one for all folds and counts, so that the groups of a smaller
-        count are among those of a larger one. Groups that all folds of a tuning block fit on come first.
+        Of the random order in which groups are taken. It is the same for all folds and counts, so that smaller sets of
+        groups are subsets of larger ones. Groups that all folds of a tuning block fit on come first.
 
     Returns
     -------
     xr.Dataset
-        With fewer rows in `fit`, and inner splits made anew within them.
+        With fewer rows in `fit`, and new inner splits of these rows.
     """
     if (count is None) == (share is None):
         raise ValueError("give either count or share")
@@ -77,9 +71,9 @@ def thin_folds(
 
 
 def distance_to_training(samples: xr.Dataset, folds: xr.Dataset) -> pd.Series:
-    """Distance from every scored sample to the nearest one that its fold fits on, km, by sample id.
+    """Distance from every scored sample to the nearest one that its fold fits on, km, indexed by sample id.
 
-    Zero where other years of the glacier itself are fitted on; NaN where positions are missing. Folds of one scheme.
+    Zero if other years of the same glacier are fitted on; NaN if positions are missing. Folds of one scheme.
     """
     xyz = unit_vectors(samples, whole=False)
     known = np.isfinite(xyz).all(axis=1)
@@ -100,23 +94,23 @@ def skill_by_distance(
     level: float = 0.9,
     seed: int = 1,
 ) -> pd.DataFrame:
-    """RMSE by class of distance to the nearest training glacier.
+    """RMSE in classes of distance to the nearest training glacier.
 
     Parameters
     ----------
     predictions : DataFrame
-        Of one scheme, any number of models.
+        Of one scheme and any number of models.
     distance : Series, km
-        From `distance_to_training` on the folds of that scheme.
+        From `distance_to_training` with the folds of that scheme.
     edges : sequence of float, km
-        Bounds of the classes, each with its lower one.
+        Bounds of the classes; the lower bound is included.
     draws, level, seed
         As in `score`.
 
     Returns
     -------
     DataFrame
-        DISTANCE_COLUMNS, classes without rows left out.
+        DISTANCE_COLUMNS; empty classes are left out.
     """
     km = distance.reindex(predictions["sample"].astype(str)).to_numpy(np.float64)
     found = []

@@ -21,8 +21,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from glacmb_grid.errors import InputError, listing
-from glacmb_grid.validation.folds import groups_of
-from glacmb_grid.validation.space import EARTH_RADIUS, nearest_km, unit_vectors
+from glacmb_grid.folds.rows import groups_of
+from glacmb_grid.folds.space import nearest_km, unit_vectors
+from glacmb_grid.sphere import EARTH_RADIUS_KM as EARTH_RADIUS
 
 Bools = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.int64]

@@ -13,7 +13,8 @@ import xarray as xr
 from glacmb_grid.learning.contract import Model
 from glacmb_grid.learning.registry import fit, predict
 from glacmb_grid.validation.curves import thin_folds
-from glacmb_grid.validation.scores import compare, out_of_fold
+from glacmb_grid.validation.predictions import out_of_fold
+from glacmb_grid.validation.scores import compare
 from glacmb_grid.vocabulary import VARIABLES
 
 Say = Callable[[str], None]

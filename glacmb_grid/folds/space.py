@@ -8,22 +8,20 @@ import pandas as pd
 import xarray as xr
 from scipy.spatial import cKDTree
 
+from glacmb_grid import sphere
 from glacmb_grid.errors import InputError, listing
 
 Codes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-EARTH_RADIUS = 6371.0088
-"""km"""
-
 
 def unit_vectors(samples: xr.Dataset, *, whole: bool = True) -> Floats:
-    """Positions of samples on the unit sphere, (sample, 3); where not `whole`, NaN for samples without one.
+    """Positions of samples on the unit sphere, (sample, 3); unless `whole`, NaN where a position is missing.
 
     Raises
     ------
     InputError
-        If `whole`: without `longitude` and `latitude` (or `row_longitude` and `row_latitude`) of every sample.
+        If `whole` and any sample lacks `longitude` and `latitude` (or `row_longitude` and `row_latitude`).
     """
     known = {*samples.coords, *samples.data_vars}
     if {"longitude", "latitude"} <= known:
@@ -34,39 +32,38 @@ def unit_vectors(samples: xr.Dataset, *, whole: bool = True) -> Floats:
         longitude, latitude = samples["row_longitude"].values[row], samples["row_latitude"].values[row]
     else:
         longitude = latitude = np.full(samples.sizes["sample"], np.nan)
-    east, north = np.radians(np.asarray(longitude, np.float64)), np.radians(np.asarray(latitude, np.float64))
-    bad = ~(np.isfinite(east) & (np.abs(north) <= np.pi / 2))
+    longitude, latitude = np.asarray(longitude, np.float64), np.asarray(latitude, np.float64)
+    bad = ~(np.isfinite(longitude) & (np.abs(np.deg2rad(latitude)) <= np.pi / 2))
     if whole and bad.any():
         raise InputError(
             "samples: longitude, latitude",
             expected="the position of every sample, degrees",
             found=f"none for {int(bad.sum())} of {len(bad)}: {listing(samples['sample'].values[bad], 3)}",
-            remedy="name the columns of longitude and latitude, or do without spatial blocks and distances",
+            remedy="name the columns of longitude and latitude, or leave out spatial blocks and distances",
         )
-    east = np.where(bad, np.nan, east)
-    return np.stack([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north) + 0 * east], axis=1)
+    return sphere.unit_vectors(np.where(bad, np.nan, longitude), latitude)
 
 
 def nearest_km(of: Floats, to: Floats) -> Floats:
-    """Great-circle distance from every position to the nearest of another set, km; unit vectors (..., 3)."""
+    """Great-circle distance from every position to the nearest of another set, km; both are unit vectors, (..., 3)."""
     if not len(to):
         return np.full(len(of), np.inf)
     sites, number = _sites(of)
     chord = cKDTree(_sites(to)[0]).query(sites)[0]
-    return np.asarray(2 * EARTH_RADIUS * np.arcsin(np.minimum(chord / 2, 1)))[number]
+    return sphere.arc_km(chord)[number]
 
 
 def _sites(xyz: Floats) -> tuple[Floats, Codes]:
-    """Distinct positions, and which of them each row has: a tree of many equal points is slow."""
+    """Distinct positions, and the number of the one of each row: trees of many equal points are slow."""
     number = np.asarray(pd.DataFrame(xyz).groupby([0, 1, 2], sort=False).ngroup(), np.int64)
     first = np.unique(number, return_index=True)[1]
     return xyz[first], number
 
 
 def spatial_clusters(xyz: Floats, group: Codes, parts: int) -> Codes:
-    """Rows of whole groups in compact clusters, numbered from 0, (row,): k-means of the groups' mean positions.
+    """Compact clusters of whole groups, numbered from 0, (row,): k-means of the groups' mean positions.
 
-    It starts from bisections into parts of nearly equal numbers of rows, so that nothing is drawn at random.
+    The first clusters come from bisection into parts of nearly equal numbers of rows, so nothing is random.
     """
     _, number, rows = np.unique(group, return_inverse=True, return_counts=True)
     centre = np.stack([np.bincount(number, axis) for axis in xyz.T], axis=1) / rows[:, None]
@@ -83,7 +80,7 @@ def spatial_clusters(xyz: Floats, group: Codes, parts: int) -> Codes:
 
 
 def _bisected(points: Floats, rows: Codes, parts: int) -> Codes:
-    """Points cut in two across their longest axis, again and again; numbers of parts, (point,)."""
+    """Recursive bisection of points across their longest axis; part of every point, (point,)."""
     if parts == 1:
         return np.zeros(len(points), np.int64)
     axis = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2][0]

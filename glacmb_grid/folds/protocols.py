@@ -1,6 +1,6 @@
-"""Ways of judging as masks: the nested one, and what the leaky ones leak.
+"""Validation protocols as masks: the nested one, and deliberately leaky ones.
 
-A leak changes masks only: the same code fits and scores, so that the difference in the scores is the leak's own.
+A leak changes masks only. The same code fits and scores, so the difference in the scores is due to the leak.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from glacmb_grid.settings import Protocol
 
 
 def leaky(folds: xr.Dataset, protocol: Protocol, locked: np.ndarray | None = None) -> xr.Dataset:
-    """Folds that leak what a protocol leaks.
+    """Add the leaks of a protocol to folds.
 
     Parameters
     ----------
     folds : xr.Dataset
         From `make_folds`.
     protocol : Protocol
-        `selection` adds `select` (fold, sample): all rows. `tuning` makes the scored rows the one inner split.
+        `selection` adds `select` (fold, sample): all rows. `tuning` makes the scored rows the only inner split.
         `early_stopping` adds `stop` (fold, sample): the scored rows.
     locked : bool array, (sample,), optional
-        Rows of locked test glaciers, which no protocol may touch.
+        Rows of locked test glaciers, which no protocol may use.
 
     Returns
     -------
     xr.Dataset
-        The same Dataset where nothing is leaked.
+        Unchanged if the protocol leaks nothing.
     """
     if protocol.selection:
         every = np.ones(folds["fit"].shape, bool) if locked is None else np.broadcast_to(~locked, folds["fit"].shape)
@@ -45,6 +45,6 @@ def leaky(folds: xr.Dataset, protocol: Protocol, locked: np.ndarray | None = Non
 
 
 def name_of(protocol: Protocol) -> str:
-    """`nested`, or what is leaked."""
+    """`nested`, or the list of leaks."""
     leaks = [n for n in ("selection", "tuning", "early_stopping") if getattr(protocol, n)]
     return "leaked " + ", ".join(leaks).replace("_", " ") if leaks else "nested"

@@ -1,0 +1,201 @@
+"""Folds of every scheme as masks over samples: rows to fit on, rows to score, and inner splits for tuning.
+
+Rows in neither mask of a fold are withheld from it: in `both_out` the other rows of the scored groups and years, in
+`blocks` the buffer, in every scheme the unscored rows of a scored glacier (and glacier-year). No mask depends on an
+observed value or on a predictor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import numpy as np
+import xarray as xr
+
+from glacmb_grid.errors import InputError, listing
+from glacmb_grid.folds.inner import inner_masks, tuning_blocks
+from glacmb_grid.folds.outer import OUTER, Outer
+from glacmb_grid.folds.rows import BLANK, Bools, Rows, texts
+
+Ds = TypeVar("Ds", xr.Dataset, xr.DataArray)
+
+SCHEMES = ("logo", "loyo", "both_out", "blocks", "leave_region_out", "random")
+GROUPED = SCHEMES[:-1]
+PARTS = 30
+"""Default limit on the number of folds of `logo`, `loyo` and `leave_region_out`."""
+_BLOCK_NUMBERS = 1_000_000  # reserved for each scheme, so that tuning blocks of two schemes never share a number
+
+
+def make_folds(
+    samples: xr.Dataset,
+    scheme: str,
+    *,
+    inner: int = 5,
+    seed: int = 1,
+    parts: int | None = None,
+    blocks: int = 10,
+    buffer_km: float | None = None,
+    locked: Bools | None = None,
+) -> xr.Dataset:
+    """Outer and inner folds of a scheme.
+
+    Parameters
+    ----------
+    samples : xr.Dataset
+        With `glacier` and `year` over `sample`; optional `group` (left out by `logo`; default the glacier), `region`,
+        `longitude`, `latitude` (degrees), and the user's own folds `fold_logo`, `fold_loyo`.
+    scheme : {"logo", "loyo", "both_out", "blocks", "leave_region_out", "random"}
+        Leave one group out; leave one year out; predict every row by a fit without its group and without its year;
+        leave out a spatial block and the groups within a buffer around it; leave out a region (rows of unknown
+        region are neither fitted nor scored); glacier-years at random (never reported alone: `require_grouped`).
+    inner : int
+        Number of inner splits of every fold.
+    seed : int
+        Of the random assignment of groups, years or glacier-years to folds, blocks and inner splits.
+    parts : int, optional
+        Largest number of folds (default PARTS). More groups (years, regions) than that are dealt whole to `parts`
+        folds of nearly equal numbers of rows. `blocks` and `random` have at most FEW_PARTS. `both_out` has one fold
+        for each pair of group and year up to EXACT_PAIRS pairs; beyond, one for each pair of a group part and a year
+        part, with as many parts of each as keep folds x rows near FOLD_ROWS, between LEAST_SIDE and `parts`.
+    blocks : int
+        Largest number of tuning blocks. Folds of one `block` share inner splits of the rows that all of them fit on.
+        With no more folds than blocks, each fold is a block. `both_out` has blocks of group part x year part, at most
+        half of `blocks` (and SIDE_BLOCKS) a side.
+    buffer_km : float, optional
+        Groups with a member this close to the scored block are withheld too (`blocks` only). Default WIDEST_BUFFER,
+        halved until every fold fits on at least half of the rows that it does not score.
+    locked : bool array (sample), optional
+        Rows of locked test glaciers; they are in no mask.
+
+    Returns
+    -------
+    xr.Dataset
+        bool `fit` and `score` (fold, sample); bool `inner_fit` and `inner_score` (fold, inner, sample), both inside
+        `fit` and disjoint (except in a fold fitted on a single glacier-year, where both are that year). Coordinates
+        over `fold`: `fold` (what is withheld), `scheme`, `block` (tuning block, unique over schemes) and `buffer_km`.
+
+    Raises
+    ------
+    InputError
+        If the scheme leaves nothing to fit on, a coordinate is missing, or a user's fold splits a group or year.
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"unknown scheme {scheme!r}; known: {', '.join(SCHEMES)}")
+    size = samples.sizes["sample"]
+    free = np.ones(size, bool) if locked is None else ~np.asarray(locked, bool)
+    if scheme == "leave_region_out" and "region" in samples.coords:
+        free &= ~np.isin(texts(samples["region"].values), BLANK)
+    if not free.any():
+        raise _nothing_left(scheme, f"no observation that it can use among {size}")
+    rows = Rows.of(samples, free)
+    rng = np.random.default_rng([seed, SCHEMES.index(scheme)])
+    outer = OUTER[scheme](rows, rng, parts or PARTS, buffer_km)
+    _require_fit(outer, scheme)
+    dealt = tuning_blocks(outer, blocks, rng)
+    block, inner_fit, inner_score = inner_masks(outer.fit, dealt, rows, scheme, inner, outer.buffer_km, rng)
+    return xr.Dataset(
+        {
+            "fit": (("fold", "sample"), _spread(outer.fit, free)),
+            "score": (("fold", "sample"), _spread(outer.score, free)),
+            "inner_fit": (("fold", "inner", "sample"), _spread(inner_fit, free)),
+            "inner_score": (("fold", "inner", "sample"), _spread(inner_score, free)),
+        },
+        coords={
+            "fold": np.array(outer.names, dtype=object),
+            "scheme": ("fold", np.full(len(outer.names), scheme, dtype=object)),
+            "block": ("fold", block + SCHEMES.index(scheme) * _BLOCK_NUMBERS),
+            "buffer_km": ("fold", np.full(len(outer.names), outer.buffer_km)),
+            "sample": samples["sample"].values,
+        },
+    )
+
+
+def join_folds(folds: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Concatenate the folds of several schemes, so that a model fits them all at once; `scheme` (fold) identifies them.
+
+    Tuning blocks keep their numbers; a part that shares a number with an earlier one is renumbered.
+    """
+    apart: list[xr.Dataset] = []
+    last = -1
+    for part in folds:
+        block = part["block"].values
+        if any(np.isin(block, other["block"].values).any() for other in apart):
+            part = part.assign_coords(block=("fold", block - block.min() + last + 1))
+        apart.append(part)
+        last = max(last, int(part["block"].values.max()))
+    return xr.concat(apart, "fold", join="exact", coords="minimal", compat="override")
+
+
+def of_scheme(ds: Ds, scheme: str) -> Ds:
+    """Select the folds (or their parameters or predictions) of one scheme."""
+    return ds.isel(fold=np.flatnonzero(ds["scheme"].values == scheme))
+
+
+def require_grouped(schemes: Iterable[str]) -> None:
+    """Require that `random` comes with a scheme that leaves out groups, years, both or blocks.
+
+    Raises
+    ------
+    InputError
+    """
+    schemes = list(schemes)
+    if "random" in schemes and not set(schemes) & {"logo", "loyo", "both_out", "blocks"}:
+        raise InputError(
+            "validation.schemes",
+            expected="random folds only together with folds that leave whole groups, years or blocks out",
+            found=listing(schemes),
+            remedy="add logo, loyo or both_out: random folds score rows of glaciers and years that were fitted on",
+        )
+
+
+def redo_inner(folds: xr.Dataset, samples: xr.Dataset, fit: Bools, *, seed: int = 1) -> xr.Dataset:
+    """Folds of one scheme with fewer rows to fit on, and new inner splits of these rows.
+
+    Parameters
+    ----------
+    folds, samples : xr.Dataset
+    fit : bool array, (fold, sample)
+        A subset of the folds' `fit`.
+    seed : int
+
+    Returns
+    -------
+    xr.Dataset
+    """
+    assert not (fit & ~folds["fit"].values).any(), "a fold cannot fit on rows that it withholds"
+    scheme = str(folds["scheme"].values[0])
+    free = (folds["fit"].values | folds["score"].values).any(axis=0)
+    rows, rng = Rows.of(samples, free), np.random.default_rng([seed, SCHEMES.index(scheme)])
+    block, buffer = folds["block"].values, float(folds["buffer_km"].values[0])
+    number, *inner = inner_masks(fit[:, free], block, rows, scheme, folds.sizes["inner"], buffer, rng)
+    found = folds.assign(fit=(("fold", "sample"), fit)).assign_coords(block=("fold", number + block.min()))
+    for name, masks in zip(("inner_fit", "inner_score"), inner, strict=True):
+        found[name] = (("fold", "inner", "sample"), _spread(masks, free))
+    return found
+
+
+def _require_fit(outer: Outer, scheme: str) -> None:
+    empty = np.flatnonzero(~outer.fit.any(axis=1))
+    if len(empty):
+        buffer = f" with all within {outer.buffer_km:g} km" if outer.buffer_km else ""
+        raise _nothing_left(scheme, f"none when {outer.names[empty[0]]} is withheld{buffer}")
+
+
+def _nothing_left(scheme: str, found: str) -> InputError:
+    narrow = ", narrow `validation.buffer_km`" if scheme == "blocks" else ""
+    return InputError(
+        f"validation: {scheme}",
+        expected="observations left to fit on in every fold",
+        found=found,
+        remedy=f"give observations of more glaciers and years{narrow}, or remove {scheme} from `validation.schemes`",
+    )
+
+
+def _spread(masks: Bools, free: Bools) -> Bools:
+    """Expand masks of the free rows to masks of all rows."""
+    if free.all():
+        return masks
+    out = np.zeros((*masks.shape[:-1], len(free)), bool)
+    out[..., free] = masks
+    return out

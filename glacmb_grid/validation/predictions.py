@@ -1,0 +1,92 @@
+"""Out-of-fold predictions as a table."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from glacmb_grid.folds.rows import groups_of
+from glacmb_grid.samples import operator_of
+
+Floats = npt.NDArray[np.float64]
+
+PREDICTION_COLUMNS = [
+    *("scheme", "protocol", "model", "sample", "glacier", "group", "region", "year"),
+    *("observed", "predicted", "predicted_uncertainty", "fold"),
+]
+
+
+def out_of_fold(samples: xr.Dataset, folds: xr.Dataset, predicted: xr.DataArray, *, model: str) -> pd.DataFrame:
+    """Predict every scored sample by the fold that withheld it.
+
+    Parameters
+    ----------
+    samples, folds : xr.Dataset
+        Of one scheme. Samples that no fold scores (locked, or of unknown region) are left out.
+    predicted : xr.DataArray, (fold, member, row), m w.e.
+        From `predict` on these samples and folds.
+    model : str
+
+    Returns
+    -------
+    DataFrame
+        From `tabulate`.
+    """
+    operator = operator_of(samples)
+    shape = (folds.sizes["fold"], samples.sizes["sample"])
+    mean, variance = np.empty(shape), np.empty(shape)
+    for fold, rows in enumerate(predicted.transpose("fold", "member", "row").values):
+        members = operator.sums(rows)
+        mean[fold], variance[fold] = members.mean(axis=0), members.var(axis=0)
+    return tabulate(samples, folds, mean, variance, model=model)
+
+
+def tabulate(samples: xr.Dataset, folds: xr.Dataset, mean: Floats, variance: Floats, *, model: str) -> pd.DataFrame:
+    """Table of the predictions of the samples that the folds of one scheme withheld.
+
+    Parameters
+    ----------
+    samples, folds : xr.Dataset
+    mean, variance : float arrays, (fold, sample), m w.e. and its square
+        Over the members of each fold.
+    model : str
+
+    Returns
+    -------
+    DataFrame
+        PREDICTION_COLUMNS; an unknown `group` is the glacier, an unknown `region` empty. `predicted_uncertainty` is
+        sqrt(member variance + residual variance), the latter from the out-of-fold residuals of the samples that the
+        fold was fitted on, never of those it withheld. (The fits behind these residuals used the glacier of the row: a
+        second-order dependence that remains.)
+    """
+    score = folds["score"].values
+    times = score.sum(axis=0)
+    if (times > 1).any() or not times.any():
+        raise ValueError("every sample must be scored in exactly one fold, or in none")
+    rows = np.flatnonzero(times)
+    fold = score[:, rows].argmax(axis=0)
+    observed = samples["mass_balance"].values.astype(np.float64)
+    square = np.full(len(times), np.nan)
+    square[rows] = (observed[rows] - mean[fold, rows]) ** 2
+    known = [square[fit & (times > 0)] for fit in folds["fit"].values]
+    residual = np.array([s.mean() if len(s) else np.nan for s in known])
+    region = samples["region"].values.astype(str) if "region" in samples.coords else np.full(len(times), "")
+    table = pd.DataFrame(
+        {
+            "scheme": str(folds["scheme"].values[0]),
+            "protocol": "nested",
+            "model": model,
+            "sample": samples["sample"].values[rows].astype(str),
+            "glacier": samples["glacier"].values[rows].astype(str),
+            "group": groups_of(samples)[rows],
+            "region": np.where(region == "nan", "", region)[rows],
+            "year": samples["year"].values[rows],
+            "observed": observed[rows],
+            "predicted": mean[fold, rows],
+            "predicted_uncertainty": np.sqrt(variance[fold, rows] + residual[fold]),
+            "fold": folds["fold"].values.astype(str)[fold],
+        }
+    )
+    return table[PREDICTION_COLUMNS]
