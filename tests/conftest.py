@@ -89,7 +89,7 @@ def toy_predictors(glaciers=6, years=(2001, 2012), seed=0):
 
 def toy_samples(predictors, keep=1.0, seed=0, noise=0.05):
     """Observations of made-up glaciers: a temperature-index balance with known parameters, and noise."""
-    from glacmb_grid.learning.models.temperature_index import balance, forcing_of
+    from glacmb_grid.learning.degree_days import balance, forcing_of
     from glacmb_grid.predictors import as_rows
     from glacmb_grid.samples import build_samples
     from glacmb_grid.settings import TemperatureIndex

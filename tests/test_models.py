@@ -12,7 +12,7 @@ from glacmb_grid import physics
 from glacmb_grid.errors import InputError
 from glacmb_grid.folds.schemes import join_folds, make_folds, of_scheme
 from glacmb_grid.learning import selection
-from glacmb_grid.learning.models.temperature_index import balance
+from glacmb_grid.learning.degree_days import balance
 from glacmb_grid.learning.ragged import unpack
 from glacmb_grid.learning.registry import REGISTRY, fit, model_of, predict, with_bases
 from glacmb_grid.samples import operator_of

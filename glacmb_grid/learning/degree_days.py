@@ -1,0 +1,136 @@
+"""The temperature-index model: monthly degree-day melt and solid precipitation on bands of the hypsometry.
+
+The bands have equal areas, and the snowpack melts before the ice beneath it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from glacmb_grid.errors import InputError
+from glacmb_grid.physics import positive_temperature, snow_fraction
+from glacmb_grid.vocabulary import MELTING_POINT
+
+Floats = npt.NDArray[np.float64]
+
+PARAMETERS = ("degree_day_factor", "precipitation_factor", "temperature_bias")
+UNITS = ("m K-1 d-1", "1", "K")
+LOWEST = np.array([1e-4, 0.05, -8.0])
+HIGHEST = np.array([0.05, 10.0, 8.0])
+_NO_MELT = 200.0  # K, where a series that is clipped at the melting point only says that it was colder
+_SLAB = 2048  # rows that are simulated at once
+SETTINGS = ("lapse_rate", "temperature_spread", "snow_threshold", "snow_spread", "snow_to_ice")
+
+
+def balance(forcing: dict[str, Floats], parameters: Floats, settings: dict[str, float]) -> Floats:
+    """Annual glacier-wide balance of each row, (row,), m w.e.
+
+    Parameters
+    ----------
+    forcing : dict
+        `temperature` (row, month) K and `precipitation` (row, month) m w.e. at the height `orography` (row,) m; `days`
+        (row, month); `hypsometry` (row, band) m, bands of equal area.
+    parameters : float64 array, (3,)
+        Degree-day factor of ice (m w.e. K-1 d-1), precipitation factor, temperature bias (K).
+    settings : dict
+        `lapse_rate` (K m-1), `temperature_spread` (K), `snow_threshold` (degrees Celsius), `snow_spread` (K),
+        `snow_to_ice` (ratio of the degree-day factors).
+
+    Notes
+    -----
+    ``b = sum_m [p_f P_m s(T_m) - M_m]``; each month's potential melt first takes the snow of the year, at `snow_to_ice`
+    times the factor of ice, then ice.
+
+    References
+    ----------
+    Hock (2003), Temperature index melt modelling in mountain areas, J. Hydrol. 282.
+    """
+    factor, precipitation_factor, bias = (float(v) for v in parameters)
+    ratio, count = settings["snow_to_ice"], len(forcing["temperature"])
+    out = np.empty(count)
+    for first in range(0, count, _SLAB):
+        slab = slice(first, first + _SLAB)
+        sums = sums_of({n: v[slab] for n, v in forcing.items()}, bias, settings)
+        left = snow_left(sums, factor, precipitation_factor, ratio)
+        out[slab] = balance_of(sums[:, 0], left, factor, precipitation_factor, ratio).mean(axis=1)
+    return out
+
+
+def sums_of(forcing: dict[str, Floats], bias: float, settings: dict[str, float]) -> Floats:
+    """Solid precipitation (m w.e.) and degree days (K d) from each month to the year's end, (2, month, row, band).
+
+    `forcing` and `settings` are those of `balance`, and `bias` is added to the temperature, K.
+    """
+    height = forcing["hypsometry"] - forcing["orography"][:, None]
+    celsius = forcing["temperature"].T - MELTING_POINT + bias
+    warmth = celsius[:, :, None] + settings["lapse_rate"] * height
+    out = np.empty((2, *warmth.shape))
+    np.multiply(positive_temperature(warmth, settings["temperature_spread"]), forcing["days"].T[:, :, None], out=out[1])
+    if "snowfall" in forcing:
+        out[0] = forcing["snowfall"].T[:, :, None]
+    else:
+        solid = snow_fraction(warmth, settings["snow_threshold"], settings["snow_spread"])
+        np.multiply(solid, forcing["precipitation"].T[:, :, None], out=out[0])
+    for month in range(out.shape[1] - 2, -1, -1):
+        out[:, month] += out[:, month + 1]
+    return out
+
+
+def snow_left(sums: Floats, factor: float, precipitation_factor: float, ratio: float) -> Floats:
+    """Snow that is left at the end of the year, (row, band), m w.e.
+
+    It is what fell less what could melt since the snowpack was last melted away: the largest such difference over all
+    months, or nothing.
+    """
+    left = np.zeros(sums.shape[2:])
+    for snow, degree_days in zip(*sums, strict=True):
+        np.maximum(left, precipitation_factor * snow - factor * ratio * degree_days, out=left)
+    return left
+
+
+def balance_of(year: Any, left: Any, factor: Any, precipitation_factor: Any, ratio: Any) -> Any:
+    """Balance from the sums of the year and the snow left at its end, m w.e.; for arrays of NumPy and of JAX.
+
+    What has melted is snow, and where it could not use up the melt, ice; `ratio` is that of the two degree-day factors.
+    """
+    snow, degree_days = year[0], year[1]
+    return left + (precipitation_factor * snow - left) / ratio - factor * degree_days
+
+
+def forcing_of(rows: xr.Dataset) -> dict[str, Floats]:
+    """The forcing of rows as arrays.
+
+    Raises
+    ------
+    InputError
+        Where temperature or precipitation are not among the variables.
+    """
+    water = next((n for n in ("snowfall", "precipitation") if n in rows), None)
+    if water is None or "temperature" not in rows or "days" not in rows:
+        raise InputError(
+            "models: temperature_index",
+            expected="monthly temperature with precipitation or snowfall",
+            found="none of them" if water is None and "temperature" not in rows else "only one of the two",
+            remedy="add t2m and tp to the climate (or twelve monthly columns of each to the table), or take "
+            "temperature_index out of `validation.models`",
+        )
+    forcing = {n: rows[n].values.astype(np.float64) for n in ("temperature", water, "days")}
+    gaps = {n: int((~np.isfinite(v)).any(axis=-1).sum()) for n, v in forcing.items()}
+    if any(gaps.values()):
+        raise InputError(
+            "models: temperature_index",
+            expected="monthly values without gaps",
+            found=", ".join(f"gaps of {n} in {c} rows" for n, c in gaps.items() if c),
+            remedy="fill or remove these rows, or take temperature_index out of `validation.models`",
+        )
+    if rows["temperature"].attrs.get("clipped"):
+        frozen = forcing["temperature"] <= MELTING_POINT
+        forcing["temperature"] = np.where(frozen, _NO_MELT, forcing["temperature"])
+    count = len(forcing["temperature"])
+    for name, shape in (("orography", (count,)), ("hypsometry", (count, 1))):
+        forcing[name] = rows[name].values.astype(np.float64) if name in rows else np.zeros(shape)
+    return forcing
