@@ -6,6 +6,8 @@ Read from the source with ast, so that an import inside a function or under TYPE
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,3 +228,26 @@ def test_a_folder_resolves_its_relative_imports_from_itself():
 )
 def test_what_is_allowed_passes(module, source):
     assert problems(source, module) == []
+
+
+def test_models_are_named_in_their_own_files_the_registry_and_the_settings_only():
+    """Nothing else decides by the name of a model, so that a new one needs no other file."""
+    from glacmb_grid.settings import model_names
+
+    allowed = {"settings", "learning.registry"}
+    found = []
+    for file, module in modules():
+        if module in allowed or module.startswith("learning.models."):
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            named = isinstance(node, ast.Compare) and any(
+                isinstance(c, ast.Constant) and c.value in model_names() for c in [node.left, *node.comparators]
+            )
+            if named:
+                found.append(f"{module}:{node.lineno}: {ast.unparse(node)}")
+    assert not found, "\n".join(found)
+
+
+def test_the_registry_can_be_read_without_jax():
+    code = "import sys, glacmb_grid.pipeline, glacmb_grid.learning.registry; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -89,6 +89,7 @@ def _judged(config):
         ({"models": {"mine": {"external": "no_such_package:Thing"}}}, "no_such_package"),
         ({"models": {"mine": {"external": "sklearn.linear_model:Ridge", "settings": {"slope": 1}}}}, "slope"),
         ({"predictions": {"oggm": "missing.csv"}}, "missing.csv"),
+        ({"validation": {"models": ["mean", "blend"], "inner": 2}}, "models: blend"),
     ],
 )
 def test_what_cannot_be_had_is_named_before_anything_runs(folder, changes, says):

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 import glacmb_grid as gg
+from glacmb_grid.settings import FeedForward
 
 ROOT = Path(__file__).parents[1]
 
 
-def example():
+def example(number=0):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    return re.search(r"```python\n(.*?)```", text, re.DOTALL).group(1)
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)[number]
 
 
 @pytest.mark.real
@@ -39,6 +40,17 @@ def test_the_example_runs_on_real_files(real_data, tmp_path, monkeypatch, capsys
     assert found["upscaled"]["mean"].shape == (19, 37)
     assert np.isfinite(found["upscaled"]["mean"]).all()
     assert "rmse" in capsys.readouterr().out
+
+
+def test_the_example_of_a_trained_net_runs(toys, monkeypatch):
+    samples = toys.known(glaciers=4, years=6)
+    quick = FeedForward(widths=[(4,)], members=1, epochs=20, configurations=1)
+    fit = gg.fit
+    monkeypatch.setattr(gg, "fit", lambda *args: fit(*args, quick))
+    found = {"gg": gg, "samples": samples, "folds": gg.make_folds(samples, "logo")}
+    exec(compile(example(1), "README.md", "exec"), found)
+    assert found["module"].widths == (4,)
+    assert found["standardised"].shape == (1, 1)
 
 
 def test_every_public_name_exists_and_is_documented():

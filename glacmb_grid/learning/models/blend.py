@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from scipy.optimize import nnls
 
+from glacmb_grid.errors import InputError
 from glacmb_grid.learning.contract import Model, Predictions, Task
 from glacmb_grid.learning.search import fold_record, prediction
 from glacmb_grid.learning.table import Bools, Floats
@@ -43,8 +44,19 @@ class Blended(Model):
         asked = self.settings.models
         return replace(self, parts=tuple(useful if asked is None else [m for m in asked if m not in useless]))
 
+    def require(self) -> None:
+        """Raise InputError where there is nothing to blend."""
+        if not self.parts:
+            raise InputError(
+                f"models: {self.name}",
+                expected="at least one other model that tells glacier-years apart",
+                found="none",
+                remedy="name more models in `validation.models`, or some in `models: {blend: {models: [...]}}`",
+            )
+
     def fit(self, task: Task) -> xr.Dataset:
         """`weight` (fold, model), and the blend's own `inner_prediction` (fold, sample), m w.e."""
+        self.require()
         names = [m for m in self.parts if m in task.built_on]
         inner = np.stack([task.built_on[m]["inner_prediction"].values for m in names])  # (model, fold, sample)
         target = task.samples["mass_balance"].values

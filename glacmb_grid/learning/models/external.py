@@ -58,23 +58,29 @@ class ExternalRegressor(DesignModel):
         InputError
             Where it fails, or predicts something else than one finite number a row.
         """
-        key = self._key(learnt)
-        if key not in _fitted:
-            model = self._made(json.loads(str(learnt["external_settings"])), int(learnt["external_seed"]))
-            try:
-                model.fit(learnt["external_design"], learnt["external_target"])
-            except Exception as error:
-                raise self._refused("a fit without an error", f"{type(error).__name__}: {error}") from error
-            if len(_fitted) >= _KEPT:
-                _fitted.clear()
-            _fitted[key] = model
+        model = self._fitted_on(learnt)
         try:
-            values = np.asarray(_fitted[key].predict(design), np.float64)
+            values = np.asarray(model.predict(design), np.float64)
         except Exception as error:
             raise self._refused("a prediction without an error", f"{type(error).__name__}: {error}") from error
         if values.reshape(len(values), -1).shape != (len(design), 1) or not np.isfinite(values).all():
             raise self._refused("one finite number for each row", f"values of shape {values.shape}")
         return values.reshape(-1)
+
+    def _fitted_on(self, learnt: Arrays) -> Any:
+        """The regressor, fitted on these rows unless that was done already."""
+        key = self._key(learnt)
+        model = _fitted.get(key)
+        if model is None:
+            model = self._made(json.loads(str(learnt["external_settings"])), int(learnt["external_seed"]))
+            try:
+                model.fit(learnt["external_design"], learnt["external_target"])
+            except Exception as error:
+                raise self._refused("a fit without an error", f"{type(error).__name__}: {error}") from error
+            if len(_fitted) >= _KEPT:  # another thread may clear it too
+                _fitted.clear()
+            _fitted[key] = model
+        return model
 
     def _key(self, learnt: Arrays) -> str:
         total = hashlib.sha256(self.settings.external.encode())
