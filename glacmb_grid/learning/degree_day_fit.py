@@ -81,7 +81,7 @@ class Fit:
         return np.asarray(centre + spread * point)
 
     def within(self, start: Floats, splits: Integers, shared: dict[str, Any], lower: Floats, upper: Floats) -> Floats:
-        """Search within a cell, and again from the best points around what was found."""
+        """Search within a cell."""
         own = self.seen[splits] / self.residual_sd
         low, high = np.tile(lower, (len(start), 1)), np.tile(upper, (len(start), 1))
         return minimise(residuals, start, shared, own, low, high, self.block)
