@@ -314,6 +314,15 @@ def test_poor_data_give_finite_predictions(model, trouble, toys):
         np.testing.assert_allclose(predicted.values, -0.5, atol=1e-6)
 
 
+def test_settings_can_be_given_as_a_dict(samples, folds):
+    logo = of_scheme(folds, "logo")
+    one = fit("ridge", samples, logo, {"penalties": [3.0], "predictors": FEW})
+    other = fit("ridge", samples, logo, Ridge(penalties=[3.0], predictors=FEW))
+    np.testing.assert_array_equal(predict(one, samples).values, predict(other, samples).values)
+    with pytest.raises(ValueError, match="penalty"):
+        fit("ridge", samples, logo, {"penalty": 3.0})
+
+
 def test_an_unknown_model_is_named(samples, folds):
     with pytest.raises(ValueError, match="unknown model 'oracle'; known: mean, ridge"):
         fit("oracle", samples, folds)

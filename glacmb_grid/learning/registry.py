@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
@@ -46,26 +47,29 @@ OWN: dict[type[Section], Callable[..., Model]] = {External: ExternalRegressor, G
 """Models that a configuration adds under names of its own, by the type of their settings."""
 
 
-def model_of(name: str, settings: Section | None = None) -> Model:
+def model_of(name: str, settings: Section | Mapping[str, Any] | None = None) -> Model:
     """A model by its name.
 
     Parameters
     ----------
     name : str
         A key of `REGISTRY`; any other name with settings of a type of `OWN`.
-    settings : Section, optional
-        Its section of the configuration; default its defaults.
+    settings : Section or mapping, optional
+        Its section of the configuration, or the keys of it that differ from their defaults.
 
     Raises
     ------
     ValueError
-        Where there is no such model.
+        Where there is no such model, or no such key.
     """
-    make = OWN.get(type(settings)) if settings is not None and name not in REGISTRY else REGISTRY.get(name)
+    own = OWN.get(type(settings)) if isinstance(settings, Section) else None
+    make = REGISTRY.get(name, own)
     if make is None:
         raise ValueError(f"unknown model {name!r}; known: {', '.join(REGISTRY)}")
     model = make(name, settings)
-    return model if settings is not None else replace(model, settings=model.settings_type())
+    if isinstance(settings, Section):
+        return model
+    return replace(model, settings=model.settings_type.model_validate(dict(settings or {})))
 
 
 def with_bases(names: Sequence[str], settings: Callable[[str], Section], compared: Sequence[str]) -> dict[str, Model]:
@@ -98,7 +102,7 @@ def fit(
     model: str | Model,
     samples: xr.Dataset,
     folds: xr.Dataset,
-    settings: Section | None = None,
+    settings: Section | Mapping[str, Any] | None = None,
     *,
     seed: int = 1,
     built_on: Mapping[str, xr.Dataset] | None = None,
@@ -114,8 +118,9 @@ def fit(
         From `build_samples` or `read_samples_table`.
     folds : xr.Dataset
         From `make_folds`.
-    settings : Section, optional
-        The model's section of the configuration; default its defaults.
+    settings : Section or mapping, optional
+        The model's section of the configuration (a class of `glacmb_grid.settings`), or the keys of it that differ from
+        their defaults.
     seed : int
     built_on : mapping of str to xr.Dataset, optional
         Parameters of the models that this one is built on (blend, neighbours), fitted on the same samples and folds.

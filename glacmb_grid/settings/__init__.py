@@ -1,0 +1,50 @@
+"""One frozen section for each stage of a run; `RunConfig` and `TableConfig` hold them all."""
+
+from __future__ import annotations
+
+from glacmb_grid.settings.base import Section as Section
+from glacmb_grid.settings.base import digest as digest
+from glacmb_grid.settings.base import portable as portable
+from glacmb_grid.settings.inputs import Albedo as Albedo
+from glacmb_grid.settings.inputs import Climate as Climate
+from glacmb_grid.settings.inputs import Elevation as Elevation
+from glacmb_grid.settings.inputs import Glaciers as Glaciers
+from glacmb_grid.settings.inputs import Links as Links
+from glacmb_grid.settings.inputs import Monthly as Monthly
+from glacmb_grid.settings.inputs import Observations as Observations
+from glacmb_grid.settings.inputs import Predictors as Predictors
+from glacmb_grid.settings.inputs import Regrid as Regrid
+from glacmb_grid.settings.inputs import SampleFolds as SampleFolds
+from glacmb_grid.settings.inputs import SampleTable as SampleTable
+from glacmb_grid.settings.inputs import Sampling as Sampling
+from glacmb_grid.settings.inputs import Synthetic as Synthetic
+from glacmb_grid.settings.models import Blend as Blend
+from glacmb_grid.settings.models import External as External
+from glacmb_grid.settings.models import ExtraTrees as ExtraTrees
+from glacmb_grid.settings.models import FeedForward as FeedForward
+from glacmb_grid.settings.models import GaussianProcess as GaussianProcess
+from glacmb_grid.settings.models import Given as Given
+from glacmb_grid.settings.models import GradientBoosting as GradientBoosting
+from glacmb_grid.settings.models import Lasso as Lasso
+from glacmb_grid.settings.models import Learner as Learner
+from glacmb_grid.settings.models import Mean as Mean
+from glacmb_grid.settings.models import ModelName as ModelName
+from glacmb_grid.settings.models import Models as Models
+from glacmb_grid.settings.models import Neighbours as Neighbours
+from glacmb_grid.settings.models import RandomForest as RandomForest
+from glacmb_grid.settings.models import Recipe as Recipe
+from glacmb_grid.settings.models import Ridge as Ridge
+from glacmb_grid.settings.models import TemperatureIndex as TemperatureIndex
+from glacmb_grid.settings.models import model_names as model_names
+from glacmb_grid.settings.run import Audit as Audit
+from glacmb_grid.settings.run import Compute as Compute
+from glacmb_grid.settings.run import Judged as Judged
+from glacmb_grid.settings.run import Product as Product
+from glacmb_grid.settings.run import Protocol as Protocol
+from glacmb_grid.settings.run import RunConfig as RunConfig
+from glacmb_grid.settings.run import Scheme as Scheme
+from glacmb_grid.settings.run import Scores as Scores
+from glacmb_grid.settings.run import Store as Store
+from glacmb_grid.settings.run import Study as Study
+from glacmb_grid.settings.run import TableConfig as TableConfig
+from glacmb_grid.settings.run import Validation as Validation

@@ -1,0 +1,217 @@
+"""Sections of the models, and their names."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from glacmb_grid.settings.base import Count, NotNegative, Positive, Section
+
+own_names: ContextVar[tuple[str, ...]] = ContextVar("own_names", default=())
+"""Names of a user's own models in the configuration that is being read."""
+
+
+def _known_model(name: str) -> str:
+    known = (*model_names(), *own_names.get())
+    if name not in known:
+        raise ValueError(f"Input should be one of the models {', '.join(known)}")
+    return name
+
+
+def model_names() -> tuple[str, ...]:
+    """Names of the models that come with the package."""
+    return tuple(n for n in Models.model_fields if n != "own")
+
+
+def _free_name(name: str) -> str:
+    if name in model_names():
+        raise ValueError(f"Input should be a name of its own: {name} is a model of the package")
+    return name
+
+
+ModelName = Annotated[str, AfterValidator(_known_model)]
+OwnName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$"), AfterValidator(_free_name)]
+
+
+class Recipe(Section):
+    """What is made of the predictors inside a fold; several are alternatives, chosen between on inner folds.
+
+    `take`: `table` leaves out what was computed from monthly values, `seasonal` leaves out the monthly values
+    themselves. `parts`: the value, the mean of the glacier over its fitted rows, the deviation from it; the means may
+    be taken of other predictors, `climatology_of`. `gaps`: how missing values are filled. Then, in this order: the
+    least correlation with the target, the largest correlation between two predictors, and how many to keep by their
+    rank.
+    """
+
+    predictors: list[str] = ["*"]
+    exclude: list[str] = []
+    take: Literal["all", "table", "seasonal"] = "all"
+    parts: tuple[Literal["value", "climatology", "anomaly"], ...] = ("value",)
+    climatology_of: Literal["all", "table", "seasonal"] | None = None
+    gaps: Literal["mean", "climatology", "regress", "indicator", "drop"] = "mean"
+    correlation: float = Field(0.0, ge=0, lt=1)
+    collinearity: float = Field(1.0, gt=0, le=1)
+    ranking: Literal["correlation", "random_forest"] = "random_forest"
+    keep: int | None = Field(None, ge=1)
+
+
+def _several(value: Any) -> Any:
+    """One value where alternatives may be given."""
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
+def _several_widths(value: Any) -> Any:
+    """One network where several may be given."""
+    one = isinstance(value, (list, tuple)) and all(isinstance(v, int) for v in value)
+    return [value] if one else value
+
+
+class Learner(Section):
+    """What the models that learn from predictors share.
+
+    `predictors` are the names and patterns that the model may take at all; `recipes` what is made of them, by default a
+    few that suit the table.
+    """
+
+    predictors: list[str] = ["*"]
+    recipes: list[Recipe] | None = Field(None, min_length=1)
+
+
+class Mean(Section):
+    """The training mean."""
+
+
+class Ridge(Learner):
+    """Linear model with an L2 penalty."""
+
+    penalties: Annotated[list[Positive], BeforeValidator(_several)] = Field(
+        [0.1, 1.0, 10.0, 100.0, 1000.0], min_length=1
+    )
+
+
+class Lasso(Learner):
+    """Linear model with an L1 penalty, given as a share of the least one that leaves no predictor."""
+
+    penalties: Annotated[list[Positive], BeforeValidator(_several)] = Field([0.003, 0.01, 0.03, 0.1, 0.3], min_length=1)
+
+
+class RandomForest(Learner):
+    """Bagged regression trees."""
+
+    trees: int = Field(100, ge=1)
+    leaf: Annotated[list[Count], BeforeValidator(_several)] = Field([2, 5], min_length=1)
+    share: Annotated[list[Annotated[float, Field(gt=0, le=1)]], BeforeValidator(_several)] = Field([0.33], min_length=1)
+
+
+class ExtraTrees(RandomForest):
+    """Regression trees with random splits."""
+
+
+class GradientBoosting(Learner):
+    """Boosted regression trees on histograms."""
+
+    rounds: Annotated[list[Count], BeforeValidator(_several)] = Field([50, 150], min_length=1)
+    leaves: Annotated[list[Annotated[int, Field(ge=2)]], BeforeValidator(_several)] = Field([4, 12], min_length=1)
+    learning_rate: float = Field(0.06, gt=0, le=1)
+
+
+class GaussianProcess(Learner):
+    """Structured kernel: weather, static predictors, glacier, year, position."""
+
+    position: bool = True
+    max_rows: int = Field(3000, ge=10)
+
+
+class TemperatureIndex(Section):
+    """Degree-day melt and solid precipitation over the hypsometry, with weak priors on three parameters."""
+
+    lapse_rate: float = Field(-0.0065, gt=-0.02, lt=0)
+    temperature_spread: float = Field(4.0, gt=0)
+    snow_threshold: float = 1.0
+    snow_spread: float = Field(2.0, gt=0)
+    snow_to_ice: float = Field(0.6, gt=0, le=1)
+    prior_mean: tuple[float, float, float] = (0.007, 1.5, 0.0)
+    prior_sd: tuple[float, float, float] = (0.003, 0.5, 1.0)
+    residual_sd: float = Field(0.3, gt=0)
+
+
+class FeedForward(Learner):
+    """FF-FCNN: small fully connected networks, an ensemble of members in every fold.
+
+    The lists are alternatives, chosen between on inner folds; where all combinations are more than `configurations`,
+    that many are drawn.
+    """
+
+    widths: Annotated[list[Annotated[tuple[Count, ...], Field(min_length=1)]], BeforeValidator(_several_widths)] = (
+        Field([(40, 20, 10, 5), (16,)], min_length=1)
+    )
+    learning_rate: Annotated[list[Positive], BeforeValidator(_several)] = Field([0.005], min_length=1)
+    input_noise: Annotated[list[NotNegative], BeforeValidator(_several)] = Field([0.1, 0.3], min_length=1)
+    l1: Annotated[list[NotNegative], BeforeValidator(_several)] = Field([1e-3, 1e-2], min_length=1)
+    weighting: Annotated[list[Literal["none", "dynamic", "density", "uncertainty"]], BeforeValidator(_several)] = Field(
+        ["none"], min_length=1
+    )
+    heteroscedastic: Annotated[list[bool], BeforeValidator(_several)] = Field([False], min_length=1)
+    configurations: int = Field(64, ge=1)
+    members: int = Field(5, ge=1)
+    bootstrap: bool = True
+    finish: Literal["refit", "early_stopping"] = "refit"
+    epochs: int = Field(600, ge=1)
+    patience: int = Field(60, ge=1)
+    block: int | None = Field(None, ge=1)
+
+
+class Neighbours(Section):
+    """What glaciers of the same year and other years of the glacier add to another model; nothing to set."""
+
+
+class External(Learner):
+    """A regressor of the user's own, with the interface of scikit-learn; refitted whenever it predicts.
+
+    `external` names its class, `package.module:Class`; `settings` are passed to it, a list being alternatives that are
+    chosen between on inner folds.
+    """
+
+    external: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    settings: dict[str, Any] = {}
+
+
+class Given(Section):
+    """Predictions that were made elsewhere: a CSV file of glacier, year and value, or a column of the user's table."""
+
+    path: Path | None = None
+
+
+class Blend(Section):
+    """Weighted mean of the other models, weights fitted on their inner predictions."""
+
+    models: list[ModelName] | None = Field(None, min_length=1)
+
+
+class Models(Section):
+    """Settings of the models. In `own` are those that a configuration adds, each with the key `external`."""
+
+    mean: Mean = Mean()
+    ridge: Ridge = Ridge()
+    lasso: Lasso = Lasso()
+    random_forest: RandomForest = RandomForest()
+    extra_trees: ExtraTrees = ExtraTrees()
+    gradient_boosting: GradientBoosting = GradientBoosting()
+    gaussian_process: GaussianProcess = GaussianProcess()
+    temperature_index: TemperatureIndex = TemperatureIndex()
+    ff_fcnn: FeedForward = FeedForward()
+    extra_trees_neighbours: Neighbours = Neighbours()
+    ff_fcnn_neighbours: Neighbours = Neighbours()
+    blend: Blend = Blend()
+    own: dict[OwnName, External] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_apart(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        own = {n: v for n, v in value.items() if isinstance(v, dict) and "external" in v and n not in cls.model_fields}
+        return {n: v for n, v in value.items() if n not in own} | {"own": {**value.get("own", {}), **own}}

@@ -1,0 +1,219 @@
+"""Whole configurations: how models are judged, and what a run is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
+
+from glacmb_grid.settings.base import Section, Seed, each_once, portable
+from glacmb_grid.settings.inputs import (
+    Albedo,
+    Climate,
+    Elevation,
+    Glaciers,
+    Observations,
+    Predictors,
+    Regrid,
+    SampleTable,
+    Sampling,
+    Synthetic,
+)
+from glacmb_grid.settings.models import FeedForward, Given, ModelName, Models, OwnName, RandomForest, Recipe, own_names
+
+Scheme = Literal["logo", "loyo", "both_out", "blocks", "leave_region_out", "random"]
+
+
+def _share_or_names(value: list[str] | float) -> list[str] | float:
+    if isinstance(value, float) and not 0 < value < 1:
+        raise ValueError("a share between 0 and 1 (0.2 locks a fifth of the groups), or a list of glaciers")
+    return value
+
+
+class Validation(Section):
+    """Folds, and which models are judged in them."""
+
+    schemes: Annotated[list[Scheme], AfterValidator(each_once), Field(min_length=1)] = ["logo", "loyo", "both_out"]
+    models: Literal["all"] | Annotated[list[ModelName], AfterValidator(each_once), Field(min_length=1)] = [
+        "mean",
+        "ridge",
+        "temperature_index",
+        "ff_fcnn",
+    ]
+    inner: int = Field(5, ge=2)
+    blocks: int = Field(10, ge=1)
+    parts: int = Field(40, ge=2)
+    buffer_km: float | None = Field(None, ge=0)
+    holdout: Annotated[list[str] | float, AfterValidator(_share_or_names)] | None = None
+
+
+class Scores(Section):
+    """Intervals of the scores."""
+
+    bootstrap: int = Field(2000, ge=100)
+    level: float = Field(0.9, gt=0, lt=1)
+
+
+class Product(Section):
+    """The glacier x year dataset."""
+
+    model: ModelName = "ff_fcnn"
+    title: str = "Annual glacier-wide mass balance of every glacier of the region"
+    institution: str = ""
+    truth: Path | None = None
+
+
+class Store(Section):
+    """Where results go; default `runs/<name>` under the working directory."""
+
+    root: Path | None = None
+
+
+class Compute(Section):
+    """How dask works."""
+
+    scheduler: Literal["threads", "processes", "distributed", "synchronous"] = "threads"
+    workers: int | None = Field(None, ge=1)
+    address: str | None = None
+    dashboard: bool = False
+
+
+class Protocol(Section):
+    """What a way of judging leaks; all off is the nested way, all on is the founding paper's.
+
+    `selection`: predictors are scaled and selected on all rows. `tuning`: hyper-parameters are chosen on the rows that
+    are scored. `early_stopping`: networks stop on the rows that are scored.
+    """
+
+    selection: bool = False
+    tuning: bool = False
+    early_stopping: bool = False
+
+    @property
+    def leaks(self) -> bool:
+        """Whether anything is leaked on purpose."""
+        return self.selection or self.tuning or self.early_stopping
+
+
+_PAPER = Recipe(take="table", correlation=0.1, collinearity=0.95, keep=20)
+_PAPER_MODELS = Models(
+    random_forest=RandomForest(recipes=[_PAPER], trees=100),
+    ff_fcnn=FeedForward(
+        recipes=[_PAPER],
+        widths=[(40, 20, 10, 5)],
+        learning_rate=[0.003, 0.01],
+        input_noise=[0.05, 0.2],
+        l1=[1e-4, 1e-3],
+        finish="early_stopping",
+        epochs=300,
+        patience=30,
+        members=1,
+    ),
+)
+
+
+class Audit(Section):
+    """What the audit compares: the protocol of the founding paper with the nested one, by these models."""
+
+    compare: Annotated[list[ModelName], AfterValidator(each_once), Field(min_length=1)] = ["random_forest", "ff_fcnn"]
+    models: Models = _PAPER_MODELS
+    scheme: Literal["logo", "loyo", "both_out"] = "logo"
+    permutations: int = Field(3, ge=0)
+
+
+class Study(Section):
+    """What is taken apart: which models, in which schemes."""
+
+    models: Annotated[list[ModelName], AfterValidator(each_once), Field(min_length=1)] = ["ff_fcnn"]
+    schemes: Annotated[list[Scheme], AfterValidator(each_once), Field(min_length=1)] = ["logo"]
+    repeats: int = Field(3, ge=1)
+    shares: list[Annotated[float, Field(gt=0, le=1)]] = Field([0.1, 0.25, 0.5, 1.0], min_length=1)
+
+
+class Judged(Section):
+    """What every configuration holds: models, how they are judged, where results go."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: Seed = 1
+    models: Models = Models()
+    validation: Validation = Validation()
+    protocol: Protocol = Protocol()
+    scores: Scores = Scores()
+    audit: Audit = Audit()
+    study: Study = Study()
+    predictions: dict[OwnName, Path] = {}
+    store: Store = Store()
+    compute: Compute = Compute()
+    _templates: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _knowing_own_models(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """While sections are read that name models, the names that the configuration itself gives are known."""
+        before = own_names.set(_names_given(value))
+        try:
+            return handler(value)
+        finally:
+            own_names.reset(before)
+
+    @property
+    def own_models(self) -> dict[str, Section]:
+        """Settings of the models that the configuration adds, by name."""
+        return {**self.models.own, **{n: Given(path=p) for n, p in self.predictions.items()}}
+
+    def settings_of(self, model: str) -> Section:
+        """Settings of a model by its name."""
+        found: Section = self.own_models[model] if model in self.own_models else getattr(self.models, model)
+        return found
+
+    def remember_templates(self, templates: dict[str, str]) -> None:
+        """Take what the configuration file holds in place of values that came from the environment."""
+        self._templates.update(templates)
+
+    def as_written(self, value: Any) -> Any:
+        """Plain values to be written down: what came from the environment as it stands in the configuration file."""
+        return portable(value, self._templates)
+
+    @property
+    def root(self) -> Path:
+        """Folder of the run's stores."""
+        assert self.store.root is not None
+        return self.store.root
+
+
+class RunConfig(Judged):
+    """A whole run, from cubes to the product."""
+
+    synthetic: Synthetic | None = None
+    glaciers: Glaciers
+    climate: Climate
+    elevation: Elevation
+    albedo: Albedo | None = None
+    observations: Observations
+    sampling: Sampling = Sampling()
+    regrid: Regrid | None = None
+    predictors: Predictors = Predictors()
+    product: Product = Product()
+
+
+class TableConfig(Judged):
+    """Models judged on a user's own table."""
+
+    samples: SampleTable
+
+    @property
+    def own_models(self) -> dict[str, Section]:
+        """Settings of the models that the configuration adds, by name."""
+        return {**super().own_models, **{n: Given() for n in self.samples.predictions}}
+
+
+def _names_given(raw: Any) -> tuple[str, ...]:
+    """Names that a configuration gives to models of its own."""
+    if not isinstance(raw, dict):
+        return ()
+    models, samples = (raw[k] if isinstance(raw.get(k), dict) else {} for k in ("models", "samples"))
+    out = [str(n) for n, v in models.items() if isinstance(v, dict) and "external" in v]
+    for names in (raw.get("predictions"), samples.get("predictions")):
+        out += map(str, names) if isinstance(names, dict) else []
+    return tuple(out)
