@@ -294,7 +294,9 @@ def _explained(error: Any, file: Path, kind: type[Judged]) -> InputError:
 def _valid_keys(path: list[str], kind: type[Judged]) -> list[str]:
     model: type[BaseModel] = kind
     for key in path:
-        known = model.model_fields.get(key) or model.model_fields["own"]  # of a model that the configuration adds
+        known = model.model_fields.get(key) or model.model_fields.get("own")  # a model that the configuration adds
+        if known is None:  # a name that the user gives within a mapping
+            continue
         annotation = known.annotation
         choices = [annotation, *get_args(annotation)] if get_origin(annotation) is not None else [annotation]
         choices += list(get_args(annotation))
@@ -302,4 +304,4 @@ def _valid_keys(path: list[str], kind: type[Judged]) -> list[str]:
         if not models:
             return []
         model = models[0]
-    return list(model.model_fields)
+    return [n for n in model.model_fields if n != "own"]

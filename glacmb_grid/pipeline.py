@@ -23,7 +23,7 @@ from glacmb_grid.errors import InputError, InputErrors, Problems, listing
 from glacmb_grid.failures import FILE, read_failures
 from glacmb_grid.inputs.files import closing, find_files
 from glacmb_grid.judging import fits, folds, locked, plan, product, proofs
-from glacmb_grid.settings import Judged, RunConfig, TableConfig, digest
+from glacmb_grid.settings import Given, Judged, RunConfig, Section, TableConfig, digest
 from glacmb_grid.stages import Context
 from glacmb_grid.stores.formats import write_table
 from glacmb_grid.stores.identity import Identity
@@ -153,21 +153,34 @@ def _judging_stages(c: Judged) -> list[Stage]:
     for name, model in models.items():
         needs = ("samples", "folds", *(f"learning/{b}" for b in model.built_on))
         settings = {f"models.{name}": model.settings, **schemes}
-        files = ((model.settings.path, f"predictions {name}"),) if getattr(model.settings, "path", None) else ()
-        out.append(Stage(f"learning/{name}", fits.fit_stage(model), needs, settings, files))
+        out.append(Stage(f"learning/{name}", fits.fit_stage(model), needs, settings, _files_of({name: model.settings})))
     judged_fits = tuple(f"learning/{m}" for m in plan.compared(c))
     judged = {"scores": c.scores, "seed": c.seed, "schemes": c.validation.schemes, "models": plan.compared(c)}
     out.append(Stage("evaluation", fits.evaluate, ("samples", "folds", *judged_fits), judged))
     every = tuple(f"learning/{m}" for m in models)
+    own = {m: s for m, s in c.own_models.items() if m in c.audit.compare}
     bootstrap = {"scores": c.scores, "seed": c.seed, "validation": c.validation}
     out.append(
-        Stage("audit", proofs.audit, ("samples", "folds", *every), {"audit": c.audit, **bootstrap}, on_request=True)
+        Stage(
+            "audit",
+            proofs.audit,
+            ("samples", "folds", *every),
+            {"audit": c.audit, "own models": own, **bootstrap},
+            _files_of(own),
+            on_request=True,
+        )
     )
     studied = tuple(f"learning/{m.name}" for m in plan.studied(c)[0])
     out.append(
         Stage("study", proofs.study, ("samples", "folds", *studied), {"study": c.study, **bootstrap}, on_request=True)
     )
     return out
+
+
+def _files_of(settings: dict[str, Section]) -> tuple[tuple[Any, str], ...]:
+    """Files of predictions that were made elsewhere, by model."""
+    given = {m: s.path for m, s in settings.items() if isinstance(s, Given)}
+    return tuple((path, f"predictions {m}") for m, path in given.items() if path is not None)
 
 
 def _scheme_settings(c: Judged) -> dict[str, Any]:
@@ -438,6 +451,8 @@ def run(
     store = RunStore(config.root, say)
     chosen = select(config, stage)
     require_apart(config, store)
+    if any(n.startswith("learning/") for n in chosen):
+        plan.require_models(config)  # what cannot be had is reported before hours of sampling
     ran: dict[str, float] = {}
     with _room(store), store.locked(), scheduler(config.compute, say) as workers:
         started = time.time()

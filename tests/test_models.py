@@ -12,7 +12,10 @@ from glacmb_grid import physics
 from glacmb_grid.errors import InputError
 from glacmb_grid.folds.schemes import join_folds, make_folds, of_scheme
 from glacmb_grid.learning import selection
+from glacmb_grid.learning.contract import Task, fit_model
 from glacmb_grid.learning.degree_days import balance
+from glacmb_grid.learning.models.blend import Blended
+from glacmb_grid.learning.models.mean import TrainingMean
 from glacmb_grid.learning.ragged import unpack
 from glacmb_grid.learning.registry import REGISTRY, fit, model_of, predict, with_bases
 from glacmb_grid.samples import operator_of
@@ -405,13 +408,33 @@ def test_a_model_built_on_others_asks_for_them(model, samples, folds):
             fit(model, samples, logo)
 
 
+def test_a_blend_goes_on_without_a_model_that_the_samples_lack_data_for(samples, folds):
+    logo = of_scheme(folds, "logo").isel(fold=[0, 1])
+    ridge = fit("ridge", samples, logo, SETTINGS["ridge"])
+    blend = Blended("blend", Blend(), ("ridge", "temperature_index"))
+    with pytest.raises(ValueError, match="built on temperature_index"):
+        fit_model(blend, Task(samples, logo, built_on={"ridge": ridge}))
+    alone = fit_model(blend, Task(samples, logo, built_on={"ridge": ridge}, skipped=("temperature_index",)))
+    assert alone["model"].values.tolist() == ["ridge"]
+
+
+def test_a_model_that_is_in_no_registry_is_passed_to_predict(samples, folds):
+    logo = of_scheme(folds, "logo")
+    model = TrainingMean("level", Mean())
+    parameters = fit(model, samples, logo)
+    with pytest.raises(ValueError, match="pass it as `model`"):
+        predict(parameters, samples)
+    expected = predict(fit("mean", samples, logo), samples).values
+    np.testing.assert_array_equal(predict(parameters, samples, model=model).values, expected)
+
+
 def test_bases_come_first_and_a_blend_is_made_of_what_is_judged():
     judged = ["mean", "blend", "ff_fcnn_neighbours", "ridge"]
     found = with_bases(judged, Models().__getattribute__, judged)
     assert list(found) == ["mean", "ff_fcnn", "ff_fcnn_neighbours", "ridge", "blend"]
     assert found["blend"].built_on == ("ff_fcnn_neighbours", "ridge")
-    asked = Models(blend=Blend(models=["extra_trees"]))
-    found = with_bases(judged, asked.__getattribute__, judged)
+    asked = Models(blend=Blend(models=["extra_trees", "mean", "blend"]))
+    found = with_bases(["ridge", "blend"], asked.__getattribute__, ["ridge", "blend"])
     assert found["blend"].built_on == ("extra_trees",)
     assert list(found).index("extra_trees") < list(found).index("blend")
 
@@ -443,6 +466,17 @@ class Scaled:
         return np.full(len(X), self.share * self.mean_)
 
 
+class Levelled(Scaled):
+    def __init__(self, level=0.0):
+        self.level = level
+
+    def get_params(self, deep=True):
+        return {"level": self.level}
+
+    def predict(self, X):
+        return np.full(len(X), self.level)
+
+
 def own(**changes):
     import sys
 
@@ -455,7 +489,9 @@ def test_an_estimator_of_the_users_own_is_tuned_in_the_inner_folds(samples, fold
 
     logo = of_scheme(folds, "logo")
     parameters = fit(model_of("mine", own(settings={"share": [0.0, 1.0, 2.0]})), samples, logo)
-    chosen = [json.loads(str(c))["share"] for c in parameters["candidate"].values[parameters["choice"].values]]
+    chosen = [
+        json.loads(str(c))["settings"]["share"] for c in parameters["candidate"].values[parameters["choice"].values]
+    ]
     assert chosen == [1.0] * logo.sizes["fold"]
     write_zarr(parameters, tmp_path / "mine.zarr")
     predicted = predict(read_zarr(tmp_path / "mine.zarr"), samples).values
@@ -487,6 +523,22 @@ def test_an_estimator_that_cannot_be_had_is_named(changes, found):
     with pytest.raises(InputError, match="models: mine") as error:
         model_of("mine", own(**changes)).require()
     assert found in str(error.value)
+
+
+def test_an_estimators_own_setting_may_have_any_name(samples, folds):
+    """As `level`, which is also a word of the search."""
+    logo = of_scheme(folds, "logo")
+    parameters = fit(model_of("mine", own(external="own_regressors:Levelled", settings={"level": 3.0})), samples, logo)
+    np.testing.assert_array_equal(predict(parameters, samples).values, 3.0)
+
+
+def test_an_estimator_without_features_predicts_the_mean(samples, folds):
+    logo = of_scheme(folds, "logo")
+    constant = samples.assign(predictors=samples["predictors"] * 0 + 1.0)
+    settings = External(external="sklearn.linear_model:Ridge", recipes=[Recipe()])
+    found = predict(fit(model_of("mine", settings), constant, logo), constant).values
+    for fold, mask in enumerate(logo["fit"].values):
+        np.testing.assert_allclose(found[fold], samples["mass_balance"].values[mask].mean(), rtol=1e-12)
 
 
 def test_an_estimator_that_predicts_nonsense_is_named(samples, folds):
@@ -533,6 +585,10 @@ def test_predictions_that_lack_an_observation_are_refused(samples, folds, tmp_pa
         ("glacier,year\na,2000\n", "no value"),
         ("glacier,year,value\na,2000,1\na,2000,2\n", "several for a 2000"),
         ("glacier,year,value\na,first,1\n", "first"),
+        ("glacier,year,value\na,2000.5,1\n", "2000.5"),
+        ("glacier,year,value\na,2000,high\n", "high"),
+        ("glacier,year,value\na,2000,-350\n", "-350"),
+        ("glacier,year,value\n1.0,2000,1\n1,2000,2\n", "several for 1 2000"),
         ("", "No columns"),
     ],
 )

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
 from types import SimpleNamespace
 
 import jax
@@ -520,3 +521,19 @@ def test_the_compilation_cache_lies_where_it_is_told(tmp_path, monkeypatch):
         assert jax.config.jax_compilation_cache_dir == str(tmp_path / "mine")
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_a_checkpoint_written_while_another_lane_keeps_a_net_does_not_call_it_finished(tmp_path, monkeypatch):
+    """Arrays are written one after the other: what is finished is copied before the results are."""
+    module = import_module("glacmb_grid.learning.nets.train")
+    problem, nets = problem_of(), nets_of()
+    run = module._Run(problem, nets, shape_of(problem, nets), 5, None, None)  # noqa: SLF001
+    run.file = tmp_path / "state"
+
+    def slow(file, digest, arrays):
+        run.finished[:] = True
+        assert not arrays["finished"].any()
+
+    monkeypatch.setattr(module, "save", slow)
+    run.save()
+    assert run.finished.all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -107,9 +109,35 @@ def test_what_cannot_be_had_is_named_before_anything_runs(folder, changes, says)
         ({"models": {"mine": {"external": "a:b", "setings": {}}}}, "did you mean 'settings'?"),
         ({"models": {"ridgge": {}}}, "did you mean 'ridge'?"),
         ({"predictions": {"a b": "oggm.csv"}}, "predictions.a b"),
+        ({"predictions": {"mine": "oggm.csv"}}, "mine"),
+        ({"models": {"own": None, "mine": {"external": "a:b", "settings": {"x": []}}}}, "alternative for x"),
+        ({"models": {"mine": {"external": "a:b", "settings": {"x": date(2000, 1, 1)}}}}, "numbers, texts"),
     ],
 )
 def test_a_configuration_that_names_them_wrongly_is_refused(folder, changes, says):
     with pytest.raises((InputError, InputErrors)) as error:
         configured(folder, **changes)
     assert says in str(error.value)
+
+
+def test_what_cannot_be_had_stops_a_run_before_its_first_stage(folder):
+    config = configured(folder, models={"mine": {"external": "no_such_package:Thing"}})
+    with pytest.raises((InputError, InputErrors), match="no_such_package"):
+        run(config, say=lambda _: None)
+    assert not (config.root / "samples").exists()
+
+
+def test_an_audit_is_stale_where_an_estimator_that_it_compares_changed(folder):
+    mine = {"external": "sklearn.linear_model:Ridge", "settings": {"alpha": 1.0}}
+    changes = {"audit": {"compare": ["mine"], "permutations": 0}, "predictions": {}}
+    changes["validation"] = {**BASE["validation"], "models": ["mean", "ridge"]}
+    before = configured(folder, models={"mine": mine}, **changes)
+    run(before, stage="audit", say=lambda _: None)
+    assert run(before, stage="audit", say=lambda _: None) == []
+    mine["settings"] = {"alpha": 5.0}
+    assert run(configured(folder, models={"mine": mine}, **changes), stage="audit", say=lambda _: None) == ["audit"]
+
+
+def test_a_configuration_can_be_read_back_from_its_plain_values(folder):
+    config = configured(folder)
+    assert type(config).model_validate(config.model_dump()) == config

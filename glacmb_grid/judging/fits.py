@@ -39,7 +39,9 @@ def fit_stage(model: Model) -> Callable[[Context], None]:
         for scheme in schemes_of(config):
             folds, bases = read_zarr(context.of("folds", f"{scheme}.zarr")), fits_of(context, model.built_on, scheme)
             aside = context.store.checkpoints(f"{model.name}-{scheme}-{context.key}") if model.resumable else None
-            parameters = fit_model(model, Task(samples, folds, config.seed, bases, aside))
+            absent_bases = tuple(n for n in model.built_on if n not in bases)
+            task = Task(samples, folds, config.seed, bases, aside, skipped=absent_bases)
+            parameters = fit_model(model, task)
             write_zarr(parameters, context.out / f"{scheme}.zarr")
             table = out_of_fold(samples, folds, predict(parameters, samples, bases), model=model.name)
             tables.append(table.assign(protocol=name_of(config.protocol)))

@@ -46,6 +46,20 @@ def studied(config: Judged) -> tuple[list[Model], list[str]]:
     return models, [str(s) for s in schemes]
 
 
+def require_models(config: Judged) -> None:
+    """Raise where a model cannot be had at all: no such class, no such file.
+
+    Raises
+    ------
+    InputError or InputErrors
+    """
+    problems = Problems()
+    for model in models_of(config).values():
+        with problems.collect():
+            model.require()
+    problems.raise_if_any()
+
+
 def skipped(config: Judged, model: Model, samples: xr.Dataset) -> list[str]:
     """What keeps a model from being fitted, in words, where all models are asked for; else its fit says so itself."""
     return lacking(model, samples) if config.validation.models == "all" else []

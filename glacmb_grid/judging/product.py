@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.errors import InputError
 from glacmb_grid.inputs.outlines import glaciers_dataset
 from glacmb_grid.judging.fits import fits_of
 from glacmb_grid.judging.plan import models_of
@@ -37,6 +38,17 @@ def make_products(context: Context) -> None:
             continue
         upscaled = upscale(partial(predict, fits[model], built_on=fits), predictors, samples, folds)
         means[model] = upscaled["mean"].values
+        gaps = int(np.isnan(means[model]).sum())
+        if gaps and model != config.product.model:
+            del means[model]  # there is no truth score of what is not predicted everywhere
+            continue
+        if gaps:
+            raise InputError(
+                f"product: model {model}",
+                expected="a balance for every glacier and year",
+                found=f"none for {gaps} of {means[model].size}",
+                remedy="complete its predictions, or choose another `product.model`",
+            )
         if model == config.product.model:
             table = pd.read_parquet(context.of(f"learning/{model}", "predictions.parquet"))
             residual = residual_variance(table, ids, predictors["year"].values)

@@ -33,6 +33,8 @@ class Task:
         Parameters of the models that this one is built on, fitted on the same samples and folds.
     checkpoints : Path, optional
         Folder in which a resumable model keeps the state of an unfinished fit.
+    skipped : tuple of str
+        Models that could not be fitted for lack of data: one that is built on others too goes on without them.
     """
 
     samples: xr.Dataset
@@ -40,6 +42,7 @@ class Task:
     seed: int = 1
     built_on: Mapping[str, xr.Dataset] = field(default_factory=dict)
     checkpoints: Path | None = None
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Model(ABC):
     resumable : bool
         Whether the fit uses `Task.checkpoints`.
     informative : bool
-        False for a model that predicts the same balance everywhere.
+        False for a model that no other is built on: it predicts the same balance everywhere, or was fitted elsewhere.
     stops_early : bool
         Whether the model uses the mask `stop` of folds.
     """
@@ -83,9 +86,9 @@ class Model(ABC):
         """Other settings that a study compares with those of the model, by what they change."""
         return {}
 
-    def among(self, judged: Sequence[Model]) -> Model:
-        """The model as one of those that are judged: by default the same."""
-        del judged
+    def among(self, judged: Sequence[Model], named: Callable[[str], Model]) -> Model:
+        """The model as one of those that are judged, by default the same; `named` gives any model by its name."""
+        del judged, named
         return self
 
     @abstractmethod
@@ -151,8 +154,8 @@ def fit_model(model: Model, task: Task) -> xr.Dataset:
     check_dataset(task.samples, name="samples", variables=_SAMPLES)
     check_dataset(task.folds, name="folds", variables=_FOLDS)
     known = [n for n in model.built_on if n in task.built_on]
-    if model.built_on and not known:
-        raise ValueError(f"{model.name} is built on {', '.join(model.built_on)}: fit these first and pass `built_on`")
+    if absent := [n for n in model.built_on if n not in {*known, *task.skipped}]:
+        raise ValueError(f"{model.name} is built on {', '.join(absent)}: fit these first and pass `built_on`")
     return model.fit(task).assign_attrs(
         model=model.name,
         settings_type=type(model.settings).__name__,

@@ -83,12 +83,16 @@ def with_bases(names: Sequence[str], settings: Callable[[str], Section], compare
     compared : sequence of str
         Models that are judged, which decide what a blend is made of by default.
     """
-    judged = [model_of(c, settings(c)) for c in compared]
+
+    def named(name: str) -> Model:
+        return model_of(name, settings(name))
+
+    judged = [named(c) for c in compared]
     out: dict[str, Model] = {}
 
     def add(name: str) -> None:
         if name not in out:
-            model = model_of(name, settings(name)).among(judged)
+            model = named(name).among(judged, named)
             for base in model.built_on:
                 add(base)
             out[name] = model
@@ -142,11 +146,17 @@ def fit(
     """
     given = dict(built_on or {})
     if isinstance(model, str):
-        model = model_of(model, settings).among([model_of(n) for n in given if n in REGISTRY])
+        model = model_of(model, settings).among([_model_behind(p) for p in given.values()], model_of)
     return fit_model(model, Task(samples, folds, seed, given, checkpoints))
 
 
-def predict(parameters: xr.Dataset, rows: xr.Dataset, built_on: Mapping[str, xr.Dataset] | None = None) -> xr.DataArray:
+def predict(
+    parameters: xr.Dataset,
+    rows: xr.Dataset,
+    built_on: Mapping[str, xr.Dataset] | None = None,
+    *,
+    model: Model | None = None,
+) -> xr.DataArray:
     """Balance of glacier-years by every fold and member. Nothing is trained.
 
     Parameters
@@ -157,6 +167,8 @@ def predict(parameters: xr.Dataset, rows: xr.Dataset, built_on: Mapping[str, xr.
         Samples or any rows from `as_rows`.
     built_on : mapping of str to xr.Dataset, optional
         Parameters of the models that this one is built on, and of those that these are built on.
+    model : Model, optional
+        What was fitted, where it is no model of the package or of a configuration.
 
     Returns
     -------
@@ -165,16 +177,24 @@ def predict(parameters: xr.Dataset, rows: xr.Dataset, built_on: Mapping[str, xr.
     Raises
     ------
     ValueError
-        Where the parameters of a model that this one is built on are not given.
+        Where the parameters of a model that this one is built on are not given, or the model is not known.
     """
-    name, given = str(parameters.attrs["model"]), dict(built_on or {})
-    bases = json.loads(parameters.attrs["built_on"])
-    if lacking := [b for b in bases if b not in given]:
-        raise ValueError(f"{name} is built on {', '.join(lacking)}: pass their parameters as `built_on`")
-    types = {t.__name__: t for t in OWN} if name not in REGISTRY else {}
-    kind = types.get(str(parameters.attrs["settings_type"])) or REGISTRY[name](name, None).settings_type
-    model = model_of(name, kind.model_validate_json(parameters.attrs["settings"]))
+    given, bases = dict(built_on or {}), json.loads(parameters.attrs["built_on"])
+    if absent := [b for b in bases if b not in given]:
+        name = parameters.attrs["model"]
+        raise ValueError(f"{name} is built on {', '.join(absent)}: pass their parameters as `built_on`")
+    model = model or _model_behind(parameters)
     return model.predict(parameters, rows, {b: predict(given[b], rows, given) for b in bases})
+
+
+def _model_behind(parameters: xr.Dataset) -> Model:
+    """The model that parameters were fitted by."""
+    name, kind = str(parameters.attrs["model"]), str(parameters.attrs["settings_type"])
+    own = {t.__name__: t for t in OWN}
+    if name not in REGISTRY and kind not in own:
+        raise ValueError(f"{name} is no model of the package: pass it as `model`")
+    settings = own[kind] if name not in REGISTRY else REGISTRY[name](name, None).settings_type
+    return model_of(name, settings.model_validate_json(parameters.attrs["settings"]))
 
 
 def fit_all(
@@ -187,10 +207,11 @@ def fit_all(
 ) -> dict[str, xr.Dataset]:
     """Fit models, each after those that it is built on, and give the parameters of all by name.
 
-    `models` come from `with_bases`; `say` takes a line for each that was fitted.
+    `models` come from `with_bases`, without those that the samples lack data for; `say` takes a line for each.
     """
     out: dict[str, xr.Dataset] = {}
     for model in models:
-        out[model.name] = fit_model(model, Task(samples, folds, seed, out))
+        skipped = tuple(n for n in model.built_on if n not in out)
+        out[model.name] = fit_model(model, Task(samples, folds, seed, out, skipped=skipped))
         say(f"{model.name} fitted")
     return out

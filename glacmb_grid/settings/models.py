@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -168,6 +169,16 @@ class Neighbours(Section):
     """What glaciers of the same year and other years of the glacier add to another model; nothing to set."""
 
 
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(settings)
+    except TypeError as error:
+        raise ValueError(f"Input should hold numbers, texts, lists and mappings only: {error}") from None
+    if empty := [n for n, v in settings.items() if v == []]:
+        raise ValueError(f"Input should have at least one alternative for {', '.join(empty)}")
+    return settings
+
+
 class External(Learner):
     """A regressor of the user's own, with the interface of scikit-learn; refitted whenever it predicts.
 
@@ -176,7 +187,7 @@ class External(Learner):
     """
 
     external: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
-    settings: dict[str, Any] = {}
+    settings: Annotated[dict[str, Any], AfterValidator(_plain)] = {}
 
 
 class Given(Section):
@@ -214,4 +225,4 @@ class Models(Section):
         if not isinstance(value, dict):
             return value
         own = {n: v for n, v in value.items() if isinstance(v, dict) and "external" in v and n not in cls.model_fields}
-        return {n: v for n, v in value.items() if n not in own} | {"own": {**value.get("own", {}), **own}}
+        return {n: v for n, v in value.items() if n not in own} | {"own": {**(value.get("own") or {}), **own}}

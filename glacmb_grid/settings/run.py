@@ -151,7 +151,10 @@ class Judged(Section):
     @classmethod
     def _knowing_own_models(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         """While sections are read that name models, the names that the configuration itself gives are known."""
-        before = own_names.set(_names_given(value))
+        names = _names_given(value)
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(f"Input should name each model once, not several: {', '.join(twice)}")
+        before = own_names.set(names)
         try:
             return handler(value)
         finally:
@@ -214,6 +217,7 @@ def _names_given(raw: Any) -> tuple[str, ...]:
         return ()
     models, samples = (raw[k] if isinstance(raw.get(k), dict) else {} for k in ("models", "samples"))
     out = [str(n) for n, v in models.items() if isinstance(v, dict) and "external" in v]
+    out += map(str, models.get("own") or ())
     for names in (raw.get("predictions"), samples.get("predictions")):
         out += map(str, names) if isinstance(names, dict) else []
     return tuple(out)

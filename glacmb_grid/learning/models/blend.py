@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -37,12 +37,10 @@ class Blended(Model):
         """The models that are blended."""
         return self.parts
 
-    def among(self, judged: Sequence[Model]) -> Model:
-        """Made of the models of the settings, by default of all that are judged and tell glacier-years apart."""
-        useful = [m.name for m in judged if m.informative and m.name != self.name]
-        useless = {self.name, *(m.name for m in judged if not m.informative)}
-        asked = self.settings.models
-        return replace(self, parts=tuple(useful if asked is None else [m for m in asked if m not in useless]))
+    def among(self, judged: Sequence[Model], named: Callable[[str], Model]) -> Model:
+        """Made of the models of the settings, by default of those judged, as far as they are informative."""
+        asked = judged if self.settings.models is None else [named(n) for n in self.settings.models]
+        return replace(self, parts=tuple(m.name for m in asked if m.informative and m.name != self.name))
 
     def require(self) -> None:
         """Raise InputError where there is nothing to blend."""

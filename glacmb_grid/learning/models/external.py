@@ -34,21 +34,24 @@ class ExternalRegressor(DesignModel):
     def require(self) -> None:
         """Raise InputError where the class cannot be imported or made."""
         for hyper in self.hypers():
-            self._made(hyper, 0)
+            self._made(hyper["settings"], 0)
 
     def hypers(self) -> list[Hyper]:
         """All combinations of the settings that are lists."""
-        return grid(**{n: v if isinstance(v, list) else [v] for n, v in self.settings.settings.items()})
+        chosen = grid(**{n: v if isinstance(v, list) else [v] for n, v in self.settings.settings.items()})
+        return [{"settings": c} for c in chosen]
 
     def learn(self, prepared: Training, hyper: Hyper) -> Arrays:
-        """The rows to fit on, and the settings."""
-        chosen = json.dumps({n: v for n, v in hyper.items() if n != "level"}, sort_keys=True)
-        return {
+        """The rows to fit on, and the settings; it is fitted here too, so that its errors are those of the fit."""
+        learnt = {
             "external_design": prepared.design,
             "external_target": prepared.target,
-            "external_settings": np.array(chosen),
+            "external_settings": np.array(json.dumps(hyper["settings"], sort_keys=True)),
             "external_seed": np.array(prepared.seed),
         }
+        if prepared.design.shape[1]:
+            self._fitted_on(learnt)
+        return learnt
 
     def evaluate(self, learnt: Arrays, design: Floats) -> Floats:
         """What the regressor predicts, (row,), m w.e.
@@ -58,9 +61,11 @@ class ExternalRegressor(DesignModel):
         InputError
             Where it fails, or predicts something else than one finite number a row.
         """
+        if not learnt["external_design"].shape[1]:  # nothing to learn from
+            return np.full(len(design), learnt["external_target"].mean())
         model = self._fitted_on(learnt)
         try:
-            values = np.asarray(model.predict(design), np.float64)
+            values = np.atleast_1d(np.asarray(model.predict(design), np.float64))
         except Exception as error:
             raise self._refused("a prediction without an error", f"{type(error).__name__}: {error}") from error
         if values.reshape(len(values), -1).shape != (len(design), 1) or not np.isfinite(values).all():
@@ -77,9 +82,9 @@ class ExternalRegressor(DesignModel):
                 model.fit(learnt["external_design"], learnt["external_target"])
             except Exception as error:
                 raise self._refused("a fit without an error", f"{type(error).__name__}: {error}") from error
-            if len(_fitted) >= _KEPT:  # another thread may clear it too
-                _fitted.clear()
             _fitted[key] = model
+            for oldest in list(_fitted)[:-_KEPT]:
+                _fitted.pop(oldest, None)  # another thread may have done so
         return model
 
     def _key(self, learnt: Arrays) -> str:
@@ -93,11 +98,11 @@ class ExternalRegressor(DesignModel):
         module, _, name = self.settings.external.partition(":")
         try:
             kind = getattr(import_module(module), name)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:
             raise self._refused(f"a class {name} in a module {module} that can be imported", f"{error}") from error
         try:
             model = kind(**hyper)
-        except (TypeError, ValueError) as error:
+        except Exception as error:
             raise self._refused(f"settings that {name} takes", f"{error}") from error
         if not callable(getattr(model, "fit", None)) or not callable(getattr(model, "predict", None)):
             raise self._refused("a class with the methods fit(X, y) and predict(X)", f"{kind!r}")

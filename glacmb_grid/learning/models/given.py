@@ -16,6 +16,7 @@ from glacmb_grid.learning.table import Floats, table_of
 from glacmb_grid.settings import Given
 
 _COLUMNS = ("glacier", "year", "value")
+_LARGEST = 20.0  # m w.e. a year
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class GivenPredictions(Model):
             return None
         where = f"predictions: {self.name}: {path}"
         try:
-            table = pd.read_csv(path, dtype={"glacier": str})
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
         except (OSError, ValueError) as error:
             raise InputError(
                 where, expected="a CSV file", found=f"{error}", remedy="correct `predictions`, or the file"
@@ -103,8 +104,28 @@ class GivenPredictions(Model):
                 found=f"no {', '.join(lacking)} among {listing(map(str, table.columns))}",
                 remedy="rename the columns",
             )
-        table = table[list(_COLUMNS)].dropna()
-        twice = table[table.duplicated(["glacier", "year"])]
+        stems = table["glacier"].str.strip().str.removesuffix(".0")  # which spreadsheets append to whole numbers
+        whole = stems.where(stems.str.isdigit(), table["glacier"].str.strip())
+        year = pd.to_numeric(table["year"], errors="coerce")
+        text = table["value"].str.strip()
+        value = pd.to_numeric(text.where(~text.str.lower().isin(["", "na", "nan"])), errors="coerce")
+        given = text.where(~text.str.lower().isin(["", "na", "nan"])).notna()  # a blank value is no prediction
+        for broken, what in (
+            ((year.isna() | (year % 1 != 0)), "whole years"),
+            (given & ~np.isfinite(value), "numbers as values"),
+            (given & (value.abs() > _LARGEST), f"values within +-{_LARGEST:g} m w.e."),
+        ):
+            if broken.any():
+                lines = ", ".join(str(i + 2) for i in np.flatnonzero(broken)[:3])
+                cell = table.loc[broken, ["year", "value"]].iloc[0].tolist()
+                raise InputError(
+                    where,
+                    expected=what,
+                    found=f"{int(broken.sum())} other lines, such as line {lines}: year {cell[0]!r}, value {cell[1]!r}",
+                    remedy="correct these lines; values are m w.e.",
+                )
+        found = pd.DataFrame({"glacier": whole, "year": year.astype(np.int64), "value": value})[given]
+        twice = found[found.duplicated(["glacier", "year"])]
         if len(twice):
             names = listing(f"{g} {y}" for g, y in zip(twice["glacier"], twice["year"], strict=True))
             raise InputError(
@@ -113,12 +134,7 @@ class GivenPredictions(Model):
                 found=f"several for {names}",
                 remedy="keep one of them",
             )
-        try:
-            return table.astype({"year": np.int64, "value": np.float64})
-        except ValueError as error:
-            raise InputError(
-                where, expected="whole years and numbers", found=f"{error}", remedy="correct these lines"
-            ) from error
+        return found
 
 
 def _looked_up(known: pd.DataFrame, glacier: np.ndarray, year: np.ndarray) -> Floats:

@@ -252,7 +252,8 @@ class _Run:
         """Write the checkpoint."""
         assert self.file is not None
         with self.lock:
-            arrays = {**self.results, "lanes": _lanes()}
+            finished = self.finished.copy()  # before the rest: another lane may keep a net meanwhile
+            arrays = {**self.results, "finished": finished, "lanes": _lanes()}
             for lane, held in list(self.held.items()):
                 arrays |= {f"{lane}.{i}": array for i, array in enumerate(held)} | {f"{lane}.count": len(held)}
             save(self.file, self.digest, arrays)
