@@ -149,7 +149,7 @@ def test_the_climatology_of_an_inner_glacier_does_not_reach_into_withheld_years(
     split = Split(table, inner_fit, inner_score, Recipe(parts=("climatology",)), 1)
     b = values[inner_score, 0].mean()
     expected = (b - split.features.centre[0]) * split.features.inverse_scale[0]
-    np.testing.assert_allclose(split.design[split.rows.glacier == "b", 0], expected)
+    np.testing.assert_allclose(split.design.values[split.rows.glacier == "b", 0], expected)
     np.testing.assert_array_equal(split.used, ~withheld)
 
 

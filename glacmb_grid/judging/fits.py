@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from glacmb_grid.errors import listing
 from glacmb_grid.folds.protocols import name_of
 from glacmb_grid.judging.plan import compared, schemes_of, skipped
 from glacmb_grid.learning.contract import Model, Task, fit_model
+from glacmb_grid.learning.ragged import PREFIX
 from glacmb_grid.learning.registry import predict
 from glacmb_grid.stages import Context
 from glacmb_grid.stores.formats import read_zarr, write_table, write_zarr
@@ -60,6 +62,12 @@ def fits_of(context: Context, names: Sequence[str], scheme: str) -> dict[str, xr
             out[name] = read_zarr(path)
             out |= fits_of(context, json.loads(out[name].attrs["built_on"]), scheme)
     return out
+
+
+def record_of(path: Path) -> xr.Dataset:
+    """What was searched, chosen and seen, without what was learnt, which can be large."""
+    stored = read_zarr(path, {})
+    return stored.drop_vars([n for n in stored.variables if str(n).startswith(PREFIX)]).load()
 
 
 def predictions_of(context: Context, models: Sequence[str]) -> pd.DataFrame:
@@ -112,7 +120,7 @@ def _choices(context: Context, models: Sequence[str]) -> pd.DataFrame:
             path = context.of(f"learning/{model}", f"{scheme}.zarr")
             if not path.exists():
                 continue
-            found = read_zarr(path)
+            found = record_of(path)
             for fold in range(found.sizes["fold"]):
                 line: dict[str, Any] = {"scheme": scheme, "model": model, "fold": str(found["fold"].values[fold])}
                 if "choice" in found:
@@ -141,7 +149,7 @@ def _search(context: Context, models: Sequence[str]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for model in models:
         path = context.of(f"learning/{model}", f"{context.config.validation.schemes[0]}.zarr")
-        found = read_zarr(path) if path.exists() else xr.Dataset()
+        found = record_of(path) if path.exists() else xr.Dataset()
         if "candidate" in found.coords:
             out[model] = {
                 "recipes": json.loads(found.attrs["recipes"]),

@@ -9,6 +9,7 @@ import xarray as xr
 
 from glacmb_grid.disk import read_csv, write_json
 from glacmb_grid.folds.protocols import name_of
+from glacmb_grid.judging.fits import record_of
 from glacmb_grid.judging.folds import summary_of
 from glacmb_grid.judging.plan import locked_rows, models_of, schemes_of, studied
 from glacmb_grid.learning.registry import with_bases
@@ -50,7 +51,7 @@ def audit(context: Context) -> None:
             path = context.of(f"learning/{name}", f"{scheme}.zarr")
             if path.exists():
                 fitted[name] = model
-                seen.append(check_seen(folds, read_zarr(path)["seen"].values, hashes).assign(model=name))
+                seen.append(check_seen(folds, record_of(path)["seen"].values, hashes).assign(model=name))
         if scheme == "random":
             continue
         fold = str(folds["fold"].values[number])

@@ -165,14 +165,14 @@ class Split:
         # No other row is looked at: the climatology of a glacier that was not fitted on is a mean of its rows.
         self.used = table.used_rows(seen if score is None else seen | score)
         self.rows = table.rows.take(self.used)
-        self.design = self.features.design(self.rows).values
+        self.design = self.features.design(self.rows)
 
     def training(self, levels: Levels, *, annual_only: bool) -> Training:
         """What a learner fits on."""
         mine = self.seen & self.table.annual if annual_only else self.seen
         operator = self.table.operator[mine][:, self.used]
         target = self.table.target[mine] - operator @ levels.at(self.rows.glacier)
-        return Training(operator @ self.design, np.asarray(operator.sum(axis=1)).ravel(), target, self.seed)
+        return Training(operator @ self.design.values, np.asarray(operator.sum(axis=1)).ravel(), target, self.seed)
 
     def observed(self, balance: Floats) -> Floats:
         """What observations to score are made of these balances of `rows`, m w.e."""
@@ -216,7 +216,7 @@ def _tune(
         out = []
         for number in by_recipe[recipe]:
             levels, learnt = model.learnt_on(split, candidates[number].hyper, prepared)
-            balance = model.evaluate(learnt, split.design) + levels.at(split.rows.glacier)
+            balance = model.evaluate(learnt, split.design.values) + levels.at(split.rows.glacier)
             out.append(split.observed(balance))
         return out
 

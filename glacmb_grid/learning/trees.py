@@ -111,12 +111,23 @@ def constant_arrays(value: float) -> Arrays:
 
 def _joined(nodes: dict[str, list[npt.NDArray[Any]]], *, base: float, share: float) -> Arrays:
     kinds = {**_NODE, "value": np.float64}
+    whole = {n: np.concatenate(p).astype(kinds[n]) if p else np.zeros(0, kinds[n]) for n, p in nodes.items()}
+    below = whole["threshold"].astype(np.float32)
+    above = below > whole["threshold"]
+    below[above] = np.nextafter(below[above], np.float32(-np.inf))  # a float32 value is under both or neither
     return {
-        **{n: np.concatenate(parts).astype(kinds[n]) if parts else np.zeros(0, kinds[n]) for n, parts in nodes.items()},
+        **whole,
+        **{n: _small(whole[n]) for n in ("left_child", "right_child", "feature")},
+        "threshold": below,
         "tree_size": np.array([len(v) for v in nodes["value"]], np.int64),
         "tree_base": np.array(base),
         "tree_share": np.array(share),
     }
+
+
+def _small(numbers: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
+    """The same numbers in two bytes, where they fit: there may be a forest for each of thousands of folds."""
+    return numbers.astype(np.int16) if np.abs(numbers).max(initial=0) < 1 << 15 else numbers
 
 
 def predict_trees(arrays: Arrays, values: Floats) -> Floats:

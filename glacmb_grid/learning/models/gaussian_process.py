@@ -69,7 +69,7 @@ class StructuredProcess(Model):
             for inner_fit, inner_score in inner_masks(folds, int(first[b])):
                 split = Split(table, inner_fit, inner_score, recipes[r], seed, selected)
                 process = posterior(*self._training(split), hyper, self._limits)
-                balance = process.mean(self._inputs(split.features.design(split.rows), split.rows))
+                balance = process.mean(self._inputs(split.design, split.rows))
                 found.append((inner_score, split.observed(balance)))
             return hyper, found
 
@@ -127,8 +127,7 @@ class StructuredProcess(Model):
         table = split.table
         mine = np.flatnonzero(split.seen & table.annual)
         rows = table.rows.take(table.row[mine])
-        design = split.features.design(split.rows)
-        place = np.searchsorted(np.flatnonzero(split.used), table.row[mine])
+        design, place = split.design, np.searchsorted(np.flatnonzero(split.used), table.row[mine])
         part = Design(design.values[place], design.names, design.weather)
         return self._inputs(part, rows), table.target[mine]
 
