@@ -1,4 +1,4 @@
-"""What would fail, found in seconds from headers and tables, all problems at once."""
+"""Problems that would stop a run, found in seconds from headers and tables and reported together."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
 from glacmb_grid.years import complete_years, hydrological_year, start_month
 
-_ANY = 1e-9  # share of an outline: merely touched
+_ANY = 1e-9  # share of an outline: any overlap will do
 
 
 def check(config: Judged) -> list[str]:
-    """Look for everything that would stop a run.
+    """Look for problems that would stop a run.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def check(config: Judged) -> list[str]:
     Returns
     -------
     list of str
-        What was found, in words.
+        Lines that describe the inputs.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def check(config: Judged) -> list[str]:
 
 
 def _check_table(config: TableConfig) -> list[str]:
-    """A user's own table is small enough to be read whole; its folds cost little."""
+    """Read a user's own table and make its folds: both are cheap."""
     samples = stages.table_of_user(config)
     glaciers, years = (np.unique(samples[n].values.astype(str)) for n in ("glacier", "year"))
     found = [
@@ -78,6 +78,7 @@ def _check_table(config: TableConfig) -> list[str]:
 
 
 def _check_cubes(config: RunConfig) -> list[str]:
+    """Check outlines, climate, elevation, albedo and observations, and how they fit together."""
     problems = Problems()
     outlines = problems.attempt(lambda: stages.outlines_of(config))
     cube = problems.attempt(lambda: stages.climate_of(config))
@@ -102,15 +103,15 @@ def _check_cubes(config: RunConfig) -> list[str]:
         ):
             if grid is not None:
                 with problems.collect():
-                    poor, told = _check_area(glaciers, grid, what, least)
-                    found += told
-                    left = left[~left.index.isin(poor)] if least > _ANY else left
+                    uncovered, lines = _check_area(glaciers, grid, what, least)
+                    found += lines
+                    left = left[~left.index.isin(uncovered)] if least > _ANY else left
         with problems.collect():
             _check_left(len(left))
         years: list[int] = []
         if cube is not None:
             years = _check_years(config, glaciers, cube, problems)
-            found += _told_years(config, glaciers, cube, years)
+            found += _describe_years(config, glaciers, cube, years)
         linked = problems.attempt(lambda: stages.linked_observations(config, glaciers)) if tables_are_sound else None
         if linked is not None:
             found += _check_links(config, linked, left, years, problems)
@@ -119,7 +120,7 @@ def _check_cubes(config: RunConfig) -> list[str]:
 
 
 def _check_tables(config: RunConfig, problems: Problems) -> bool:
-    """Whether the observations and the tables beside them can be read, whatever the outlines are."""
+    """Whether the observations and the tables of links can be read; the outlines do not matter here."""
     o, before = config.observations, len(problems.found)
     with problems.collect():
         read_observations(o.path, units=o.units, default_uncertainty=o.default_uncertainty)
@@ -135,6 +136,7 @@ def _check_tables(config: RunConfig, problems: Problems) -> bool:
 
 
 def _check_climate(config: RunConfig, cube: xr.Dataset, problems: Problems) -> list[str]:
+    """Check values, grid, elevation correction and predictors of the climate files."""
     with problems.collect(), naming_damage(find_files(config.climate.files, what="climate files")):
         quick_look(cube, source="climate files", annual_precipitation=config.climate.annual_precipitation)
     if config.regrid is not None and config.regrid.engine == "xesmf" and importlib.util.find_spec("xesmf") is None:
@@ -158,8 +160,8 @@ def _check_climate(config: RunConfig, cube: xr.Dataset, problems: Problems) -> l
 
 def _check_predictors(config: RunConfig, variables: list[str], problems: Problems) -> None:
     wanted = config.predictors.monthly
-    there = None if wanted is None else [n for n in wanted if n in variables]
-    if wanted != there:
+    available = None if wanted is None else [n for n in wanted if n in variables]
+    if wanted != available:
         with problems.collect():
             raise InputError(
                 "predictors: monthly",
@@ -167,12 +169,12 @@ def _check_predictors(config: RunConfig, variables: list[str], problems: Problem
                 found=listing(n for n in wanted or () if n not in variables),
                 remedy="add the files that hold them, or take them out of `predictors.monthly`",
             )
-    names = _predictor_names(config, variables, there)
+    names = _predictor_names(config, variables, available)
     _check_models(config, np.array(names), problems)
 
 
 def _check_models(config: Judged, names: np.ndarray, problems: Problems) -> None:
-    """Whether every model can be had, and finds predictors among these."""
+    """Check that every model can be made and finds its predictors among these names."""
     for model in plan.models_of(config).values():
         with problems.collect():
             model.require()
@@ -181,7 +183,7 @@ def _check_models(config: Judged, names: np.ndarray, problems: Problems) -> None
 
 
 def _predictor_names(config: RunConfig, variables: list[str], monthly: list[str] | None) -> list[str]:
-    """Names of the predictors that these variables will give, from one pretended glacier and year."""
+    """Names of the predictors made from these variables, by building them for one made-up glacier and year."""
     time = np.arange("1999-10", "2000-10", dtype="datetime64[M]").astype("datetime64[ns]")
     sampled = xr.Dataset(
         {n: (("glacier", "time"), np.full((1, 12), 270.0)) for n in [*variables, "t2m_corrected"] if n != OROGRAPHY},
@@ -213,7 +215,7 @@ def _predictor_names(config: RunConfig, variables: list[str], monthly: list[str]
 
 
 def _check_left(count: int) -> None:
-    """Some glaciers lie on both the climate and the elevation model."""
+    """Raise if no glacier lies on both the climate and the elevation model."""
     if not count:
         raise InputError(
             "climate files, elevation model",
@@ -226,22 +228,22 @@ def _check_left(count: int) -> None:
 def _check_area(
     glaciers: gpd.GeoDataFrame, grid: xr.Dataset | xr.DataArray, what: str, least: float
 ) -> tuple[list[str], list[str]]:
-    """Outlines of which less than this share of the area lies on the grid, and a line on them; an error for all."""
+    """Glaciers with less than this share of their area on the grid, and a line about them; raises if all are."""
     cells = any_grid_of(grid, name=what)
-    if isinstance(cells, Curvilinear):  # its weights tell
+    if isinstance(cells, Curvilinear):  # checked when its weights are made
         return [], []
     x0, x1 = sorted((cells.x_edges[0], cells.x_edges[-1]))
     y0, y1 = sorted((cells.y_edges[0], cells.y_edges[-1]))
     whole = overlap_weights(glaciers, replace(cells, y_edges=np.array([y0, y1]), x_edges=np.array([x0, x1])))
     share = np.bincount(whole.row, whole.weight, len(glaciers)) / whole.total
-    poor = share < least
-    if not poor.any():
+    uncovered = share < least
+    if not uncovered.any():
         return [], []
-    ids = [f"{g} ({s:.0%})" for g, s in zip(glaciers.index[poor], share[poor], strict=True)]
-    left = f"leaves out {int(poor.sum())} of {len(glaciers)} glaciers: {listing(ids)}"
-    if not poor.all():
+    ids = [f"{g} ({s:.0%})" for g, s in zip(glaciers.index[uncovered], share[uncovered], strict=True)]
+    left = f"leaves out {int(uncovered.sum())} of {len(glaciers)} glaciers: {listing(ids)}"
+    if not uncovered.all():
         then = "a run lists them in failed.csv and goes on without them" if least > _ANY else "they have gaps there"
-        return list(glaciers.index[poor]), [f"{what}: the area {left}; {then}"]
+        return list(glaciers.index[uncovered]), [f"{what}: the area {left}; {then}"]
     raise InputError(
         what,
         expected="cells under every glacier" + (f", at least {least:.0%} of its area" if least > _ANY else ""),
@@ -251,7 +253,7 @@ def _check_area(
 
 
 def _check_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Dataset, problems: Problems) -> list[int]:
-    """Complete hydrological years of the climate."""
+    """Complete hydrological years of the climate, checked against the settings."""
     first = _first_month(config, glaciers)
     time = cube["time"].values
     years = [int(y) for y in complete_years(time, first)]
@@ -278,7 +280,7 @@ def _first_month(config: RunConfig, glaciers: gpd.GeoDataFrame) -> int:
     return config.predictors.first_month or start_month(float(glaciers["latitude"].mean()))
 
 
-def _told_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Dataset, years: list[int]) -> list[str]:
+def _describe_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Dataset, years: list[int]) -> list[str]:
     found = [f"hydrological years {years[0]}..{years[-1]}"] if years else []
     begun = hydrological_year(cube["time"].values, _first_month(config, glaciers))[0]
     incomplete = sorted({int(y) for y in begun} - set(years))
@@ -308,5 +310,5 @@ def _check_links(
     if len(problems.found) > before:
         return found
     folds = plan.folds_of(config, plan.foreseen(left, observed, years), problems)
-    told = [f"{scheme}: {masks.sizes['fold']} folds" for scheme, masks in folds.items()]
-    return [*found, f"{len(usable)} glacier-years to learn from", *told]
+    counts = [f"{scheme}: {masks.sizes['fold']} folds" for scheme, masks in folds.items()]
+    return [*found, f"{len(usable)} glacier-years to learn from", *counts]

@@ -1,4 +1,4 @@
-"""The command line: thin."""
+"""The command line: parses arguments, calls the package and prints."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _STATUSES = {"run": _STATUS, "evaluate": _STATUS}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
-    0 where all went well, 1 for an error in the input, 2 where the audit finds a leak, 3 where some glaciers failed and
-    the rest went on, 130 when interrupted.
+    The exit status: 0 success, 1 an error in the input, 2 the audit found a leak, 3 some glaciers failed and the rest
+    went on, 130 interrupted.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -45,13 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno is None:
             raise
-        wrong = InputError(
+        problem = InputError(
             f"{error.filename or 'a file or a process'}",
             expected="a place that can be read and written, with room",
             found=f"{error.strerror}",
             remedy="correct its permissions or free some room, or name another place",
         )
-        print(f"error: {wrong}", file=sys.stderr)
+        print(f"error: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last finished stage", file=sys.stderr)
@@ -63,7 +63,7 @@ _INTERRUPTED = threading.Event()
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """An interrupt that a library swallows is raised again at the next line of progress; a second one always ends."""
+    """Let `_say` raise an interrupt again that a library swallowed; a second interrupt always ends the process."""
 
     def interrupt(*_: object) -> None:
         if _INTERRUPTED.is_set():
@@ -73,7 +73,7 @@ def _interruptible() -> Iterator[None]:
         raise KeyboardInterrupt
 
     _INTERRUPTED.clear()
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as the background jobs of a script have it
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as in background jobs of a script
     if ignored or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -139,12 +139,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _say(text: str) -> None:
+    """Print a line of progress; raise a swallowed interrupt."""
     if _INTERRUPTED.is_set() and sys.exc_info()[0] is None:
         raise KeyboardInterrupt
     try:
         print(text, flush=True)
-    except BrokenPipeError:  # the reader has gone (`| head`): the run goes on without it
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+    except BrokenPipeError:  # the reader is gone (`| head`): go on without output
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open as long as the process
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -156,11 +157,11 @@ def _run(options: argparse.Namespace) -> int:
     if not ran:
         _say("everything is current: nothing to do")
     _summary(config)
-    return _told_failures(config)
+    return _report_failures(config)
 
 
-def _told_failures(config: Judged) -> int:
-    """3 where glaciers failed, which is told."""
+def _report_failures(config: Judged) -> int:
+    """Report failed glaciers; the exit status."""
     from glacmb_grid.pipeline import failed
 
     count = len(failed(config))
@@ -170,11 +171,11 @@ def _told_failures(config: Judged) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    return _told_failures(_bring(options, "evaluation"))
+    return _report_failures(_run_stage(options, "evaluation"))
 
 
-def _bring(options: argparse.Namespace, stage: str) -> Judged:
-    """Bring one stage and all that it needs up to date, and print the scores."""
+def _run_stage(options: argparse.Namespace, stage: str) -> Judged:
+    """Run a stage and all that it needs if they are not current, and print the scores of `evaluation`."""
     from glacmb_grid.pipeline import run
 
     config = load_config(options.config, options.set)
@@ -187,14 +188,14 @@ def _bring(options: argparse.Namespace, stage: str) -> Judged:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    config = _bring(options, "audit")
+    config = _run_stage(options, "audit")
     folder = config.root / "audit"
     _say((folder / "audit.txt").read_text(encoding="utf-8"))
     return 2 if json.loads((folder / "verdict.json").read_text(encoding="utf-8"))["leaks"] else 0
 
 
 def _study(options: argparse.Namespace) -> int:
-    config = _bring(options, "study")
+    config = _run_stage(options, "study")
     _say((config.root / "study" / "study.txt").read_text(encoding="utf-8"))
     return 0
 
@@ -283,7 +284,7 @@ def _synth(options: argparse.Namespace) -> int:
 
 
 def _summary(config: Judged) -> None:
-    """Print the score table, what beat what, and where the product lies."""
+    """Print the scores, which model beat which, and the paths of the product."""
     from glacmb_grid.pipeline import status
 
     states = {name: state for name, state, _ in status(config)}
@@ -302,7 +303,7 @@ def _summary(config: Judged) -> None:
         for model, lines in table.groupby("model", sort=False):
             one = lines.set_index("metric")
             value = one["value"]
-            rmse = _cell(value["rmse"], one["lower"]["rmse"], one["upper"]["rmse"])
+            rmse = _with_interval(value["rmse"], one["lower"]["rmse"], one["upper"]["rmse"])
             rest = f"{value['r2']:7.2f}{value['mae']:7.3f}{value['bias']:+8.3f}{value['rmse_glacier_mean']:13.3f}"
             _say(f"    {model:18s}{rmse:>22s}{rest}{value['rec_auc']:9.2f}{value['sign_auc']:9.2f}")
     rmse_lines = scores[scores["metric"] == "rmse"]
@@ -319,11 +320,12 @@ def _summary(config: Judged) -> None:
         _say(f"         {product.with_suffix('.zarr')}")
 
 
-def _cell(value: float, lower: float, upper: float) -> str:
+def _with_interval(value: float, lower: float, upper: float) -> str:
     return f"{value:.3f}" if math.isnan(lower) else f"{value:.3f} [{lower:.3f}, {upper:.3f}]"
 
 
 def _verdicts(config: Judged) -> None:
+    """Print which model beat which."""
     table = read_csv(config.root / "evaluation" / "comparisons.csv")
     if table.empty:
         return
@@ -339,6 +341,7 @@ def _verdicts(config: Judged) -> None:
 
 
 def _truth(config: RunConfig, scores: pd.DataFrame) -> None:
+    """Print scores against a known truth beside those of leave-one-glacier-out."""
     file = config.root / "products" / "truth_scores.csv"
     if config.product.truth is None or not file.exists():
         return
@@ -346,12 +349,14 @@ def _truth(config: RunConfig, scores: pd.DataFrame) -> None:
     _say("\nagainst the truth, RMSE in m w.e. / R2 / bias, beside what leave-one-glacier-out promised")
     _say(f"  {'model':18s}{'logo score':>24s}{'measured':>24s}{'unmeasured':>24s}")
     for model in dict.fromkeys(truth["model"]):
-        row = [_pair(scores[(scores["scheme"] == "logo") & (scores["model"] == model)])]
-        row += [_pair(truth[(truth["model"] == model) & (truth["slice"] == s)]) for s in ("measured", "unmeasured")]
+        row = [_error_r2_bias(scores[(scores["scheme"] == "logo") & (scores["model"] == model)])]
+        row += [
+            _error_r2_bias(truth[(truth["model"] == model) & (truth["slice"] == s)]) for s in ("measured", "unmeasured")
+        ]
         _say(f"  {model:18s}" + "".join(f"{c:>24s}" for c in row))
 
 
-def _pair(lines: pd.DataFrame) -> str:
+def _error_r2_bias(lines: pd.DataFrame) -> str:
     values = lines.set_index("metric")["value"]
     return f"{values['rmse']:.3f} / {values['r2']:.2f} / {values['bias']:+.3f}" if len(values) else "-"
 

@@ -1,4 +1,4 @@
-"""The only room that knows dask.distributed."""
+"""Run dask with threads, processes or a cluster; no other module uses dask.distributed."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ def scheduler(compute: Compute, say: Callable[[str], None] = lambda text: None) 
     ----------
     compute : Compute
         `threads` (default), `processes`, `synchronous`, or `distributed`: a local cluster of worker processes, or the
-        cluster at `address`. Schedulers of ours listen to this machine only.
+        cluster at `address`. Schedulers started here accept connections from this machine only.
     say : callable
-        Takes a line on where the dashboard is, with `dashboard`.
+        Takes a line with the address of the dashboard, if `dashboard` is set.
 
     Yields
     ------
     str
-        What works, for the log.
+        Description of the workers, for the log.
 
     Raises
     ------
     InputError
-        Where no scheduler answers at `address`; where a worker process was killed.
+        No scheduler answers at `address`; a worker process was killed.
     """
     workers = compute.workers or os.cpu_count() or 1
     if compute.scheduler == "processes":
-        with _processes(workers):
+        with _process_pool(workers):
             yield f"{workers} processes"
     elif compute.scheduler != "distributed":
         with dask.config.set(scheduler=compute.scheduler, num_workers=workers):
             yield f"{workers} {compute.scheduler}"
     elif compute.address:
-        with _running(compute.address):
+        with _remote_cluster(compute.address):
             yield "the cluster at compute.address"
     else:
-        with _local(workers, compute.dashboard, say):
+        with _local_cluster(workers, compute.dashboard, say):
             yield f"{workers} local worker processes"
 
 
 @contextmanager
-def _processes(workers: int) -> Iterator[None]:
-    """One pool for all that is computed: a new one would import everything again."""
+def _process_pool(workers: int) -> Iterator[None]:
+    """One pool for the whole run: every new pool would import everything again."""
     try:
         with (
             ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool,
@@ -64,11 +64,11 @@ def _processes(workers: int) -> Iterator[None]:
         ):
             yield
     except BrokenProcessPool as error:
-        raise _died("processes") from error
+        raise _worker_killed("processes") from error
 
 
 @contextmanager
-def _running(address: str) -> Iterator[None]:
+def _remote_cluster(address: str) -> Iterator[None]:
     """The cluster at an address."""
     from distributed import Client
     from distributed.scheduler import KilledWorker
@@ -86,12 +86,12 @@ def _running(address: str) -> Iterator[None]:
         with client:
             yield
     except KilledWorker as error:
-        raise _died("distributed") from error
+        raise _worker_killed("distributed") from error
 
 
 @contextmanager
-def _local(workers: int, dashboard: bool, say: Callable[[str], None]) -> Iterator[None]:
-    """Worker processes on this machine, which listen to it only."""
+def _local_cluster(workers: int, dashboard: bool, say: Callable[[str], None]) -> Iterator[None]:
+    """A cluster on this machine that accepts connections from it only."""
     from distributed import Client, LocalCluster
     from distributed.scheduler import KilledWorker
 
@@ -109,10 +109,10 @@ def _local(workers: int, dashboard: bool, say: Callable[[str], None]) -> Iterato
                 say(f"dask dashboard: {cluster.dashboard_link}")
             yield
     except KilledWorker as error:
-        raise _died("distributed") from error
+        raise _worker_killed("distributed") from error
 
 
-def _died(scheduler: str) -> InputError:
+def _worker_killed(scheduler: str) -> InputError:
     return InputError(
         f"compute: {{scheduler: {scheduler}}}",
         expected="worker processes that live until the work is done",

@@ -1,4 +1,4 @@
-"""Reading a YAML configuration.
+"""Read a YAML configuration.
 
 Unknown keys are errors that name the nearest valid one; ``${VAR}`` comes from the environment, ``${store.root}`` from
 the configuration itself; relative paths are relative to the configuration file.
@@ -34,7 +34,7 @@ _PATHS = {
     ("samples", "path"),
     ("store", "root"),
 }
-_INTERNAL = re.compile(r"(function-|list\[|constrained-|literal\[|tuple\[)")  # how pydantic names alternatives
+_INTERNAL = re.compile(r"(function-|list\[|constrained-|literal\[|tuple\[)")  # pydantic's own parts of locations
 _MOST_NODES = 100_000
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
@@ -56,14 +56,14 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
     Raises
     ------
     InputError or InputErrors
-        Broken YAML, unknown or missing keys, values of the wrong kind, unset environment variables: all at once.
+        Broken YAML, unknown or missing keys, invalid values, unset environment variables: all in one error.
     """
     file = Path(path).resolve()
     raw = _read_yaml(file)
     problems = Problems()
     for override in overrides or []:
         with problems.collect():
-            _set(raw, override)
+            _apply_override(raw, override)
     raw.setdefault("name", file.stem)
     filling = _Filling(file)
     with problems.collect():
@@ -79,7 +79,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice, of which YAML would keep the last in silence."""
+    """Refuses duplicate keys, of which YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Read one mapping."""
@@ -96,12 +96,12 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         raw = _parsed(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
-        there = [p.name for p in sorted(file.parent.glob("*.y*ml"))] if file.parent.is_dir() else []
+        beside = [p.name for p in sorted(file.parent.glob("*.y*ml"))] if file.parent.is_dir() else []
         raise InputError(
             f"{file}",
             expected="a configuration file",
             found="no such file",
-            remedy=f"correct the path; {file.parent} holds {listing(there) or 'no YAML file'}",
+            remedy=f"correct the path; {file.parent} holds {listing(beside) or 'no YAML file'}",
         ) from error
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(
@@ -121,12 +121,12 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 
 
 def _parsed(text: str) -> Any:
-    """The content of a YAML text that is no larger, with all its aliases written out, than a person would write.
+    """The content of a YAML text.
 
     Raises
     ------
     YAMLError or ValueError
-        Broken YAML; aliases that hold themselves, or that would fill the memory.
+        Broken YAML; aliases that contain themselves or expand to more than _MOST_NODES values.
     """
     loader = _Loader(text)
     try:
@@ -141,16 +141,17 @@ def _parsed(text: str) -> Any:
 
 
 def _size(node: yaml.Node, known: dict[int, float]) -> float:
-    """How many values a node holds with its aliases written out."""
+    """Number of values in a node with its aliases expanded; infinite if it contains itself."""
     if id(node) not in known:
-        known[id(node)] = math.inf  # until it is known: a node that holds itself has no end
+        known[id(node)] = math.inf  # until counted: met again if the node contains itself
         pairs = node.value if isinstance(node, yaml.CollectionNode) else []
         children = [c for pair in pairs for c in (pair if isinstance(pair, tuple) else (pair,))]
         known[id(node)] = 1 + sum(_size(c, known) for c in children)
     return known[id(node)]
 
 
-def _set(raw: dict[str, Any], override: str) -> None:
+def _apply_override(raw: dict[str, Any], override: str) -> None:
+    """Set one `key.path=value`."""
     keys, sign, value = override.partition("=")
     if not sign or not keys:
         raise InputError(
@@ -177,23 +178,23 @@ def _set(raw: dict[str, Any], override: str) -> None:
 
 
 def _set_store_root(raw: dict[str, Any], filling: _Filling) -> None:
-    """Fill in the default of `store.root`, or its variables; what is no section or no text is left to validation."""
+    """Fill in `store.root`: its default or its variables. Invalid types are left to validation."""
     store = raw.get("store") if raw.get("store") is not None else {}
     if not isinstance(store, dict):
         return
-    said = store.get("root")
-    if said is None:
+    given = store.get("root")
+    if given is None:
         raw["store"] = {**store, "root": str(Path.cwd() / "runs" / str(raw["name"]))}
         return
-    if not isinstance(said, str):
+    if not isinstance(given, str):
         return
     where = f"{filling.file}: store.root"
-    if "${store.root}" in said:
-        raise InputError(where, expected="a folder", found=f"{said!r}, which names itself", remedy="write it out")
-    if not said.strip():
+    if "${store.root}" in given:
+        raise InputError(where, expected="a folder", found=f"{given!r}, which names itself", remedy="write it out")
+    if not given.strip():
         remedy = "name a folder of its own for the run, or leave `store.root` out for `runs/<name>`"
-        raise InputError(where, expected="a folder", found=f"{said!r}", remedy=remedy)
-    raw["store"] = {**store, "root": filling.filled(said, ("store", "root"))}
+        raise InputError(where, expected="a folder", found=f"{given!r}", remedy=remedy)
+    raw["store"] = {**store, "root": filling.filled(given, ("store", "root"))}
 
 
 def _root_of(raw: dict[str, Any]) -> str:
@@ -203,7 +204,7 @@ def _root_of(raw: dict[str, Any]) -> str:
 
 @dataclass
 class _Filling:
-    """Fills in environment variables and makes paths absolute.
+    """Substitutes variables and makes paths absolute.
 
     Attributes
     ----------
@@ -212,9 +213,9 @@ class _Filling:
     root : str
         What `${store.root}` stands for.
     unset : dict
-        Variable that the environment does not have -> the keys that name it.
+        Missing environment variable -> the keys that use it.
     templates : dict
-        Value -> what the file holds in its place, for values that hold something of the environment.
+        Value -> its text in the file, for values with environment variables.
     """
 
     file: Path
@@ -223,7 +224,7 @@ class _Filling:
     templates: dict[str, str] = field(default_factory=dict)
 
     def filled(self, value: Any, key: tuple[str, ...]) -> Any:
-        """A value of the file, and all in it."""
+        """A value of the file with everything in it substituted."""
         if isinstance(value, dict):
             return {k: self.filled(v, (*key, str(k))) for k, v in value.items()}
         if isinstance(value, list):
@@ -257,15 +258,15 @@ def _unset_variable(file: Path, name: str, keys: list[str]) -> InputError:
 def _validated(values: dict[str, Any], file: Path, problems: Problems) -> RunConfig | TableConfig | None:
     kind: type[RunConfig | TableConfig] = TableConfig if "samples" in values else RunConfig
     try:
-        return kind.model_validate(_lists(values))
+        return kind.model_validate(_with_file_lists(values))
     except pydantic.ValidationError as error:
-        told = {one.where: one for one in (_explained(e, file, kind) for e in reversed(error.errors()))}
-        problems.found += reversed(told.values())
+        errors = {one.where: one for one in (_as_input_error(e, file, kind) for e in reversed(error.errors()))}
+        problems.found += reversed(errors.values())
         return None
 
 
-def _lists(values: dict[str, Any]) -> dict[str, Any]:
-    """A single file where several may be given becomes a list of one."""
+def _with_file_lists(values: dict[str, Any]) -> dict[str, Any]:
+    """Turn a single path into a list where a list of files is expected."""
     for section in ("climate", "elevation", "albedo"):
         here = values.get(section)
         if isinstance(here, dict) and isinstance(here.get("files"), str):
@@ -273,7 +274,7 @@ def _lists(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _explained(error: Any, file: Path, kind: type[Judged]) -> InputError:
+def _as_input_error(error: Any, file: Path, kind: type[Judged]) -> InputError:
     keys = [str(k) for k in error["loc"] if k not in ("[key]", "own") and not _INTERNAL.match(str(k))]
     where = f"{file}: {'.'.join(keys)}"
     if error["type"] == "extra_forbidden":
@@ -292,10 +293,11 @@ def _explained(error: Any, file: Path, kind: type[Judged]) -> InputError:
 
 
 def _valid_keys(path: list[str], kind: type[Judged]) -> list[str]:
+    """Valid keys of the section at this path."""
     model: type[BaseModel] = kind
     for key in path:
-        known = model.model_fields.get(key) or model.model_fields.get("own")  # a model that the configuration adds
-        if known is None:  # a name that the user gives within a mapping
+        known = model.model_fields.get(key) or model.model_fields.get("own")  # own models
+        if known is None:  # a name chosen by the user
             continue
         annotation = known.annotation
         choices = [annotation, *get_args(annotation)] if get_origin(annotation) is not None else [annotation]

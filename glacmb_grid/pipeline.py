@@ -1,4 +1,4 @@
-"""A table of stages, what each depends on, and the run that brings them up to date."""
+"""The stages of a run, what each depends on, and `run`, which makes those that are not current."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ from glacmb_grid.stores.versions import versions
 from glacmb_grid.validation.scores import score
 
 Say = Callable[[str], None]
-CAN_FAIL = ("glaciers", "weights", "terrain", "sampled")  # stages that list glaciers and go on without them
+Upstream = dict[str, tuple[str, str]]  # key and content by stage
+Digests = dict[str, dict[str, str]]  # of input files, by kind of input and file name
+CAN_FAIL = ("glaciers", "weights", "terrain", "sampled")  # stages that list failed glaciers and go on
 RASTERS = ("elevation model", "albedo rasters")  # inputs that GDAL reads
-OTHERS = ("kept", "holdout", INTERNAL)  # what else of ours lies in the folder of a run
+OTHERS = ("kept", "holdout", INTERNAL)  # what a run writes in its folder beside the stages
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,13 @@ class Stage:
     needs : tuple of str
         Stages that it reads.
     settings : dict
-        Configuration that shapes its result, by key.
+        The settings that its result depends on, by key.
     files : tuple
-        Paths and patterns of raw inputs, each with what it is.
+        Pairs of path or pattern of a raw input, and what it is.
     rereads : tuple of str
         Stages whose raw inputs this one reads too.
     on_request : bool
-        Whether the stage runs only where it is asked for by name.
+        Whether the stage runs only when asked for by name.
     """
 
     name: str
@@ -69,7 +71,7 @@ class Stage:
 
 
 def table(config: Judged) -> list[Stage]:
-    """The stages of a configuration, in an order that respects their needs."""
+    """The stages of a configuration, each after those that it needs."""
     if isinstance(config, RunConfig):
         return [*_cube_stages(config), *_judging_stages(config), _product_stage(config)]
     assert isinstance(config, TableConfig)
@@ -83,16 +85,14 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
     albedo = ("albedo",) if c.albedo else ()
     links = c.observations.links
     observation_files = [(p, w) for p, w in ((links.table, "link table"), (links.positions, "glacier positions")) if p]
-    climate_files = [
-        (c.climate.files, "climate files"),
-        *([(c.climate.invariant, "invariant file")] if c.climate.invariant else []),
-    ]
+    invariant = ((c.climate.invariant, "invariant file"),) if c.climate.invariant else ()
+    climate_files = ((c.climate.files, "climate files"), *invariant)
     out = []
     if c.synthetic:
         out.append(Stage("raw", stages.make_synthetic, (), {"synthetic": c.synthetic}))
     out += [
         Stage("glaciers", stages.read_glaciers, raw, {"glaciers": c.glaciers}, ((c.glaciers.path, "outlines"),)),
-        Stage("cubes", stages.describe_climate, raw, {"climate": c.climate}, tuple(climate_files)),
+        Stage("cubes", stages.describe_climate, raw, {"climate": c.climate}, climate_files),
         Stage(
             "observations",
             stages.link_observations,
@@ -145,10 +145,10 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
 
 
 def _judging_stages(c: Judged) -> list[Stage]:
-    """Folds, fits and scores; the audit, the study and the locked glaciers only where they are asked for."""
+    """Folds, fits and scores; the audit and the study, which run on request."""
     models = plan.models_of(c)
     schemes = _scheme_settings(c)
-    planned = ("plan",) if isinstance(c, RunConfig) else ()  # what would fail here fails before hours of sampling
+    planned = ("plan",) if isinstance(c, RunConfig) else ()  # bad fold settings fail before hours of sampling
     out = [Stage("folds", folds.make_all_folds, ("samples", *planned), _fold_settings(c))]
     for name, model in models.items():
         needs = ("samples", "folds", *(f"learning/{b}" for b in model.built_on))
@@ -178,7 +178,7 @@ def _judging_stages(c: Judged) -> list[Stage]:
 
 
 def _files_of(settings: dict[str, Section]) -> tuple[tuple[Any, str], ...]:
-    """Files of predictions that were made elsewhere, by model."""
+    """Files of predictions made elsewhere, each with a label that names its model."""
     given = {m: s.path for m, s in settings.items() if isinstance(s, Given)}
     return tuple((path, f"predictions {m}") for m, path in given.items() if path is not None)
 
@@ -204,12 +204,12 @@ def _product_stage(c: RunConfig) -> Stage:
 
 
 def files_of(stage: Stage, every: dict[str, Stage]) -> Iterator[tuple[str, list[Path]]]:
-    """Raw inputs that a stage reads, by what they are.
+    """Raw inputs that a stage reads: what they are, and their paths.
 
     Raises
     ------
     InputError
-        Where one is missing.
+        If one is missing.
     """
     for one in (stage, *(every[n] for n in stage.rereads)):
         for paths, what in one.files:
@@ -217,7 +217,7 @@ def files_of(stage: Stage, every: dict[str, Stage]) -> Iterator[tuple[str, list[
 
 
 def require_apart(config: Judged, store: RunStore) -> None:
-    """Refuse a folder for the run in which anything of the user's could be lost, and inputs that we could replace.
+    """Refuse a run folder with files that a run did not write, and inputs in folders that a run replaces.
 
     Raises
     ------
@@ -239,7 +239,7 @@ def require_apart(config: Judged, store: RunStore) -> None:
 
 def _require_input_apart(given: list[Path], what: str, folders: set[Path], root: Path) -> None:
     found: list[Path] = []
-    with suppress(InputError, InputErrors):  # what is missing is told by whoever reads it
+    with suppress(InputError, InputErrors):  # the stage that reads a missing input reports it
         found = find_files(list(map(str, given)), what=what)
     for path in dict.fromkeys([*given, *found]):
         real = path.resolve()
@@ -255,25 +255,19 @@ def _require_input_apart(given: list[Path], what: str, folders: set[Path], root:
 
 
 def wanted_mark(
-    stage: Stage,
-    config: Judged,
-    store: RunStore,
-    upstream: dict[str, tuple[str, str]],
-    *,
-    fresh: bool = False,
-    whole: bool = False,
+    stage: Stage, config: Judged, store: RunStore, upstream: Upstream, *, fresh: bool = False, whole: bool = False
 ) -> dict[str, Any]:
-    """What a current store of this stage would carry.
+    """The mark that a current result of this stage carries.
 
     Parameters
     ----------
     stage : Stage
     config : Judged
     store : RunStore
-    upstream : dict
-        Key and content of every stage that it needs.
+    upstream : Upstream
+        Of every stage that it needs.
     fresh, whole : bool
-        Look at the content of inputs that seem the same as before; read all of it.
+        Read inputs again even if they seem unchanged; read them from end to end.
 
     Returns
     -------
@@ -284,7 +278,7 @@ def wanted_mark(
     Raises
     ------
     InputError
-        Where an input file is missing.
+        If an input file is missing.
     """
     every = {s.name: s for s in table(config)}
     inputs = {
@@ -306,27 +300,27 @@ def wanted_mark(
 
 
 def differences(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
-    """Why a store is not current, in words; empty where it is."""
+    """Why a result is not current; empty if it is."""
     if old is None:
         return ["not done yet"]
-    told = []
+    reasons = []
     if old["key"] != new["key"]:
         before, after = _flat(old.get("settings", {})), _flat(new["settings"])
         changed = [k for k in dict.fromkeys([*before, *after]) if before.get(k) != after.get(k)]
-        told += [f"setting {k}: {before.get(k)!r} -> {after.get(k)!r}" for k in changed]
+        reasons += [f"setting {k}: {before.get(k)!r} -> {after.get(k)!r}" for k in changed]
     if names := _changed_inputs(old.get("inputs", {}), new["inputs"]):
-        told.append(f"input {listing(names, 4)} changed")
+        reasons.append(f"input {listing(names, 4)} changed")
     stages_changed = [n for n in new["needs"] if any(old.get(k, {}).get(n) != new[k][n] for k in ("needs", "read"))]
     if stages_changed:
-        told.append(f"stage {listing(stages_changed, 4)} changed")
+        reasons.append(f"stage {listing(stages_changed, 4)} changed")
     if old.get("version") != new["version"]:
-        told.append(f"made by version {old.get('version')}")
-    return told or ([] if old["key"] == new["key"] else ["an environment variable that it uses has another value"])
+        reasons.append(f"made by version {old.get('version')}")
+    return reasons or ([] if old["key"] == new["key"] else ["an environment variable that it uses has another value"])
 
 
 def _changed_inputs(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Names of inputs that came, went, changed, or are read in another order."""
-    told = []
+    """Names of inputs that were added, removed, changed or reordered."""
+    changed = []
     for what in dict.fromkeys([*old, *new]):
         before = {i[0]: Identity(*i) for i in old.get(what, [])}
         after = {i[0]: Identity(*i) for i in new.get(what, [])}
@@ -334,11 +328,12 @@ def _changed_inputs(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         names += [n for n in after if n in before and after[n].differs(before[n])]
         if not names and list(before) != list(after):
             names = [f"order of the {what}"]
-        told += [f"{what}.{n}" for n in names]
-    return told
+        changed += [f"{what}.{n}" for n in names]
+    return changed
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key."""
     if not isinstance(tree, dict) or not tree:
         return {prefix: tree} if prefix else {}
     out: dict[str, Any] = {}
@@ -347,8 +342,8 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def _stale(stage: str, store: RunStore, new: dict[str, Any], *, whole: bool = False) -> list[str]:
-    """Why a stage is not current, in words: what it was made of, and whether it is whole; empty where it is."""
+def _why_stale(stage: str, store: RunStore, new: dict[str, Any], *, whole: bool = False) -> list[str]:
+    """Why a stage is not current: something that it was made of changed, or it is damaged. Empty if it is current."""
     if store.has_damaged_mark(stage):
         return ["the record of what it was made of is damaged"]
     old = store.mark(stage)
@@ -358,8 +353,8 @@ def _stale(stage: str, store: RunStore, new: dict[str, Any], *, whole: bool = Fa
     return [f"damaged: {damage}"] if damage else []
 
 
-def _standing(stage: str, store: RunStore, key: str) -> tuple[str, str]:
-    """The key that a stage should have, and the content that it has."""
+def _key_and_content(stage: str, store: RunStore, key: str) -> tuple[str, str]:
+    """The key that a stage should have, and the content that it has; `?` if it was not made."""
     return key, store.content(stage) if store.mark(stage) is not None else "?"
 
 
@@ -372,11 +367,11 @@ def status(config: Judged, *, whole: bool = False, say: Say = lambda text: None)
     whole : bool
         Read all inputs and results from end to end.
     say : callable
-        Takes a line on what was found damaged beside the stages.
+        Takes a line about other damage in the run folder.
     """
     store = RunStore(config.root, say)
     require_apart(config, store)
-    known: dict[str, tuple[str, str]] = {}
+    known: Upstream = {}
     lines = []
     for stage in table(config):
         mark = store.mark(stage.name)
@@ -385,13 +380,13 @@ def status(config: Judged, *, whole: bool = False, say: Say = lambda text: None)
         except (InputError, InputErrors) as error:
             will_be_made = isinstance(config, RunConfig) and config.synthetic is not None and store.mark("raw") is None
             first = error.problems[0] if isinstance(error, InputErrors) else error
-            told = f"{first.where}: {first.found}" if isinstance(first, InputError) else f"{first}"
-            reason = "its input is made by the stage raw" if will_be_made else told
+            problem = f"{first.where}: {first.found}" if isinstance(first, InputError) else f"{first}"
+            reason = "its input is made by the stage raw" if will_be_made else problem
             lines.append((stage.name, "missing" if will_be_made else "blocked", reason))
             known[stage.name] = ("?", "?")
             continue
-        known[stage.name] = _standing(stage.name, store, new["key"])
-        why = _stale(stage.name, store, new, whole=whole)
+        known[stage.name] = _key_and_content(stage.name, store, new["key"])
+        why = _why_stale(stage.name, store, new, whole=whole)
         missing = mark is None and not store.has_damaged_mark(stage.name)
         state = "current" if not why else "missing" if missing else "stale"
         lines.append((stage.name, state, "; ".join(why) if state == "stale" else ""))
@@ -400,7 +395,7 @@ def status(config: Judged, *, whole: bool = False, say: Say = lambda text: None)
 
 
 def select(config: Judged, only: str | None) -> set[str]:
-    """Names of the stages to bring up to date: all, or one (or one folder of them) with all that it needs."""
+    """Names of the stages to run: all but those on request, or one (or a folder of them) with all that it needs."""
     stages_by_name = {s.name: s for s in table(config)}
     if only is None:
         return {n for n, s in stages_by_name.items() if not s.on_request}
@@ -423,7 +418,7 @@ def select(config: Judged, only: str | None) -> set[str]:
 def run(
     config: Judged, *, stage: str | None = None, overwrite: bool = False, verify: bool = False, say: Say = print
 ) -> list[str]:
-    """Bring a run up to date.
+    """Run the stages that are not current.
 
     Parameters
     ----------
@@ -431,7 +426,7 @@ def run(
     stage : str, optional
         Only this stage and what it needs.
     overwrite : bool
-        Redo the stages (with `stage` just that one) even where they are current, from inputs looked at anew.
+        Run all stages (with `stage` just that one) even if they are current, and read their inputs again.
     verify : bool
         Read all inputs and all earlier results from end to end, instead of trusting sizes and times.
     say : callable
@@ -445,19 +440,18 @@ def run(
     Raises
     ------
     InputError or InputErrors
-        Anything wrong with an input or a setting; a folder that holds something of somebody else; results that cannot
-        be written.
+        An invalid input or setting; files in the run folder that no run wrote; results that cannot be written.
     """
     store = RunStore(config.root, say)
     chosen = select(config, stage)
     require_apart(config, store)
     if any(n.startswith("learning/") for n in chosen):
-        plan.require_models(config)  # what cannot be had is reported before hours of sampling
+        plan.require_models(config)  # missing models are reported before hours of sampling
     ran: dict[str, float] = {}
-    with _room(store), store.locked(), scheduler(config.compute, say) as workers:
+    with _report_full_disk(store), store.locked(), scheduler(config.compute, say) as workers:
         started = time.time()
-        known: dict[str, tuple[str, str]] = {}
-        inputs: dict[str, dict[str, str]] = {}
+        known: Upstream = {}
+        inputs: Digests = {}
         notes: list[str] = []
         outcome = "failed"
         every = {s.name: s for s in table(config)}
@@ -467,50 +461,52 @@ def run(
                 upstream = {n: known[n] for n in one.needs}
                 mark = wanted_mark(one, config, store, upstream, fresh=forced, whole=verify)
                 inputs |= {what: {i[0]: i[1] for i in found} for what, found in mark["inputs"].items()}
-                why = _stale(one.name, store, mark, whole=verify) or (["asked for by --overwrite"] if forced else [])
+                why = _why_stale(one.name, store, mark, whole=verify) or (
+                    ["asked for by --overwrite"] if forced else []
+                )
                 if why:
                     store.renewing = forced
                     ran[one.name] = _run_one(one, every, mark, config, store, inputs, why, say, notes)
                     store.remember_inputs()
                 elif verify:
-                    _note_whole(one.name, store, mark, say)
-                known[one.name] = _standing(one.name, store, mark["key"])
+                    _record_whole_inputs(one.name, store, mark, say)
+                known[one.name] = _key_and_content(one.name, store, mark["key"])
             outcome = "finished"
         finally:
-            later = (Exception,) if outcome == "failed" else ()  # what failed first is what is said
-            with suppress(*later):
+            hidden = (Exception,) if outcome == "failed" else ()  # the first failure is the one to report
+            with suppress(*hidden):
                 store.remember_inputs()
-            with suppress(*later):
+            with suppress(*hidden):
                 if isinstance(config, RunConfig):
                     _gather_failures(config, store)
-            with suppress(*later):
+            with suppress(*hidden):
                 if ran or outcome == "failed":
-                    store.append_log(_log(config, started, ran, workers, outcome, notes, inputs))
+                    store.append_log(_log_entry(config, started, ran, workers, outcome, notes, inputs))
     return list(ran)
 
 
-def _note_whole(stage: str, store: RunStore, new: dict[str, Any], say: Say) -> None:
-    """Record the whole content of large inputs, which the stage was not made with: later it can be compared."""
+def _record_whole_inputs(stage: str, store: RunStore, new: dict[str, Any], say: Say) -> None:
+    """Record checksums of whole large inputs that were sampled when the stage was made: later runs compare them."""
     old = (store.mark(stage) or {}).get("inputs", {})
     if old == new["inputs"]:
         return
-    first = [
+    first_time = [
         i[0]
         for what, found in new["inputs"].items()
         for i in found
-        if i[3] and not Identity(*_of(old, what, i[0])).whole
+        if i[3] and not Identity(*_identity_of(old, what, i[0])).whole
     ]
-    if first:
-        say(f"{stage}: {listing(first)} read as a whole for the first time; later --verify runs compare with that")
+    if first_time:
+        say(f"{stage}: {listing(first_time)} read as a whole for the first time; later --verify runs compare with that")
     store.note_inputs(stage, new["inputs"])
 
 
-def _of(inputs: dict[str, Any], what: str, name: str) -> list[str]:
+def _identity_of(inputs: dict[str, Any], what: str, name: str) -> list[str]:
     return next((i for i in inputs.get(what, []) if i[0] == name), [name, "", "", ""])
 
 
 def _gather_failures(config: RunConfig, store: RunStore) -> None:
-    """`failed.csv` of the run from those of its stages that are current."""
+    """Write `failed.csv` of the run from those of its current stages."""
     states = {name: state for name, state, _ in status(config)}
     current = [store.folder(n) / FILE for n in CAN_FAIL if states[n] == "current"]
     with store.rewriting(FILE) as file:
@@ -518,7 +514,7 @@ def _gather_failures(config: RunConfig, store: RunStore) -> None:
 
 
 def failed(config: Judged) -> pd.DataFrame:
-    """Glaciers that the last run could not work on, with stage, variable and reason; a user's own table has none."""
+    """Glaciers that failed in the last run, with stage, variable and reason; none for a user's own table."""
     if not isinstance(config, RunConfig):
         return read_failures([])
     return read_failures([RunStore(config.root).root / FILE])
@@ -536,7 +532,7 @@ def score_holdout(config: Judged, *, say: Say = print) -> None:
     Raises
     ------
     InputError
-        Where `validation.holdout` is not set, or where the locked rows are not those of before.
+        If `validation.holdout` is not set, or if the locked rows have changed.
     """
     if config.validation.holdout is None:
         raise InputError(
@@ -547,7 +543,7 @@ def score_holdout(config: Judged, *, say: Say = print) -> None:
         )
     run(config, stage="folds", say=say)
     store = RunStore(config.root, say)
-    with _room(store), store.locked():
+    with _report_full_disk(store), store.locked():
         predictions = locked.judge_locked(config, store, say)
         scores = score(predictions, draws=config.scores.bootstrap, level=config.scores.level, seed=config.seed)
         with store.writing("holdout", {"settings": {}, "key": digest(config)}) as folder:
@@ -557,8 +553,8 @@ def score_holdout(config: Judged, *, say: Say = print) -> None:
         say("  no interval: fewer than 8 groups to resample")
     for line in scores[scores["metric"] == "rmse"].to_dict("records"):
         interval = f" [{line['lower']:.3f}, {line['upper']:.3f}]" if line["lower"] == line["lower"] else ""
-        told = f"{line['value']:.3f} m w.e.{interval}, n = {line['n']}"
-        say(f"  {line['model']:18s} RMSE {told}")
+        result = f"{line['value']:.3f} m w.e.{interval}, n = {line['n']}"
+        say(f"  {line['model']:18s} RMSE {result}")
 
 
 def _run_one(
@@ -567,15 +563,16 @@ def _run_one(
     mark: dict[str, Any],
     config: Judged,
     store: RunStore,
-    inputs: dict[str, dict[str, str]],
+    inputs: Digests,
     why: list[str],
     say: Say,
     notes: list[str],
 ) -> float:
+    """Run a stage and store its result; its duration, s."""
     reason = "" if why == ["not done yet"] else f" ({listing(why, 3)})"
     say(f"{stage.name}{reason}")
     begun = time.perf_counter()
-    with _heard(say, notes), closing(), _explained(stage, store), store.writing(stage.name, mark) as folder:
+    with _relay_warnings(say, notes), closing(), _report_cause(stage, store), store.writing(stage.name, mark) as folder:
         stage.run(Context(config, store, folder, lambda text: say(f"    {text}"), dict(inputs), mark["key"]))
         _require_still(stage, every, store)
     seconds = time.perf_counter() - begun
@@ -584,7 +581,7 @@ def _run_one(
 
 
 def _require_still(stage: Stage, every: dict[str, Stage], store: RunStore) -> None:
-    """Refuse results of inputs that changed while they were read."""
+    """Refuse results if inputs changed while the stage read them."""
     changed = store.inputs.changed_since(p for _, paths in files_of(stage, every) for p in paths)
     if changed:
         raise InputError(
@@ -596,8 +593,8 @@ def _require_still(stage: Stage, every: dict[str, Stage], store: RunStore) -> No
 
 
 @contextmanager
-def _room(store: RunStore) -> Iterator[None]:
-    """Say that a disk is full or a place cannot be written, whichever library noticed it.
+def _report_full_disk(store: RunStore) -> Iterator[None]:
+    """Report a full disk or a place that cannot be written, whichever library fails on it.
 
     Raises
     ------
@@ -618,15 +615,15 @@ def _room(store: RunStore) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(stage: Stage, store: RunStore) -> Iterator[None]:
-    """Say what is behind an error of a library: no room, or a result of an earlier stage that was damaged meanwhile.
+def _report_cause(stage: Stage, store: RunStore) -> Iterator[None]:
+    """Report the cause of a library's error: a full disk or memory, or a damaged result of an earlier stage.
 
     Raises
     ------
     InputError
     """
     try:
-        with _room(store):
+        with _report_full_disk(store):
             yield
     except (InputError, InputErrors, BrokenExecutor):
         raise
@@ -650,14 +647,14 @@ def _explained(stage: Stage, store: RunStore) -> Iterator[None]:
 
 
 @contextmanager
-def _heard(say: Say, notes: list[str]) -> Iterator[None]:
-    """Tell our own warnings to the user and keep them for `run.json`."""
+def _relay_warnings(say: Say, notes: list[str]) -> Iterator[None]:
+    """Show warnings of this package to the user and keep them for `run.json`."""
     caught: list[warnings.WarningMessage] = []
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("default", UserWarning)
             yield
-    finally:  # a stage that fails may have said why
+    finally:  # the warnings of a stage that fails may explain it
         for one in caught:
             if issubclass(one.category, UserWarning) and "glacmb_grid" in Path(one.filename).parts:
                 notes.append(str(one.message))
@@ -671,15 +668,10 @@ def peak_memory() -> float:
     return round(max(largest) * unit / 1e9, 3)
 
 
-def _log(
-    config: Judged,
-    started: float,
-    ran: dict[str, float],
-    workers: str,
-    outcome: str,
-    notes: list[str],
-    inputs: dict[str, dict[str, str]],
+def _log_entry(
+    config: Judged, started: float, ran: dict[str, float], workers: str, outcome: str, notes: list[str], inputs: Digests
 ) -> dict[str, Any]:
+    """The entry of this run in `run.json`."""
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "outcome": outcome,

@@ -1,4 +1,4 @@
-"""What each stage of the main job does: read what earlier stages wrote, call one pure function, write the result."""
+"""The stages of a run: each reads what earlier ones wrote, calls a pure function and writes the result."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _GLACIERS_AT_ONCE = 2048
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage needs: the configuration, the stores of earlier stages, a folder to write into, a voice."""
+    """What a stage gets: configuration, results of earlier stages, a folder to write into, `say` for progress."""
 
     config: Judged
     store: RunStore
@@ -67,19 +67,19 @@ class Context:
         return self.config
 
     def surviving(self, glaciers: np.ndarray, *stages: str) -> np.ndarray:
-        """Which glaciers all of these earlier stages could work on."""
+        """Mask of the glaciers that failed in none of these earlier stages, (glacier,)."""
         table = read_failures(self.of(s, FILE) for s in stages)
         return surviving(glaciers, dict(zip(table["glacier"], table["reason"], strict=True)))
 
     def of(self, stage: str, name: str) -> Path:
-        """A result of an earlier stage, which must be whole."""
+        """Path of a result of an earlier stage, which must be done."""
         if self.store.mark(stage) is None:
             raise ValueError(f"stage {stage} is not done: {self.store.folder(stage)} must not be read")
         return self.store.folder(stage) / name
 
 
 def make_synthetic(context: Context) -> None:
-    """Raw files of the region with known truth."""
+    """Write the raw files of a synthetic region with known truth."""
     from glacmb_grid.synthetic import write_region
 
     section = context.cube.synthetic
@@ -90,7 +90,7 @@ def make_synthetic(context: Context) -> None:
 
 
 def outlines_of(config: RunConfig) -> tuple[gpd.GeoDataFrame, list[Failure]]:
-    """The outlines of a configuration that can be worked on, and what is wrong with the others."""
+    """Valid outlines of a configuration, and why the others are not."""
     section = config.glaciers
     return sound_outlines(
         section.path, layer=section.layer, id_column=section.id, crs=section.crs, merge_pieces=section.merge_pieces
@@ -98,7 +98,7 @@ def outlines_of(config: RunConfig) -> tuple[gpd.GeoDataFrame, list[Failure]]:
 
 
 def read_glaciers(context: Context) -> None:
-    """Outlines, cleaned and measured."""
+    """Write the outlines, cleaned and measured."""
     glaciers, failures = outlines_of(context.cube)
     glaciers.to_parquet(context.out / "glaciers.parquet")
     write_failures(context.out, "glaciers", failures)
@@ -120,7 +120,7 @@ def climate_of(config: RunConfig) -> xr.Dataset:
 
 @contextmanager
 def reading_climate(config: RunConfig) -> Iterator[xr.Dataset]:
-    """The lazy climate cube; a file whose values cannot be read inside the block is named in the error."""
+    """The lazy climate cube; errors from reading its values inside the block name the file."""
     section = config.climate
     files: list[str | Path] = [*section.files, *([section.invariant] if section.invariant else [])]
     cube = climate_of(config)
@@ -129,7 +129,7 @@ def reading_climate(config: RunConfig) -> Iterator[xr.Dataset]:
 
 
 def needs_esmf() -> InputError:
-    """What to say of a curvilinear climate without the engine that regrids it."""
+    """The error for a curvilinear climate without an engine that regrids it."""
     return InputError(
         "regrid: engine",
         expected="xesmf, for a climate on a curvilinear grid",
@@ -140,25 +140,25 @@ def needs_esmf() -> InputError:
 
 
 def describe_climate(context: Context) -> None:
-    """What the climate files hold, from their headers and a quick look; values are read when and where sampled."""
+    """Describe the climate files, from their headers and a few values; the rest is read when it is sampled."""
     with reading_climate(context.cube) as cube:
         quick_look(cube, source="climate files", annual_precipitation=context.cube.climate.annual_precipitation)
     grid = any_grid_of(cube, name="climate files")
     period = [str(t)[:7] for t in cube["time"].values[[0, -1]]]
-    told = {"variables": [str(n) for n in cube.data_vars], "cells": grid.shape, "period": period, "grid": grid.digest}
-    told |= {"months": [str(t)[:7] for t in cube["time"].values]}
-    write_json(context.out / "climate.json", told)
+    facts = {"variables": [str(n) for n in cube.data_vars], "cells": grid.shape, "period": period, "grid": grid.digest}
+    facts |= {"months": [str(t)[:7] for t in cube["time"].values]}
+    write_json(context.out / "climate.json", facts)
     context.say(f"{len(cube.data_vars)} fields on {grid.shape[0]} x {grid.shape[1]} cells, {' to '.join(period)}")
 
 
 def kept_overlaps(context: Context, glaciers: gpd.GeoDataFrame, grid: Grid) -> Weights:
-    """Overlap of the outlines and the cells of a grid, made once for each pair of these."""
+    """Overlap of outlines and grid cells, stored and used again for the same outlines and grid."""
     key = digest([context.store.content("glaciers"), grid.digest])
     return from_dataset(context.store.kept("overlaps", key, lambda: overlap_weights(glaciers, grid).to_dataset()))
 
 
 def zonal_weights(context: Context, glaciers: gpd.GeoDataFrame, grid: Grid | Curvilinear) -> Weights:
-    """Weights of climate cells under the outlines, through the grid between them where there is one."""
+    """Weights of climate cells under the outlines; through an intermediate grid if `regrid` is set."""
     regrid = context.cube.regrid
     if isinstance(grid, Curvilinear) and (regrid is None or regrid.engine != "xesmf"):
         raise needs_esmf()
@@ -178,7 +178,7 @@ def zonal_weights(context: Context, glaciers: gpd.GeoDataFrame, grid: Grid | Cur
 
 
 def make_weights(context: Context) -> None:
-    """Overlap of outlines and climate cells; the nearest cells where those have no values."""
+    """Write the overlap of outlines and climate cells; the nearest valid cells where those have no values."""
     glaciers = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
     section = context.cube.sampling
     grid = any_grid_of(climate_of(context.cube), name="climate files")
@@ -202,7 +202,7 @@ def make_weights(context: Context) -> None:
 
 
 def make_terrain(context: Context) -> None:
-    """Topography of every glacier."""
+    """Write the topography of every glacier."""
     glaciers = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
     section = context.cube.elevation
     topography = terrain(open_elevation(section.files), glaciers)
@@ -215,14 +215,14 @@ def make_terrain(context: Context) -> None:
 
 
 def sample_climate(context: Context) -> None:
-    """Zonal means of the climate, temperature also at the glacier's elevation."""
+    """Write zonal means of the climate, temperature also at the glacier's elevation."""
     stored = read_zarr(context.of("weights", "climate.zarr"))
     sound = context.surviving(stored["row"].values, "weights", "terrain")
     weights = from_dataset(stored).take(sound)
     elevation = read_zarr(context.of("terrain", "terrain.zarr"))["elevation_mean"].sel(glacier=weights.rows)
     section, climate = context.cube.sampling, context.cube.climate
     with reading_climate(context.cube) as cube:
-        sampled = sample(cube.drop_vars("time_bnds"), weights).assign(_stand_in(stored["land_distance"].values[sound]))
+        sampled = sample(cube.drop_vars("time_bnds"), weights).assign(_stand_ins(stored["land_distance"].values[sound]))
         sampled["time"].attrs.pop("bounds", None)
         if section.lapse_rate == "fitted" and "t2m" in cube:
             sampled = sampled.merge(fitted_lapse_rate(cube, weights, cells=section.lapse_rate_cells))
@@ -237,8 +237,8 @@ def sample_climate(context: Context) -> None:
     write_failures(context.out, "sampled", failures)
 
 
-def _stand_in(distance: np.ndarray) -> dict[str, tuple[str, np.ndarray, dict[str, object]]]:
-    """Where other cells stand in for those under the glacier, and how far away."""
+def _stand_ins(distance: np.ndarray) -> dict[str, tuple[str, np.ndarray, dict[str, object]]]:
+    """Variables that show where the nearest valid cells replace those under a glacier, and their distance, km."""
     used = np.isfinite(distance)
     text = "distance from the glacier to the nearest grid cell with values, where such cells stand in for its own"
     flag = {"flag_values": np.array([0, 1], np.int8), "flag_meanings": "own_cells nearest_cells"}
@@ -249,7 +249,7 @@ def _stand_in(distance: np.ndarray) -> dict[str, tuple[str, np.ndarray, dict[str
 
 
 def sample_albedo(context: Context) -> None:
-    """Summer albedo of every glacier."""
+    """Write the summer albedo of every glacier."""
     section = context.cube.albedo
     assert section is not None
     glaciers = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
@@ -271,7 +271,7 @@ def sample_albedo(context: Context) -> None:
 
 
 def make_predictors(context: Context) -> None:
-    """Annual predictors of every glacier, some thousand glaciers at a time."""
+    """Write annual predictors, `_GLACIERS_AT_ONCE` glaciers at a time."""
     section = context.cube.predictors
     outlines = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
     outlines = outlines[context.surviving(outlines.index.to_numpy(), "weights", "terrain", "sampled")]
@@ -304,7 +304,7 @@ def make_predictors(context: Context) -> None:
 
 
 def linked_observations(config: RunConfig, outlines: gpd.GeoDataFrame) -> Linked:
-    """Observations of a configuration linked to outlines."""
+    """Observations of a configuration, linked to outlines."""
     section = config.observations
     observed = read_observations(section.path, units=section.units, default_uncertainty=section.default_uncertainty)
     links = section.links
@@ -321,7 +321,7 @@ def linked_observations(config: RunConfig, outlines: gpd.GeoDataFrame) -> Linked
 
 
 def link_observations(context: Context) -> None:
-    """Observations linked to outlines, and those that find none."""
+    """Write observations linked to outlines, and those without one."""
     linked = linked_observations(context.cube, read_outlines_store(context.of("glaciers", "glaciers.parquet")))
     write_table(linked.observations, context.out / "linked.parquet")
     write_table(linked.unmatched, context.out / "unmatched.parquet")
@@ -330,12 +330,12 @@ def link_observations(context: Context) -> None:
 
 
 def make_samples(context: Context) -> None:
-    """Observations joined to their glacier-years."""
+    """Write observations joined to the predictors of their glacier-years, and those left out."""
     observed = pd.read_parquet(context.of("observations", "linked.parquet"))
     unmatched = pd.read_parquet(context.of("observations", "unmatched.parquet"))
     predictors = read_zarr(context.of("predictors", "predictors.zarr"))
-    there = observed["glacier"].isin(predictors["glacier"].values)
-    if len(observed) and not there.any():
+    usable = observed["glacier"].isin(predictors["glacier"].values)
+    if len(observed) and not usable.any():
         raise InputError(
             "observations",
             expected="balances of glaciers that did not fail",
@@ -343,13 +343,13 @@ def make_samples(context: Context) -> None:
             f"in their {FILE}",
             remedy="give a climate and an elevation model with values under the measured glaciers",
         )
-    samples, outside = build_samples(predictors, observed[there])
+    samples, outside = build_samples(predictors, observed[usable])
     write_zarr(samples, context.out / "samples.zarr")
     write_table(as_table(samples), context.out / "samples.parquet")
     every = pd.concat(
         [
             unmatched,
-            observed[~there].assign(reason="its glacier failed, see failed.csv")[unmatched.columns],
+            observed[~usable].assign(reason="its glacier failed, see failed.csv")[unmatched.columns],
             outside.assign(reason="no climate in this hydrological year")[unmatched.columns],
         ]
     )
@@ -376,10 +376,10 @@ def table_of_user(config: TableConfig) -> xr.Dataset:
 
 
 def read_table(context: Context) -> None:
-    """A user's own table."""
+    """Write the samples of a user's own table."""
     assert isinstance(context.config, TableConfig)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # all of them are among the notes
+        warnings.simplefilter("ignore", UserWarning)  # the same texts are in the notes
         samples = table_of_user(context.config)
     write_zarr(samples, context.out / "samples.zarr")
     glaciers = len(np.unique(samples["glacier"].values.astype(str)))
@@ -389,7 +389,7 @@ def read_table(context: Context) -> None:
 
 
 def describe_inputs(inputs: dict[str, dict[str, str]]) -> dict[str, str]:
-    """Names and digests of the raw inputs by kind; many files of a kind are told by their number and one digest."""
+    """Names and digests of the raw inputs by kind; for many files of a kind, their number and one digest."""
     return {
         what: ", ".join(f"{n} {d}" for n, d in sorted(files.items()))
         if len(files) <= _FEW_FILES

@@ -1,7 +1,7 @@
-"""Machine checks that no fold saw what it scores.
+"""Checks that no fold used what it scores.
 
-Every check counts scored rows that have a counterpart among the rows which their fold used: fitted on, tuned on, or
-(where a protocol says so) selected or stopped on.
+Every check counts scored rows with a counterpart among the rows that their fold used: fitted on, tuned on, or (under
+a leaky protocol) selected or stopped on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scipy.spatial import cKDTree
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.folds.rows import groups_of
 from glacmb_grid.folds.space import nearest_km, unit_vectors
-from glacmb_grid.sphere import EARTH_RADIUS_KM as EARTH_RADIUS
+from glacmb_grid.sphere import EARTH_RADIUS_KM
 
 Bools = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.int64]
@@ -31,25 +31,26 @@ Floats = npt.NDArray[np.float64]
 
 FINDING_COLUMNS = ["scheme", "fold", "kind", "severity", "count", "detail"]
 NEIGHBOURS_KM = 1.0
-"""Glaciers this near to each other with observations in the same years are noted: they may be one."""
+"""Glaciers observed in the same year and no farther apart than this are noted: they may be one glacier."""
 BRANCH_KM = 5.0
-"""Glaciers of one stem of name this near to each other are taken for parent and branch."""
+"""Glaciers with the same name stem no farther apart than this count as parent and branch."""
 LEAST_CLIMATE = 3
-"""Rows that are equal in fewer predictors are a note: they may be equal by chance."""
+"""Equality of fewer predictors than this is a note, not a leak: it may be chance."""
 
-_DIGITS = 6  # significant ones of a predictor or a balance
+_DIGITS = 6  # significant digits of a predictor or a balance
 _SIDE = r"(?:north|south|east|west|upper|lower|left|right|main|[nsew]|ne|nw|se|sw)"
 _PART = rf"(?:\b{_SIDE}[ -]+)?\b(?:branch|tongue|arm|total|whole|part)\b(?:[ -]+{_SIDE}\b)?"
 _BRANCH_WORDS = re.compile(rf"\(\s*(?:{_PART}|{_SIDE})\s*\)|{_PART}", re.IGNORECASE)
 _RGI = re.compile(r"^RGI[56]0-(\d\d\.\d{5})(?:_D\d+)?$")
-_GLACIER_WISE = ("logo", "both_out", "blocks", "leave_region_out")
+_LEAKY_USES = {"select": "selected on", "stop": "stopped on"}
+_BY_GLACIER = ("logo", "both_out", "blocks", "leave_region_out")
 
 
 def row_hashes(samples: xr.Dataset) -> npt.NDArray[np.str_]:
-    """SHA-256 (its first 32 digits) of what each sample is: year, balance and predictors, (sample).
+    """First 32 digits of the SHA-256 of the year, balance and predictors of each sample, (sample).
 
-    Numbers are rounded to float32 and then to 6 significant digits, so that copies in float32 and float64 agree. Names
-    are not part of it: a copied row under another glacier's name has the same hash.
+    Numbers are rounded to float32 and then to 6 significant digits, so that copies in float32 and float64 agree. The
+    glacier is left out, so that a row copied under another name has the same hash.
     """
     numbers = _rounded(samples["predictors"].values) if "predictors" in samples else np.zeros((0, 0))
     own = [hashlib.sha256(row.tobytes()).digest() for row in numbers]
@@ -68,7 +69,7 @@ def row_hashes(samples: xr.Dataset) -> npt.NDArray[np.str_]:
 
 
 def _rounded(values: npt.NDArray[np.floating]) -> Floats:
-    """Values to 6 significant digits of their float32; every zero and every NaN alike."""
+    """Values rounded to 6 significant digits of their float32; all zeros, and all NaN, are the same."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         wide = np.asarray(values, np.float32).astype(np.float64)
         scale = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(np.abs(wide))))
@@ -78,10 +79,10 @@ def _rounded(values: npt.NDArray[np.floating]) -> Floats:
 
 
 def climate_codes(samples: xr.Dataset) -> tuple[Codes, int]:
-    """Numbers of equal climate vectors of the same year, (sample), and how many predictors they are made of.
+    """Codes of the climate vectors of each year, (sample), and the number of climate predictors.
 
-    Climate are the predictors that vary between the years of a glacier. -1 where none of them has a value other than 0
-    (as where temperatures are clipped there), or where a sample is not one glacier-year.
+    Samples of one year with equal climate have the same code. Climate predictors are those that vary between the years
+    of a glacier. -1 if all are 0 (clipped temperatures, for example), or if a sample is not one glacier-year.
     """
     nothing = np.full(samples.sizes["sample"], -1, np.int64)
     if "predictors" not in samples or samples.sizes["predictor"] == 0:
@@ -102,7 +103,7 @@ def climate_codes(samples: xr.Dataset) -> tuple[Codes, int]:
 
 
 def _only_row(samples: xr.Dataset) -> Codes:
-    """The row of every annual sample, -1 for a sample of several, (sample)."""
+    """The row of every sample of one row, -1 for samples of several, (sample)."""
     count = samples.sizes["sample"]
     if "operator_sample" not in samples:
         return np.arange(count)
@@ -119,23 +120,23 @@ def _only_row(samples: xr.Dataset) -> Codes:
 def find_aliases(samples: xr.Dataset) -> list[tuple[str, str]]:
     """Pairs of glacier ids that are one glacier, or a glacier and its branch.
 
-    Pairs of RGI 5 and RGI 6 ids (or parts `_d01`) of one number; and glaciers observed in a common year whose names
-    are equal without words like `E-branch` or `total`, at least one of them having such a word, no more than BRANCH_KM
-    apart where positions are known.
+    Pairs of RGI 5 and RGI 6 ids (or parts `_d01`) with one number; and glaciers observed in a common year whose names
+    are equal without words like `E-branch` or `total` (at least one has such a word), no more than BRANCH_KM apart if
+    positions are known.
     """
     ids = samples["glacier"].values.astype(str)
     glaciers, first = np.unique(ids, return_index=True)
     numbers = [_RGI.sub(r"\1", g.upper()) for g in glaciers.tolist()]
-    found = _same([n if n != g.upper() else "" for n, g in zip(numbers, glaciers.tolist(), strict=True)])
+    found = _equal_pairs([n if n != g.upper() else "" for n, g in zip(numbers, glaciers.tolist(), strict=True)])
     if "name" in samples.coords:
         names = samples["name"].values.astype(str)[first].tolist()
         stems = [_stem(n) for n in names]
-        branch = [s != _plain(n) for n, s in zip(names, stems, strict=True)]
+        branch = [s != _normalised(n) for n, s in zip(names, stems, strict=True)]
         years: dict[str, set[int]] = {g: set() for g in glaciers.tolist()}
         for g, y in zip(ids.tolist(), samples["year"].values.tolist(), strict=True):
             years[g].add(y)
         xyz = _positions(samples)
-        for a, b in _same(stems):
+        for a, b in _equal_pairs(stems):
             near = xyz is None or nearest_km(xyz[first[[a]]], xyz[first[[b]]])[0] <= BRANCH_KM
             if near and (branch[a] or branch[b]) and years[str(glaciers[a])] & years[str(glaciers[b])]:
                 found.append((a, b))
@@ -149,26 +150,26 @@ def _positions(samples: xr.Dataset) -> Floats | None:
         return None
 
 
-def _plain(name: str) -> str:
+def _normalised(name: str) -> str:
     return re.sub(r"[^A-Z0-9]+", " ", name.upper()).strip()
 
 
 def _stem(name: str) -> str:
-    """A name without branch and part words; empty where nothing telling is left."""
-    stem = _plain(_BRANCH_WORDS.sub(" ", name.replace(".", " ")))
+    """A name without words for branches and parts; empty if too little is left to identify a glacier."""
+    stem = _normalised(_BRANCH_WORDS.sub(" ", name.replace(".", " ")))
     return stem if len(stem) > 2 and stem not in ("GLACIER", "NAN", "NONE") else ""
 
 
-def _same(labels: Sequence[str]) -> list[tuple[int, int]]:
-    """All pairs of places that hold equal, non-empty labels."""
+def _equal_pairs(labels: Sequence[str]) -> list[tuple[int, int]]:
+    """All pairs of indices with equal, non-empty labels."""
     places: dict[str, list[int]] = {}
     for i, label in enumerate(labels):
         places.setdefault(label, []).append(i)
     return [pair for label, found in places.items() if label for pair in combinations(found, 2)]
 
 
-def _linked(names: Sequence[str], pairs: Iterable[tuple[str, str]]) -> Codes:
-    """Names joined by pairs have one number, (name)."""
+def _components(names: Sequence[str], pairs: Iterable[tuple[str, str]]) -> Codes:
+    """Component of each name in the graph whose edges are the pairs, (name)."""
     number = {n: i for i, n in enumerate(names)}
     ends = [(number[a], number[b]) for a, b in pairs if a in number and b in number]
     a, b = np.array(ends, np.int64).reshape(-1, 2).T
@@ -181,7 +182,7 @@ def _linked(names: Sequence[str], pairs: Iterable[tuple[str, str]]) -> Codes:
 
 @dataclass(frozen=True)
 class _Check:
-    """Rows of equal code must not stand on both sides; a code of -1 has no counterpart."""
+    """A fold must not use and score rows of equal code, except -1."""
 
     kind: str
     code: Codes
@@ -191,54 +192,46 @@ class _Check:
 def check_folds(
     samples: xr.Dataset, folds: xr.Dataset, aliases: Iterable[tuple[str, str]] | None = None
 ) -> pd.DataFrame:
-    """What stands on both sides of a fold.
+    """Rows that a fold scores and that equal rows which it used.
 
     Parameters
     ----------
     samples, folds : xr.Dataset
-        Folds of one or several schemes; optional masks `select` and `stop` (fold, sample) of rows that a protocol used
-        to select predictors or to stop training.
+        Folds of one or several schemes; masks `select` and `stop` (fold, sample), rows used for that, are optional.
     aliases : pairs of str, optional
-        Glacier ids that are one glacier, or parent and branch, beside those that `find_aliases` finds.
+        More pairs of ids of one glacier, or of parent and branch, than `find_aliases` finds.
 
     Returns
     -------
     DataFrame
-        FINDING_COLUMNS, one line for every fold and kind found; `count` scored rows, `detail` names some of them.
-        `severity` is `leak`, or `note` where it may be harmless. `random` folds are checked for whole groups too and
-        are expected to leak. Empty where nothing was found.
+        FINDING_COLUMNS, a line for every fold and kind of finding; `count` is the number of rows, `detail` names some,
+        `severity` is `leak`, or `note` if it may be harmless. `random` folds are checked for shared groups too, and
+        are expected to leak.
     """
-    rows = _Labels(samples, list(aliases or ()))
+    rows = _Checks(samples, list(aliases or ()))
     lines: list[tuple[object, ...]] = []
     names, schemes = folds["fold"].values.astype(str), folds["scheme"].values.astype(str)
     tuned = _tuned(folds)
     for fold, (name, scheme) in enumerate(zip(names, schemes, strict=True)):
         score = folds["score"].values[fold]
         used = {"fitted on": folds["fit"].values[fold], "tuned on": tuned[fold]}
-        used |= {told: folds[m].values[fold] for m, told in _ASIDE.items() if m in folds}
+        used |= {use: folds[m].values[fold] for m, use in _LEAKY_USES.items() if m in folds}
         lines += [(scheme, name, *found) for found in rows.findings(scheme, score, used)]
-        alone = folds["inner_fit"].values[fold] & folds["inner_score"].values[fold]
-        if alone.any():
-            found = int(alone.any(axis=0).sum())
-            lines.append(
-                (scheme, name, "an inner split scores what it fits on", "note", found, "too few rows to split")
-            )
+        both = folds["inner_fit"].values[fold] & folds["inner_score"].values[fold]
+        if count := int(both.any(axis=0).sum()):
+            kind = "an inner split scores what it fits on"
+            lines.append((scheme, name, kind, "note", count, "too few rows to split"))
     for scheme in dict.fromkeys(schemes):
         times = folds["score"].values[schemes == scheme].sum(axis=0)
-        for kind, severity, which in (
-            ("scored by no fold", "note", times == 0),
-            ("scored by several folds", "leak", times > 1),
-        ):
+        never, often = ("scored by no fold", "note", times == 0), ("scored by several folds", "leak", times > 1)
+        for kind, severity, which in (never, often):
             if which.any():
                 lines.append((scheme, "", kind, severity, int(which.sum()), listing(rows.names[which], 3)))
     return pd.DataFrame(lines, columns=FINDING_COLUMNS)
 
 
-_ASIDE = {"select": "selected on", "stop": "stopped on"}
-
-
 def _tuned(folds: xr.Dataset) -> Bools:
-    """Rows that the tuning of each fold's block used, (fold, sample)."""
+    """Rows used to tune the folds of each fold's block, (fold, sample)."""
     own = (folds["inner_fit"].values | folds["inner_score"].values).any(axis=1)
     if "block" not in folds.coords:
         return np.asarray(own)
@@ -248,8 +241,8 @@ def _tuned(folds: xr.Dataset) -> Bools:
     return np.asarray(own)
 
 
-class _Labels:
-    """What must not stand on both sides, by scheme."""
+class _Checks:
+    """The checks that apply to each scheme."""
 
     def __init__(self, samples: xr.Dataset, aliases: list[tuple[str, str]]) -> None:
         self.names = samples["sample"].values.astype(str)
@@ -258,23 +251,20 @@ class _Labels:
         year = samples["year"].values.astype(np.int64)
         group = pd.factorize(groups_of(samples))[0]
         climate, size = climate_codes(samples)
-        together = _linked(glaciers.tolist(), [*aliases, *find_aliases(samples)])[glacier]
+        same_climate = "leak" if size >= LEAST_CLIMATE else "note"
+        together = _components(glaciers.tolist(), [*aliases, *find_aliases(samples)])[glacier]
         unit = pd.factorize(glacier * (np.ptp(year) + 1) + year - year.min())[0]
-        telling = samples.sizes.get("predictor", 0) >= LEAST_CLIMATE
-        content = _shared(pd.factorize(row_hashes(samples))[0])
+        same_content = "leak" if samples.sizes.get("predictor", 0) >= LEAST_CLIMATE else "note"
+        content = _repeated(pd.factorize(row_hashes(samples))[0])
         self.always = [
-            _Check("the same content on both sides", content, "leak" if telling else "note"),
+            _Check("the same content on both sides", content, same_content),
             _Check("the same glacier-year on both sides", unit.astype(np.int64)),
         ]
         self.by_glacier = [
             _Check("the same glacier on both sides", glacier.astype(np.int64)),
-            _Check("parent and branch, or two ids of a glacier, on both sides", _shared(together, glacier)),
-            _Check(
-                "the same climate of the same year on both sides",
-                _shared(climate, glacier),
-                "leak" if size >= LEAST_CLIMATE else "note",
-            ),
-            _Check("neighbours within 1 km in the same year on both sides", _neighbours(samples, glacier), "note"),
+            _Check("parent and branch, or two ids of a glacier, on both sides", _repeated(together, glacier)),
+            _Check("the same climate of the same year on both sides", _repeated(climate, glacier), same_climate),
+            _Check("neighbours within 1 km in the same year on both sides", _neighbour_years(samples, glacier), "note"),
         ]
         self.group = _Check("the same group on both sides", group.astype(np.int64))
         self.year = _Check("the same year on both sides", year - year.min())
@@ -285,55 +275,57 @@ class _Labels:
             self.region = _Check("the same region on both sides", codes.astype(np.int64))
 
     def checks(self, scheme: str) -> list[_Check]:
-        wise = [*self.by_glacier, self.group] if scheme in (*_GLACIER_WISE, "random") else []
-        wise += [self.year] if scheme in ("loyo", "both_out", "random") else []
-        return [*self.always, *wise, *([self.region] if scheme == "leave_region_out" and self.region else [])]
+        """The checks of a scheme."""
+        chosen = [*self.by_glacier, self.group] if scheme in (*_BY_GLACIER, "random") else []
+        chosen += [self.year] if scheme in ("loyo", "both_out", "random") else []
+        return [*self.always, *chosen, *([self.region] if scheme == "leave_region_out" and self.region else [])]
 
     def findings(self, scheme: str, score: Bools, used: dict[str, Bools]) -> Iterator[tuple[str, str, int, str]]:
-        for told, mask in used.items():
+        """Kind, severity, number and names of rows, of everything found in one fold."""
+        for use, mask in used.items():
             if (seen := score & mask).any():
-                yield f"a scored row was {told}", "leak", int(seen.sum()), listing(self.names[seen], 3)
-            if told != "fitted on" and (seen := mask & ~used["fitted on"] & ~score).any():
-                yield f"a withheld row was {told}", "leak", int(seen.sum()), listing(self.names[seen], 3)
+                yield f"a scored row was {use}", "leak", int(seen.sum()), listing(self.names[seen], 3)
+            if use != "fitted on" and (seen := mask & ~used["fitted on"] & ~score).any():
+                yield f"a withheld row was {use}", "leak", int(seen.sum()), listing(self.names[seen], 3)
         every = np.logical_or.reduce(list(used.values())) & ~score
         for check in self.checks(scheme):
-            touched = np.zeros(int(check.code.max(initial=0)) + 2, bool)
-            touched[check.code[every]] = True
-            touched[-1] = False  # of the code -1
-            if (seen := score & touched[check.code]).any():
+            taken = np.zeros(int(check.code.max(initial=0)) + 2, bool)
+            taken[check.code[every]] = True
+            taken[-1] = False  # the place of code -1
+            if (seen := score & taken[check.code]).any():
                 yield check.kind, check.severity, int(seen.sum()), listing(self.names[seen], 3)
 
 
-def _shared(code: npt.NDArray[np.integer], glacier: npt.NDArray[np.integer] | None = None) -> Codes:
-    """Codes that more than one row (or glacier) has; -1 elsewhere."""
+def _repeated(code: npt.NDArray[np.integer], glacier: npt.NDArray[np.integer] | None = None) -> Codes:
+    """Codes that more than one row (or glacier) has, -1 elsewhere, (row)."""
     code = np.asarray(code, np.int64)
     which = np.arange(len(code)) if glacier is None else np.asarray(glacier, np.int64)
     pairs = np.unique(np.stack([code, which]), axis=1)[0]
-    often = np.bincount(pairs[pairs >= 0], minlength=int(code.max(initial=0)) + 1) > 1
-    return np.where((code >= 0) & often[np.maximum(code, 0)], code, -1)
+    repeated = np.bincount(pairs[pairs >= 0], minlength=int(code.max(initial=0)) + 1) > 1
+    return np.where((code >= 0) & repeated[np.maximum(code, 0)], code, -1)
 
 
-def _neighbours(samples: xr.Dataset, glacier: npt.NDArray[np.integer]) -> Codes:
-    """Glaciers within NEIGHBOURS_KM of each other (or of one between them) in the same year have one number."""
+def _neighbour_years(samples: xr.Dataset, glacier: npt.NDArray[np.integer]) -> Codes:
+    """A code for each year of glaciers linked by distances within NEIGHBOURS_KM; -1 without such a neighbour."""
     xyz, year = _positions(samples), samples["year"].values.astype(np.int64)
     if xyz is None:
         return np.full(len(glacier), -1, np.int64)
     mean = pd.DataFrame(xyz).groupby(glacier).mean().to_numpy()
-    pairs = cKDTree(mean).query_pairs(NEIGHBOURS_KM / EARTH_RADIUS)
-    place = _linked([str(i) for i in range(len(mean))], [(str(a), str(b)) for a, b in pairs])[glacier]
-    return _shared(pd.factorize(place * (np.ptp(year) + 1) + year - year.min())[0], glacier)
+    pairs = cKDTree(mean).query_pairs(NEIGHBOURS_KM / EARTH_RADIUS_KM)
+    place = _components([str(i) for i in range(len(mean))], [(str(a), str(b)) for a, b in pairs])[glacier]
+    return _repeated(pd.factorize(place * (np.ptp(year) + 1) + year - year.min())[0], glacier)
 
 
 def check_seen(
     folds: xr.Dataset, seen: xr.DataArray | Bools, hashes: npt.NDArray[np.str_] | None = None
 ) -> pd.DataFrame:
-    """Whether what a fit really received is what its fold allows.
+    """Compare the rows that each fit received with those that its fold allows.
 
     Parameters
     ----------
     folds : xr.Dataset
     seen : bool array, (fold, sample)
-        Rows that each fold's fit was given, as recorded when they were cut out.
+        Rows passed to each fold's fit, as recorded by the fit.
     hashes : str array, (sample), optional
         From `row_hashes`, to find copies of scored rows too.
 
@@ -344,7 +336,7 @@ def check_seen(
     """
     masks = np.asarray(seen)
     assert masks.shape == folds["fit"].shape, "one mask for each fold"
-    names, number = folds["sample"].values.astype(str), None if hashes is None else pd.factorize(hashes)[0]
+    names, content = folds["sample"].values.astype(str), None if hashes is None else pd.factorize(hashes)[0]
     lines: list[tuple[object, ...]] = []
     for fold, mask in enumerate(masks):
         score, fit = folds["score"].values[fold], folds["fit"].values[fold]
@@ -352,10 +344,10 @@ def check_seen(
             "the fit was given a scored row": mask & score,
             "the fit was given a withheld row": mask & ~fit & ~score,
         }
-        if number is not None:
-            found["the fit was given a copy of a scored row"] = score & ~mask & np.isin(number, number[mask])
-        told = str(folds["scheme"].values[fold]), str(folds["fold"].values[fold])
-        lines += [(*told, k, "leak", int(m.sum()), listing(names[m], 3)) for k, m in found.items() if m.any()]
+        if content is not None:
+            found["the fit was given a copy of a scored row"] = score & ~mask & np.isin(content, content[mask])
+        labels = str(folds["scheme"].values[fold]), str(folds["fold"].values[fold])
+        lines += [(*labels, k, "leak", int(m.sum()), listing(names[m], 3)) for k, m in found.items() if m.any()]
         if not mask.any():
-            lines.append((*told, "the fit was given nothing", "note", 0, ""))
+            lines.append((*labels, "the fit was given nothing", "note", 0, ""))
     return pd.DataFrame(lines, columns=FINDING_COLUMNS)
