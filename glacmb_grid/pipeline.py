@@ -80,7 +80,7 @@ def table(config: Judged) -> list[Stage]:
 
 
 def _cube_stages(c: RunConfig) -> list[Stage]:
-    """From raw files to samples."""
+    """The stages from raw files to samples."""
     raw = ("raw",) if c.synthetic else ()
     albedo = ("albedo",) if c.albedo else ()
     links = c.observations.links

@@ -1,1 +1,1 @@
-"""What the stages of learning and judging do; the same for cubes and for a user's table."""
+"""The stages that fit and evaluate models, from climate cubes or a user's own table alike."""

@@ -1,4 +1,4 @@
-"""The stages that fit models, and their scores."""
+"""The stages that fit models and score them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from glacmb_grid.validation.scores import compare, score, slices
 
 
 def fit_stage(model: Model) -> Callable[[Context], None]:
-    """The stage that fits one model in the folds of every scheme."""
+    """A stage that fits one model in the folds of every scheme."""
 
     def run(context: Context) -> None:
         from glacmb_grid.learning.nets import enable_compilation_cache
@@ -40,9 +40,9 @@ def fit_stage(model: Model) -> Callable[[Context], None]:
         tables = []
         for scheme in schemes_of(config):
             folds, bases = read_zarr(context.of("folds", f"{scheme}.zarr")), fits_of(context, model.built_on, scheme)
-            aside = context.store.checkpoints(f"{model.name}-{scheme}-{context.key}") if model.resumable else None
+            checkpoints = context.store.checkpoints(f"{model.name}-{scheme}-{context.key}") if model.resumable else None
             absent_bases = tuple(n for n in model.built_on if n not in bases)
-            task = Task(samples, folds, config.seed, bases, aside, skipped=absent_bases)
+            task = Task(samples, folds, config.seed, bases, checkpoints, skipped=absent_bases)
             parameters = fit_model(model, task)
             write_zarr(parameters, context.out / f"{scheme}.zarr")
             table = out_of_fold(samples, folds, predict(parameters, samples, bases), model=model.name)
@@ -54,7 +54,7 @@ def fit_stage(model: Model) -> Callable[[Context], None]:
 
 
 def fits_of(context: Context, names: Sequence[str], scheme: str) -> dict[str, xr.Dataset]:
-    """Parameters of these models and of all that they are built on; those that could not be had are left out."""
+    """Fitted parameters of these models and of all that they are built on; models without a fit are left out."""
     out: dict[str, xr.Dataset] = {}
     for name in names:
         path = context.of(f"learning/{name}", f"{scheme}.zarr")
@@ -65,20 +65,20 @@ def fits_of(context: Context, names: Sequence[str], scheme: str) -> dict[str, xr
 
 
 def record_of(path: Path) -> xr.Dataset:
-    """What was searched, chosen and seen, without what was learnt, which can be large."""
+    """A fit without its learnt arrays, which can be large: what was searched, chosen and seen."""
     stored = read_zarr(path, {})
     return stored.drop_vars([n for n in stored.variables if str(n).startswith(PREFIX)]).load()
 
 
 def predictions_of(context: Context, models: Sequence[str]) -> pd.DataFrame:
-    """Out-of-fold predictions of these models, in one table."""
+    """Out-of-fold predictions of these models in one table, PREDICTION_COLUMNS."""
     tables = [pd.read_parquet(context.of(f"learning/{m}", "predictions.parquet")) for m in models]
     filled = [t for t in tables if len(t)]
     return pd.concat(filled) if filled else tables[0]
 
 
 def evaluate(context: Context) -> None:
-    """Scores of all models in the same folds, and all that tells how they came about."""
+    """Write scores of all models in the same folds, with predictions, comparisons, slices and choices."""
     config = context.config
     samples = read_zarr(context.of("samples", "samples.zarr"))
     predictions = predictions_of(context, compared(config))
@@ -100,59 +100,59 @@ def evaluate(context: Context) -> None:
 
 
 def _distances(context: Context, samples: xr.Dataset, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Error against the distance to the nearest glacier that was learnt from."""
-    out = []
+    """RMSE by distance to the nearest training glacier."""
+    tables = []
     for scheme in dict.fromkeys(predictions["scheme"]):
         if not {"longitude", "latitude"} <= set(samples.coords):
             continue
         folds = read_zarr(context.of("folds", f"{scheme}.zarr"))
         distance = distance_to_training(samples, folds)
         table = predictions[predictions["scheme"] == scheme]
-        out.append(skill_by_distance(table, distance))
-    return pd.concat(out, ignore_index=True) if out else pd.DataFrame(columns=["scheme", "model", "n"])
+        tables.append(skill_by_distance(table, distance))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["scheme", "model", "n"])
 
 
 def _choices(context: Context, models: Sequence[str]) -> pd.DataFrame:
-    """What the inner folds chose, one line for every model and outer fold."""
+    """What was chosen on inner folds, a line for every model and outer fold."""
     lines: list[dict[str, Any]] = []
     for model in models:
         for scheme in context.config.validation.schemes:
             path = context.of(f"learning/{model}", f"{scheme}.zarr")
             if not path.exists():
                 continue
-            found = record_of(path)
-            for fold in range(found.sizes["fold"]):
-                line: dict[str, Any] = {"scheme": scheme, "model": model, "fold": str(found["fold"].values[fold])}
-                if "choice" in found:
-                    choice = int(found["choice"].values[fold])
-                    line |= {"chosen": str(found["candidate"].values[choice])}
-                    line |= {"inner_rmse": float(found["inner_error"].values[fold, choice])}
-                    line |= {"candidates": found.sizes["candidate"]}
-                if "selected" in found:
-                    names = found["feature"].values[found["selected"].values[fold]]
+            record = record_of(path)
+            for fold in range(record.sizes["fold"]):
+                line: dict[str, Any] = {"scheme": scheme, "model": model, "fold": str(record["fold"].values[fold])}
+                if "choice" in record:
+                    choice = int(record["choice"].values[fold])
+                    line |= {"chosen": str(record["candidate"].values[choice])}
+                    line |= {"inner_rmse": float(record["inner_error"].values[fold, choice])}
+                    line |= {"candidates": record.sizes["candidate"]}
+                if "selected" in record:
+                    names = record["feature"].values[record["selected"].values[fold]]
                     line |= {"features": len(names), "feature_names": "; ".join(map(str, names))}
-                if "parameter_count" in found:
-                    line |= {"parameters": int(found["parameter_count"].values[fold])}
-                if "note" in found.attrs:
-                    line |= {"chosen": found.attrs["note"]}
-                if "weight" in found:
-                    weights = dict(zip(found["model"].values, found["weight"].values[fold].round(3), strict=True))
+                if "parameter_count" in record:
+                    line |= {"parameters": int(record["parameter_count"].values[fold])}
+                if "note" in record.attrs:
+                    line |= {"chosen": record.attrs["note"]}
+                if "weight" in record:
+                    weights = dict(zip(record["model"].values, record["weight"].values[fold].round(3), strict=True))
                     line |= {"chosen": json.dumps({str(k): float(v) for k, v in weights.items()})}
-                if "fitted" in found:
-                    line |= {"rows": int(found["fitted"].values[fold].sum())}
+                if "fitted" in record:
+                    line |= {"rows": int(record["fitted"].values[fold].sum())}
                 lines.append(line)
     return pd.DataFrame(lines)
 
 
 def _search(context: Context, models: Sequence[str]) -> dict[str, Any]:
-    """The space that was searched, by model."""
+    """The recipes and candidates that were searched, by model."""
     out: dict[str, Any] = {}
     for model in models:
         path = context.of(f"learning/{model}", f"{context.config.validation.schemes[0]}.zarr")
-        found = record_of(path) if path.exists() else xr.Dataset()
-        if "candidate" in found.coords:
+        record = record_of(path) if path.exists() else xr.Dataset()
+        if "candidate" in record.coords:
             out[model] = {
-                "recipes": json.loads(found.attrs["recipes"]),
-                "candidates": [json.loads(str(c)) for c in found["candidate"].values],
+                "recipes": json.loads(record.attrs["recipes"]),
+                "candidates": [json.loads(str(c)) for c in record["candidate"].values],
             }
     return out

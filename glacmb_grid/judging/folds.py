@@ -19,7 +19,7 @@ from glacmb_grid.years import complete_years, start_month
 
 
 def plan_folds(context: Context) -> None:
-    """The folds as far as they can be foreseen, so that a setting that cannot work fails before hours of sampling."""
+    """Make folds from observations alone, so that settings that cannot work fail before hours of sampling."""
     config = context.cube
     outlines = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
     months = json.loads(context.of("cubes", "climate.json").read_text(encoding="utf-8"))["months"]
@@ -36,7 +36,7 @@ def plan_folds(context: Context) -> None:
 
 
 def make_all_folds(context: Context) -> None:
-    """Folds of every scheme; locked test glaciers are put aside before anything is fitted."""
+    """Write and check the folds of every scheme; test glaciers are locked before anything is fitted."""
     config, samples = context.config, read_zarr(context.of("samples", "samples.zarr"))
     every, locked = judged_folds(config, samples)
     found: list[pd.DataFrame] = []
@@ -44,8 +44,8 @@ def make_all_folds(context: Context) -> None:
         record = holdout_record(samples, locked, context.key)
         write_json(context.out / "holdout.json", record)
         remember_lock(context.store, record)
-        beside = check_folds(samples, holdout_fold(samples, locked, config))
-        found.append(beside[beside["kind"] != "scored by no fold"].assign(scheme="holdout"))
+        checked = check_folds(samples, holdout_fold(samples, locked, config))
+        found.append(checked[checked["kind"] != "scored by no fold"].assign(scheme="holdout"))
         glaciers = len(np.unique(samples["glacier"].values[locked].astype(str)))
         context.say(f"{locked.sum()} rows of {glaciers} test glaciers are locked away until `score-holdout`")
     elif (context.store.root / "holdout-locked.json").exists():
@@ -58,11 +58,10 @@ def make_all_folds(context: Context) -> None:
     write_table(findings, context.out / "leaks.csv")
     leaks = findings[(findings["severity"] == "leak") & (findings["scheme"] != "random")]
     if len(leaks):
-        told = "; ".join(summary_of(leaks))
-        context.say(f"leaks: {told}; see folds/leaks.csv")
+        context.say(f"leaks: {'; '.join(summary_of(leaks))}; see folds/leaks.csv")
 
 
 def summary_of(findings: pd.DataFrame) -> list[str]:
-    """Findings by scheme and kind, in words."""
+    """A line for each scheme and kind of findings."""
     counts = findings.groupby(["scheme", "kind"], sort=False)["count"].sum().reset_index()
     return [f"{one['scheme']}: {one['kind']} ({one['count']} rows)" for one in counts.to_dict("records")]

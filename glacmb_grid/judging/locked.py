@@ -1,4 +1,4 @@
-"""Glaciers that are locked away until everything is decided: their record, and their one judgement."""
+"""Locked test glaciers: the record of what was locked, and their scoring."""
 
 from __future__ import annotations
 
@@ -26,11 +26,17 @@ OPEN: dict[str, Any] = {"glaciers": [], "rows_sha256": ""}
 
 
 def remember_lock(store: RunStore, record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every state in which test glaciers were locked in this run's folder, oldest first; open ones have no glacier."""
+    """Add a state of the lock to this run folder's record; all its states, oldest first. OPEN: nothing was locked.
+
+    Raises
+    ------
+    InputError
+        If the record is missing although glaciers were locked, or is not valid.
+    """
     path = store.root / "holdout-locked.json"
     known: list[dict[str, Any]] | None = read_json(path, _is_record)
-    before = store.folder("folds")
-    if known is None and (path.exists() or path.is_symlink() or (before / "holdout.json").exists()):
+    folds = store.folder("folds")
+    if known is None and (path.exists() or path.is_symlink() or (folds / "holdout.json").exists()):
         raise InputError(
             f"{path}",
             expected="the record of what was locked in this folder, a JSON list",
@@ -38,8 +44,8 @@ def remember_lock(store: RunStore, record: dict[str, Any]) -> list[dict[str, Any
             remedy="restore it: without it glaciers that were open before would pass for locked from the start",
         )
     if known is None:
-        fitted = (before, store.folder("learning"), store.folder("evaluation"))
-        known = [OPEN] if any(f.exists() for f in fitted) else []  # here was work before, with nothing locked
+        fitted = (folds, store.folder("learning"), store.folder("evaluation"))
+        known = [OPEN] if any(f.exists() for f in fitted) else []  # models were fitted before, with nothing locked
     if [r["rows_sha256"] for r in known[-1:]] != [record["rows_sha256"]]:
         known.append(record)
         write_json(path, known)
@@ -57,7 +63,7 @@ def judge_locked(config: Judged, store: RunStore, say: Callable[[str], None]) ->
     Raises
     ------
     InputError
-        Where no glaciers are locked, or where the rows are not those that were locked before any fit.
+        If no glaciers are locked, or if the rows are not those that were locked before any fit.
     """
     samples = read_zarr(store.folder("samples") / "samples.zarr")
     locked = locked_rows(config, samples)
@@ -87,12 +93,12 @@ def judge_locked(config: Judged, store: RunStore, say: Callable[[str], None]) ->
         for name, fit in fits.items()
     ]
     key = digest(config.models, config.validation, config.protocol, config.seed)
-    say(str(log_look(looks, record, key)["message"]))  # nobody has seen a score yet
+    say(str(log_look(looks, record, key)["message"]))  # logged before any score is shown
     return pd.concat(tables)
 
 
 def holdout_fold(samples: xr.Dataset, locked: npt.NDArray[np.bool_], config: Judged) -> xr.Dataset:
-    """One fold: all that is free is fitted on, all that is locked is scored."""
+    """One fold that fits on all free rows and scores the locked ones."""
     side = np.where(locked, "locked", "free").astype(object)
     sides = samples.assign_coords(fold_logo=("sample", side))
     folds = make_folds(sides, "logo", inner=config.validation.inner, seed=config.seed)

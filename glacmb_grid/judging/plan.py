@@ -1,4 +1,4 @@
-"""What is judged: models, schemes, folds, and which glaciers are locked away."""
+"""What a configuration evaluates: models, schemes and folds, and which glaciers are locked."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from glacmb_grid.stages import PRODUCT_SCHEME
 
 
 def schemes_of(config: Judged) -> list[str]:
-    """Schemes to fit: those asked for, and the product's."""
+    """Schemes to fit: those of the configuration, and the product's."""
     product: list[str] = [PRODUCT_SCHEME] if isinstance(config, RunConfig) else []
     return list(dict.fromkeys([*config.validation.schemes, *product]))
 
 
 def compared(config: Judged) -> list[str]:
-    """Names of the models that are judged."""
+    """Names of the models to evaluate."""
     asked = config.validation.models
     return [*model_names(), *config.own_models] if asked == "all" else list(asked)
 
 
 def models_of(config: Judged) -> dict[str, Model]:
-    """Models to fit: those judged, the product's, and what they are built on, each after its bases."""
+    """Models to fit: those evaluated, the product's, and what they are built on, each after its bases."""
     product: list[str] = [config.product.model] if isinstance(config, RunConfig) else []
     return with_bases([*compared(config), *product], config.settings_of, compared(config))
 
 
 def studied(config: Judged) -> tuple[list[Model], list[str]]:
-    """Models and schemes of the study: those asked for, as far as they are fitted; else the first that is."""
+    """Models and schemes of the study: those of the configuration that are fitted, else the first fitted one."""
     every = [m for m in models_of(config).values() if not m.built_on]
     models = [m for m in every if m.name in config.study.models] or sorted(every, key=lambda m: not m.informative)[:1]
     schemes = [s for s in config.study.schemes if s in schemes_of(config)] or schemes_of(config)[:1]
@@ -47,7 +47,7 @@ def studied(config: Judged) -> tuple[list[Model], list[str]]:
 
 
 def require_models(config: Judged) -> None:
-    """Raise where a model cannot be had at all: no such class, no such file.
+    """Check that every model can be made: its class and its files exist.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def require_models(config: Judged) -> None:
 
 
 def skipped(config: Judged, model: Model, samples: xr.Dataset) -> list[str]:
-    """What keeps a model from being fitted, in words, where all models are asked for; else its fit says so itself."""
+    """What a model lacks to be fitted, if `models` is `all`; else nothing, and its fit raises an error."""
     return lacking(model, samples) if config.validation.models == "all" else []
 
 
@@ -73,14 +73,14 @@ def locked_rows(config: Judged, samples: xr.Dataset) -> npt.NDArray[np.bool_]:
 
 
 def folds_of(config: Judged, samples: xr.Dataset, problems: Problems) -> dict[str, xr.Dataset]:
-    """Folds of every scheme; problems are collected."""
-    section, out = config.validation, {}
+    """Folds of every scheme; errors are collected in `problems`."""
+    section, folds = config.validation, {}
     with problems.collect():
         require_grouped(section.schemes)
     locked = problems.attempt(lambda: locked_rows(config, samples))
     for scheme in schemes_of(config):
         with problems.collect():
-            out[scheme] = make_folds(
+            folds[scheme] = make_folds(
                 samples,
                 scheme,
                 inner=section.inner,
@@ -90,11 +90,11 @@ def folds_of(config: Judged, samples: xr.Dataset, problems: Problems) -> dict[st
                 buffer_km=section.buffer_km,
                 locked=locked,
             )
-    return out
+    return folds
 
 
 def foreseen(outlines: gpd.GeoDataFrame, observed: pd.DataFrame, years: Sequence[int]) -> xr.Dataset:
-    """What is known of the samples before any climate is sampled: enough to make their folds.
+    """The samples as known before any climate is sampled: enough to make their folds.
 
     Parameters
     ----------
@@ -134,14 +134,14 @@ def judged_folds(config: Judged, samples: xr.Dataset) -> tuple[dict[str, xr.Data
     Returns
     -------
     folds : dict
-        Scheme -> from `make_folds`, with what the protocol leaks.
+        By scheme, from `make_folds`, with the leaks of the protocol.
     locked : bool array, (sample,)
-        In no mask of any fold.
+        Rows that are in no mask of any fold.
 
     Raises
     ------
     InputError or InputErrors
-        Every scheme that cannot be had, at once.
+        For all schemes that cannot be made, together.
     """
     problems = Problems()
     every = folds_of(config, samples, problems)

@@ -1,4 +1,4 @@
-"""The stage that writes the regional glacier x year dataset."""
+"""The stage that writes the product: the regional glacier x year dataset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from glacmb_grid.validation.metrics import METRICS
 
 
 def make_products(context: Context) -> None:
-    """The glacier x year dataset, and where the truth is known its skill."""
+    """Write the glacier x year dataset, and its scores if the truth is known."""
     config = context.cube
     predictors = read_zarr(context.of("predictors", "predictors.zarr"))
     samples = read_zarr(context.of("samples", "samples.zarr"))
@@ -40,7 +40,7 @@ def make_products(context: Context) -> None:
         means[model] = upscaled["mean"].values
         gaps = int(np.isnan(means[model]).sum())
         if gaps and model != config.product.model:
-            del means[model]  # there is no truth score of what is not predicted everywhere
+            del means[model]  # only complete predictions are scored against the truth
             continue
         if gaps:
             raise InputError(
@@ -53,9 +53,9 @@ def make_products(context: Context) -> None:
             table = pd.read_parquet(context.of(f"learning/{model}", "predictions.parquet"))
             residual = residual_variance(table, ids, predictors["year"].values)
             product = build_product(upscaled, residual, predictors, glaciers, measured, attrs=_provenance(context))
-    stand_in = read_zarr(context.of("sampled", "climate.zarr"), {})[["nearest_land", "land_distance"]]
-    stand_in = stand_in.sel(glacier=predictors["glacier"].values).load()
-    product = product.assign({n: ("glacier", v.values, v.attrs) for n, v in stand_in.data_vars.items()})
+    nearest = read_zarr(context.of("sampled", "climate.zarr"), {})[["nearest_land", "land_distance"]]
+    nearest = nearest.sel(glacier=predictors["glacier"].values).load()
+    product = product.assign({n: ("glacier", v.values, v.attrs) for n, v in nearest.data_vars.items()})
     product.attrs["glaciers_failed"] = len(outlines) - product.sizes["glacier"]
     write_product(product, context.out)
     if config.product.truth is not None:
@@ -79,7 +79,7 @@ def _provenance(context: Context) -> dict[str, str]:
 def _against_truth(
     path: Path, means: dict[str, np.ndarray], predictors: xr.Dataset, measured: np.ndarray
 ) -> pd.DataFrame:
-    """Scores of products against a known truth, measured and unmeasured glaciers apart."""
+    """Scores of predictions against a known truth, for measured and unmeasured glaciers."""
     with xr.open_dataset(path) as file:
         ids = file["glacier_id"].values.astype(str)
         truth = file["mass_balance"].transpose("glacier", "year").assign_coords(glacier=ids)

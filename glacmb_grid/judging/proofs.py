@@ -19,7 +19,7 @@ from glacmb_grid.validation.leaks import check_seen, row_hashes
 
 
 def audit(context: Context) -> None:
-    """What leaks would have promised, and whether the folds and fits of this configuration leak."""
+    """Write how much better leaks make the scores look, and whether folds and fits of this configuration leak."""
     from glacmb_grid.validation.audit import gap, probe, report
 
     config, section = context.config, context.config.audit
@@ -59,8 +59,8 @@ def audit(context: Context) -> None:
             probes.append({"scheme": scheme, "model": name, "fold": fold, "changed": ", ".join(changed)})
         context.say(f"{scheme}: fits checked")
     found = pd.concat([findings, *seen], ignore_index=True)
-    told = found[(found["severity"] == "leak") & (found["scheme"] != "random")]
-    leaks += summary_of(told)
+    leaking = found[(found["severity"] == "leak") & (found["scheme"] != "random")]
+    leaks += summary_of(leaking)
     table = pd.DataFrame(probes, columns=["scheme", "model", "fold", "changed"])
     leaks += [
         f"{p['scheme']}: {p['model']} in fold {p['fold']} changed with what the fold withholds: {p['changed']}"
@@ -77,7 +77,7 @@ def audit(context: Context) -> None:
 
 
 def study(context: Context) -> None:
-    """Importance of predictors, ablations, skill against the number of training glaciers."""
+    """Write importance of predictors, ablations, and skill against the number of training glaciers."""
     from glacmb_grid.validation.study import ablate, importance, learning_curve
 
     config, section = context.config, context.config.study
@@ -103,20 +103,21 @@ def study(context: Context) -> None:
     write_table(weights, context.out / "importance.csv")
     write_table(removed, context.out / "ablations.csv")
     write_table(pd.concat(curves, ignore_index=True), context.out / "learning_curve.csv")
-    (context.out / "study.txt").write_text(_told(weights, removed, pd.concat(curves)), encoding="utf-8")
+    (context.out / "study.txt").write_text(_study_text(weights, removed, pd.concat(curves)), encoding="utf-8")
 
 
-def _told(weights: pd.DataFrame, removed: pd.DataFrame, curves: pd.DataFrame) -> str:
+def _study_text(weights: pd.DataFrame, removed: pd.DataFrame, curves: pd.DataFrame) -> str:
+    """The text of `study.txt`."""
     lines = ["increase of the squared error when a group of predictors is shuffled, m2: mean over folds (spread)"]
     for (scheme, model), table in weights.groupby(["scheme", "model"], sort=False):
         means = table.groupby("group")["increase"].agg(["mean", "std"]).sort_values("mean", ascending=False)
         lines += [f"  {scheme} {model:18s} {g:28s} {m:+.4f} ({s:.4f})" for g, m, s in means.itertuples()]
     lines.append("\nablations, RMSE in m w.e.; difference to the model as it is")
     for one in removed.to_dict("records"):
-        told = ""
+        comparison = ""
         if isinstance(one.get("verdict"), str):
-            told = f"  {one['difference']:+.3f} [{one['lower']:+.3f}, {one['upper']:+.3f}] {one['verdict']}"
-        lines.append(f"  {one['scheme']} {one['model']:18s} {one['ablation']:40s} {one['rmse']:.3f}{told}")
+            comparison = f"  {one['difference']:+.3f} [{one['lower']:+.3f}, {one['upper']:+.3f}] {one['verdict']}"
+        lines.append(f"  {one['scheme']} {one['model']:18s} {one['ablation']:40s} {one['rmse']:.3f}{comparison}")
     lines.append("\nskill against the number of training groups")
     for one in curves.to_dict("records"):
         lines.append(f"  {one['scheme']} {one['model']:18s} {one['groups']:5.0f} groups  RMSE {one['rmse']:.3f}")

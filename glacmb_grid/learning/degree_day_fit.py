@@ -1,9 +1,9 @@
 """Fits of the temperature-index model on many splits of the same table at once.
 
 All splits share the solid precipitation and the degree days, which depend on the temperature bias alone. Within cells
-of the bias these are polynomials of it, so that no search evaluates an exponential; and what the rows make of a lattice
-of parameters serves all splits, so that every search starts from the best point of that lattice. The cost has several
-minima close to each other, where the month changes in which the snow is gone; a search ends in one of them.
+of the bias they are approximated by polynomials, so that no search evaluates an exponential. Balances on a lattice of
+parameters are computed once for all splits, and every search starts from the best point of that lattice. The cost has
+several minima close to each other, where the month changes in which the snow is gone; a search ends in one of them.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ Integers = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Forcing = dict[str, Floats]
 
-_CELL = 0.75  # half the width of a cell of the bias, in units of the smallest spread that it is smeared by
-NODES = 9  # of a cell: its polynomials are then good to 1e-7 of the amounts
+_CELL = 0.75  # half the width of a cell of the bias, in units of the smallest smoothing spread, K
+NODES = 9  # per cell: the polynomials then have a relative error of 1e-7
 _MOVES = 64  # how often a split may move to another cell
 _RATIOS = 48  # of the two factors, on the lattice
-_BYTES = 1 << 23  # what the splits that are evaluated at once may take up
+_BYTES = 1 << 23  # memory for the splits evaluated at once
 
 
 def fit_splits(table: Table, forcing: Forcing, seen: Bools, settings: TemperatureIndex) -> Floats:
-    """The parameters of many splits, each fitted to the observations that it sees, (split, 3).
+    """Fit the parameters of many splits, (split, 3), each to the observations of its mask.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def fit_splits(table: Table, forcing: Forcing, seen: Bools, settings: Temperatur
 
 
 class Fit:
-    """What all splits share."""
+    """The data and settings that all splits share, and the search."""
 
     def __init__(self, table: Table, forcing: Forcing, seen: Bools, settings: TemperatureIndex) -> None:
         used = table.used_rows(np.asarray(seen.any(axis=0)))
@@ -66,22 +66,22 @@ class Fit:
         lower, upper = (LOWEST - centre) / spread, (HIGHEST - centre) / spread
         width = _CELL * self.smear / spread[2]  # from the middle of a cell to its edge
         point = np.clip((start - centre) / spread, lower, upper)
-        still = np.ones(len(point), bool)
+        moving = np.ones(len(point), bool)
         for _ in range(_MOVES):
             cell = np.rint(point[:, 2] / width)
-            for mine in [np.flatnonzero(still & (cell == c)) for c in np.unique(cell[still])]:
-                middle = cell[mine[0]] * width
+            for splits in [np.flatnonzero(moving & (cell == c)) for c in np.unique(cell[moving])]:
+                middle = cell[splits[0]] * width
                 low, high = lower.copy(), upper.copy()
                 low[2], high[2] = max(lower[2], middle - width), min(upper[2], middle + width)
-                point[mine] = self.within(point[mine], mine, self.shared(middle, width), low, high)
-                bias = point[mine, 2]
-                still[mine] = (bias <= low[2]) & (low[2] > lower[2]) | (bias >= high[2]) & (high[2] < upper[2])
-            if not still.any():
+                point[splits] = self.within(point[splits], splits, self.shared(middle, width), low, high)
+                bias = point[splits, 2]
+                moving[splits] = (bias <= low[2]) & (low[2] > lower[2]) | (bias >= high[2]) & (high[2] < upper[2])
+            if not moving.any():
                 break
         return np.asarray(centre + spread * point)
 
     def within(self, start: Floats, splits: Integers, shared: dict[str, Any], lower: Floats, upper: Floats) -> Floats:
-        """Search within a cell."""
+        """Search within a cell; standardised parameters, (split, 3)."""
         own = self.seen[splits] / self.residual_sd
         low, high = np.tile(lower, (len(start), 1)), np.tile(upper, (len(start), 1))
         return minimise(residuals, start, shared, own, low, high, self.block)
@@ -107,7 +107,7 @@ class Fit:
         """The best point of a lattice over the whole range of the parameters, for every split, (split, 3).
 
         For a given bias and ratio of the two factors the balance is proportional to the precipitation factor, whose
-        best value is then known; and what the rows make of the lattice serves all splits.
+        best value is then known; the balances of the lattice serve all splits.
         """
         (f0, p0, b0), (sf, sp, sb), sd = self.centre, self.spread, self.residual_sd
         weight, every = self.seen.astype(np.float64), np.arange(len(self.seen))
@@ -140,16 +140,16 @@ def residuals(standard: jax.Array, shared: dict[str, jax.Array], weight: jax.Arr
     for _ in range(NODES - 2):
         terms.append(2 * x * terms[-1] - terms[-2])
     basis, ratio = jnp.stack(terms), shared["ratio"]
-    by_term = jnp.concatenate([precipitation_factor * basis, -factor * ratio * basis])
+    factors = jnp.concatenate([precipitation_factor * basis, -factor * ratio * basis])
 
-    # The derivatives of a largest value are those of what is largest: so only that is differentiated.
-    since = jnp.tensordot(jax.lax.stop_gradient(by_term), shared["sums"], 1)  # (month, row and band)
+    # The derivative of a maximum is that of its largest argument, so only that one is differentiated.
+    since = jnp.tensordot(jax.lax.stop_gradient(factors), shared["sums"], 1)  # (month, row and band)
     largest, month = jnp.zeros(since.shape[1]), jnp.full(since.shape[1], since.shape[0])
     for m in range(since.shape[0]):
         month = jnp.where(since[m] > largest, m, month)
         largest = jnp.maximum(largest, since[m])
     chosen = shared["month"][month * since.shape[1] + jnp.arange(since.shape[1])]
-    left = chosen.reshape(shared["year"].shape[-1], -1, chosen.shape[-1]).mean(axis=1) @ by_term
+    left = chosen.reshape(shared["year"].shape[-1], -1, chosen.shape[-1]).mean(axis=1) @ factors
 
     annual = balance_of(jnp.tensordot(basis, shared["year"], (0, 1)), left, factor, precipitation_factor, ratio)
     seen = jax.ops.segment_sum(shared["weight"] * annual[shared["row"]], shared["sample"], len(shared["target"]))

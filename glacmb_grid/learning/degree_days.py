@@ -21,8 +21,8 @@ PARAMETERS = ("degree_day_factor", "precipitation_factor", "temperature_bias")
 UNITS = ("m K-1 d-1", "1", "K")
 LOWEST = np.array([1e-4, 0.05, -8.0])
 HIGHEST = np.array([0.05, 10.0, 8.0])
-_NO_MELT = 200.0  # K, where a series that is clipped at the melting point only says that it was colder
-_SLAB = 2048  # rows that are simulated at once
+_NO_MELT = 200.0  # K, replaces values clipped at the melting point, which were colder by an unknown amount
+_SLAB = 2048  # rows simulated at once
 SETTINGS = ("lapse_rate", "temperature_spread", "snow_threshold", "snow_spread", "snow_to_ice")
 
 
@@ -81,10 +81,10 @@ def sums_of(forcing: dict[str, Floats], bias: float, settings: dict[str, float])
 
 
 def snow_left(sums: Floats, factor: float, precipitation_factor: float, ratio: float) -> Floats:
-    """Snow that is left at the end of the year, (row, band), m w.e.
+    """Snow left at the end of the year, (row, band), m w.e.
 
-    It is what fell less what could melt since the snowpack was last melted away: the largest such difference over all
-    months, or nothing.
+    It is snowfall minus potential melt since the snowpack last vanished: the largest such difference over all months,
+    at least 0.
     """
     left = np.zeros(sums.shape[2:])
     for snow, degree_days in zip(*sums, strict=True):
@@ -95,19 +95,19 @@ def snow_left(sums: Floats, factor: float, precipitation_factor: float, ratio: f
 def balance_of(year: Any, left: Any, factor: Any, precipitation_factor: Any, ratio: Any) -> Any:
     """Balance from the sums of the year and the snow left at its end, m w.e.; for arrays of NumPy and of JAX.
 
-    What has melted is snow, and where it could not use up the melt, ice; `ratio` is that of the two degree-day factors.
+    Melt that the snow does not use up melts ice; `ratio` is that of the degree-day factors of snow and ice.
     """
     snow, degree_days = year[0], year[1]
     return left + (precipitation_factor * snow - left) / ratio - factor * degree_days
 
 
 def forcing_of(rows: xr.Dataset) -> dict[str, Floats]:
-    """The forcing of rows as arrays.
+    """The forcing of rows as arrays, see `balance`.
 
     Raises
     ------
     InputError
-        Where temperature or precipitation are not among the variables.
+        If temperature or precipitation is missing or has gaps.
     """
     water = next((n for n in ("snowfall", "precipitation") if n in rows), None)
     if water is None or "temperature" not in rows or "days" not in rows:

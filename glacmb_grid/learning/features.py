@@ -1,7 +1,6 @@
-"""What a recipe makes of the predictors, learnt inside a fold: gaps, climatology and anomaly, scale, selection.
+"""Features made from predictors inside a fold: filled gaps, climatology and anomaly, scaling, selection.
 
-A recipe says what is made of the predictors; `fit_features` learns it on the fitted rows alone and gives `Features`
-that can be applied to any rows.
+A recipe says how; `fit_features` learns it from the fitted rows alone and returns `Features`, which apply to any rows.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from glacmb_grid.predictors import matching
 from glacmb_grid.settings import Recipe
 
 LEAST_GLACIERS = 4
-"""With fewer fitted glaciers, what does not vary at a glacier is no feature: it would only be its name."""
+"""With fewer fitted glaciers, predictors that are constant at a glacier are dropped: they would only identify it."""
 _RIDGE_OF_GAPS = 1.0  # penalty per standardised predictor of the regression that fills gaps
 
 
 @dataclass(frozen=True)
 class Design:
-    """Features of rows: standardised, without gaps.
+    """Standardised features of rows, without gaps.
 
     Attributes
     ----------
@@ -42,27 +41,27 @@ class Design:
 
 @dataclass(frozen=True)
 class Features:
-    """What a recipe has learnt on the fitted rows of a fold."""
+    """What was learnt of a recipe on the fitted rows of a fold."""
 
     recipe: Recipe
-    predictors: Texts  # (column,) names of those taken
-    taken: Bools  # (column,) those whose value or anomaly is a feature
-    averaged: Bools  # (column,) those whose climatology is a feature
-    weather: Bools  # (column,) those that vary from year to year at a glacier
-    glaciers: Texts  # (glacier,) that were fitted on, sorted
+    predictors: Texts  # (column,) names of the columns that the recipe takes
+    taken: Bools  # (column,) whether its value or anomaly is a feature
+    averaged: Bools  # (column,) whether its climatology is a feature
+    weather: Bools  # (column,) whether it varies from year to year at a glacier
+    glaciers: Texts  # (glacier,) fitted ones, sorted
     climatology: Floats  # (glacier, column)
     level: Floats  # (column,) mean of the fitted rows
-    gap_columns: Integers  # places of the columns with gaps among the fitted rows
-    gap_weights: Floats  # (column + 1, gap column) regression that fills gaps, on standardised columns
-    gap_scale: Floats  # (2, column) centre and inverse scale for it
+    gap_columns: Integers  # indices of columns with gaps in the fitted rows
+    gap_weights: Floats  # (column + 1, gap column) of the regression on standardised columns that fills gaps
+    gap_scale: Floats  # (2, column) centre and inverse scale of these columns
     centre: Floats  # (expanded,)
     inverse_scale: Floats  # (expanded,)
     names: Texts  # (expanded,)
     varies: Bools  # (expanded,)
-    kept: Integers  # places of the features among the expanded
+    kept: Integers  # indices of the selected features among the expanded
 
     def state(self) -> Arrays:
-        """All that `from_state` needs, as arrays; means of glaciers only where the recipe uses them."""
+        """All that `from_state` needs, as arrays; means of glaciers only if the recipe uses them."""
         out = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self) if f.name != "recipe"}
         if not self._uses_means:
             out |= {"glaciers": self.glaciers[:0], "climatology": self.climatology[:0]}
@@ -71,7 +70,7 @@ class Features:
 
     @classmethod
     def from_state(cls, state: Arrays) -> Features:
-        """Features from what `state` gave."""
+        """Features from the arrays of `state`."""
         recipe = Recipe.model_validate_json(str(state["features_recipe"]))
         return cls(recipe, *(state[f"features_{f.name}"] for f in fields(cls) if f.name != "recipe"))
 
@@ -82,12 +81,12 @@ class Features:
     def design(self, rows: Rows) -> Design:
         """Features of rows.
 
-        The climatology of a glacier that was not fitted on is the mean of all its rows given here.
+        The climatology of a glacier that was not fitted on is the mean of all its rows passed here.
 
         Raises
         ------
         ValueError
-            Where the rows lack a predictor.
+            If the rows lack a predictor.
         """
         values = scaled(self.expanded(rows), self.centre, self.inverse_scale)[:, self.kept]
         return Design(values, self.names[self.kept], self.varies[self.kept])
@@ -112,6 +111,7 @@ class Features:
         return np.concatenate(blocks, axis=1)
 
     def _means(self, rows: Rows, values: Floats) -> Floats:
+        """Climatology at the glacier of each row, (row, column)."""
         own, index = np.unique(rows.glacier, return_inverse=True)
         table: Floats = group_means(values, index, len(own))
         if len(self.glaciers):
@@ -121,6 +121,7 @@ class Features:
         return np.asarray(np.where(np.isfinite(table), table, self.level)[index])
 
     def _regressed(self, values: Floats) -> Floats:
+        """Values with their gaps filled by regression on the other columns, (row, column)."""
         standard = scaled(values, self.gap_scale[0], self.gap_scale[1])
         guess = np.column_stack([standard, np.ones(len(values))]) @ self.gap_weights
         out = values.copy()
@@ -140,7 +141,7 @@ def group_means(values: Floats, index: Integers, count: int) -> Floats:
 
 @lru_cache(maxsize=64)
 def _matched(names: tuple[str, ...], predictors: tuple[str, ...], exclude: tuple[str, ...]) -> Bools:
-    """Names that one of the patterns takes and none excludes, (predictor,); remembered, as every fit asks."""
+    """Mask of the names that match a pattern and no exclusion, (predictor,); cached, as every fit needs it."""
     out = np.zeros(len(names), bool)
     out[matching(names, predictors)] = True
     if exclude:
@@ -154,7 +155,7 @@ def choose_columns(rows: Rows, recipe: Recipe) -> tuple[Bools, Bools]:
     Raises
     ------
     InputError
-        Where a pattern matches nothing.
+        If a pattern matches nothing.
     """
     allowed = _matched(tuple(rows.names.tolist()), tuple(recipe.predictors), tuple(recipe.exclude))
     kinds = {"all": allowed, "table": allowed & ~rows.derived, "seasonal": allowed & ~rows.monthly}
@@ -169,9 +170,9 @@ def fit_features(rows: Rows, used: Bools, target: Floats, recipe: Recipe, seed: 
     rows : Rows
         All rows of the table.
     used : bool array, (row,)
-        The fitted rows: no other is looked at.
+        The fitted rows; no others are used.
     target : float64 array, (row,)
-        Observed balance of the fitted rows, m w.e.; NaN where there is none.
+        Observed balance of the fitted rows, m w.e.; NaN if missing.
     recipe : Recipe
     seed : int
         Of the random forest that ranks predictors.
@@ -185,17 +186,17 @@ def fit_features(rows: Rows, used: Bools, target: Floats, recipe: Recipe, seed: 
     columns = np.flatnonzero(taken | averaged)
     taken, averaged = taken[columns], averaged[columns]
     fitted = rows.take(used)
-    values, aim = fitted.values[:, columns], target[used]
+    values, balance = fitted.values[:, columns], target[used]
     missing = ~np.isfinite(values)
     if recipe.gaps == "drop" and missing.any():
-        whole = np.asarray(~missing.any(axis=1))
-        fitted, values, aim, missing = fitted.take(whole), values[whole], aim[whole], missing[whole]
+        complete = np.asarray(~missing.any(axis=1))
+        fitted, values, balance, missing = fitted.take(complete), values[complete], balance[complete], missing[complete]
     glaciers, index = np.unique(fitted.glacier, return_inverse=True)
     climatology = group_means(values, index, len(glaciers))
     level = group_means(values, np.zeros(len(values), np.int64), 1)[0]
     level = np.where(np.isfinite(level), level, 0.0)
     climatology = np.where(np.isfinite(climatology), climatology, level)
-    weather = _weather(values - climatology[index])
+    weather = _varying(values - climatology[index])
     gap_columns = np.flatnonzero(missing.any(axis=0))
     gap_weights, gap_scale = _fit_gaps(values, gap_columns, recipe)
     names = _expanded_names(rows.names[columns], (taken, averaged, weather), gap_columns, recipe)
@@ -206,15 +207,15 @@ def fit_features(rows: Rows, used: Bools, target: Floats, recipe: Recipe, seed: 
     expanded = features.expanded(fitted)
     centre, inverse = fit_scaling(expanded, np.ones(len(expanded)))
     features = replace(features, centre=centre, inverse_scale=inverse)
-    kept = select(scaled(expanded, centre, inverse), aim, recipe, seed)
+    kept = select(scaled(expanded, centre, inverse), balance, recipe, seed)
     kept = kept[inverse[kept] > 0]
     if len(glaciers) < LEAST_GLACIERS and features.varies[kept].any():
         kept = kept[features.varies[kept]]
     return replace(features, kept=kept)
 
 
-def _weather(deviation: Floats) -> Bools:
-    """Columns that vary among the rows of a glacier."""
+def _varying(deviation: Floats) -> Bools:
+    """Mask of the columns that vary among the rows of a glacier, from deviations from its mean, (column,)."""
     size = np.abs(np.where(np.isfinite(deviation), deviation, 0.0))
     return np.asarray(size.max(axis=0, initial=0.0) > 1e-9)
 
@@ -224,20 +225,20 @@ def _expanded_names(
 ) -> tuple[Texts, Bools]:
     """Names of the features before selection, and which of them vary at a glacier."""
     taken, averaged, weather = masks
-    told: list[tuple[str, bool]] = []
-    shown = taken if "value" in recipe.parts else taken & ~weather
-    told += zip(names[shown].tolist(), weather[shown].tolist(), strict=True)
+    named: list[tuple[str, bool]] = []
+    direct = taken if "value" in recipe.parts else taken & ~weather
+    named += zip(names[direct].tolist(), weather[direct].tolist(), strict=True)
     if "climatology" in recipe.parts:
-        told += [(f"{n}_climatology", False) for n in names[averaged & weather].tolist()]
+        named += [(f"{n}_climatology", False) for n in names[averaged & weather].tolist()]
     if "anomaly" in recipe.parts:
-        told += [(f"{n}_anomaly", True) for n in names[taken & weather].tolist()]
+        named += [(f"{n}_anomaly", True) for n in names[taken & weather].tolist()]
     if recipe.gaps == "indicator":
-        told += [(f"{n}_missing", True) for n in names[gap_columns].tolist()]
-    return np.array([n for n, _ in told], dtype=str), np.array([v for _, v in told], dtype=bool)
+        named += [(f"{n}_missing", True) for n in names[gap_columns].tolist()]
+    return np.array([n for n, _ in named], dtype=str), np.array([v for _, v in named], dtype=bool)
 
 
 def _fit_gaps(values: Floats, gap_columns: Integers, recipe: Recipe) -> tuple[Floats, Floats]:
-    """Ridge regression of the columns with gaps on all others."""
+    """Weights of a ridge regression of columns with gaps on columns without, and the scaling of all columns."""
     width = values.shape[1]
     scale = np.stack(fit_scaling(values, np.ones(len(values)))) if width else np.zeros((2, 0))
     weights = np.zeros((width + 1, len(gap_columns)))
@@ -245,12 +246,12 @@ def _fit_gaps(values: Floats, gap_columns: Integers, recipe: Recipe) -> tuple[Fl
         return weights, scale
     standard = np.column_stack([scaled(values, scale[0], scale[1]), np.ones(len(values))])
     for i, column in enumerate(gap_columns):
-        there = np.isfinite(values[:, column])
-        design = standard[there].copy()
-        design[:, gap_columns] = 0.0  # gaps often come together: only whole columns explain them
+        known = np.isfinite(values[:, column])
+        design = standard[known].copy()
+        design[:, gap_columns] = 0.0  # gaps often coincide: regress on complete columns only
         gram = design.T @ design + _RIDGE_OF_GAPS * np.diag(np.append(np.ones(width), 1e-9))
-        if there.any():
-            weights[:, i] = np.linalg.solve(gram, design.T @ values[there, column])
+        if known.any():
+            weights[:, i] = np.linalg.solve(gram, design.T @ values[known, column])
     return weights, scale
 
 
@@ -262,12 +263,12 @@ def fit_scaling(values: Floats, weight: Floats) -> tuple[Floats, Floats]:
     values : float64 array, (row, predictor)
         NaN where missing.
     weight : float64 array, (..., row)
-        0 for rows that must not be looked at.
+        0 for rows that must not be used.
 
     Returns
     -------
     centre, inverse_scale : float64 arrays, (..., predictor)
-        The inverse scale is 0 where a predictor is constant or unseen, which drops it.
+        The inverse scale is 0 for a constant predictor or one without values, which drops it.
     """
     valid = np.isfinite(values)
     filled = np.where(valid, values, 0.0)

@@ -1,4 +1,4 @@
-"""The kernel of the structured Gaussian process: why two glacier-years are alike, and how alike they are.
+"""The kernel of the structured Gaussian process: the prior covariance of the balances of two glacier-years.
 
 The balance is a constant plus a sum of independent Gaussian processes, one for each reason why two glacier-years are
 alike: the same weather, the same surroundings, the same glacier, the same year, a neighbour in the same year.
@@ -51,14 +51,14 @@ USUAL = (
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is known of glacier-years; no gaps but in the position.
+    """The inputs of glacier-years; only positions may have gaps.
 
     Attributes
     ----------
     weather : float64 array, (row, a)
         Standardised values that vary from year to year at a glacier.
     static : float64 array, (row, b)
-        Standardised values that do not: topography, climatological means.
+        Standardised values that do not vary: topography, climatological means.
     glacier, year : arrays, (row,)
     position : float64 array, (row, 2), optional
         Longitude and latitude in degrees; a row without one (NaN) has no neighbours.
@@ -119,11 +119,12 @@ def covariance(hyper: Hyper, one: Inputs, other: Inputs, *, same_rows: bool = Fa
 
 
 def _columns(factor: str, inputs: Inputs) -> Floats:
+    """The inputs of a weather or static factor, (row, column)."""
     return inputs.weather if factor.startswith("weather") else inputs.static
 
 
 def raw_factor(name: str, one: Inputs, other: Inputs, same_rows: bool) -> Floats:
-    """Equality, product, or what `near_factor` turns into a correlation: a squared distance (positions: one in km)."""
+    """Equality, product or squared distance (positions: km) of rows, (row of one, row of other)."""
     if name in ("weather_product", "static_product"):
         x, y = _columns(name, one), _columns(name, other)
         return np.asarray(x @ y.T / max(x.shape[1], 1))
@@ -140,12 +141,12 @@ def raw_factor(name: str, one: Inputs, other: Inputs, same_rows: bool) -> Floats
         if same_rows:
             np.fill_diagonal(distance, 0.0)
         return distance
-    former, latter = (i.glacier if name == "same_glacier" else i.year for i in (one, other))
-    return np.asarray(np.equal(former[:, None], latter), dtype=np.float64)
+    left, right = (i.glacier if name == "same_glacier" else i.year for i in (one, other))
+    return np.asarray(np.equal(left[:, None], right), dtype=np.float64)
 
 
 def _kilometres(inputs: Inputs) -> Floats:
-    """Points of the sphere, (row, 3), km."""
+    """Positions as points on the sphere, (row, 3), km."""
     position = np.full((len(inputs), 2), np.nan) if inputs.position is None else inputs.position
     longitude, latitude = np.deg2rad(position).T
     axes = [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)]
@@ -153,14 +154,15 @@ def _kilometres(inputs: Inputs) -> Floats:
 
 
 def _square_distance(one: Floats, other: Floats) -> Floats:
+    """Squared distances of points, (row of one, row of other)."""
     squares = np.sum(one**2, axis=1)[:, None] + np.sum(other**2, axis=1) - 2 * one @ other.T
     return np.asarray(np.maximum(squares, 0.0))
 
 
 def near_factor(name: str, distance: Floats, length: float) -> tuple[Floats, Floats]:
-    """Log of the correlation, and its derivative with respect to the log of the length.
+    """Log of the correlation, and its derivative with respect to the log of the length, from raw distances.
 
-    Exponential in the distance of positions (through the earth, which keeps it a covariance), Gaussian elsewhere.
+    Exponential in the distance of positions (along the chord, which keeps it a covariance), else Gaussian.
     """
     if name == "position_near":
         ratio = distance / length

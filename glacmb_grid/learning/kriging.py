@@ -1,7 +1,7 @@
-"""The structured Gaussian process of glacier-year balances, learnt and conditioned on observations.
+"""The structured Gaussian process of glacier-year balances: its hyper-parameters and its posterior.
 
-How much each reason for likeness (`kernel`) counts is learnt by marginal likelihood under weak priors. A glacier or a
-year that was never measured is no special case: its own terms are then simply unknown.
+Amplitudes and lengths of the terms of `kernel` are learnt by marginal likelihood under weak priors. Glaciers and years
+without observations need no special treatment: the posterior of their own terms is the prior.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ from glacmb_grid.learning.ragged import Arrays
 Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 
-_OWN_ROWS = 300  # of one glacier beyond the common rows of a large table
+_OWN_ROWS = 300  # of one glacier beside the common rows of a large table
 _CHUNK = 1000  # rows at a time
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the Gaussian process is made of and how it is learnt.
+    """Terms of the Gaussian process, their priors, and how it is learnt.
 
     Attributes
     ----------
     terms : tuple of str
-        Names of `TERMS`; one that needs an input that is not there is left out.
+        Names of `TERMS`; terms whose inputs are missing are left out.
     amplitude, noise : (float, float)
         Median of the log-normal prior of every amplitude and of the noise, as a share of the target's standard
         deviation, and its spread in log.
     lengths : dict
-        The same of the length of each factor of `LENGTHS`: weather and statics in standard deviations of a column,
-        positions in km, years in years.
+        The same for the length of each factor of `LENGTHS`: weather and static inputs in standard deviations of a
+        column, positions in km, years in years.
     iterations, tolerance : int, float
         Of the optimiser (L-BFGS).
     learn_rows : int
-        Of a larger table, hyper-parameters are learnt on whole glaciers drawn in a fixed order, up to this many rows.
+        In a larger table, hyper-parameters are learnt on whole glaciers drawn in a fixed order, up to this many rows.
     max_rows : int
-        Of a larger table, predictions are conditioned on up to this many rows, drawn so, and on up to 300 more of the
-        glacier in question.
+        In a larger table, predictions are conditioned on up to this many rows, drawn in the same way, and on up to 300
+        more of the glacier to predict.
     """
 
     terms: tuple[str, ...] = USUAL
@@ -105,7 +105,7 @@ def learn(inputs: Inputs, target: Floats, sigma: Floats | None = None, settings:
 
 @dataclass(frozen=True)
 class Posterior:
-    """A process conditioned on observations, reduced to weights: to predict, nothing is solved any more.
+    """A process conditioned on observations, reduced to weights, so that predicting is only multiplication.
 
     Attributes
     ----------
@@ -116,10 +116,10 @@ class Posterior:
         Rows that all predictions are conditioned on.
     weight : float64 array, (row,)
     own : Inputs
-        More rows of single glaciers, of a table larger than `Settings.max_rows`.
+        More rows of single glaciers, if the table is larger than `Settings.max_rows`.
     own_weight : float64 array, (own row,)
     change : float64 array, (glacier, row)
-        What is added to `weight` at the glaciers of `own`, in the order of their names.
+        Added to `weight` when predicting the glaciers of `own`, sorted by name.
     """
 
     hyper: Hyper
@@ -144,11 +144,11 @@ class Posterior:
         if len(self.own):
             glaciers, index = np.unique(self.own.glacier, return_inverse=True)
             for number in np.flatnonzero(np.isin(glaciers, new.glacier)):
-                asked = np.flatnonzero(new.glacier == glaciers[number])
+                predicted = np.flatnonzero(new.glacier == glaciers[number])
                 mine = np.flatnonzero(index == number)
-                out[asked] += likeness[asked] @ self.change[number]
-                few = covariance(self.hyper, new.take(asked), self.own.take(mine))
-                out[asked] += few @ self.own_weight[mine]
+                out[predicted] += likeness[predicted] @ self.change[number]
+                own_likeness = covariance(self.hyper, new.take(predicted), self.own.take(mine))
+                out[predicted] += own_likeness @ self.own_weight[mine]
         return np.asarray(out)
 
     def state(self) -> Arrays:
@@ -164,7 +164,7 @@ class Posterior:
 
     @classmethod
     def from_state(cls, state: Arrays) -> Posterior:
-        """A posterior from what `state` gave."""
+        """A posterior from the arrays of `state`."""
         state = {n.removeprefix("process_"): v for n, v in state.items() if n.startswith("process_")}
 
         def inputs(kind: str) -> Inputs:
@@ -180,8 +180,7 @@ class Posterior:
 def posterior(inputs: Inputs, target: Floats, hyper: Hyper, settings: Settings | None = None) -> Posterior:
     """Condition the process on observations.
 
-    A row of a glacier that has more rows than those all predictions are conditioned on is conditioned on up to 300 of
-    these too.
+    All predictions are conditioned on common rows; those of a glacier with other rows on up to 300 of these, too.
 
     Parameters
     ----------
@@ -189,7 +188,7 @@ def posterior(inputs: Inputs, target: Floats, hyper: Hyper, settings: Settings |
         Training rows, as in `learn`.
     hyper : Hyper
     settings : Settings, optional
-        Its `max_rows` alone counts here.
+        Only its `max_rows` is used.
     """
     common = _whole_glaciers(inputs.glacier, (settings or Settings()).max_rows)
     others = np.delete(np.arange(len(inputs)), common)
@@ -213,12 +212,13 @@ def posterior(inputs: Inputs, target: Floats, hyper: Hyper, settings: Settings |
 
 
 def _cholesky(matrix: Floats, noise: Floats) -> Floats:
+    """Lower Cholesky factor of a matrix plus noise on its diagonal; overwrites the matrix."""
     matrix[np.diag_indices_from(matrix)] += noise
     return np.asarray(cholesky(matrix, lower=True, overwrite_a=True, check_finite=False))
 
 
 def _whole_glaciers(glacier: npt.NDArray[np.generic], rows: int) -> Index:
-    """At most so many rows, of whole glaciers drawn in a fixed order; of one glacier if even that has more."""
+    """Indices of at most this many rows, of whole glaciers drawn in a fixed order; of one if even that has more."""
     if len(glacier) <= rows:
         return np.arange(len(glacier))
     _, which, counts = np.unique(glacier, return_inverse=True, return_counts=True)
@@ -230,6 +230,7 @@ def _whole_glaciers(glacier: npt.NDArray[np.generic], rows: int) -> Index:
 
 
 def _spread(rows: Index, most: int) -> Index:
+    """At most this many of the rows, evenly spaced."""
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).round().astype(np.intp)]
 
 
@@ -241,17 +242,17 @@ def _rows_of(glaciers: npt.NDArray[np.generic], glacier: npt.NDArray[np.generic]
 
 
 def terms_of(inputs: Inputs, settings: Settings) -> tuple[str, ...]:
-    """The terms of the settings for which the inputs exist."""
-    there = {"weather": inputs.weather.shape[1] > 0, "static": inputs.static.shape[1] > 0}
-    there["position"] = inputs.position is not None and bool(np.isfinite(inputs.position).all(axis=1).any())
-    return tuple(t for t in settings.terms if all(there.get(f.split("_")[0], True) for f in TERMS[t]))
+    """The terms of the settings whose inputs exist."""
+    available = {"weather": inputs.weather.shape[1] > 0, "static": inputs.static.shape[1] > 0}
+    available["position"] = inputs.position is not None and bool(np.isfinite(inputs.position).all(axis=1).any())
+    return tuple(t for t in settings.terms if all(available.get(f.split("_")[0], True) for f in TERMS[t]))
 
 
 class Evidence:
     """Minus the log posterior density of the hyper-parameters, and its gradient.
 
     Its argument holds log hyper-parameters, less their prior median and in units of their prior spread. Matrices are
-    held as vectors over the pairs of rows i <= j, and terms of one glacier or one year as the few pairs they touch.
+    stored as vectors over the pairs of rows i <= j; terms within a glacier or a year only for the pairs concerned.
     """
 
     def __init__(self, inputs: Inputs, target: Floats, sigma: Floats, settings: Settings) -> None:
@@ -271,6 +272,7 @@ class Evidence:
         self.dense = {f for t in self.terms if self.where[t] is None for f in TERMS[t] if f in LENGTHS}
 
     def _support(self, term: str) -> Index | None:
+        """Indices of the pairs that a term within a glacier or a year concerns; None for all pairs."""
         equal = [f for f in TERMS[term] if f.startswith("same_")]
         return np.flatnonzero(self.factors[equal[0]]) if equal else None
 
@@ -297,17 +299,17 @@ class Evidence:
         weight = cho_solve((factor, True), self.target, check_finite=False)
         energy = 0.5 * self.target @ weight + np.log(np.diag(factor)).sum()
         inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
-        # twice the derivative of the log likelihood with respect to the covariance of a pair, which stands for two
+        # twice the derivative of the log likelihood by the covariance of a pair, which occurs twice in the matrix
         pull = (np.outer(weight, weight) - inverse.T).ravel()[self.pairs]
         pull[self.diagonal] /= 2
         slope = dict.fromkeys(self.names, 0.0)
         slope["noise"] = 2 * value["noise"] ** 2 * pull[self.diagonal].sum()
         for term, part in parts.items():
             where = self.where[term]
-            moved = (pull if where is None else pull[where]) * part
-            slope[term] = 2 * moved.sum()
-            for name, by in slopes[term].items():
-                slope[name] += moved @ by
+            pulled = (pull if where is None else pull[where]) * part
+            slope[term] = 2 * pulled.sum()
+            for name, derivative in slopes[term].items():
+                slope[name] += pulled @ derivative
         gradient = standard - self.spread * np.array([slope[n] for n in self.names])
         return float(energy + 0.5 * standard @ standard), gradient
 

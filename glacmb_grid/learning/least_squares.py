@@ -1,9 +1,9 @@
 """Many small least-squares problems at once, kinks and bounds included.
 
-Every problem has a handful of parameters, and all of them share one residual function and its data but for a little of
-their own (weights, for example). Residuals may have kinks, such as those of a minimum or a maximum: then a sum of
-squares can have its minimum on a kink, where Gauss-Newton steps zigzag for ever. The search therefore takes a few
-Gauss-Newton steps and goes on with quasi-Newton (BFGS) ones, under a line search that is sound on kinks.
+Every problem has a few parameters. All share a residual function and its data, except for small arrays of their own
+(weights, for example). Residuals may have kinks, such as those of a minimum or a maximum: a sum of squares can then
+have its minimum on a kink, where Gauss-Newton steps zigzag for ever. The search therefore takes a few of them and goes
+on with quasi-Newton (BFGS) steps, under a line search that copes with kinks.
 
 References
 ----------
@@ -30,7 +30,7 @@ from glacmb_grid.learning.search import workers
 Floats = npt.NDArray[np.float64]
 Residual = Callable[[jax.Array, Any, Any], jax.Array]
 
-_SEGMENT = 8  # evaluations between two looks at which problems are done
+_SEGMENT = 8  # evaluations between two checks for finished problems
 _MOST = 120  # evaluations of one search
 _DECREASE = 1e-10  # expected decrease of the cost, at which a search has converged
 _SHORTEST = 1e-9  # step length, relative to the quasi-Newton step, at which a line search gives up
@@ -38,7 +38,7 @@ _ARMIJO, _WOLFE = 1e-4, 0.5
 
 
 def double_precision() -> AbstractContextManager[Any]:
-    """A context in which this thread's JAX arrays may be float64; other threads and later code are not affected."""
+    """A context in which JAX arrays of this thread may be float64; it affects no other thread."""
     switch = getattr(jax, "enable_x64", None)
     if switch is None:  # before JAX 0.8
         switch = getattr(jax.experimental, "enable_x64")  # noqa: B009 (newer stubs lack it)
@@ -47,30 +47,30 @@ def double_precision() -> AbstractContextManager[Any]:
 
 
 class Search(NamedTuple):
-    """Where the searches stand; every field has a leading axis of problems."""
+    """State of the searches; every field has a leading axis of problems."""
 
     point: Any  # (parameter,), within the bounds
     value: Any  # (), the cost there: half the sum of squares
     slope: Any  # (parameter,), its gradient
     inverse: Any  # (parameter, parameter), estimate of the inverse of its second derivatives
     step: Any  # (parameter,), the direction of the line search
-    length: Any  # (), of the step, which is to be tried next
-    short: Any  # (), largest length that is known to be too short
-    long: Any  # (), smallest length that is known to be too long
+    length: Any  # (), fraction of the step to try next
+    short: Any  # (), largest length known to be too short
+    long: Any  # (), smallest length known to be too long
     most: Any  # (), length at which the step meets a bound
-    count: Any  # (), evaluations that are left
-    gauss_newton: Any  # (), evaluations that are left, of these, with the matrix of Gauss and Newton
+    count: Any  # (), remaining evaluations
+    gauss_newton: Any  # (), how many of these use the Gauss-Newton matrix
     done: Any  # (), bool
 
 
 def _direction(search: Search, lower: jax.Array, upper: jax.Array) -> Search:
-    """The quasi-Newton step within the bounds that hold; a problem without one is done."""
+    """The quasi-Newton step within the bounds; a problem without a descent is done."""
     hessian = jnp.linalg.inv(search.inverse)
     slope, point = search.slope, search.point
     low, high = point <= lower, point >= upper
     held = (low & (slope > 0)) | (high & (slope < 0))
     step = jnp.zeros_like(point)
-    for _ in range(point.shape[0]):  # a step may lead out of a bound at which the slope alone does not
+    for _ in range(point.shape[0]):  # a step may cross a bound that the slope alone does not
         free = (~held).astype(point.dtype)
         reduced = hessian * free[:, None] * free + jnp.diag(1 - free)
         step = -jnp.linalg.solve(reduced, slope * free)
@@ -86,21 +86,21 @@ def _direction(search: Search, lower: jax.Array, upper: jax.Array) -> Search:
 
 
 def _with_derivatives(residual: Residual, point: jax.Array, shared: Any, own: Any) -> tuple[jax.Array, jax.Array]:
-    """Residuals and their derivatives by the parameters, (residual, parameter)."""
+    """Residuals, (residual,), and their derivatives, (residual, parameter)."""
 
     def twice(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         r = residual(x, shared, own)
         return r, r
 
-    by, r = jax.jacfwd(twice, has_aux=True)(point)
-    return r, by
+    derivatives, r = jax.jacfwd(twice, has_aux=True)(point)
+    return r, derivatives
 
 
 def _try(residual: Residual, search: Search, shared: Any, own: Any, lower: jax.Array, upper: jax.Array) -> Search:
-    """One evaluation of one problem: a step is taken, or its length halved or doubled (weak Wolfe conditions)."""
+    """Evaluate one problem once: take the step, or halve or double its length (weak Wolfe conditions)."""
     point = jnp.clip(search.point + search.length * search.step, lower, upper)
-    r, by = _with_derivatives(residual, point, shared, own)
-    value, slope = 0.5 * (r * r).sum(), by.T @ r
+    r, derivatives = _with_derivatives(residual, point, shared, own)
+    value, slope = 0.5 * (r * r).sum(), derivatives.T @ r
     descent = (search.slope * search.step).sum()
     too_long = ~(value <= search.value + _ARMIJO * search.length * descent)
     too_short = ~too_long & ((slope * search.step).sum() < _WOLFE * descent) & (search.length < search.most)
@@ -115,7 +115,7 @@ def _try(residual: Residual, search: Search, shared: Any, own: Any, lower: jax.A
     sound = curvature > 1e-300
     scale = 1 / jnp.where(sound, curvature, 1.0)
     left = jnp.eye(len(point)) - scale * jnp.outer(moved, turned)
-    covariance = jnp.linalg.inv(by.T @ by)
+    covariance = jnp.linalg.inv(derivatives.T @ derivatives)
     inverse = left @ search.inverse @ left.T + scale * jnp.outer(moved, moved)
     inverse = jnp.where(sound, inverse, search.inverse)
     inverse = jnp.where(search.gauss_newton > 0, covariance, inverse)
@@ -129,6 +129,7 @@ def _try(residual: Residual, search: Search, shared: Any, own: Any, lower: jax.A
 
 @partial(jax.jit, static_argnums=0)
 def _advance(residual: Residual, search: Search, shared: Any, own: Any, lower: jax.Array, upper: jax.Array) -> Search:
+    """Evaluate all problems up to `_SEGMENT` times."""
     one = jax.vmap(partial(_try, residual), in_axes=(0, None, 0, 0, 0))
 
     def more(state: tuple[jax.Array, Search]) -> jax.Array:
@@ -168,14 +169,14 @@ def minimise(
     lower, upper : float64 array, (problem, parameter)
         Bounds, which a minimum may lie on.
     block : int
-        Problems that are evaluated at once: memory grows with it, results do not depend on it.
+        Number of problems evaluated at once: memory grows with it, results do not depend on it.
     gauss_newton : int
-        The number of evaluations after which steps are quasi-Newton ones.
+        Number of evaluations with Gauss-Newton steps; quasi-Newton steps follow.
 
     Returns
     -------
     float64 array, (problem, parameter)
-        A minimum near the start: of several it may be any.
+        A local minimum near the start.
     """
     count, size = start.shape
     zero = np.zeros(count)
@@ -185,21 +186,21 @@ def minimise(
         np.full(count, _MOST), np.full(count, gauss_newton), np.zeros(count, bool),
     )  # fmt: skip
 
-    with double_precision():  # compiled here, or every thread would
+    with double_precision():  # compile here, or every thread would
         filled = np.zeros(block, int)
         part = jax.tree.map(lambda a: a[filled], search._replace(done=~search.done))
         _advance(residual, part, shared, own[filled], lower[filled], upper[filled])
 
-    def work(mine: npt.NDArray[np.int64]) -> None:
+    def work(problems: npt.NDArray[np.int64]) -> None:
         with double_precision():
             data = jax.tree.map(jnp.asarray, shared)
-            while (still := mine[~search.done[mine]][:block]).size:
-                filled = np.resize(still, block)
+            while (unfinished := problems[~search.done[problems]][:block]).size:
+                filled = np.resize(unfinished, block)
                 part = jax.tree.map(itemgetter(filled), search)
-                part = part._replace(done=part.done | (np.arange(block) >= len(still)))
+                part = part._replace(done=part.done | (np.arange(block) >= len(unfinished)))
                 after = _advance(residual, part, data, own[filled], lower[filled], upper[filled])
-                for held, new in zip(search, after, strict=True):
-                    held[still] = np.asarray(new)[: len(still)]
+                for field, new in zip(search, after, strict=True):
+                    field[unfinished] = np.asarray(new)[: len(unfinished)]
 
     with ThreadPoolExecutor(workers()) as pool:
         list(pool.map(work, np.array_split(np.arange(count), min(workers(), -(-count // block)))))

@@ -1,6 +1,6 @@
-"""What leaks would have promised, taken apart, and the proof that the nested way leaks nothing.
+"""How much each leak improves the score, and a test that nested validation leaks nothing.
 
-A leak changes the masks of the folds and nothing else, so that the change in the score is its own.
+A leak changes only the masks of the folds, so that it alone explains the change of the score.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _OWN_FOLDS = ("fold_logo", "fold_loyo")
 
 
 def variants(samples: xr.Dataset, scheme: str) -> dict[str, tuple[str, Protocol, bool]]:
-    """Ways to judge: the scheme, what is leaked, and whether glaciers that share climate vectors are split.
+    """Variants of the validation: scheme, protocol, and whether glaciers that share climate vectors are split.
 
     Parameters
     ----------
     samples : xr.Dataset
     scheme : str
-        The grouped scheme that is right.
+        The correct, grouped scheme.
 
     Returns
     -------
     dict
-        The first is the nested way, the last the paper's; between them each leak alone.
+        By name: first without leaks (nested), then each leak alone, last all of them (the paper's protocol).
     """
     out = {
         NESTED: (scheme, Protocol(), False),
@@ -65,9 +65,9 @@ def judge(
     seed: int = 1,
     folds_options: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """Out-of-fold predictions of the last of these models under one protocol, PREDICTION_COLUMNS.
+    """Out-of-fold predictions under one protocol, PREDICTION_COLUMNS.
 
-    The others are those that it is built on.
+    They are those of the last model; the others are those that it is built on.
     """
     options = dict(folds_options or {})
     table = samples
@@ -80,7 +80,7 @@ def judge(
 
 
 def bases_of(model: str, models: Mapping[str, Model]) -> dict[str, Model]:
-    """A model after all those that it is built on."""
+    """A model and all that it is built on, each after its bases."""
     out: dict[str, Model] = {}
     for base in models[model].built_on:
         out |= bases_of(base, models)
@@ -100,7 +100,7 @@ def gap(
     folds_options: Mapping[str, Any] | None = None,
     say: Say = lambda text: None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Scores under each leak alone and all together, beside the nested one.
+    """Scores under each leak alone and under all together, compared with the nested score.
 
     Parameters
     ----------
@@ -108,11 +108,11 @@ def gap(
     models : mapping of str to Model
         From `with_bases`.
     names : sequence of str
-        Which of them to judge.
+        Which of them to evaluate.
     scheme : str
-        The grouped scheme that is right.
+        The correct, grouped scheme.
     permutations : int
-        How often the nested and the paper's way are also run on permuted targets.
+        How often the nested and the paper's protocol are also run on permuted targets.
     seed, draws, level
         As in `score`.
     folds_options : mapping, optional
@@ -122,8 +122,8 @@ def gap(
     Returns
     -------
     gaps : DataFrame
-        model, leak, scheme, rmse, r2, promised (nested RMSE minus this one, m w.e.: what the leak makes of the score),
-        lower, upper (paired block bootstrap), n.
+        model, leak, scheme, rmse, r2, promised (nested RMSE minus this one, m w.e.), lower, upper (paired block
+        bootstrap), n.
     permuted : DataFrame
         model, leak, permutation, rmse, r2.
     """
@@ -147,36 +147,34 @@ def gap(
             for leak in (NESTED, PAPER):
                 used, protocol, _ = ways[leak]
                 table = judge(null, used, protocol, mine, seed=seed, folds_options=folds_options)
-                chance.append({"model": model, "leak": leak, "permutation": number, **_plain(table)})
-            told = f"R2 nested {chance[-2]['r2']:+.2f}, paper {chance[-1]['r2']:+.2f}"
-            say(f"{model}, permuted targets {number + 1}: {told}")
+                chance.append({"model": model, "leak": leak, "permutation": number, **_rmse_and_r2(table)})
+            skill = f"R2 nested {chance[-2]['r2']:+.2f}, paper {chance[-1]['r2']:+.2f}"
+            say(f"{model}, permuted targets {number + 1}: {skill}")
     columns = ["model", "leak", "permutation", "rmse", "r2"]
     return pd.DataFrame(lines), pd.DataFrame(chance, columns=columns)
 
 
-def _plain(table: pd.DataFrame) -> dict[str, float]:
+def _rmse_and_r2(table: pd.DataFrame) -> dict[str, float]:
+    """RMSE, m w.e., and R2 of predictions."""
     error = (table["predicted"] - table["observed"]).to_numpy(np.float64)
     variance = float(table["observed"].to_numpy(np.float64).var())
     return {"rmse": float(np.sqrt((error**2).mean())), "r2": 1 - float((error**2).mean()) / variance}
 
 
 def _promise(nested: pd.DataFrame, table: pd.DataFrame, draws: int, level: float, seed: int) -> dict[str, Any]:
-    """The score, and by how much it lies below the nested one."""
+    """The score, and by how much its RMSE is below the nested one."""
     scheme = nested["scheme"].iloc[0]
     shared = np.intersect1d(nested["sample"], table["sample"])
     a, b = (t[t["sample"].isin(shared)].assign(scheme=scheme, protocol="both") for t in (nested, table))
-    pair = pd.concat(
-        [
-            a.assign(model="nested"),
-            b.assign(model="leaky")[a.columns],
-        ]
-    )
+    pair = pd.concat([a.assign(model="nested"), b.assign(model="leaky")[a.columns]])
     if nested is table:
-        return {**_plain(table), "promised": 0.0, "lower": 0.0, "upper": 0.0, "n": len(table)}
-    told = compare(pair, draws=draws, level=level, seed=seed)
-    line = told[(told["model"] == "nested") & (told["baseline"] == "leaky") & (told["metric"] == "rmse")].iloc[0]
+        return {**_rmse_and_r2(table), "promised": 0.0, "lower": 0.0, "upper": 0.0, "n": len(table)}
+    scores = compare(pair, draws=draws, level=level, seed=seed)
+    line = scores[(scores["model"] == "nested") & (scores["baseline"] == "leaky") & (scores["metric"] == "rmse")].iloc[
+        0
+    ]
     return {
-        **_plain(table),
+        **_rmse_and_r2(table),
         "promised": float(line["difference"]),
         "lower": float(line["lower"]),
         "upper": float(line["upper"]),
@@ -187,7 +185,7 @@ def _promise(nested: pd.DataFrame, table: pd.DataFrame, draws: int, level: float
 def probe(
     samples: xr.Dataset, folds: xr.Dataset, models: Mapping[str, Model], *, fold: int, seed: int = 1
 ) -> dict[str, list[str]]:
-    """Replace all that a fold withholds by noise and fit again: what differs has leaked.
+    """Replace all rows that a fold withholds by noise and fit again: anything that changes has leaked.
 
     Parameters
     ----------
@@ -195,37 +193,36 @@ def probe(
     models : mapping of str to Model
         Each after those that it is built on.
     fold : int
-        Which fold.
+        Number of the fold.
     seed : int
 
     Returns
     -------
     dict
-        For every model the names of the fitted things that changed; empty where nothing leaked.
+        For every model the names of the fitted variables that changed; empty if nothing leaked.
 
     Notes
     -----
-    Targets, their uncertainties and predictors of all withheld rows are replaced. All that the fits return is compared,
-    and the predictions of rows that were not replaced.
+    `scrambled` makes the noise. Compared are all variables of the fits, and the predictions of rows that were kept.
     """
     one = folds.isel(fold=[fold])
     withheld = ~one["fit"].values[0]
     other = scrambled(samples, withheld, np.random.default_rng(seed))
     before, after = (fit_all(models.values(), s, one, seed=seed) for s in (samples, other))
-    kept = ~_rows_of(samples, withheld)
+    kept = ~_rows_only_of(samples, withheld)
     rows = samples.isel(row=np.flatnonzero(kept)).drop_dims(["sample", "entry"], errors="ignore")
     out = {}
     for name in models:
         a, b = before[name], after[name]
-        out[name] = [str(n) for n in a.variables if n not in b.variables or not _same(a[n].values, b[n].values)]
-        if kept.any() and not _same(predict(a, rows, before).values, predict(b, rows, after).values):
+        out[name] = [str(n) for n in a.variables if n not in b.variables or not _identical(a[n].values, b[n].values)]
+        if kept.any() and not _identical(predict(a, rows, before).values, predict(b, rows, after).values):
             out[name].append("predictions")
     return out
 
 
 def scrambled(samples: xr.Dataset, withheld: npt.NDArray[np.bool_], rng: np.random.Generator) -> xr.Dataset:
-    """Samples with noise for everything observed or known of the withheld ones."""
-    rows = _rows_of(samples, withheld)
+    """Samples with noise in the balances, predictors and monthly forcing of the withheld ones."""
+    rows = _rows_only_of(samples, withheld)
     target = samples["mass_balance"].values.copy()
     target[withheld] = rng.normal(5, 30, withheld.sum())
     values = samples["predictors"].values.astype(np.float64).copy()
@@ -243,8 +240,8 @@ def scrambled(samples: xr.Dataset, withheld: npt.NDArray[np.bool_], rng: np.rand
     return out
 
 
-def _rows_of(samples: xr.Dataset, which: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Rows that only these observations touch."""
+def _rows_only_of(samples: xr.Dataset, which: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Mask of the rows that only these observations use, (row,)."""
     taken = np.zeros(samples.sizes["row"], bool)
     kept = np.zeros(samples.sizes["row"], bool)
     sample, row = samples["operator_sample"].values, samples["operator_row"].values
@@ -253,7 +250,7 @@ def _rows_of(samples: xr.Dataset, which: npt.NDArray[np.bool_]) -> npt.NDArray[n
     return taken & ~kept
 
 
-def _same(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
+def _identical(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
     if a.shape != b.shape:
         return False
     if a.dtype.kind in "fc":
@@ -264,21 +261,21 @@ def _same(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
 def report(
     gaps: pd.DataFrame, permuted: pd.DataFrame, findings: pd.DataFrame, probes: pd.DataFrame, leaks: list[str]
 ) -> str:
-    """The audit in words."""
+    """The text of the audit."""
     lines = ["what each leak would have promised (RMSE in m w.e.; below the nested one = promised too much)"]
     for model, table in gaps.groupby("model", sort=False):
         lines.append(f"  {model}")
         for one in table.to_dict("records"):
-            told = ""
+            gain = ""
             if one["leak"] != NESTED and one["lower"] != one["lower"]:
-                told = f"  promises {one['promised']:+.3f} (no interval: fewer than 8 blocks)"
+                gain = f"  promises {one['promised']:+.3f} (no interval: fewer than 8 blocks)"
             elif one["leak"] != NESTED:
-                told = f"  promises {one['promised']:+.3f} [{one['lower']:+.3f}, {one['upper']:+.3f}]"
-            lines.append(f"    {one['leak']:44s} {one['rmse']:.3f}  R2 {one['r2']:+.2f}{told}")
+                gain = f"  promises {one['promised']:+.3f} [{one['lower']:+.3f}, {one['upper']:+.3f}]"
+            lines.append(f"    {one['leak']:44s} {one['rmse']:.3f}  R2 {one['r2']:+.2f}{gain}")
         if len(permuted):
             null = permuted[permuted["model"] == model].groupby("leak", sort=False)["r2"].mean()
-            told = ", ".join(f"{leak} {value:+.2f}" for leak, value in null.items())
-            lines.append(f"    mean R2 on permuted targets: {told}")
+            means = ", ".join(f"{leak} {value:+.2f}" for leak, value in null.items())
+            lines.append(f"    mean R2 on permuted targets: {means}")
     lines.append("")
     lines.append(
         f"replacing what a fold withholds, in {len(probes)} fits: {int((probes['changed'] != '').sum())} changed"

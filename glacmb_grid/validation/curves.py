@@ -41,10 +41,10 @@ def thin_folds(
     count : int
         Number of groups to fit on; folds with fewer keep all.
     share : float
-        Or the share of the groups of each fold, at least one.
+        Alternatively, the share of the groups of each fold; at least one group is kept.
     seed : int
         Of the random order in which groups are taken. It is the same for all folds and counts, so that smaller sets of
-        groups are subsets of larger ones. Groups that all folds of a tuning block fit on come first.
+        groups are subsets of larger ones. Groups that all folds of a tuning block fit on are taken first.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def thin_folds(
 def distance_to_training(samples: xr.Dataset, folds: xr.Dataset) -> pd.Series:
     """Distance from every scored sample to the nearest one that its fold fits on, km, indexed by sample id.
 
-    Zero if other years of the same glacier are fitted on; NaN if positions are missing. Folds of one scheme.
+    Zero if the fold fits on other years of the same glacier; NaN without a position. The folds are of one scheme.
     """
     xyz = unit_vectors(samples, whole=False)
     known = np.isfinite(xyz).all(axis=1)
@@ -110,7 +110,7 @@ def skill_by_distance(
     Returns
     -------
     DataFrame
-        DISTANCE_COLUMNS; empty classes are left out.
+        DISTANCE_COLUMNS, without empty classes.
     """
     km = distance.reindex(predictions["sample"].astype(str)).to_numpy(np.float64)
     found = []

@@ -1,4 +1,4 @@
-"""Locked test glaciers: a record before anything is fitted, a check that it still holds, and a log of all looks."""
+"""Locked test glaciers: a record made before any fit, a check that they are unchanged, a log of every scoring."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from glacmb_grid.validation.leaks import row_hashes
 
 
 def holdout_record(samples: xr.Dataset, mask: Bools, config_digest: str) -> dict[str, Any]:
-    """Record of the locked rows, to be written before anything is fitted.
+    """Record of the locked rows, to be written before any fit.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def holdout_record(samples: xr.Dataset, mask: Bools, config_digest: str) -> dict
     -------
     dict
         `glaciers`, `groups`, `samples` (row ids), `rows` (their number), `ids_sha256`, `rows_sha256` (of ids with
-        year, balance and predictors), `configuration`. It holds no balances.
+        year, balance and predictors), `configuration`. It contains no balances.
     """
     ids, hashes = samples["sample"].values[mask].astype(str), row_hashes(samples)[mask]
     order = np.argsort(ids, kind="stable")
@@ -79,17 +79,17 @@ def log_look(path: Path, record: Mapping[str, Any], config_digest: str) -> dict[
     Parameters
     ----------
     path : Path
-        JSON list, created if missing. Written before the scores are shown.
+        JSON list, created if missing; to be written before any score is shown.
     record : mapping
         From `holdout_record`.
     config_digest : str
-        Of the configuration that is scored.
+        Of the configuration whose models are scored.
 
     Returns
     -------
     dict
-        The entry: `look` (1 for the first at any of these glaciers), `time` (UTC), `configuration`, `glaciers`,
-        `ids_sha256`, `rows_sha256` and `message`, which counts the looks.
+        The entry: `look` (its number, counting entries with any of these glaciers), `time` (UTC), `configuration`,
+        `glaciers`, `ids_sha256`, `rows_sha256` and `message`, which states that number.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def read_looks(path: Path, *, some: bool = False) -> list[dict[str, Any]]:
     ----------
     path : Path
     some : bool
-        Whether scores exist, so that the log must hold at least one look.
+        Whether scores exist, so that the log must have an entry.
 
     Raises
     ------

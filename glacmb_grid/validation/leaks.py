@@ -114,9 +114,6 @@ def _only_row(samples: xr.Dataset) -> Codes:
     return row
 
 
-# ---- glaciers under two names ----
-
-
 def find_aliases(samples: xr.Dataset) -> list[tuple[str, str]]:
     """Pairs of glacier ids that are one glacier, or a glacier and its branch.
 
@@ -177,9 +174,6 @@ def _components(names: Sequence[str], pairs: Iterable[tuple[str, str]]) -> Codes
     return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 
-# ---- the checks ----
-
-
 @dataclass(frozen=True)
 class _Check:
     """A fold must not use and score rows of equal code, except -1."""
@@ -208,7 +202,7 @@ def check_folds(
         `severity` is `leak`, or `note` if it may be harmless. `random` folds are checked for shared groups too, and
         are expected to leak.
     """
-    rows = _Checks(samples, list(aliases or ()))
+    checks = _Checks(samples, list(aliases or ()))
     lines: list[tuple[object, ...]] = []
     names, schemes = folds["fold"].values.astype(str), folds["scheme"].values.astype(str)
     tuned = _tuned(folds)
@@ -216,7 +210,7 @@ def check_folds(
         score = folds["score"].values[fold]
         used = {"fitted on": folds["fit"].values[fold], "tuned on": tuned[fold]}
         used |= {use: folds[m].values[fold] for m, use in _LEAKY_USES.items() if m in folds}
-        lines += [(scheme, name, *found) for found in rows.findings(scheme, score, used)]
+        lines += [(scheme, name, *found) for found in checks.findings(scheme, score, used)]
         both = folds["inner_fit"].values[fold] & folds["inner_score"].values[fold]
         if count := int(both.any(axis=0).sum()):
             kind = "an inner split scores what it fits on"
@@ -226,7 +220,7 @@ def check_folds(
         never, often = ("scored by no fold", "note", times == 0), ("scored by several folds", "leak", times > 1)
         for kind, severity, which in (never, often):
             if which.any():
-                lines.append((scheme, "", kind, severity, int(which.sum()), listing(rows.names[which], 3)))
+                lines.append((scheme, "", kind, severity, int(which.sum()), listing(checks.names[which], 3)))
     return pd.DataFrame(lines, columns=FINDING_COLUMNS)
 
 
@@ -246,8 +240,7 @@ class _Checks:
 
     def __init__(self, samples: xr.Dataset, aliases: list[tuple[str, str]]) -> None:
         self.names = samples["sample"].values.astype(str)
-        ids = samples["glacier"].values.astype(str)
-        glacier, glaciers = pd.factorize(ids, sort=True)
+        glacier, glaciers = pd.factorize(samples["glacier"].values.astype(str), sort=True)
         year = samples["year"].values.astype(np.int64)
         group = pd.factorize(groups_of(samples))[0]
         climate, size = climate_codes(samples)

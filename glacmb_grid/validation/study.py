@@ -1,4 +1,4 @@
-"""What a model's skill comes from: importance of predictors, ablations, skill against the number of glaciers."""
+"""Where a model's skill comes from: importance of predictors, ablations, skill against the number of glaciers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SEASONS = ("accumulation", "ablation", "summer", "annual")
 
 
 def stem_of(predictor: str) -> str:
-    """What a predictor is made of: its name without month, season, climatology and anomaly."""
+    """The variable of a predictor: its name without month, season, `_climatology` and `_anomaly`."""
     for ending in ("_climatology", "_anomaly"):
         predictor = predictor.removesuffix(ending)
     head, _, tail = predictor.rpartition("_")
@@ -58,19 +58,19 @@ def importance(
     score = folds["score"].values
     lines = []
     for stem in dict.fromkeys(stems.tolist()):
-        drawn = []
+        changes = []
         for _ in range(repeats):
             values = samples["predictors"].values.copy()
             order = rng.permutation(samples.sizes["row"])
             values[:, stems == stem] = values[order][:, stems == stem]
             shuffled = samples.assign(predictors=(samples["predictors"].dims, values))
-            drawn.append(_squares(shuffled, folds, parameters) - base)
-        change = np.array(drawn)
+            changes.append(_squares(shuffled, folds, parameters) - base)
+        change = np.array(changes)
         for fold, mask in enumerate(score):
             if mask.any():
                 each = change[:, mask].mean(axis=1)
-                told = (str(folds["scheme"].values[fold]), stem, str(folds["fold"].values[fold]))
-                lines.append((*told, float(each.mean()), float(each.std()), int(mask.sum())))
+                labels = (str(folds["scheme"].values[fold]), stem, str(folds["fold"].values[fold]))
+                lines.append((*labels, float(each.mean()), float(each.std()), int(mask.sum())))
     return pd.DataFrame(lines, columns=["scheme", "group", "fold", "increase", "spread", "n"])
 
 
@@ -82,7 +82,7 @@ def _squares(samples: xr.Dataset, folds: xr.Dataset, parameters: xr.Dataset) -> 
 
 
 def with_coordinates(samples: xr.Dataset) -> xr.Dataset | None:
-    """Samples with longitude and latitude among the predictors; None where they are unknown or there already."""
+    """Samples with longitude and latitude among the predictors; None if they are unknown or already among them."""
     names = samples["predictor"].values.astype(str)
     place = [samples[f"row_{n}"].values.astype(np.float64) for n in PLACE if f"row_{n}" in samples]
     if len(place) < len(PLACE) or set(PLACE) & set(names) or not np.isfinite(place).all():
@@ -97,7 +97,7 @@ def with_coordinates(samples: xr.Dataset) -> xr.Dataset | None:
 
 
 def without_surface_model(samples: xr.Dataset) -> xr.Dataset | None:
-    """Samples without predictors that a land-surface model computed; None where there are none."""
+    """Samples without predictors that a land-surface model computed; None if there are none, or no others."""
     names = samples["predictor"].values.astype(str)
     modelled = [VARIABLES[s].origin == "land surface model" if s in VARIABLES else False for s in map(stem_of, names)]
     if not any(modelled) or all(modelled):
@@ -106,14 +106,14 @@ def without_surface_model(samples: xr.Dataset) -> xr.Dataset | None:
 
 
 def ablations(samples: xr.Dataset, model: Model) -> dict[str, tuple[xr.Dataset, Model]]:
-    """What can be added to or taken from a model: samples and model by name; the first is the model as it is."""
+    """Samples and model by the name of what was added or removed; first, the model as it is."""
     out = {"as it is": (samples, model)}
     placed, bare = with_coordinates(samples), without_surface_model(samples)
     if placed is not None:
         out["with coordinates as predictors"] = (placed, model)
     if bare is not None:
         out["without land-surface-model predictors"] = (bare, model)
-    return out | {words: (samples, replace(model, settings=other)) for words, other in model.variants().items()}
+    return out | {name: (samples, replace(model, settings=other)) for name, other in model.variants().items()}
 
 
 def ablate(
@@ -126,7 +126,7 @@ def ablate(
     level: float = 0.9,
     say: Say = lambda text: None,
 ) -> pd.DataFrame:
-    """Refit every ablation in the same folds; paired differences to the model as it is.
+    """Refit every ablation in the same folds and compare it with the model as it is.
 
     Returns
     -------
@@ -138,26 +138,27 @@ def ablate(
         variants = ablations(samples, model)
         for scheme, masks in folds.items():
             tables = []
-            for told, (table, changed) in variants.items():
+            for name, (table, changed) in variants.items():
                 fitted = fit(changed, table, masks, seed=seed)
-                tables.append(out_of_fold(table, masks, predict(fitted, table), model=told).assign(protocol="nested"))
+                tables.append(out_of_fold(table, masks, predict(fitted, table), model=name).assign(protocol="nested"))
                 error = tables[-1]["predicted"] - tables[-1]["observed"]
                 line = {
                     "scheme": scheme,
                     "model": model.name,
-                    "ablation": told,
+                    "ablation": name,
                     "rmse": float(np.sqrt((error**2).mean())),
                 }
                 if len(tables) > 1:
-                    line |= _difference(pd.concat([tables[-1], tables[0]]), told, draws, level, seed)
+                    line |= _difference(pd.concat([tables[-1], tables[0]]), name, draws, level, seed)
                 lines.append({**line, "n": len(error)})
-                say(f"{scheme}, {model.name} {told}: RMSE {line['rmse']:.3f}")
+                say(f"{scheme}, {model.name} {name}: RMSE {line['rmse']:.3f}")
     return pd.DataFrame(lines)
 
 
-def _difference(pair: pd.DataFrame, told: str, draws: int, level: float, seed: int) -> dict[str, float | str]:
+def _difference(pair: pd.DataFrame, name: str, draws: int, level: float, seed: int) -> dict[str, float | str]:
+    """RMSE of the named model minus that of the other, m w.e., with interval and verdict."""
     table = compare(pair, draws=draws, level=level, seed=seed)
-    one = table[(table["model"] == told) & (table["metric"] == "rmse")].iloc[0]
+    one = table[(table["model"] == name) & (table["metric"] == "rmse")].iloc[0]
     return {n: one[n] for n in ("difference", "lower", "upper", "verdict")}
 
 
@@ -170,7 +171,7 @@ def learning_curve(
     seed: int = 1,
     say: Say = lambda text: None,
 ) -> pd.DataFrame:
-    """Skill against the number of training groups: every fold fitted on some of its groups only.
+    """Skill against the number of training groups: every fold is fitted on a share of its groups.
 
     Returns
     -------

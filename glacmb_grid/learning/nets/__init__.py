@@ -1,4 +1,4 @@
-"""Small feed-forward networks, many of them trained at once."""
+"""Small feed-forward networks, many of which are trained at once."""
 
 from glacmb_grid.learning.nets.extract import network as network
 from glacmb_grid.learning.nets.module import FeedForward as FeedForward

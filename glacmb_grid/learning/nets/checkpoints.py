@@ -1,4 +1,4 @@
-"""The state of a training in a file, so that it can go on after it was stopped."""
+"""Files with the state of a training, from which it can be resumed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import numpy.typing as npt
 from glacmb_grid.disk import put_aside
 
 
-def digest_of(told: object, arrays: Iterable[npt.NDArray[Any]]) -> str:
-    """Checksum of what decides the result of a training: anything with a `repr`, and arrays."""
-    total = hashlib.sha256(repr(told).encode())
+def digest_of(settings: object, arrays: Iterable[npt.NDArray[Any]]) -> str:
+    """Checksum of settings (by their `repr`) and arrays, which together determine the result of a training."""
+    total = hashlib.sha256(repr(settings).encode())
     for array in arrays:
         total.update(repr((array.shape, array.dtype.str)).encode())
         total.update(np.ascontiguousarray(array).tobytes())
@@ -27,9 +27,9 @@ def digest_of(told: object, arrays: Iterable[npt.NDArray[Any]]) -> str:
 
 
 def load(file: Path, digest: str) -> dict[str, npt.NDArray[Any]] | None:
-    """The arrays of a checkpoint, all of them read; None where there is no file.
+    """The arrays of a checkpoint, read into memory; None without a usable file.
 
-    A damaged file, or one with another digest, is put aside with a warning.
+    A damaged file, or one with another digest, is renamed with a warning.
     """
     if not file.exists():
         return None
@@ -38,18 +38,18 @@ def load(file: Path, digest: str) -> dict[str, npt.NDArray[Any]] | None:
             kept = {name: stored[name] for name in stored.files}
         if str(kept.get("digest", "")) == digest:
             return kept
-        why = "a checkpoint of another training: other data, nets, block or number of devices"
+        problem = "a checkpoint of another training: other data, nets, block or number of devices"
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        why = f"damaged ({type(error).__name__})"
+        problem = f"damaged ({type(error).__name__})"
     aside = put_aside(file, "unusable").name
-    warnings.warn(f"{file} is {why}: put aside as {aside}, training begins anew", stacklevel=2)
+    warnings.warn(f"{file} is {problem}: put aside as {aside}, training begins anew", stacklevel=2)
     return None
 
 
 def save(file: Path, digest: str, arrays: Mapping[str, Any]) -> None:
-    """Write a checkpoint beside the file, then rename it: the file is whole at all times."""
+    """Write a checkpoint under another name, then rename it, so that the file is always complete."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    with aside.open("wb") as stream:
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    with temporary.open("wb") as stream:
         np.savez(stream, digest=digest, **arrays)
-    aside.replace(file)
+    temporary.replace(file)

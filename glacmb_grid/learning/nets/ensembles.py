@@ -1,7 +1,7 @@
 """Ensembles of networks: chosen on inner splits, trained in every fold.
 
 Every configuration is tried on the inner splits of every block of folds, then an ensemble of the chosen one is trained
-in every fold. All nets of a scheme pass through one compiled function.
+in every fold. All nets of a scheme share one compiled function.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from glacmb_grid.learning.search import (
 from glacmb_grid.learning.table import Bools, Floats, Integers, Table, rows_of, table_of
 from glacmb_grid.settings import FeedForward, Recipe
 
-_MATRIX_BYTES = 400e6  # predictor matrices held at a time
+_MATRIX_BYTES = 400e6  # of predictor matrices in memory at a time
 Place = tuple[int, int, tuple[Bools, Bools]]  # block, inner split, and its masks
 
 
@@ -66,7 +66,7 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
     shape = (folds.sizes["fold"], members)
     record = search_record(recipes, candidates, tuned, [s.features for s in sets], folds)
     widths = [candidates[c].hyper["widths"] for c in tuned.choice]
-    counts = [_count(len(s.features.kept), w) for s, w in zip(sets, widths, strict=True)]
+    counts = [_count_parameters(len(s.features.kept), w) for s, w in zip(sets, widths, strict=True)]
     out = record.merge(pack([{**s.features.state(), **s.levels.state()} for s in sets])).assign(
         parameters=(("fold", "member", "parameter"), trained.parameters.reshape(*shape, -1)),
         loss=(("fold", "member", "epoch", "part"), trained.loss.reshape(*shape, -1, 2)),
@@ -99,15 +99,15 @@ def predict_ensembles(parameters: xr.Dataset, rows: xr.Dataset) -> xr.DataArray:
         widths = np.tile(padded(own, len(shape.widths)), (members, 1))
         standard = forward(shape, parameters["parameters"].values[fold], columns, widths, matrix)[0]
         centre, scale = (float(parameters[n].values[fold]) for n in ("target_centre", "target_scale"))
-        nothing = np.zeros(0)
-        learnt = TrainingSet(features, nothing, nothing, nothing > 0, centre, scale, Levels.from_state(state))
+        empty = np.zeros(0)
+        learnt = TrainingSet(features, empty, empty, empty > 0, centre, scale, Levels.from_state(state))
         out[fold] = learnt.balance(standard, new.glacier)
     return prediction(out, parameters)
 
 
 @dataclass(frozen=True)
 class FitPlan:
-    """What a fit of all folds goes by."""
+    """The data and settings of a fit of all folds."""
 
     table: Table
     folds: xr.Dataset
@@ -118,21 +118,15 @@ class FitPlan:
     checkpoints: Path | None
 
     def train(self, nets: Sequence[Net], common: Shape | None, name: str) -> tuple[Trained, Shape, Any]:
-        """Train nets; what came out, the shape for the next call, and the problem and nets as the engine has them."""
+        """Train nets: the result, the shape for the next call, and the problem and nets that the engine trained."""
         problem, many = problem_of(self.table, nets, self.recipes, self.settings)
         shape = shape_for(problem, many, self.settings, common)
         checkpoint = None if self.checkpoints is None else self.checkpoints / name
-        return (
-            train(problem, many, patience=self.settings.patience, shape=shape, checkpoint=checkpoint),
-            shape,
-            (
-                problem,
-                many,
-            ),
-        )
+        trained = train(problem, many, patience=self.settings.patience, shape=shape, checkpoint=checkpoint)
+        return trained, shape, (problem, many)
 
     def train_and_predict(self, nets: Sequence[Net], common: Shape | None, name: str) -> tuple[Trained, Floats, Shape]:
-        """Train nets; also the balance of all rows by each, (net, row), m w.e."""
+        """Train nets: the result, the balance of all rows by each, (net, row), m w.e., and the shape."""
         trained, shape, (problem, many) = self.train(nets, common, name)
         standard = forward(trained.layout, trained.parameters, many.columns, many.widths, problem.rows, many.matrix)[0]
         glacier = self.table.rows.glacier
@@ -144,7 +138,7 @@ class FitPlan:
         return [(b, i, m) for b, f in enumerate(first) for i, m in enumerate(inner_masks(self.folds, int(f)))]
 
     def parts(self, items: Sequence[Any], kinds: int = 1) -> Iterator[Sequence[Any]]:
-        """Parts of splits or folds whose matrices, `kinds` for each, fit into memory."""
+        """Chunks of splits or folds whose matrices, `kinds` for each, fit into memory."""
         size = 4 * len(self.table.rows.year) * 3 * len(self.table.rows.names) * kinds
         step = max(1, int(_MATRIX_BYTES / max(size, 1)))
         for start in range(0, len(items), step):
@@ -179,13 +173,13 @@ def configurations(settings: FeedForward, recipes: int, levels: Sequence[str], s
     return [Candidate(r, dict(zip(names, (rest[0], list(rest[1]), *rest[2:]), strict=True))) for r, *rest in every]
 
 
-def _count(predictors: int, widths: Sequence[int]) -> int:
+def _count_parameters(predictors: int, widths: Sequence[int]) -> int:
     sizes = [predictors, *widths, 1]
     return int(sum(a * b + b for a, b in pairwise(sizes)))
 
 
 def _search(plan: FitPlan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
-    """Every configuration on the inner splits of every block: what to take, for how many epochs, and the losses."""
+    """Try every configuration on the inner splits: what each block chose, for how many epochs, and the losses."""
     table, folds, settings, seed, candidates = plan.table, plan.folds, plan.settings, plan.seed, plan.candidates
     first, block = split_blocks(folds)
     kinds = list(dict.fromkeys(_kind(c) for c in candidates))
@@ -202,7 +196,7 @@ def _search(plan: FitPlan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
                 for k in kinds
             }
             for n, c in enumerate(candidates):
-                nets.append(Net(sets[_kind(c)], c.hyper, _number(seed, b, i, n), settings.epochs))
+                nets.append(Net(sets[_kind(c)], c.hyper, _seed_of(seed, b, i, n), settings.epochs))
                 jobs.append((b, i, n, inner_score))
         trained, values, common = plan.train_and_predict(nets, common, f"search-{number}")
         for (b, i, n, score), balance, epoch, loss in zip(jobs, values, trained.best_epoch, trained.loss, strict=True):
@@ -217,20 +211,20 @@ def _search(plan: FitPlan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
 
 
 def _kind(candidate: Candidate) -> tuple[int, str, str]:
-    """What the training set of a candidate depends on: recipe, level, weighting."""
+    """Recipe, level and weighting of a candidate, which determine its training set."""
     return candidate.recipe, candidate.hyper["level"], candidate.hyper["weighting"]
 
 
 def _inner_ensembles(plan: FitPlan, choice: Integers, epochs: Integers) -> Floats:
-    """What ensembles of the chosen configuration say of the inner splits, (block, sample), m w.e., NaN elsewhere.
+    """Predictions of inner splits by ensembles of the chosen configuration, (block, sample), m w.e., else NaN.
 
-    They are trained for the epochs that the block's splits took together, so that, unlike the nets of the search, they
-    have not stopped where the scored rows of their own split liked it best.
+    They are trained for the median number of epochs of the block's splits: unlike the nets of the search, they do not
+    stop where the loss on the scored rows of their own split is lowest.
     """
     table, members = plan.table, plan.settings.members
     first, _ = split_blocks(plan.folds)
     inner = InnerMean(len(first), 1, len(table.target))
-    none = np.zeros(len(table.target), bool)
+    nothing = np.zeros(len(table.target), bool)
     common: Shape | None = None
     for number, part in enumerate(plan.parts(plan.splits())):
         nets = []
@@ -239,10 +233,10 @@ def _inner_ensembles(plan: FitPlan, choice: Integers, epochs: Integers) -> Float
             candidate = plan.candidates[int(choice[b])]
             recipe, *kind = _kind(candidate)
             one = training_set(
-                table, inner_fit, none, plan.selected(place), plan.recipes[recipe], (kind[0], kind[1]), plan.seed,
+                table, inner_fit, nothing, plan.selected(place), plan.recipes[recipe], (kind[0], kind[1]), plan.seed,
                 asked=inner_score,
             )  # fmt: skip
-            nets += [Net(one, candidate.hyper, _number(plan.seed, 3, b, i, m), int(epochs[b])) for m in range(members)]
+            nets += [Net(one, candidate.hyper, _seed_of(plan.seed, 3, b, i, m), int(epochs[b])) for m in range(members)]
         _, values, common = plan.train_and_predict(nets, common, f"inner-{number}")
         for (b, _, (_, score)), balance in zip(part, values.reshape(len(part), members, -1).mean(axis=1), strict=True):
             inner.add(b, 0, score, table.observed(balance, score))
@@ -250,7 +244,7 @@ def _inner_ensembles(plan: FitPlan, choice: Integers, epochs: Integers) -> Float
 
 
 def _ensembles(plan: FitPlan, tuned: Tuned, epochs: Integers) -> tuple[Trained, list[TrainingSet]]:
-    """Members of every fold, fold by fold, and the training set of the first member of each."""
+    """Train the members of every fold: all nets in order of folds, and the training set of each first member."""
     folds = plan.folds
     parts: list[Trained] = []
     firsts: list[TrainingSet] = []
@@ -270,7 +264,7 @@ def _ensembles(plan: FitPlan, tuned: Tuned, epochs: Integers) -> tuple[Trained, 
 
 
 def _members(plan: FitPlan, fold: int, candidate: Candidate, epochs: int) -> list[Net]:
-    """The nets of one fold: the first on all that it may see, the others on groups drawn with replacement."""
+    """The nets of one fold: the first trains on all its rows, the others on groups drawn with replacement."""
     table, folds, settings, seed = plan.table, plan.folds, plan.settings, plan.seed
     fit, select = folds["fit"].values[fold], selection_masks(folds)[fold]
     recipe, level, weights = _kind(candidate)
@@ -282,17 +276,17 @@ def _members(plan: FitPlan, fold: int, candidate: Candidate, epochs: int) -> lis
             stop = folds["stop"].values[fold]
         elif settings.finish == "early_stopping":
             seen, stop = splits[member % len(splits)]
-        drawn = drawn_groups(table, fit, settings, _number(seed, 2, fold, member)) if member else None
+        drawn = drawn_groups(table, fit, settings, _seed_of(seed, 2, fold, member)) if member else None
         one = training_set(table, fit, stop, select, plan.recipes[recipe], (level, weights), seed, drawn=drawn)
         if stop.any() and (one.fit * seen).sum() > 0:
             one = replace(one, fit=one.fit * seen / (one.fit * seen).sum())
         if nets:
             one = replace(one, features=nets[0].on.features)
         limit = settings.epochs if stop.any() else epochs
-        nets.append(Net(one, candidate.hyper, _number(seed, 1, fold, member), limit))
+        nets.append(Net(one, candidate.hyper, _seed_of(seed, 1, fold, member), limit))
     return nets
 
 
-def _number(seed: int, *place: int) -> int:
-    """A seed of its own for every net."""
+def _seed_of(seed: int, *place: int) -> int:
+    """A seed from the run's seed and the place of a net."""
     return int(np.random.SeedSequence([seed, *place]).generate_state(1)[0])

@@ -1,4 +1,4 @@
-"""A trained net as a Flax module of its own size, for those who want to use it outside this package."""
+"""Export of a trained net as a Flax module without padding, for use outside this package."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def network(parameters: xr.Dataset, *, fold: Any, member: int) -> tuple[FeedForw
     variables : dict
         ``module.apply(variables, x)`` with x (predictor, row) gives the standardised balance in its first output,
         (output, row); m w.e. after multiplication by `target_scale` and addition of `target_centre` (and of the level
-        of the glacier, where the candidate has one).
+        of the glacier, if the candidate has one).
 
     Raises
     ------
     ValueError, IndexError
-        Where there is no such fold or member.
+        If there is no such fold or member.
 
     Notes
     -----
@@ -49,7 +49,7 @@ def network(parameters: xr.Dataset, *, fold: Any, member: int) -> tuple[FeedForw
     layout = json.loads(parameters.attrs["layout"])
     padded = FeedForward(layout["predictors"], tuple(layout["widths"]), layout["outputs"])
     features = Features.from_state(unpack(parameters, number))
-    trained = features.names[features.kept].tolist()  # in the order that the net has seen
+    trained = features.names[features.kept].tolist()  # in the order of the net's inputs
     names = parameters["feature"].values[parameters["selected"].values[number]].tolist()
     columns = np.array([trained.index(name) for name in names] or [0])
     module = FeedForward(len(columns), tuple(hyper["widths"]), 2 if hyper["heteroscedastic"] else 1)

@@ -1,6 +1,6 @@
-"""What training makes small: terms that add up, each a pure function of what one net makes of the samples it fits.
+"""The loss that training minimises: a sum of terms, each a pure function of one net's outputs on the fitted samples.
 
-To add a term, write a function of `View` and name it in `TERMS`; JAX derives the gradient.
+To add a term, write a function of `View` and add it to `TERMS`; JAX derives the gradient.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MEMORY = 0.9  # of the moving average of a sample's residual
 
 
 class Look(NamedTuple):
-    """Samples that a net looks at, padded."""
+    """Samples that a net fits or stops on, padded."""
 
     rows: Any  # (predictor, row)
     target: Any  # (sample,)
@@ -27,11 +27,11 @@ class Look(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """What a net is, as data. The nets that train side by side have a leading axis."""
+    """The data and settings of one net. Nets that train side by side have a leading axis."""
 
     fit: Look
     stop: Look | None
-    keep_last: Any  # without early stopping
+    keep_last: Any  # no early stopping: keep the last epoch
     depth: Any  # number of hidden layers
     noise: Any  # (predictor,)
     rate: Any
@@ -43,7 +43,7 @@ class Slot(NamedTuple):
 
 
 class View(NamedTuple):
-    """What a term of the loss sees of one net."""
+    """The arguments of a term of the loss, for one net."""
 
     variables: Any  # of the module
     out: jax.Array  # (output, row)
@@ -54,7 +54,7 @@ class View(NamedTuple):
 
 
 def observed(values: jax.Array, look: Look, power: int = 1) -> jax.Array:
-    """What the observation operator, its weights to a power, makes of rows: (sample,) of (row,)."""
+    """Values of samples (sample,) from rows (row,): the observation operator, its weights raised to a power."""
     if look.operator is None:
         return values
     sample, row, weight = look.operator
@@ -62,12 +62,12 @@ def observed(values: jax.Array, look: Look, power: int = 1) -> jax.Array:
 
 
 def compared(out: jax.Array, look: Look) -> tuple[jax.Array, jax.Array | None]:
-    """Errors and, with two outputs, variances of samples (sample,), from outputs (output, row)."""
+    """Errors and, with two outputs, variances of samples, (sample,), from outputs (output, row)."""
     error = observed(out[0], look) - look.target
     if out.shape[0] == 1:
         return error, None
     variance = observed(jnp.exp(out[1]), look, 2)
-    return error, jnp.where(look.weight > 0, variance, 1.0)  # padding has no rows, hence no variance
+    return error, jnp.where(look.weight > 0, variance, 1.0)  # padding has no rows and thus no variance
 
 
 def judged(
@@ -82,12 +82,12 @@ def judged(
 
 
 def misfit(view: View) -> jax.Array:
-    """Of the fitted samples."""
+    """Loss of the fitted samples."""
     return judged(view.error, view.variance, view.weight, view.slot.heteroscedastic, _BETA)
 
 
 def lasso(view: View) -> jax.Array:
-    """L1 of the kernels; its slope at 0 is 0, so that padding stays 0 (that of `jnp.abs` is 1)."""
+    """L1 norm of the kernels; its gradient at 0 is 0, so that padding stays 0 (`jnp.abs` has gradient 1)."""
     kernels = (layer["kernel"] for layer in view.variables["params"].values())
     size = sum((jnp.sum(k * jax.lax.stop_gradient(jnp.sign(k))) for k in kernels), jnp.zeros(()))
     return jnp.asarray(view.slot.l1 * size)
@@ -97,7 +97,7 @@ TERMS: tuple[Callable[[View], jax.Array], ...] = (misfit, lasso)
 
 
 def dynamic_weight(weight: jax.Array, average: jax.Array, gamma: jax.Array) -> jax.Array:
-    """Weights (sample,) times ``clip((e / mean e) ** gamma, 1/4, 4)``, with sum one; as they are where gamma is 0.
+    """Weights (sample,) times ``clip((e / mean e) ** gamma, 1/4, 4)``, with sum one; unchanged if gamma is 0.
 
     `average` is e, a moving average of every sample's absolute residual, (sample,).
     """
@@ -121,12 +121,12 @@ def objective(
     average : (sample,)
         Moving average of absolute residuals; (0,) without dynamic weighting.
     first : bool, ()
-        Whether the average begins here.
+        Whether this is the first epoch, where the average begins.
 
     Returns
     -------
     total : ()
-    told : tuple of (), (sample,)
+    auxiliary : tuple of (), (sample,)
         The loss to record (without L1, beta and dynamic weights) and the moving average after this epoch.
     """
     variables = variables_of(module, parameters)

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from jax.flatten_util import ravel_pytree
 
-_WIDEST = 6.0  # bound of the logarithm of the variance (standardised target)
+_WIDEST = 6.0  # bound on the logarithm of the variance (standardised target)
 
 
 def silu(value: jax.Array) -> jax.Array:
-    """``x * logistic(x)``, the logistic function written by tanh, which is faster."""
+    """``x * logistic(x)``, with the logistic function written as a tanh, which is faster."""
     return value * (0.5 + 0.5 * jnp.tanh(0.5 * value))
 
 
@@ -31,7 +31,7 @@ class Layer(nn.Module):
         """Sums (unit, row) of values (input, row)."""
         kernel = self.param("kernel", nn.initializers.lecun_normal(1, 0), (self.units, values.shape[0]))
         bias = self.param("bias", nn.initializers.zeros, (self.units,))
-        # Accelerators would otherwise round the factors of products.
+        # By default, accelerators round the factors.
         return jnp.matmul(kernel, values, precision=jax.lax.Precision.HIGHEST) + bias[:, None]
 
 
@@ -47,7 +47,7 @@ class FeedForward(nn.Module):
     outputs : int
         1: the balance; 2: the balance and the logarithm of its variance, kept between -6 and 6.
     activation : callable
-        Of hidden layers. It must give 0 for 0: padding units, whose parameters are all 0, then have no effect.
+        Of hidden layers. It must map 0 to 0, so that padding units, whose parameters are all 0, have no effect.
     """
 
     predictors: int
@@ -64,8 +64,8 @@ class FeedForward(nn.Module):
         values : (predictor, row)
             Standardised predictors.
         depth : int, (), optional
-            Number of hidden layers in use, by default all. The layer after them gives the outputs; those that follow
-            it hand them on.
+            Number of hidden layers in use, by default all. The layer after them computes the outputs; later layers
+            pass them on.
 
         Returns
         -------
@@ -83,6 +83,7 @@ class FeedForward(nn.Module):
 
 @lru_cache
 def _ravelled(module: FeedForward) -> tuple[int, Callable[[Any], Any]]:
+    """Number of parameters, and the function that turns the flat vector into variables."""
     tree = jax.eval_shape(module.init, jax.random.key(0), np.zeros((module.predictors, 1), np.float32))
     flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree))
     return flat.size, unravel
@@ -94,16 +95,16 @@ def size_of(module: FeedForward) -> int:
 
 
 def variables_of(module: FeedForward, parameters: Any) -> Any:
-    """What `module.apply` takes, from the flat vector of parameters (parameter,)."""
+    """The variables for `module.apply`, from the flat vector of parameters (parameter,)."""
     return _ravelled(module)[1](parameters)
 
 
 def applied(module: FeedForward, variables: Any, values: jax.Array, depth: Any) -> jax.Array:
-    """Outputs (output, row): `module.apply`, with a narrower type."""
+    """Outputs (output, row) of `module.apply`, as an array type."""
     return jnp.asarray(module.apply(variables, values, depth))
 
 
 def places_of(module: FeedForward) -> list[dict[str, npt.NDArray[np.int64]]]:
-    """Where the parameters of every layer lie in the flat vector: `kernel` (unit, input) and `bias` (unit,)."""
+    """Indices of every layer's parameters in the flat vector: `kernel` (unit, input) and `bias` (unit,)."""
     layers = variables_of(module, np.arange(size_of(module), dtype=np.float32))["params"]
     return [{k: np.asarray(v).astype(int) for k, v in layers[f"layer_{n}"].items()} for n in range(len(layers))]

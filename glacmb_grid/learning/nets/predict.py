@@ -1,4 +1,4 @@
-"""What trained nets say of rows."""
+"""Predictions of trained nets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def forward(
     columns : bool array, (net, predictor)
     widths : int array, (net, layer)
     rows : float32 array, (matrix, row, predictor)
-        Standardised; NaN in a used column gives NaN.
+        Standardised; NaN in a used column yields NaN.
     matrix : int array, (net,), optional
         Which matrix a net uses; by default the first.
 
@@ -38,7 +38,7 @@ def forward(
     -------
     mean : float32 array, (net, row)
     variance : float32 array, (net, row)
-        Of a single row; (net, 0) where the layout has no such output.
+        Of the balance of a single row; (net, 0) if the layout has no such output.
     """
     count = rows.shape[1]
     filled = np.zeros((rows.shape[0], rows.shape[2], rounded(count)), np.float32)
@@ -54,6 +54,8 @@ def forward(
 
 @partial(jax.jit, static_argnames="module")
 def _forward(nets: tuple[jax.Array, ...], rows: jax.Array, module: FeedForward) -> jax.Array:
+    """Outputs of every net, (net, output, row)."""
+
     def one(net: tuple[jax.Array, ...]) -> jax.Array:
         parameters, order, used, depth, matrix = net
         inputs = jnp.where(used[:, None], rows[matrix][order], 0.0)

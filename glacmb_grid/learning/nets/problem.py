@@ -1,4 +1,4 @@
-"""What nets train on, what differs between them, and how both are padded to one shape."""
+"""The data that nets share, the settings that differ, and padding of both to one shape."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ Integers = npt.NDArray[np.int64]
 Entries = tuple[Integers, Integers, Floats]  # of a sparse operator: sample, row, weight
 Triple = tuple[int, int, int]
 
-_CACHE_BYTES = 3 << 20  # what the slots of one lane should fit into on a CPU
+_CACHE_BYTES = 3 << 20  # for the slots of one lane, on a CPU
 _ACCELERATOR_BYTES = 8 << 30
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What nets share.
+    """The data that nets share.
 
     Attributes
     ----------
     rows : float32 array, (matrix, row, predictor)
-        Standardised predictors; rows and columns that no net uses may hold anything.
+        Standardised predictors; rows and columns that no net uses may have any value.
     target : float32 array, (target, sample)
-        Standardised balances, less what the operator makes of their mean.
+        Standardised balances, less the mean as the operator maps it to samples.
     fit : float32 array, (split, sample)
-        Weights that sum to one; zero = never looked at. Counts of a bootstrap and weights by uncertainty come in here.
+        Weights that sum to one; samples of weight zero are never used. They include the counts of a bootstrap and the
+        weighting by uncertainty.
     stop : float32 array, (split, sample)
-        Weights of the early stopping that sum to one, or all zero: no early stopping, the last epoch is kept.
+        Weights for early stopping that sum to one; if all are zero, the last epoch is kept.
     operator : tuple of arrays, (entry,), optional
         Sample number, row number and weight of a sparse observation operator; None: sample i is row i.
     """
@@ -61,7 +62,7 @@ class Problem:
             raise ValueError("weights must not be negative, and every split must fit something")
 
     def seen(self, mask: Bools) -> tuple[Integers, Integers, Entries | None]:
-        """Samples looked at, the rows that they take, and the operator between the two."""
+        """Indices of the samples of a mask, of the rows that they use, and the operator between the two."""
         samples = np.flatnonzero(mask)
         if self.operator is None:
             return samples, samples, None
@@ -73,25 +74,25 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Nets:
-    """What differs between nets; the leading axis of every array is the net.
+    """The settings of each net; the leading axis of every array is the net.
 
     Attributes
     ----------
     matrix, target, split : int arrays, (net,)
-        Which matrix, target and split of the problem.
+        Indices of its matrix, target and split in the problem.
     columns : bool array, (net, predictor)
-        The predictors used.
+        The predictors that it uses.
     widths : int array, (net, layer)
-        Units of the hidden layers; 0 = no such layer (only at the end). A net without any is linear.
+        Units of the hidden layers; 0 = no such layer (only at the end). A net without hidden layers is linear.
     learning_rate, noise, l1, gamma : float32 arrays, (net,)
-        Of Adam; standard deviation of the noise on the predictors; factor of the sum of absolute kernels; exponent of
+        Of Adam; standard deviation of the noise on predictors; factor of the L1 norm of kernels; exponent of
         the dynamic weighting of samples, 0 = none.
     heteroscedastic : bool array, (net,)
         Whether a second output learns the logarithm of the variance.
     epochs : int array, (net,)
-        Limits.
+        Largest number of epochs.
     seed : int array, (net,)
-        A net's result depends on its seed and its own data, not on other nets nor its place among them.
+        A net's result depends on its seed and its data, but not on the other nets or its place among them.
     """
 
     matrix: Integers
@@ -130,7 +131,7 @@ class Nets:
 
 
 class Shape(NamedTuple):
-    """All that the compiled function depends on; calls with the same shape share it.
+    """The static arguments of the compiled function; calls with the same shape share it.
 
     Attributes
     ----------
@@ -139,7 +140,7 @@ class Shape(NamedTuple):
     layout : FeedForward
         The network that all nets are padded to.
     fit, stop : tuples of int
-        Padded numbers of samples, rows and entries of the operator (0: identity) that a net fits and stops on.
+        Padded numbers of samples, rows and operator entries (0: identity) that a net fits and stops on.
     dynamic : bool
         Whether any net weights its samples dynamically.
     """
@@ -152,11 +153,11 @@ class Shape(NamedTuple):
 
 
 def shape_of(problem: Problem, nets: Nets, block: int | None = None) -> Shape:
-    """The smallest shape for these nets; `block` is by default what fits into a core's cache or an accelerator."""
+    """The smallest shape for these nets; by default, `block` slots fit into a core's cache or an accelerator."""
     outputs = 2 if nets.heteroscedastic.any() else 1
     widths = nets.widths[:, : nets.depth.max()].max(axis=0)
     if (nets.depth < len(widths)).any():
-        widths = np.maximum(widths, outputs)  # room to hand the outputs on
+        widths = np.maximum(widths, outputs)  # room to pass the outputs on
     layout = FeedForward(int(nets.columns.sum(axis=1).max()), tuple(map(int, widths)), outputs)
 
     def most(weights: Floats) -> Triple:
@@ -171,13 +172,13 @@ def shape_of(problem: Problem, nets: Nets, block: int | None = None) -> Shape:
         size += 24 * size_of(layout)
         on_cpu = jax.default_backend() == "cpu"
         room = max((_CACHE_BYTES if on_cpu else _ACCELERATOR_BYTES) // size, 4)
-        few = _power(-(-len(nets) // (2 if on_cpu else jax.local_device_count())))  # whatever the number of cores
+        few = _power(-(-len(nets) // (2 if on_cpu else jax.local_device_count())))  # independent of the number of cores
         block = min(_power(min(room, 64 if on_cpu else 1 << 14) + 1) // 2, few)
     return Shape(block, layout, fit, stop, bool((nets.gamma != 0).any()))
 
 
 def largest(*shapes: Shape) -> Shape:
-    """A shape that serves the nets of all the given ones, so that they share one compiled function."""
+    """A shape large enough for the nets of all given shapes, so that they share one compiled function."""
     layouts = [s.layout for s in shapes]
     outputs = max(a.outputs for a in layouts)
     deepest = max(len(a.widths) for a in layouts)
@@ -192,7 +193,7 @@ def largest(*shapes: Shape) -> Shape:
 
 
 def slots_of(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Slot]:
-    """A function that gives a net's padded data."""
+    """A function from the number of a net to its padded data."""
     seen = lru_cache(maxsize=256)(lambda part, split: problem.seen(getattr(problem, part)[split] > 0))
 
     def look(net: int, part: str, size: Triple) -> Look:
@@ -224,7 +225,7 @@ def slots_of(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Slot
 
 
 def initial(nets: Nets, layout: FeedForward) -> Floats:
-    """Parameters that nets start from, (net, parameter); they depend on a net's seed and its own widths only."""
+    """Initial parameters, (net, parameter); they depend only on a net's seed, inputs and widths."""
     out = np.zeros((len(nets), size_of(layout)), np.float32)
     places = places_of(layout)
     for net, depth in enumerate(nets.depth):
@@ -237,7 +238,7 @@ def initial(nets: Nets, layout: FeedForward) -> Floats:
 
 
 def require_finite(problem: Problem, nets: Nets) -> None:
-    """Raise where a value that a net would look at is missing or infinite."""
+    """Raise if a value that a net uses is missing or infinite."""
     for s in np.unique(nets.split):
         samples, rows, _ = problem.seen((problem.fit[s] > 0) | (problem.stop[s] > 0))
         mine = nets[nets.split == s]
@@ -252,7 +253,7 @@ def require_finite(problem: Problem, nets: Nets) -> None:
 
 
 def padded(array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """The array with zeros at its ends; 64-bit numbers become 32-bit ones."""
+    """The array padded with zeros; 64-bit numbers become 32-bit ones."""
     out = np.zeros(shape, np.int32 if array.dtype.kind == "i" else np.float32)
     out[tuple(map(slice, array.shape))] = array
     return out
@@ -265,6 +266,7 @@ def rounded(count: int) -> int:
 
 
 def _power(number: int) -> int:
+    """The smallest power of two that is not below a number."""
     return 1 << max(number - 1, 0).bit_length()
 
 

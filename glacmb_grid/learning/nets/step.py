@@ -1,4 +1,4 @@
-"""An epoch of one net, and the compiled function: some epochs of all nets that train side by side."""
+"""One epoch of one net, and the compiled function: several epochs of all nets that train side by side."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import optax
 from glacmb_grid.learning.nets.losses import Slot, compared, judged, objective
 from glacmb_grid.learning.nets.module import FeedForward, applied, variables_of
 
-SEGMENT = 10  # epochs between two looks at which nets have stopped
+SEGMENT = 10  # epochs between two checks for stopped nets
 _OPTIMISER = optax.scale_by_adam()
 
 
 class State(NamedTuple):
-    """Where a net stands. The nets that train side by side have a leading axis."""
+    """The state of a net in training. Nets that train side by side have a leading axis."""
 
     parameters: jax.Array
     optimiser: optax.OptState
@@ -31,7 +31,7 @@ class State(NamedTuple):
 
 @partial(jax.jit, static_argnames="samples")
 def begun(parameters: jax.Array, samples: int) -> State:
-    """States before the first epoch, of parameters (slot, parameter); `samples` is the length of the average."""
+    """States before the first epoch, from parameters (slot, parameter); `samples` is the length of the average."""
 
     def one(flat: jax.Array) -> State:
         zero = jnp.zeros((), jnp.int32)
@@ -43,19 +43,19 @@ def begun(parameters: jax.Array, samples: int) -> State:
 
 @jax.jit
 def replaced(state: State, new: State, where: jax.Array) -> State:
-    """The states `new` where told, (slot,), `state` elsewhere."""
+    """The states `new` in the slots of the mask `where`, (slot,), else `state`."""
     merged: State = jax.tree.map(lambda a, b: jnp.where(where.reshape(-1, *[1] * (b.ndim - 1)), a, b), new, state)
     return merged
 
 
 def learning_rate(slot: Slot, epoch: jax.Array) -> jax.Array:
-    """Learning rate of an epoch: the place for a decay or a schedule."""
+    """Learning rate of an epoch: put a decay or a schedule here."""
     del epoch
     return jnp.asarray(slot.rate)
 
 
 def noise(bank: jax.Array, slot: Slot, epoch: jax.Array) -> jax.Array:
-    """Windows of the bank at places scrambled from seed, epoch and predictor, (predictor, row)."""
+    """Noise (predictor, row): windows of the bank at places hashed from seed, epoch and predictor."""
     predictors, rows = slot.fit.rows.shape
     place = (epoch.astype(jnp.uint32) * jnp.uint32(0x85EBCA6B) + slot.seed)[None]
     place = place ^ (jnp.arange(predictors, dtype=jnp.uint32) * jnp.uint32(0xC2B2AE35))
@@ -71,34 +71,34 @@ def epoch_of(
 ) -> tuple[State, tuple[jax.Array, jax.Array]]:
     """One epoch of one net: its state afterwards, and the losses on fitted and stopping samples."""
     inputs = slot.fit.rows + noise(bank, slot, state.epoch)
-    slope, (fitted, average) = jax.grad(objective, has_aux=True)(
+    gradient, (fitted, average) = jax.grad(objective, has_aux=True)(
         state.parameters, module, slot, inputs, state.average, state.epoch == 0
     )
-    update, optimiser = _OPTIMISER.update(slope, state.optimiser)
+    update, optimiser = _OPTIMISER.update(gradient, state.optimiser)
     parameters = state.parameters - learning_rate(slot, state.epoch) * update
-    going = (state.epoch - state.best_epoch <= patience) & (state.epoch < slot.epochs)
-    stopping, better = jnp.full_like(fitted, jnp.nan), going
+    running = (state.epoch - state.best_epoch <= patience) & (state.epoch < slot.epochs)
+    stop_record, better = jnp.full_like(fitted, jnp.nan), running
     if slot.stop is not None:
         out = applied(module, variables_of(module, parameters), slot.stop.rows, slot.depth)
-        reached = judged(*compared(out, slot.stop), slot.stop.weight, slot.heteroscedastic)
-        better = going & ((reached < state.best_loss) | slot.keep_last)
-        stopping = jnp.where(slot.keep_last, jnp.nan, reached)
+        stop_loss = judged(*compared(out, slot.stop), slot.stop.weight, slot.heteroscedastic)
+        better = running & ((stop_loss < state.best_loss) | slot.keep_last)
+        stop_record = jnp.where(slot.keep_last, jnp.nan, stop_loss)
     after = State(
         parameters,
         optimiser,
         jnp.where(better, parameters, state.best),
-        jnp.where(better, stopping, state.best_loss),
+        jnp.where(better, stop_record, state.best_loss),
         jnp.where(better, state.epoch, state.best_epoch),
         state.epoch + 1,
         average,
     )
-    return after, (jnp.where(going, fitted, jnp.nan), jnp.where(going, stopping, jnp.nan))
+    return after, (jnp.where(running, fitted, jnp.nan), jnp.where(running, stop_record, jnp.nan))
 
 
 @partial(jax.jit, static_argnames="module")
 def segment(
     slots: Slot, state: State, bank: jax.Array, patience: int, module: FeedForward
 ) -> tuple[State, tuple[jax.Array, jax.Array]]:
-    """Some epochs of every net, and the losses on fitted and stopping samples, (epoch, slot) each."""
+    """SEGMENT epochs of every net: the states, and losses on fitted and stopping samples, (epoch, slot) each."""
     nets: Callable[..., Any] = jax.vmap(lambda slot, state: epoch_of(slot, state, bank, patience, module))
     return jax.lax.scan(lambda state, _: nets(slots, state), state, length=SEGMENT)

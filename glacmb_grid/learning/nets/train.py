@@ -1,4 +1,4 @@
-"""The training of many nets in slots that train side by side: a net that stops makes room for one that waits."""
+"""Training of many nets in slots side by side: when a net stops, a waiting one takes its slot."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from glacmb_grid.learning.nets.step import SEGMENT, State, begun, replaced, segm
 
 Progress = Callable[[int, int], None]
 
-_BANK = 1 << 20  # draws of noise; every epoch, predictor and net reads a window of its own
+_BANK = 1 << 20  # draws of noise; each epoch, predictor and net reads its own window
 _FORMAT = 2  # of checkpoints
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What is kept of trained nets.
+    """Trained nets.
 
     Attributes
     ----------
@@ -80,19 +80,19 @@ def train(
     problem : Problem
     nets : Nets
     patience : int
-        A net stops when its best epoch lies more than so many epochs back.
+        A net stops when its best epoch lies more than this many epochs back.
     shape : Shape, optional
         By default that of `shape_of`. Nets are bit-identical among calls of the same shape.
     start : float32 array, (net, parameter), optional
         Initial parameters in the layout of `shape`; by default kernels are normal with variance 1 / inputs.
     checkpoint : Path, optional
-        A file to keep the state in. Where it exists, training goes on from there; a damaged file, or one of another
-        training, is put aside with a warning.
+        File for the state. If it exists, training resumes from it; a damaged file, or one of another training, is
+        renamed with a warning.
     every : float
         Seconds between two checkpoints.
     progress : callable, optional
-        Called after every segment with the number of trained nets and of epochs run since the start, of all nets
-        together; what it raises ends the training.
+        Called after every segment with the number of trained nets and of epochs run by all nets since the start; an
+        exception that it raises ends the training.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def train(
     Raises
     ------
     InputError
-        Where a net would look at missing values.
+        If a net would use missing values.
 
     Notes
     -----
@@ -122,7 +122,7 @@ def train(
 
 
 class _Run:
-    """A call of `train`: the queue of nets, what each lane holds, and the results."""
+    """A call of `train`: the queue of nets, the states in each lane, and the results."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class _Run:
         self.results: dict[str, Any] = {f.name: getattr(self.out, f.name) for f in fields(self.out)[:4]}
         self.results["finished"] = self.finished = np.zeros(count, bool)
         self.waiting = deque(range(count))
-        self.held: dict[int, list[Any]] = {}  # of a lane: its nets and the leaves of their states, as last kept
+        self.held: dict[int, list[Any]] = {}  # by lane: its nets and the leaves of their states, as last saved
         self.lock, self.failed = threading.Lock(), threading.Event()
         self.file: Path | None = None
         self.digest, self.every, self.ran = "", 0.0, 0
@@ -163,7 +163,7 @@ class _Run:
         self.bank = jax.device_put(bank, everywhere if len(devices) > 1 else None)
 
     def lane(self, number: int) -> None:
-        """Train nets from the queue until none waits."""
+        """Train nets from the queue until it is empty; on an error, stop the other lanes."""
         try:
             self.conveyor(number)
         except BaseException:
@@ -171,11 +171,11 @@ class _Run:
             raise
 
     def conveyor(self, number: int) -> None:
-        """Keep the slots of a lane filled, and train them a segment at a time."""
+        """Keep the slots of a lane filled and train them, a segment at a time."""
         where, *leaves = self.held.get(number, [np.full(self.slots, -1)])
         if not leaves and not self.waiting:
             return
-        nets = [self.slot(max(int(net), 0)) for net in where]  # slots without a net hold the first one, unseen
+        nets = [self.slot(max(int(net), 0)) for net in where]  # empty slots hold the first net, unused
         average = self.shape.fit[0] if self.shape.dynamic else 0
         state = self.put(begun(self.start[where], average))
         if leaves:
@@ -207,7 +207,7 @@ class _Run:
         self.held.pop(number, None)
 
     def harvest(self, state: State, losses: Floats, before: Integers, where: Integers) -> None:
-        """Store the losses of a segment (epoch, slot, part), keep the nets that stopped and free their slots."""
+        """Store the losses of a segment (epoch, slot, part) and the nets that stopped, and free their slots."""
         epoch, best = np.asarray(state.epoch), np.asarray(state.best_epoch)
         parameters: Floats | None = None
         ran = 0
@@ -228,13 +228,13 @@ class _Run:
             self.ran += ran
 
     def resume(self, file: Path, every: float) -> None:
-        """Go on from a checkpoint where there is one, and keep writing it."""
+        """Resume from a checkpoint if there is one, and keep writing it."""
         problem, shape = self.problem, self.shape
         layout = (shape.layout.predictors, shape.layout.widths, shape.layout.outputs)
-        told = (_FORMAT, shape._replace(layout=layout), self.slots, self.patience, SEGMENT)  # type: ignore[arg-type]
+        settings = (_FORMAT, shape._replace(layout=layout), self.slots, self.patience, SEGMENT)  # type: ignore[arg-type]
         shared = (problem.rows, problem.target, problem.fit, problem.stop, *(problem.operator or ()))
         own = (getattr(self.nets, f.name) for f in fields(self.nets))
-        self.file, self.every, self.digest = file, every, digest_of(told, (*shared, *own, self.start))
+        self.file, self.every, self.digest = file, every, digest_of(settings, (*shared, *own, self.start))
         kept = load(file, self.digest)
         if kept is None:
             return
@@ -252,7 +252,7 @@ class _Run:
         """Write the checkpoint."""
         assert self.file is not None
         with self.lock:
-            finished = self.finished.copy()  # before the rest: another lane may keep a net meanwhile
+            finished = self.finished.copy()  # copied first: another lane may finish a net meanwhile
             arrays = {**self.results, "finished": finished, "lanes": _lanes()}
             for lane, held in list(self.held.items()):
                 arrays |= {f"{lane}.{i}": array for i, array in enumerate(held)} | {f"{lane}.count": len(held)}
@@ -260,7 +260,7 @@ class _Run:
 
 
 def enable_compilation_cache(folder: Path | None = None) -> Path | None:
-    """Keep compiled functions between processes, where there is a place for them.
+    """Cache compiled functions on disk for later processes.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ def enable_compilation_cache(folder: Path | None = None) -> Path | None:
     Returns
     -------
     Path or None
-        The folder; None where it cannot be written: then every process compiles again.
+        The folder; None if it cannot be written: then every process compiles again.
     """
     try:
         if folder is None:
@@ -278,7 +278,7 @@ def enable_compilation_cache(folder: Path | None = None) -> Path | None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except (OSError, RuntimeError):  # read-only, full, or no home at all
+    except (OSError, RuntimeError):  # read-only, full, or no home
         return None
     update: Callable[[str, Any], None] = jax.config.update
     update("jax_compilation_cache_dir", str(folder))
@@ -287,7 +287,7 @@ def enable_compilation_cache(folder: Path | None = None) -> Path | None:
 
 
 def _lanes() -> int:
-    """Conveyors side by side: XLA leaves cores idle on nets as small as these. Results do not depend on it."""
+    """Number of lanes: XLA alone leaves cores idle on nets this small. Results do not depend on it."""
     if jax.default_backend() != "cpu" or jax.local_device_count() > 1:
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -295,10 +295,10 @@ def _lanes() -> int:
 
 @lru_cache(maxsize=1)
 def _bank(size: int) -> Floats:
-    """Standard normal draws, (draw,); the first ones do not depend on the number."""
+    """Standard normal draws, (draw,); a smaller bank is the start of a larger one."""
     return np.random.Generator(np.random.Philox(key=20)).standard_normal(size, np.float32)
 
 
 def _stacked(slots: list[Any]) -> Any:
-    """The data of all slots, with a leading axis."""
+    """The data of all slots, stacked along a leading axis."""
     return jax.tree.map(lambda *leaves: np.stack(leaves), *slots)

@@ -1,4 +1,4 @@
-"""What nets fit and stop on, from a table and masks: features, weights and a standardised target."""
+"""Training sets of nets, from a table and masks: features, weights and a standardised target."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from glacmb_grid.learning.table import Bools, Floats, Integers, Table
 from glacmb_grid.learning.tabular import features_of
 from glacmb_grid.settings import FeedForward, Recipe
 
-_LEAST_GROUPS = 8  # fewer groups are not drawn from: a draw could miss most of them
-_GAMMA = 1.0  # of the dynamic weighting
+_LEAST_GROUPS = 8  # with fewer groups there is no bootstrap: a draw could miss most of them
+_GAMMA = 1.0  # exponent of the dynamic weighting
 _CLIP = 4.0  # weights lie between 1/4 and 4
-_NOISE_SHARE = 0.5  # of the target's spread: what uncertainty is weighed against
+_NOISE_SHARE = 0.5  # of the target's spread, added to reported uncertainty in quadrature
 
 Kind = tuple[str, str]  # of the level, of the weighting
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """What nets fit and stop on, and what their features and target are learnt on."""
+    """Features, weights, and scaling of the target that nets train with."""
 
     features: Features
     fit: Floats  # (sample,) weights that sum to one
     stop: Floats  # (sample,) weights, or all zero
-    asked: Bools  # (sample,) observations to predict beside those
+    asked: Bools  # (sample,) other observations to predict
     centre: float
     scale: float
     levels: Levels
@@ -70,7 +70,7 @@ def training_set(
     drawn : float64 array, (sample,), optional
         How often each observation was drawn by a bootstrap.
     asked : bool array, (sample,), optional
-        Observations to predict beside those fitted on; default those stopped on.
+        More observations to predict than those fitted on; by default those stopped on.
     """
     levels = levels_of(kind[0], table, fit)
     target, years = table.target - table.operator @ levels.at(table.rows.glacier), table.years
@@ -86,7 +86,7 @@ def training_set(
 
 
 def weighting(target: Floats, uncertainty: Floats, fit: Bools, kind: str) -> Floats:
-    """Fixed weights of samples, (sample,); the dynamic weighting is made while training."""
+    """Weights of samples before training, (sample,); dynamic weighting happens during it."""
     if kind == "uncertainty":
         return np.asarray(1 / (uncertainty**2 + _NOISE_SHARE**2))
     if kind == "density":
@@ -99,7 +99,7 @@ def weighting(target: Floats, uncertainty: Floats, fit: Bools, kind: str) -> Flo
 
 
 def drawn_groups(table: Table, fit: Bools, settings: FeedForward, seed: int) -> Floats | None:
-    """How often each observation's group was drawn, (sample,); None where there are too few groups to draw from."""
+    """How often each observation's group was drawn, (sample,); None if there is no bootstrap."""
     names, number = np.unique(table.group[fit], return_inverse=True)
     if not settings.bootstrap or len(names) < _LEAST_GROUPS:
         return None
@@ -111,7 +111,7 @@ def drawn_groups(table: Table, fit: Bools, settings: FeedForward, seed: int) -> 
 
 @dataclass(frozen=True)
 class Net:
-    """One net to train: on which set, with which hyper-parameters, for at most how many epochs."""
+    """One net to train: its training set, hyper-parameters, seed and largest number of epochs."""
 
     on: TrainingSet
     hyper: dict[str, Any]
@@ -133,15 +133,15 @@ def problem_of(
     used = np.zeros(len(designs), np.int64)
     for key, features in designs.items():
         here = table.used_rows(np.any([(s.fit > 0) | s.asked for s in sets if id(s.features) == key], axis=0))
-        values = features.design(table.rows.take(here)).values  # no other row is looked at
+        values = features.design(table.rows.take(here)).values  # no other row is used
         rows[matrix_of[key], here, : values.shape[1]] = values
         used[matrix_of[key]] = max(values.shape[1], 1)
     glacier, years = table.rows.glacier, table.years
     targets = [(table.target - table.operator @ s.levels.at(glacier) - years * s.centre) / s.scale for s in sets]
-    looked = [(s.fit > 0) | (s.stop > 0) for s in sets]
+    used_samples = [(s.fit > 0) | (s.stop > 0) for s in sets]
     problem = Problem(
         rows,
-        np.array([np.where(m, t, 0.0) for t, m in zip(targets, looked, strict=True)], np.float32),
+        np.array([np.where(m, t, 0.0) for t, m in zip(targets, used_samples, strict=True)], np.float32),
         np.array([s.fit for s in sets], np.float32),
         np.array([s.stop for s in sets], np.float32),
         _operator(table.operator),
@@ -170,7 +170,7 @@ def problem_of(
 
 
 def _operator(operator: scipy.sparse.csr_matrix) -> tuple[Integers, Integers, npt.NDArray[np.float32]] | None:
-    """Entries of the observation operator; None where sample i is row i."""
+    """Entries of the observation operator; None if sample i is row i."""
     entries = operator.tocoo()
     square = operator.shape[0] == operator.shape[1] == entries.nnz
     if square and (entries.row == entries.col).all() and (entries.data == 1).all():
@@ -179,12 +179,12 @@ def _operator(operator: scipy.sparse.csr_matrix) -> tuple[Integers, Integers, np
 
 
 def padded(widths: Sequence[int], depth: int) -> list[int]:
-    """Widths of so many layers: those behind the last have none."""
+    """Widths padded with zeros to this many layers."""
     return [*widths, *[0] * (depth - len(widths))]
 
 
 def shape_for(problem: Problem, nets: Nets, settings: FeedForward, common: Shape | None) -> Shape:
-    """A shape that depends on the settings, not on what was selected: nets are bit-identical within one shape."""
+    """A shape from the settings, not from the selected features: nets are bit-identical within one shape."""
     depth = max(len(w) for w in settings.widths)
     outputs = 2 if any(settings.heteroscedastic) else 1
     layers = tuple(max(*column, outputs) for column in zip(*(padded(w, depth) for w in settings.widths), strict=True))
