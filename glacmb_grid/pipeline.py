@@ -154,26 +154,16 @@ def _judging_stages(c: Judged) -> list[Stage]:
         needs = ("samples", "folds", *(f"learning/{b}" for b in model.built_on))
         settings = {f"models.{name}": model.settings, **schemes}
         out.append(Stage(f"learning/{name}", fits.fit_stage(model), needs, settings, _files_of({name: model.settings})))
-    judged_fits = tuple(f"learning/{m}" for m in plan.compared(c))
+    needs = ("samples", "folds", *(f"learning/{m}" for m in plan.compared(c)))
     judged = {"scores": c.scores, "seed": c.seed, "schemes": c.validation.schemes, "models": plan.compared(c)}
-    out.append(Stage("evaluation", fits.evaluate, ("samples", "folds", *judged_fits), judged))
-    every = tuple(f"learning/{m}" for m in models)
+    out.append(Stage("evaluation", fits.evaluate, needs, judged))
     own = {m: s for m, s in c.own_models.items() if m in c.audit.compare}
     bootstrap = {"scores": c.scores, "seed": c.seed, "validation": c.validation}
-    out.append(
-        Stage(
-            "audit",
-            proofs.audit,
-            ("samples", "folds", *every),
-            {"audit": c.audit, "own models": own, **bootstrap},
-            _files_of(own),
-            on_request=True,
-        )
-    )
-    studied = tuple(f"learning/{m.name}" for m in plan.studied(c)[0])
-    out.append(
-        Stage("study", proofs.study, ("samples", "folds", *studied), {"study": c.study, **bootstrap}, on_request=True)
-    )
+    audited = {"audit": c.audit, "own models": own, **bootstrap}
+    needs = ("samples", "folds", *(f"learning/{m}" for m in models))
+    out.append(Stage("audit", proofs.audit, needs, audited, _files_of(own), on_request=True))
+    needs = ("samples", "folds", *(f"learning/{m.name}" for m in plan.studied(c)[0]))
+    out.append(Stage("study", proofs.study, needs, {"study": c.study, **bootstrap}, on_request=True))
     return out
 
 
@@ -245,11 +235,11 @@ def _require_input_apart(given: list[Path], what: str, folders: set[Path], root:
         real = path.resolve()
         inside = folders & {real, *real.parents}
         if inside or (real.is_dir() and root.resolve().is_relative_to(real)):
-            lies = f"{path}, where the results of a run go" if inside else f"{path}, which holds the run's folder"
+            place = f"{path}, where the results of a run go" if inside else f"{path}, which holds the run's folder"
             raise InputError(
                 f"{what}: {path}",
                 expected="an input outside the folders that a run writes and replaces",
-                found=lies,
+                found=place,
                 remedy=f"move it, or give the run another `store.root` than {root}",
             )
 
@@ -342,7 +332,7 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def _why_stale(stage: str, store: RunStore, new: dict[str, Any], *, whole: bool = False) -> list[str]:
+def _reasons(stage: str, store: RunStore, new: dict[str, Any], *, whole: bool = False) -> list[str]:
     """Why a stage is not current: something that it was made of changed, or it is damaged. Empty if it is current."""
     if store.has_damaged_mark(stage):
         return ["the record of what it was made of is damaged"]
@@ -386,7 +376,7 @@ def status(config: Judged, *, whole: bool = False, say: Say = lambda text: None)
             known[stage.name] = ("?", "?")
             continue
         known[stage.name] = _key_and_content(stage.name, store, new["key"])
-        why = _why_stale(stage.name, store, new, whole=whole)
+        why = _reasons(stage.name, store, new, whole=whole)
         missing = mark is None and not store.has_damaged_mark(stage.name)
         state = "current" if not why else "missing" if missing else "stale"
         lines.append((stage.name, state, "; ".join(why) if state == "stale" else ""))
@@ -461,9 +451,7 @@ def run(
                 upstream = {n: known[n] for n in one.needs}
                 mark = wanted_mark(one, config, store, upstream, fresh=forced, whole=verify)
                 inputs |= {what: {i[0]: i[1] for i in found} for what, found in mark["inputs"].items()}
-                why = _why_stale(one.name, store, mark, whole=verify) or (
-                    ["asked for by --overwrite"] if forced else []
-                )
+                why = _reasons(one.name, store, mark, whole=verify) or (["asked for by --overwrite"] if forced else [])
                 if why:
                     store.renewing = forced
                     ran[one.name] = _run_one(one, every, mark, config, store, inputs, why, say, notes)
@@ -486,22 +474,19 @@ def run(
 
 
 def _record_whole_inputs(stage: str, store: RunStore, new: dict[str, Any], say: Say) -> None:
-    """Record checksums of whole large inputs that were sampled when the stage was made: later runs compare them."""
+    """Record checksums of large inputs, now read as a whole but sampled when the stage was made, for later runs."""
     old = (store.mark(stage) or {}).get("inputs", {})
     if old == new["inputs"]:
         return
-    first_time = [
-        i[0]
-        for what, found in new["inputs"].items()
-        for i in found
-        if i[3] and not Identity(*_identity_of(old, what, i[0])).whole
-    ]
+    read_whole = ((what, i[0]) for what, found in new["inputs"].items() for i in found if i[3])
+    first_time = [name for what, name in read_whole if not Identity(*_identity_of(old, what, name)).whole]
     if first_time:
         say(f"{stage}: {listing(first_time)} read as a whole for the first time; later --verify runs compare with that")
     store.note_inputs(stage, new["inputs"])
 
 
 def _identity_of(inputs: dict[str, Any], what: str, name: str) -> list[str]:
+    """The recorded identity of an input; empty if there is none."""
     return next((i for i in inputs.get(what, []) if i[0] == name), [name, "", "", ""])
 
 
