@@ -303,7 +303,7 @@ def test_links_show_what_was_linked_and_what_was_not(tmp_path):
     assert repr(linked) == line
     html = linked._repr_html_()
     assert html.startswith(f"<code>&lt;{line[1:-1]}&gt;</code>")
-    assert "its position lies in no outline" in html
+    assert "its position is outside all outlines" in html
     nothing = link(observed(("1", "", *NOWHERE)), outlines(tmp_path))
     assert repr(nothing) == "<Linked: 0 observations of 0 glaciers (none), 1 unmatched, 0% linked>"
 
