@@ -37,19 +37,17 @@ def make_products(context: Context) -> None:
         if model not in fits:
             continue
         upscaled = upscale(partial(predict, fits[model], built_on=fits), predictors, samples, folds)
-        means[model] = upscaled["mean"].values
-        gaps = int(np.isnan(means[model]).sum())
-        if gaps and model != config.product.model:
-            del means[model]  # only complete predictions are scored against the truth
-            continue
-        if gaps:
-            raise InputError(
-                f"product: model {model}",
-                expected="a balance for every glacier and year",
-                found=f"none for {gaps} of {means[model].size}",
-                remedy="complete its predictions, or choose another `product.model`",
-            )
+        gaps = int(upscaled["mean"].isnull().sum())
+        if not gaps:  # only complete predictions are scored against the truth
+            means[model] = upscaled["mean"].values
         if model == config.product.model:
+            if gaps:
+                raise InputError(
+                    f"product: model {model}",
+                    expected="a balance for every glacier and year",
+                    found=f"none for {gaps} of {upscaled['mean'].size}",
+                    remedy="complete its predictions, or choose another `product.model`",
+                )
             table = pd.read_parquet(context.of(f"learning/{model}", "predictions.parquet"))
             residual = residual_variance(table, ids, predictors["year"].values)
             product = build_product(upscaled, residual, predictors, glaciers, measured, attrs=_provenance(context))

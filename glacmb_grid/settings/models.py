@@ -180,7 +180,7 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 class External(Learner):
-    """A regressor of the user's own, with the interface of scikit-learn; refitted whenever it predicts.
+    """A regressor of the user's own, with the interface of scikit-learn; fitted again in another process.
 
     `external` names its class, `package.module:Class`; `settings` are passed to it, a list being alternatives that are
     chosen between on inner folds.
