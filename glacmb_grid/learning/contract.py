@@ -30,11 +30,15 @@ class Task:
         From `make_folds`.
     seed : int
     built_on : mapping of str to xr.Dataset
-        Parameters of the models that this one is built on, fitted on the same samples and folds.
+        Parameters of the models that this one is built on, fitted on the same samples and the same folds (those of
+        `part`).
     checkpoints : Path, optional
         Folder in which a resumable model keeps the state of an unfinished fit.
     skipped : tuple of str
         Models that could not be fitted for lack of data: one that is built on others too goes on without them.
+    part : tuple of int, optional
+        Positions of the folds to fit, whole tuning blocks, by default all. What is fitted in a fold is the same to the
+        last bit whatever other folds are fitted with it.
     """
 
     samples: xr.Dataset
@@ -43,6 +47,12 @@ class Task:
     built_on: Mapping[str, xr.Dataset] = field(default_factory=dict)
     checkpoints: Path | None = None
     skipped: tuple[str, ...] = ()
+    part: tuple[int, ...] | None = None
+
+    @property
+    def own(self) -> xr.Dataset:
+        """The folds to fit."""
+        return self.folds if self.part is None else self.folds.isel(fold=list(self.part))
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ class DesignModel(Model):
             `selected` (fold, feature), `fitted` and `seen` (fold, sample), and `state_...`, what was learnt in every
             fold; attributes hold the search space.
         """
-        samples, folds = task.samples, task.folds
+        samples, folds = task.samples, task.own
         table = table_of(samples)
         if self.annual_only:
             require_annual(table, folds, self.name)

@@ -51,7 +51,7 @@ class StructuredProcess(Model):
             years; `choice`, `inner_error`, `inner_prediction`, `selected`, `seen`, and `state_...`, the conditioned
             process of every fold.
         """
-        folds, seed = task.folds, task.seed
+        folds, seed = task.own, task.seed
         table = table_of(task.samples)
         require_annual(table, folds, self.name)
         recipes = within(table, self.settings, self.settings.recipes or _default_recipes(table.rows))

@@ -42,7 +42,7 @@ class GivenPredictions(Model):
         glacier, year = rows["row_glacier"].values.astype(str), rows["row_year"].values
         known = self._read()
         value = _looked_up(known, glacier, year) if known is not None else self._column(rows)
-        asked = table.used_rows(np.asarray((task.folds["score"] | task.folds["fit"]).any("fold").values))
+        asked = table.used_rows(np.asarray((task.own["score"] | task.own["fit"]).any("fold").values))
         lacking = asked & ~np.isfinite(value)
         if lacking.any():
             names = [f"{g} {y}" for g, y in zip(glacier[lacking], year[lacking], strict=True)]
@@ -55,9 +55,9 @@ class GivenPredictions(Model):
         filled = np.where(np.isfinite(value), value, 0.0)
         entries = known if known is not None else pd.DataFrame({"glacier": glacier, "year": year, "value": value})
         return (
-            fold_record(task.folds)
+            fold_record(task.own)
             .assign(
-                inner_prediction=inner_prediction(task.folds, lambda _: np.asarray(table.operator @ filled)),
+                inner_prediction=inner_prediction(task.own, lambda _: np.asarray(table.operator @ filled)),
                 given_glacier=("given", entries["glacier"].to_numpy(object)),
                 given_year=("given", entries["year"].to_numpy(np.int64)),
                 given_value=("given", entries["value"].to_numpy(np.float64)),

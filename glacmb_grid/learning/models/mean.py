@@ -29,9 +29,9 @@ class TrainingMean(Model):
         def level(seen: Bools) -> float:
             return float((years[seen] @ target[seen]) / (years[seen] @ years[seen]))
 
-        return fold_record(task.folds).assign(
-            level=("fold", [level(m) for m in task.folds["fit"].values]),
-            inner_prediction=inner_prediction(task.folds, lambda seen: level(seen) * years),
+        return fold_record(task.own).assign(
+            level=("fold", [level(m) for m in task.own["fit"].values]),
+            inner_prediction=inner_prediction(task.own, lambda seen: level(seen) * years),
         )
 
     def predict(self, parameters: xr.Dataset, rows: xr.Dataset, below: Predictions) -> xr.DataArray:

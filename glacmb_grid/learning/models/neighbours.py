@@ -55,7 +55,7 @@ class WithNeighbours(Model):
             `used` (fold): whether the inner error became smaller; `inner_prediction` and `seen` (fold, sample), and
             `state_...`, the process conditioned on the residuals.
         """
-        table, folds = table_of(task.samples), task.folds
+        table, folds = table_of(task.samples), task.own
         first, block = split_blocks(folds)
         inner = task.built_on[self.base]["inner_prediction"].values[first]
         residual = np.where(table.annual, table.target - inner, np.nan)

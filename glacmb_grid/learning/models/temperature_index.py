@@ -36,7 +36,7 @@ class DegreeDays(Model):
         """
         from glacmb_grid.learning.degree_day_fit import fit_splits  # JAX is not imported before it is needed
 
-        table, forcing, folds = table_of(task.samples), forcing_of(task.samples), task.folds
+        table, forcing, folds = table_of(task.samples), forcing_of(task.samples), task.own
         first, _ = split_blocks(folds)
         inner = [seen for fold in first for seen, _ in inner_masks(folds, int(fold))]
         masks = {m.tobytes(): m for m in [*folds["fit"].values, *inner]}
