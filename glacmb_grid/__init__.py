@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from glacmb_grid.learning.nets.extract import network as network
     from glacmb_grid.learning.registry import fit as fit
     from glacmb_grid.learning.registry import predict as predict
-    from glacmb_grid.pipeline import run as run
     from glacmb_grid.predictors import build_predictors as build_predictors
     from glacmb_grid.samples import build_samples as build_samples
     from glacmb_grid.sampling.lapse_rate import correct_temperature as correct_temperature
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from glacmb_grid.validation.predictions import out_of_fold as out_of_fold
     from glacmb_grid.validation.scores import compare as compare
     from glacmb_grid.validation.scores import score as score
+    from glacmb_grid.workflow.runner import run as run
 
 try:
     __version__ = version("glacmb-grid")
@@ -72,7 +72,7 @@ _HOMES = {
     "read_observations": "inputs.observations",
     "read_outlines": "inputs.outlines",
     "read_samples_table": "inputs.own_table",
-    "run": "pipeline",
+    "run": "workflow.runner",
     "sample": "sampling.zonal",
     "score": "validation.scores",
     "summer_albedo": "inputs.albedo",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import os
 import signal
 import sys
@@ -14,10 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import pandas as pd
-
 from glacmb_grid.config import load_config
-from glacmb_grid.disk import read_csv
 from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.settings import Judged, RunConfig
 
@@ -149,20 +144,29 @@ def _say(text: str) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from glacmb_grid.pipeline import run
+    from glacmb_grid.workflow.runner import run
 
     config = load_config(options.config, options.set)
     _say(f"run {config.name} in {config.root}")
     ran = run(config, stage=options.stage, overwrite=options.overwrite, verify=options.verify, say=_say)
     if not ran:
         _say("everything is current: nothing to do")
-    _summary(config)
+    _print_summary(config)
     return _report_failures(config)
+
+
+def _print_summary(config: Judged) -> None:
+    """Print the scores, which model beat which, and where the product is."""
+    from glacmb_grid.report.scores import summary
+    from glacmb_grid.workflow.currency import status
+
+    for line in summary(config, {name: state for name, state, _ in status(config)}):
+        _say(line)
 
 
 def _report_failures(config: Judged) -> int:
     """Report failed glaciers; the exit status."""
-    from glacmb_grid.pipeline import failed
+    from glacmb_grid.workflow.runner import failed
 
     count = len(failed(config))
     if count:
@@ -176,35 +180,36 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _run_stage(options: argparse.Namespace, stage: str) -> Judged:
     """Run a stage and all that it needs if they are not current, and print the scores of `evaluation`."""
-    from glacmb_grid.pipeline import run
+    from glacmb_grid.workflow.runner import run
 
     config = load_config(options.config, options.set)
     _say(f"{stage} of {config.name} in {config.root}")
     if not run(config, stage=stage, overwrite=options.overwrite, verify=options.verify, say=_say):
         _say("everything is current: nothing to do")
     if stage == "evaluation":
-        _summary(config)
+        _print_summary(config)
     return config
 
 
 def _audit(options: argparse.Namespace) -> int:
-    config = _run_stage(options, "audit")
-    folder = config.root / "audit"
-    _say((folder / "audit.txt").read_text(encoding="utf-8"))
-    return 2 if json.loads((folder / "verdict.json").read_text(encoding="utf-8"))["leaks"] else 0
+    from glacmb_grid.stores.artefacts import AUDIT, read
+    from glacmb_grid.stores.runs import RunStore
+
+    store = RunStore(_run_stage(options, "audit").root)
+    _say(read(store, AUDIT["text"]))
+    return 2 if read(store, AUDIT["verdict"])["leaks"] else 0
 
 
 def _study(options: argparse.Namespace) -> int:
-    config = _run_stage(options, "study")
-    _say((config.root / "study" / "study.txt").read_text(encoding="utf-8"))
+    from glacmb_grid.stores.artefacts import STUDY, read
+    from glacmb_grid.stores.runs import RunStore
+
+    _say(read(RunStore(_run_stage(options, "study").root), STUDY["text"]))
     return 0
 
 
 def _ingest(options: argparse.Namespace) -> int:
-    from glacmb_grid.cluster import scheduler
-    from glacmb_grid.inputs.files import closing
-    from glacmb_grid.inputs.ingest import ingest
-    from glacmb_grid.stages import reading_climate
+    from glacmb_grid.workflow.ingest import ingest_climate
 
     config = load_config(options.config, options.set)
     if not isinstance(config, RunConfig):
@@ -214,13 +219,7 @@ def _ingest(options: argparse.Namespace) -> int:
             found="one of a table",
             remedy="name another",
         )
-    with closing(), scheduler(config.compute) as workers, reading_climate(config) as cube:
-        _say(f"{len(cube.data_vars)} fields, {cube.nbytes / 1e9:.3g} GB, into {options.store} by {workers}")
-        section = config.climate
-        slab = options.memory * 1e9 / 2
-        ingest(cube, options.store, accumulated=section.accumulated, expver=section.expver, slab=slab)
-    size = sum(p.stat().st_size for p in options.store.rglob("*") if p.is_file())
-    _say(f"{size / 1e9:.3g} GB written; name it in the configuration: climate: {{files: {options.store}}}")
+    ingest_climate(config, options.store, memory=options.memory * 1e9, say=_say)
     return 0
 
 
@@ -232,7 +231,7 @@ def _gigabytes(text: str) -> float:
 
 
 def _score_holdout(options: argparse.Namespace) -> int:
-    from glacmb_grid.pipeline import score_holdout
+    from glacmb_grid.workflow.holdout import score_holdout
 
     config = load_config(options.config, options.set)
     score_holdout(config, say=_say)
@@ -240,7 +239,7 @@ def _score_holdout(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from glacmb_grid.checks import check
+    from glacmb_grid.workflow.check import check
 
     config = load_config(options.config, options.set)
     with warnings.catch_warnings(record=True) as caught:
@@ -255,7 +254,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from glacmb_grid.pipeline import status
+    from glacmb_grid.workflow.currency import status
 
     lines = status(load_config(options.config, options.set), whole=options.verify, say=_say)
     for name, state, why in lines:
@@ -281,85 +280,3 @@ def _synth(options: argparse.Namespace) -> int:
     for name, path in paths.items():
         _say(f"{name:20s} {path}")
     return 0
-
-
-def _summary(config: Judged) -> None:
-    """Print the scores, which model beat which, and the paths of the product."""
-    from glacmb_grid.pipeline import status
-
-    states = {name: state for name, state, _ in status(config)}
-    if states["evaluation"] == "missing":
-        return
-    if states["evaluation"] != "current":
-        _say("scores are not current with this configuration: run without --stage to renew them")
-        return
-    scores = read_csv(config.root / "evaluation" / "scores.csv")
-    _say(f"\nout of fold, m w.e.; {config.scores.level:.0%} block-bootstrap interval of the RMSE")
-    for (scheme, protocol), table in scores[scores["slice"] == "all"].groupby(["scheme", "protocol"], sort=False):
-        warning = " - rows of one glacier on both sides: not a fair test, only shown beside the others"
-        _say(f"  {scheme}, {protocol}, n = {table['n'].iloc[0]}{warning if scheme == 'random' else ''}")
-        heads = f"{'R2':>7s}{'MAE':>7s}{'bias':>8s}{'per glacier':>13s}{'REC AUC':>9s}{'sign AUC':>9s}"
-        _say(f"    {'':18s}{'RMSE':>22s}{heads}")
-        for model, lines in table.groupby("model", sort=False):
-            one = lines.set_index("metric")
-            value = one["value"]
-            rmse = _with_interval(value["rmse"], one["lower"]["rmse"], one["upper"]["rmse"])
-            rest = f"{value['r2']:7.2f}{value['mae']:7.3f}{value['bias']:+8.3f}{value['rmse_glacier_mean']:13.3f}"
-            _say(f"    {model:18s}{rmse:>22s}{rest}{value['rec_auc']:9.2f}{value['sign_auc']:9.2f}")
-    rmse_lines = scores[scores["metric"] == "rmse"]
-    if rmse_lines["lower"].isna().any():
-        few = rmse_lines.loc[rmse_lines["lower"].isna(), "scheme"].unique()
-        _say(f"  no interval in {', '.join(few)}: fewer than 8 glaciers or years to resample")
-    _verdicts(config)
-    if not isinstance(config, RunConfig) or states["products"] != "current":
-        return
-    _truth(config, scores)
-    product = config.root / "products" / "glacier_annual.nc"
-    if product.exists():
-        _say(f"\nproduct ({config.product.model}): {product}")
-        _say(f"         {product.with_suffix('.zarr')}")
-
-
-def _with_interval(value: float, lower: float, upper: float) -> str:
-    return f"{value:.3f}" if math.isnan(lower) else f"{value:.3f} [{lower:.3f}, {upper:.3f}]"
-
-
-def _verdicts(config: Judged) -> None:
-    """Print which model beat which."""
-    table = read_csv(config.root / "evaluation" / "comparisons.csv")
-    if table.empty:
-        return
-    _say("\nwhat beat what (paired; only where the interval excludes 0)")
-    for scheme, group in table[table["metric"] == "rmse"].groupby("scheme", sort=False):
-        won = group[group["verdict"] == "better"]
-        if (group["verdict"] == "not judged").all():
-            text = "not judged: fewer than 8 glaciers or years to resample"
-        else:
-            pairs = [f"{m} beat {', '.join(b['baseline'])}" for m, b in won.groupby("model", sort=False)]
-            text = "; ".join(pairs) or "nothing established"
-        _say(f"  {scheme:16s} {text}")
-
-
-def _truth(config: RunConfig, scores: pd.DataFrame) -> None:
-    """Print scores against a known truth beside those of leave-one-glacier-out."""
-    file = config.root / "products" / "truth_scores.csv"
-    if config.product.truth is None or not file.exists():
-        return
-    truth = read_csv(file)
-    _say("\nagainst the truth, RMSE in m w.e. / R2 / bias, beside what leave-one-glacier-out promised")
-    _say(f"  {'model':18s}{'logo score':>24s}{'measured':>24s}{'unmeasured':>24s}")
-    for model in dict.fromkeys(truth["model"]):
-        row = [_error_r2_bias(scores[(scores["scheme"] == "logo") & (scores["model"] == model)])]
-        row += [
-            _error_r2_bias(truth[(truth["model"] == model) & (truth["slice"] == s)]) for s in ("measured", "unmeasured")
-        ]
-        _say(f"  {model:18s}" + "".join(f"{c:>24s}" for c in row))
-
-
-def _error_r2_bias(lines: pd.DataFrame) -> str:
-    values = lines.set_index("metric")["value"]
-    return f"{values['rmse']:.3f} / {values['r2']:.2f} / {values['bias']:+.3f}" if len(values) else "-"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -292,7 +292,7 @@ def world(shared):
 
     def make_run(folder):
         from glacmb_grid.config import load_config
-        from glacmb_grid.pipeline import run
+        from glacmb_grid.workflow.runner import run
 
         run(load_config(at(folder)), say=lambda _: None)
 

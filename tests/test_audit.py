@@ -13,8 +13,9 @@ from glacmb_grid.learning import registry
 from glacmb_grid.learning.models.mean import TrainingMean
 from glacmb_grid.learning.registry import fit, model_of, predict
 from glacmb_grid.learning.search import prediction
+from glacmb_grid.report.audit import audit_text
 from glacmb_grid.settings import ExtraTrees, FeedForward, GaussianProcess, Mean, Protocol, Recipe, Ridge
-from glacmb_grid.validation.audit import NESTED, PAPER, gap, judge, probe, report, scrambled, variants
+from glacmb_grid.validation.audit import NESTED, PAPER, gap, judge, probe, scrambled, variants
 from glacmb_grid.validation.leaks import check_folds, check_seen
 
 PLAIN = {"recipes": [Recipe()]}
@@ -114,10 +115,10 @@ def test_the_gap_is_taken_apart(samples):
     assert (gaps["n"] == samples.sizes["sample"]).all()
     assert sorted(permuted["leak"].unique()) == sorted([NESTED, PAPER])
     assert len(permuted) == 4
-    text = report(gaps, permuted, check_folds(samples, make_folds(samples, "logo")), _probes(), [])
+    text = audit_text(gaps, permuted, check_folds(samples, make_folds(samples, "logo")), _probes(), [])
     assert "NOTHING LEAKED" in text
     assert "split: random rows" in text
-    assert "LEAKED: one thing" in report(
+    assert "LEAKED: one thing" in audit_text(
         gaps, permuted, check_folds(samples, make_folds(samples, "logo")), _probes(), ["one thing"]
     )
 

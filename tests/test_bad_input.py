@@ -15,10 +15,10 @@ import xarray as xr
 import yaml
 from rasterio.transform import Affine
 
-from glacmb_grid.checks import check
 from glacmb_grid.cli import main
 from glacmb_grid.config import load_config
 from glacmb_grid.errors import InputError, InputErrors
+from glacmb_grid.workflow.check import check
 
 LATITUDE, LONGITUDE = np.round(46.8 - 0.1 * np.arange(3), 1), np.round(10.6 + 0.1 * np.arange(4), 1)
 BOXES = {"RGI60-11.00001": (10.62, 46.68, 10.66, 46.72), "RGI60-11.00002": (10.78, 46.62, 10.84, 46.66)}

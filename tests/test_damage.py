@@ -20,9 +20,11 @@ from glacmb_grid.cli import main
 from glacmb_grid.config import load_config
 from glacmb_grid.disk import INTERNAL, MARK, write_checked
 from glacmb_grid.errors import InputError
-from glacmb_grid.pipeline import run, status, table
 from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.stores.seals import content_of, seal
+from glacmb_grid.workflow.currency import status
+from glacmb_grid.workflow.runner import run
+from glacmb_grid.workflow.table import table
 
 STAGES = (
     "glaciers", "cubes", "observations", "plan", "weights", "terrain", "sampled", "albedo", "predictors", "samples",
@@ -300,7 +302,7 @@ def test_verifying_reads_what_was_trusted(world, tmp_path):
 
 def test_damage_while_a_run_is_under_way_is_named(world, tmp_path, monkeypatch):
     """A later stage reads what was right when the run began: the checksums of Zarr tell, and the error says what."""
-    from glacmb_grid import stages
+    from glacmb_grid.stores import artefacts
 
     config = load_config(world.run(tmp_path, link=True))
 
@@ -308,8 +310,8 @@ def test_damage_while_a_run_is_under_way_is_named(world, tmp_path, monkeypatch):
         flip(config.root / "terrain" / "terrain.zarr")
         return sample(*arguments, **options)
 
-    sample = stages.read_outlines_store
-    monkeypatch.setattr(stages, "read_outlines_store", damaging)
+    sample = artefacts.read_outlines_store
+    monkeypatch.setattr(artefacts, "read_outlines_store", damaging)
     with pytest.raises(InputError, match=r"as they were written") as raised:
         run(config, stage="predictors", overwrite=True, say=lambda _: None)
     assert str(config.root / "terrain") in raised.value.where
@@ -325,7 +327,7 @@ def test_kill_9_at_random_moments_reruns_to_the_same_bytes(world, tmp_path, part
     path = world.run(tmp_path, link=True)
     root, before = tmp_path / "out", results(tmp_path / "out")
     server = multiprocessing.get_context("forkserver")  # loads the package once for all processes
-    server.set_forkserver_preload(["glacmb_grid.pipeline", "glacmb_grid.cli", "glacmb_grid.learning.models"])
+    server.set_forkserver_preload(["glacmb_grid.workflow.runner", "glacmb_grid.cli", "glacmb_grid.learning.models"])
 
     def run_for(seconds):
         process = server.Process(target=main, args=(["run", str(path), "--overwrite"],))

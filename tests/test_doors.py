@@ -23,16 +23,19 @@ import pytest
 import xarray as xr
 import yaml
 
-from glacmb_grid import cli, cluster, pipeline, stages
+from glacmb_grid import cli
 from glacmb_grid.cli import main
 from glacmb_grid.config import load_config
 from glacmb_grid.disk import INTERNAL, MARK
 from glacmb_grid.errors import InputError
-from glacmb_grid.pipeline import run, status
 from glacmb_grid.settings import Compute
+from glacmb_grid.stores import artefacts
 from glacmb_grid.stores.formats import read_zarr
 from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.synthetic import write_region
+from glacmb_grid.workflow import cluster, cubes, runner
+from glacmb_grid.workflow.currency import status
+from glacmb_grid.workflow.runner import run
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "glacmb_grid"]
@@ -161,7 +164,7 @@ def web_page(address):
 def test_schedulers_of_ours_listen_to_this_machine_only_and_show_a_dashboard_only_when_asked(dashboard):
     before, said = listening(), []
     with cluster.scheduler(Compute(scheduler="distributed", workers=1, dashboard=dashboard), said.append) as told:
-        assert told == "1 local worker processes"
+        assert told.description == "1 local worker processes"
         assert dask.delayed(sum)([1, 2]).compute() == 3
         opened = listening() - before
         assert opened
@@ -220,9 +223,9 @@ def test_a_run_whose_worker_was_killed_is_completed_by_the_next(world, tmp_path,
         next(iter(pools[0]._processes.values())).kill()  # noqa: SLF001
         return real(*arguments, **options)
 
-    real = stages.write_zarr
+    real = artefacts.write_zarr
     monkeypatch.setattr(cluster, "ProcessPoolExecutor", Pool)
-    monkeypatch.setattr(stages, "write_zarr", kill_a_worker)
+    monkeypatch.setattr(artefacts, "write_zarr", kill_a_worker)
     command = ["run", str(path), "--stage", "sampled", "--overwrite"]
     command += ["--set", "compute.scheduler=processes", "--set", "compute.workers=2"]
     assert main(command) == 1
@@ -274,8 +277,8 @@ def test_what_goes_wrong_afterwards_does_not_hide_what_failed_first(world, tmp_p
     def broken(*_):
         raise InputError("the first", expected="a", found="b", remedy="c")
 
-    monkeypatch.setattr(pipeline, "_gather_failures", gone)
-    monkeypatch.setattr(stages, "read_glaciers", broken)
+    monkeypatch.setattr(runner, "_gather_failures", gone)
+    monkeypatch.setattr(cubes, "read_glaciers", broken)
     assert main(["run", str(path), "--overwrite"]) == 1
     assert "error: the first" in capsys.readouterr().err
     assert json.loads((tmp_path / "out" / "run.json").read_text())["runs"][-1]["outcome"] == "failed"

@@ -38,27 +38,24 @@ LAYERS = (
     "learning",
     "validation",
     "upscaling",
-    "report",
     "stores",
-    "cluster",
-    "stages",
+    "report",
     "judging",
-    "pipeline",
-    "checks",
+    "workflow",
     "cli",
     "__main__",
     "",
 )
 APART = "synthetic"  # imports no other room, and only these import it
-USERS_OF_APART = {"stages", "cli", ""}
+USERS_OF_APART = {"workflow", "cli", ""}
 
 # library -> the module or folder that may import it
 HOMES = {
     "jax": "learning",
     "flax": "learning",
     "optax": "learning",
-    "distributed": "cluster",
-    "dask.distributed": "cluster",
+    "distributed": "workflow",
+    "dask.distributed": "workflow",
     "xesmf": "sampling.regrid",
 }
 ONLY_INSIDE_FUNCTIONS = {"xesmf"}
@@ -189,9 +186,9 @@ def test_every_room_keeps_the_rules():
         ("validation.nested", "import jax.numpy as jnp", "jax belongs to learning only"),
         ("validation.nested", "from flax import nnx", "flax belongs to learning only"),
         ("upscaling.products", "import optax", "optax belongs to learning only"),
-        ("pipeline", "from dask.distributed import Client", "belongs to cluster only"),
-        ("pipeline", "from dask import distributed", "belongs to cluster only"),
-        ("pipeline", "import distributed", "belongs to cluster only"),
+        ("judging.fits", "from dask.distributed import Client", "belongs to workflow only"),
+        ("judging.fits", "from dask import distributed", "belongs to workflow only"),
+        ("judging.fits", "import distributed", "belongs to workflow only"),
         ("sampling.regrid", "import xesmf", "inside the function"),
         ("sampling.zonal", "def f():\n    import xesmf", "belongs to sampling.regrid only"),
         ("utils", "import numpy", "not in LAYERS"),
@@ -219,9 +216,9 @@ def test_a_folder_resolves_its_relative_imports_from_itself():
         ),
         ("learning.network", "import jax\nfrom flax import nnx\nimport optax\nimport jaxtyping"),
         ("sampling.regrid", "def f():\n    import xesmf"),
-        ("cluster", "from dask.distributed import Client"),
+        ("workflow.cluster", "from dask.distributed import Client"),
         ("validation.leaks", "from glacmb_grid.folds.rows import groups_of"),
-        ("stages", "from glacmb_grid.synthetic import region"),
+        ("workflow.cubes", "from glacmb_grid.synthetic import region"),
         ("", "from glacmb_grid.years import bounds"),
         ("synthetic.terrain", "from glacmb_grid.synthetic import climate\nimport numpy"),
     ],
@@ -249,5 +246,5 @@ def test_models_are_named_in_their_own_files_the_registry_and_the_settings_only(
 
 
 def test_the_registry_can_be_read_without_jax():
-    code = "import sys, glacmb_grid.pipeline, glacmb_grid.learning.registry; sys.exit('jax' in sys.modules)"
+    code = "import sys, glacmb_grid.workflow.runner, glacmb_grid.learning.registry; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from glacmb_grid.checks import check
 from glacmb_grid.config import load_config
 from glacmb_grid.errors import InputError, InputErrors
-from glacmb_grid.pipeline import run
+from glacmb_grid.workflow.check import check
+from glacmb_grid.workflow.runner import run
 
 BASE = {
     "name": "own",

@@ -17,15 +17,16 @@ import pytest
 import xarray as xr
 import yaml
 
-from glacmb_grid import cluster, stages
 from glacmb_grid.config import load_config
 from glacmb_grid.disk import MARK
 from glacmb_grid.errors import InputError
-from glacmb_grid.pipeline import run, status
-from glacmb_grid.stores import formats
+from glacmb_grid.stores import artefacts, formats
 from glacmb_grid.stores.formats import read_outlines_store, read_zarr
 from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.weights import from_dataset
+from glacmb_grid.workflow import cluster, cubes, sources
+from glacmb_grid.workflow.currency import status
+from glacmb_grid.workflow.runner import run
 
 CONFIG = {
     "synthetic": {"seed": 2, "glaciers": 12, "measured": 6, "years": [2001, 2008]},
@@ -222,10 +223,10 @@ def test_a_product_that_was_not_rerun_is_the_one_of_a_fresh_run(world, tmp_path)
 def test_a_stage_that_is_not_whole_is_not_read(copy):
     config = load_config(copy)
     (config.root / "predictors" / MARK).unlink()
-    context = stages.Context(config, RunStore(config.root), config.root / "out", quiet, {}, "")
+    store = RunStore(config.root)
     with pytest.raises(ValueError, match="stage predictors is not done"):
-        context.of("predictors", "predictors.zarr")
-    assert context.of("terrain", "terrain.zarr").exists()
+        artefacts.read(store, artefacts.PREDICTORS)
+    assert "elevation_mean" in artefacts.read(store, artefacts.TERRAIN)
 
 
 def test_status_of_a_run_that_never_was_leaves_no_trace(tmp_path):
@@ -247,7 +248,7 @@ def test_predictors_of_few_glaciers_at_a_time_are_the_same(copy, monkeypatch, op
     run(config, stage="predictors", say=quiet)
     store = config.root / "predictors" / "predictors.zarr"
     whole = read_zarr(store)
-    monkeypatch.setattr(stages, "_GLACIERS_AT_ONCE", 5)
+    monkeypatch.setattr(cubes, "_GLACIERS_AT_ONCE", 5)
     assert run(config, stage="predictors", overwrite=True, say=quiet) == ["predictors"]
     xr.testing.assert_identical(read_zarr(store), whole)
 
@@ -271,7 +272,7 @@ def test_geometry_is_done_once_for_each_grid_and_inventory(copy, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("made again")
 
-    monkeypatch.setattr(stages, "overlap_weights", refuse)
+    monkeypatch.setattr(cubes, "overlap_weights", refuse)
     changed = ["climate.variables=[t2m, tp]", "sampling.max_land_distance_km=10", "albedo.min_days=4"]
     config = load_config(copy, [*changed, "climate.annual_precipitation=[0.2, 9]"])
     assert {"weights", "sampled", "albedo"} <= set(run(config, stage="predictors", say=quiet))
@@ -316,7 +317,7 @@ def test_the_climate_may_be_interpolated_first(copy):
     assert run(config, stage="sampled", say=quiet) == ["weights", "sampled"]
     sampled = read_zarr(config.root / "sampled" / "climate.zarr")
     outlines = read_outlines_store(config.root / "glaciers" / "glaciers.parquet")
-    cube = stages.climate_of(config).load()
+    cube = sources.climate(config).open().load()
     point = outlines.geometry.representative_point()
     at = {
         n: xr.DataArray(getattr(point, a).to_numpy(), dims="glacier")

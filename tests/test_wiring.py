@@ -19,15 +19,20 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glacmb_grid import stages
 from glacmb_grid.cli import main
 from glacmb_grid.config import _PATHS, load_config
 from glacmb_grid.disk import INTERNAL, MARK
 from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.folds.schemes import SCHEMES, make_folds
 from glacmb_grid.judging import plan as judging_plan
-from glacmb_grid.pipeline import OTHERS, Stage, run, status, table
 from glacmb_grid.settings import RunConfig, TableConfig
+from glacmb_grid.stores import artefacts
+from glacmb_grid.workflow import cubes
+from glacmb_grid.workflow.currency import status
+from glacmb_grid.workflow.guards import OTHERS
+from glacmb_grid.workflow.runner import run
+from glacmb_grid.workflow.stages import Stage
+from glacmb_grid.workflow.table import table
 
 
 def quiet(_):
@@ -286,10 +291,10 @@ def test_a_forced_stage_with_the_same_content_leaves_the_others_current(wired, t
 @pytest.mark.parametrize(
     ("stage", "module", "name", "pattern"),
     [
-        ("sampled", stages, "correct_temperature", "raw/era5_land/era5_land_monthly_tp.nc"),
-        ("weights", stages, "nearest_valid", "raw/era5_land/era5_land_monthly_tp.nc"),
-        ("terrain", stages, "without_elevation", "raw/dem/astgtm_synthetic_dem.tif"),
-        ("observations", stages, "write_table", "raw/fog/FOG_A_GLACIER.csv"),
+        ("sampled", cubes, "correct_temperature", "raw/era5_land/era5_land_monthly_tp.nc"),
+        ("weights", cubes, "nearest_valid", "raw/era5_land/era5_land_monthly_tp.nc"),
+        ("terrain", cubes, "without_elevation", "raw/dem/astgtm_synthetic_dem.tif"),
+        ("observations", artefacts, "write_table", "raw/fog/FOG_A_GLACIER.csv"),
     ],
 )
 def test_an_input_that_changes_while_it_is_read_gives_no_result(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import geopandas as gpd
 import numpy as np
@@ -14,10 +14,12 @@ from glacmb_grid.errors import Problems
 from glacmb_grid.folds.holdout import choose_holdout
 from glacmb_grid.folds.protocols import leaky
 from glacmb_grid.folds.schemes import make_folds, require_grouped
-from glacmb_grid.learning.contract import Model, lacking
+from glacmb_grid.learning.contract import Model
 from glacmb_grid.learning.registry import with_bases
-from glacmb_grid.settings import Judged, RunConfig, model_names
-from glacmb_grid.stages import PRODUCT_SCHEME
+from glacmb_grid.settings import Judged, Protocol, RunConfig, Validation, model_names
+
+PRODUCT_SCHEME = "logo"
+"""The folds whose fits a product is the mean of."""
 
 
 def schemes_of(config: Judged) -> list[str]:
@@ -60,34 +62,37 @@ def require_models(config: Judged) -> None:
     problems.raise_if_any()
 
 
-def skipped(config: Judged, model: Model, samples: xr.Dataset) -> list[str]:
-    """What a model lacks to be fitted, if `models` is `all`; else nothing, and its fit raises an error."""
-    return lacking(model, samples) if config.validation.models == "all" else []
+def bases_of(model: Model, models: Mapping[str, Model]) -> list[str]:
+    """Names of all models that one is built on, directly or through others."""
+    direct = [m for m in model.built_on if m in models]
+    return list(dict.fromkeys([*direct, *(b for m in direct for b in bases_of(models[m], models))]))
 
 
-def locked_rows(config: Judged, samples: xr.Dataset) -> npt.NDArray[np.bool_]:
+def locked_rows(samples: xr.Dataset, validation: Validation, seed: int) -> npt.NDArray[np.bool_]:
     """Rows of the locked test glaciers, (sample,)."""
-    if config.validation.holdout is None:
+    if validation.holdout is None:
         return np.zeros(samples.sizes["sample"], bool)
-    return choose_holdout(samples, config.validation.holdout, config.seed)
+    return choose_holdout(samples, validation.holdout, seed)
 
 
-def folds_of(config: Judged, samples: xr.Dataset, problems: Problems) -> dict[str, xr.Dataset]:
+def folds_of(
+    samples: xr.Dataset, schemes: Sequence[str], validation: Validation, seed: int, problems: Problems
+) -> dict[str, xr.Dataset]:
     """Folds of every scheme; errors are collected in `problems`."""
-    section, folds = config.validation, {}
+    folds = {}
     with problems.collect():
-        require_grouped(section.schemes)
-    locked = problems.attempt(lambda: locked_rows(config, samples))
-    for scheme in schemes_of(config):
+        require_grouped(validation.schemes)
+    locked = problems.attempt(lambda: locked_rows(samples, validation, seed))
+    for scheme in schemes:
         with problems.collect():
             folds[scheme] = make_folds(
                 samples,
                 scheme,
-                inner=section.inner,
-                seed=config.seed,
-                parts=section.parts,
-                blocks=section.blocks,
-                buffer_km=section.buffer_km,
+                inner=validation.inner,
+                seed=seed,
+                parts=validation.parts,
+                blocks=validation.blocks,
+                buffer_km=validation.buffer_km,
                 locked=locked,
             )
     return folds
@@ -123,13 +128,10 @@ def foreseen(outlines: gpd.GeoDataFrame, observed: pd.DataFrame, years: Sequence
     return xr.Dataset(coords={n: ("sample", np.asarray(v)) for n, v in columns.items()})
 
 
-def judged_folds(config: Judged, samples: xr.Dataset) -> tuple[dict[str, xr.Dataset], npt.NDArray[np.bool_]]:
-    """Folds of every scheme under the protocol of a configuration, and which rows are locked away from all of them.
-
-    Parameters
-    ----------
-    config : Judged
-    samples : xr.Dataset
+def judged_folds(
+    samples: xr.Dataset, schemes: Sequence[str], validation: Validation, protocol: Protocol, seed: int
+) -> tuple[dict[str, xr.Dataset], npt.NDArray[np.bool_]]:
+    """Folds of every scheme under a protocol, and which rows are locked away from all of them.
 
     Returns
     -------
@@ -144,7 +146,7 @@ def judged_folds(config: Judged, samples: xr.Dataset) -> tuple[dict[str, xr.Data
         For all schemes that cannot be made, together.
     """
     problems = Problems()
-    every = folds_of(config, samples, problems)
+    every = folds_of(samples, schemes, validation, seed, problems)
     problems.raise_if_any()
-    locked = locked_rows(config, samples)
-    return {scheme: leaky(folds, config.protocol, locked) for scheme, folds in every.items()}, locked
+    locked = locked_rows(samples, validation, seed)
+    return {scheme: leaky(folds, protocol, locked) for scheme, folds in every.items()}, locked

@@ -2,62 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import xarray as xr
 
-from glacmb_grid.disk import read_csv, write_json
 from glacmb_grid.folds.protocols import name_of
-from glacmb_grid.judging.fits import record_of
+from glacmb_grid.judging.fits import Fits, record_of
 from glacmb_grid.judging.folds import summary_of
-from glacmb_grid.judging.plan import locked_rows, models_of, schemes_of, studied
+from glacmb_grid.judging.plan import locked_rows
+from glacmb_grid.learning.contract import Model
 from glacmb_grid.learning.registry import with_bases
-from glacmb_grid.stages import Context
-from glacmb_grid.stores.formats import read_zarr, write_table
+from glacmb_grid.report.audit import audit_text
+from glacmb_grid.report.study import study_text
+from glacmb_grid.settings import Audit, Protocol, Scores, Section, Study, Validation
+from glacmb_grid.stores.work import Work
+from glacmb_grid.validation.audit import gap, probe
 from glacmb_grid.validation.leaks import check_seen, row_hashes
+from glacmb_grid.validation.study import ablate, importance, learning_curve
 
 
-def audit(context: Context) -> None:
-    """Write how much better leaks make the scores look, and whether folds and fits of this configuration leak."""
-    from glacmb_grid.validation.audit import gap, probe, report
-
-    config, section = context.config, context.config.audit
-    samples = read_zarr(context.of("samples", "samples.zarr"))
-    locked = locked_rows(config, samples)
-    options = {"inner": config.validation.inner, "blocks": config.validation.blocks, "parts": config.validation.parts}
-    own = config.own_models
+def audit(
+    work: Work,
+    *,
+    samples: xr.Dataset,
+    folds: Mapping[str, xr.Dataset],
+    findings: pd.DataFrame,
+    fits: Fits,
+    models: Mapping[str, Model],
+    own: Mapping[str, Section],
+    audit: Audit,
+    validation: Validation,
+    protocol: Protocol,
+    scores: Scores,
+    seed: int,
+) -> dict[str, Any]:
+    """How much better leaks make the scores look, and whether folds and fits of this configuration leak."""
+    options = {"inner": validation.inner, "blocks": validation.blocks, "parts": validation.parts}
     gaps, permuted = gap(
         samples,
-        with_bases(section.compare, lambda m: own.get(m) or getattr(section.models, m), section.compare),
-        section.compare,
-        scheme=section.scheme,
-        permutations=section.permutations,
-        seed=config.seed,
-        draws=config.scores.bootstrap,
-        level=config.scores.level,
-        folds_options={**options, "locked": locked},
-        say=context.say,
+        with_bases(audit.compare, lambda m: own.get(m) or getattr(audit.models, m), audit.compare),
+        audit.compare,
+        scheme=audit.scheme,
+        permutations=audit.permutations,
+        seed=seed,
+        draws=scores.bootstrap,
+        level=scores.level,
+        folds_options={**options, "locked": locked_rows(samples, validation, seed)},
+        say=work.say,
     )
-    findings, probes, leaks = read_csv(context.of("folds", "leaks.csv")), [], []
-    if config.protocol.leaks:
-        leaks.append(f"the protocol of this configuration, on purpose: {name_of(config.protocol)}")
+    probes, leaks = [], []
+    if protocol.leaks:
+        leaks.append(f"the protocol of this configuration, on purpose: {name_of(protocol)}")
     seen, hashes = [], row_hashes(samples)
-    for scheme in schemes_of(config):
-        folds = read_zarr(context.of("folds", f"{scheme}.zarr"))
-        number = folds.sizes["fold"] // 2
-        fitted = {}
-        for name, model in models_of(config).items():
-            path = context.of(f"learning/{name}", f"{scheme}.zarr")
-            if path.exists():
-                fitted[name] = model
-                seen.append(check_seen(folds, record_of(path)["seen"].values, hashes).assign(model=name))
+    for scheme, masks in folds.items():
+        number = masks.sizes["fold"] // 2
+        fitted = {n: m for n, m in models.items() if fits[n][scheme] is not None}
+        for name in fitted:
+            fit = fits[name][scheme]
+            assert fit is not None
+            seen.append(check_seen(masks, record_of(fit)["seen"].values, hashes).assign(model=name))
         if scheme == "random":
             continue
-        fold = str(folds["fold"].values[number])
-        for name, changed in probe(samples, folds, fitted, fold=number, seed=config.seed).items():
+        fold = str(masks["fold"].values[number])
+        for name, changed in probe(samples, masks, fitted, fold=number, seed=seed).items():
             probes.append({"scheme": scheme, "model": name, "fold": fold, "changed": ", ".join(changed)})
-        context.say(f"{scheme}: fits checked")
+        work.say(f"{scheme}: fits checked")
     found = pd.concat([findings, *seen], ignore_index=True)
     leaking = found[(found["severity"] == "leak") & (found["scheme"] != "random")]
     leaks += summary_of(leaking)
@@ -66,59 +77,41 @@ def audit(context: Context) -> None:
         f"{p['scheme']}: {p['model']} in fold {p['fold']} changed with what the fold withholds: {p['changed']}"
         for p in table[table["changed"] != ""].to_dict("records")
     ]
-    rows = pd.DataFrame({"sample": samples["sample"].values.astype(str), "hash": hashes})
-    write_table(rows, context.out / "rows.csv")
-    write_table(gaps, context.out / "gaps.csv")
-    write_table(permuted, context.out / "permuted.csv")
-    write_table(found, context.out / "findings.csv")
-    write_table(table, context.out / "probes.csv")
-    write_json(context.out / "verdict.json", {"leaks": leaks})
-    (context.out / "audit.txt").write_text(report(gaps, permuted, found, table, leaks), encoding="utf-8")
+    return {
+        "rows": pd.DataFrame({"sample": samples["sample"].values.astype(str), "hash": hashes}),
+        "gaps": gaps,
+        "permuted": permuted,
+        "findings": found,
+        "probes": table,
+        "verdict": {"leaks": leaks},
+        "text": audit_text(gaps, permuted, found, table, leaks),
+    }
 
 
-def study(context: Context) -> None:
-    """Write importance of predictors, ablations, and skill against the number of training glaciers."""
-    from glacmb_grid.validation.study import ablate, importance, learning_curve
-
-    config, section = context.config, context.config.study
-    models, schemes = studied(config)
-    samples = read_zarr(context.of("samples", "samples.zarr"))
-    folds: dict[str, xr.Dataset] = {s: read_zarr(context.of("folds", f"{s}.zarr")) for s in schemes}
-    drawn = [
-        importance(
-            samples,
-            masks,
-            read_zarr(context.of(f"learning/{m.name}", f"{s}.zarr")),
-            repeats=section.repeats,
-            seed=config.seed,
-        ).assign(model=m.name)
-        for m in models
-        for s, masks in folds.items()
-    ]
-    bootstrap: dict[str, Any] = {"draws": config.scores.bootstrap, "level": config.scores.level}
-    removed = ablate(samples, folds, models, seed=config.seed, **bootstrap, say=context.say)
-    options: dict[str, Any] = {"shares": section.shares, "seed": config.seed, "say": context.say}
-    curves = [learning_curve(samples, masks, models, **options) for masks in folds.values()]
+def study(
+    work: Work,
+    *,
+    samples: xr.Dataset,
+    folds: Mapping[str, xr.Dataset],
+    fits: Fits,
+    models: Sequence[Model],
+    study: Study,
+    scores: Scores,
+    seed: int,
+) -> dict[str, Any]:
+    """Importance of predictors, ablations, and skill against the number of training glaciers."""
+    drawn = []
+    for model in models:
+        for scheme, masks in folds.items():
+            fit = fits[model.name][scheme]
+            assert fit is not None
+            table = importance(samples, masks, fit.load(), repeats=study.repeats, seed=seed)
+            drawn.append(table.assign(model=model.name))
     weights = pd.concat(drawn, ignore_index=True)
-    write_table(weights, context.out / "importance.csv")
-    write_table(removed, context.out / "ablations.csv")
-    write_table(pd.concat(curves, ignore_index=True), context.out / "learning_curve.csv")
-    (context.out / "study.txt").write_text(_study_text(weights, removed, pd.concat(curves)), encoding="utf-8")
-
-
-def _study_text(weights: pd.DataFrame, removed: pd.DataFrame, curves: pd.DataFrame) -> str:
-    """The text of `study.txt`."""
-    lines = ["increase of the squared error when a group of predictors is shuffled, m2: mean over folds (spread)"]
-    for (scheme, model), table in weights.groupby(["scheme", "model"], sort=False):
-        means = table.groupby("group")["increase"].agg(["mean", "std"]).sort_values("mean", ascending=False)
-        lines += [f"  {scheme} {model:18s} {g:28s} {m:+.4f} ({s:.4f})" for g, m, s in means.itertuples()]
-    lines.append("\nablations, RMSE in m w.e.; difference to the model as it is")
-    for one in removed.to_dict("records"):
-        comparison = ""
-        if isinstance(one.get("verdict"), str):
-            comparison = f"  {one['difference']:+.3f} [{one['lower']:+.3f}, {one['upper']:+.3f}] {one['verdict']}"
-        lines.append(f"  {one['scheme']} {one['model']:18s} {one['ablation']:40s} {one['rmse']:.3f}{comparison}")
-    lines.append("\nskill against the number of training groups")
-    for one in curves.to_dict("records"):
-        lines.append(f"  {one['scheme']} {one['model']:18s} {one['groups']:5.0f} groups  RMSE {one['rmse']:.3f}")
-    return "\n".join(lines)
+    bootstrap: dict[str, Any] = {"draws": scores.bootstrap, "level": scores.level}
+    removed = ablate(samples, dict(folds), list(models), seed=seed, **bootstrap, say=work.say)
+    options: dict[str, Any] = {"shares": study.shares, "seed": seed, "say": work.say}
+    parts = [learning_curve(samples, masks, list(models), **options) for masks in folds.values()]
+    curves = pd.concat(parts, ignore_index=True)
+    text = study_text(weights, removed, curves)
+    return {"importance": weights, "ablations": removed, "learning_curve": curves, "text": text}

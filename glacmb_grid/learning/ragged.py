@@ -55,3 +55,8 @@ def unpack(parameters: xr.Dataset, fold: int) -> Arrays:
 
 def _is_start(name: str) -> bool:
     return name.startswith(PREFIX) and name.endswith("_start")
+
+
+def join(parts: Sequence[xr.Dataset], order: Sequence[int]) -> xr.Dataset:
+    """TEMPORARY."""
+    raise NotImplementedError

@@ -38,6 +38,7 @@ from glacmb_grid.stores.locks import holding
 from glacmb_grid.stores.ownership import FOLDERS, PARTS, STAGE, require_own_root, require_place
 from glacmb_grid.stores.seals import Damage, Stamp, content_of, inspect, seal, sha256, trusted
 
+CACHE = "kept"  # folder of results that depend on their key only
 _UNFINISHED = "unfinished"
 
 
@@ -233,7 +234,7 @@ class RunStore:
 
         While `renewing` it is recomputed, once a run.
         """
-        name = f"kept/{what}-{key}"
+        name = f"{CACHE}/{what}-{key}"
         exists = self.mark(name) is not None
         damage = self.damage(name) if exists else None
         if damage:

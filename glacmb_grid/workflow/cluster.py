@@ -1,25 +1,28 @@
-"""Run dask with threads, processes or a cluster; no other module uses dask.distributed."""
+"""Run dask with threads, processes or a cluster."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from typing import Any
 
 import dask
 
 from glacmb_grid.errors import InputError
 from glacmb_grid.settings import Compute
+from glacmb_grid.workflow.engines import Engine, OnCluster
 
 _LOOPBACK = "127.0.0.1"
 
 
 @contextmanager
-def scheduler(compute: Compute, say: Callable[[str], None] = lambda text: None) -> Iterator[str]:
-    """Run dask as configured.
+def scheduler(compute: Compute, say: Callable[[str], None] = lambda text: None) -> Iterator[Engine]:
+    """Run dask as configured; on the active dask `Client`, where there is one and no scheduler is configured.
 
     Parameters
     ----------
@@ -31,8 +34,8 @@ def scheduler(compute: Compute, say: Callable[[str], None] = lambda text: None) 
 
     Yields
     ------
-    str
-        Description of the workers, for the log.
+    Engine
+        What fits models, with a description of the workers for the log.
 
     Raises
     ------
@@ -40,18 +43,43 @@ def scheduler(compute: Compute, say: Callable[[str], None] = lambda text: None) 
         No scheduler answers at `address`; a worker process was killed.
     """
     workers = compute.workers or os.cpu_count() or 1
-    if compute.scheduler == "processes":
+    if not {"scheduler", "address"} & compute.model_fields_set and (client := _active_client()) is not None:
+        with _naming_killed_workers():
+            yield OnCluster("the active dask client", client)
+    elif compute.scheduler == "processes":
         with _process_pool(workers):
-            yield f"{workers} processes"
+            yield Engine(f"{workers} processes")
     elif compute.scheduler != "distributed":
         with dask.config.set(scheduler=compute.scheduler, num_workers=workers):
-            yield f"{workers} {compute.scheduler}"
+            yield Engine(f"{workers} {compute.scheduler}")
     elif compute.address:
-        with _remote_cluster(compute.address):
-            yield "the cluster at compute.address"
+        with _remote_cluster(compute.address) as client, _naming_killed_workers():
+            yield OnCluster("the cluster at compute.address", client)
     else:
-        with _local_cluster(workers, compute.dashboard, say):
-            yield f"{workers} local worker processes"
+        with _local_cluster(workers, compute.dashboard, say) as client, _naming_killed_workers():
+            yield OnCluster(f"{workers} local worker processes", client)
+
+
+def _active_client() -> Any:
+    """The dask client that a notebook or script has opened; None if there is none."""
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import Client
+
+    try:
+        return Client.current(allow_global=True)  # type: ignore[no-untyped-call]
+    except ValueError:
+        return None
+
+
+@contextmanager
+def _naming_killed_workers() -> Iterator[None]:
+    from distributed.scheduler import KilledWorker
+
+    try:
+        yield
+    except KilledWorker as error:
+        raise _worker_killed("distributed") from error
 
 
 @contextmanager
@@ -68,10 +96,9 @@ def _process_pool(workers: int) -> Iterator[None]:
 
 
 @contextmanager
-def _remote_cluster(address: str) -> Iterator[None]:
-    """The cluster at an address."""
+def _remote_cluster(address: str) -> Iterator[Any]:
+    """A client of the cluster at an address."""
     from distributed import Client
-    from distributed.scheduler import KilledWorker
 
     try:
         client = Client(address, timeout=20)  # type: ignore[no-untyped-call]
@@ -82,18 +109,14 @@ def _remote_cluster(address: str) -> Iterator[None]:
             found=f"{address}: {error}",
             remedy="start it, correct the address, or leave it out for a local cluster",
         ) from error
-    try:
-        with client:
-            yield
-    except KilledWorker as error:
-        raise _worker_killed("distributed") from error
+    with client:
+        yield client
 
 
 @contextmanager
-def _local_cluster(workers: int, dashboard: bool, say: Callable[[str], None]) -> Iterator[None]:
-    """A cluster on this machine that accepts connections from it only."""
+def _local_cluster(workers: int, dashboard: bool, say: Callable[[str], None]) -> Iterator[Any]:
+    """A client of a cluster on this machine that accepts connections from it only."""
     from distributed import Client, LocalCluster
-    from distributed.scheduler import KilledWorker
 
     cluster = LocalCluster(  # type: ignore[no-untyped-call]
         n_workers=workers,
@@ -103,13 +126,10 @@ def _local_cluster(workers: int, dashboard: bool, say: Callable[[str], None]) ->
         dashboard_address=f"{_LOOPBACK}:{8787 if dashboard else 0}",
         scheduler_kwargs={"dashboard": dashboard},
     )
-    try:
-        with cluster, Client(cluster):  # type: ignore[no-untyped-call]
-            if dashboard:
-                say(f"dask dashboard: {cluster.dashboard_link}")
-            yield
-    except KilledWorker as error:
-        raise _worker_killed("distributed") from error
+    with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+        if dashboard:
+            say(f"dask dashboard: {cluster.dashboard_link}")
+        yield client
 
 
 def _worker_killed(scheduler: str) -> InputError:

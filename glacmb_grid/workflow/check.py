@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import replace
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import xarray as xr
 
-from glacmb_grid import stages
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.folds.schemes import require_grouped
-from glacmb_grid.inputs.albedo import open_albedo
-from glacmb_grid.inputs.elevation import open_elevation
-from glacmb_grid.inputs.files import closing, find_file, find_files, naming_damage
+from glacmb_grid.inputs.files import closing, find_files, naming_damage
 from glacmb_grid.inputs.horizontal import is_curvilinear
-from glacmb_grid.inputs.links import Linked, read_link_table
-from glacmb_grid.inputs.observations import read_observations
+from glacmb_grid.inputs.links import Linked
 from glacmb_grid.inputs.plausible import quick_look
 from glacmb_grid.judging import plan
-from glacmb_grid.pipeline import require_apart
 from glacmb_grid.predictors import build_predictors, matching
 from glacmb_grid.sampling.grid import Curvilinear, any_grid_of
 from glacmb_grid.sampling.regrid import no_xesmf
 from glacmb_grid.sampling.zonal import overlap_weights
 from glacmb_grid.settings import Judged, RunConfig, TableConfig
+from glacmb_grid.stores.artefacts import RAW, leaves
 from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
+from glacmb_grid.workflow import cubes
+from glacmb_grid.workflow.guards import require_apart
+from glacmb_grid.workflow.stages import Source
+from glacmb_grid.workflow.table import table
 from glacmb_grid.years import complete_years, hydrological_year, start_month
 
+TOPOGRAPHY = ("elevation_min", "elevation_max", "elevation_mean", "elevation_median", "slope", "northness", "eastness")
 _ANY = 1e-9  # share of an outline: any overlap will do
 
 
@@ -54,7 +56,7 @@ def check(config: Judged) -> list[str]:
     if isinstance(config, TableConfig):
         return _check_table(config)
     assert isinstance(config, RunConfig)
-    if config.synthetic is not None and RunStore(config.root).mark("raw") is None:
+    if config.synthetic is not None and RunStore(config.root).mark(RAW.stage) is None:
         require_grouped(config.validation.schemes)
         return ["the configuration is sound; its raw files are made by the run itself: nothing more to check yet"]
     with closing():
@@ -63,7 +65,7 @@ def check(config: Judged) -> list[str]:
 
 def _check_table(config: TableConfig) -> list[str]:
     """Read a user's own table and make its folds: both are cheap."""
-    samples = stages.table_of_user(config)
+    samples = _opened(config)["samples"]
     glaciers, years = (np.unique(samples[n].values.astype(str)) for n in ("glacier", "year"))
     found = [
         f"{samples.sizes['sample']} rows of {len(glaciers)} glaciers, {years[0]}..{years[-1]}, "
@@ -71,7 +73,8 @@ def _check_table(config: TableConfig) -> list[str]:
     ]
     problems = Problems()
     _check_models(config, samples["predictor"].values, problems)
-    for scheme, folds in plan.folds_of(config, samples, problems).items():
+    schemes, validation = plan.schemes_of(config), config.validation
+    for scheme, folds in plan.folds_of(samples, schemes, validation, config.seed, problems).items():
         found.append(f"{scheme}: {folds.sizes['fold']} folds")
     problems.raise_if_any()
     return found
@@ -80,12 +83,8 @@ def _check_table(config: TableConfig) -> list[str]:
 def _check_cubes(config: RunConfig) -> list[str]:
     """Check outlines, climate, elevation, albedo and observations, and how they fit together."""
     problems = Problems()
-    outlines = problems.attempt(lambda: stages.outlines_of(config))
-    cube = problems.attempt(lambda: stages.climate_of(config))
-    dem = problems.attempt(lambda: open_elevation(config.elevation.files))
-    albedo_files = config.albedo.files if config.albedo else None
-    albedo = problems.attempt(lambda: open_albedo(albedo_files)) if albedo_files is not None else None
-    tables_are_sound = _check_tables(config, problems)
+    opened = _opened(config, problems)
+    outlines, cube, dem, albedo, tables = (opened.get(n) for n in ("outlines", "cube", "dem", "codes", "tables"))
     found = []
     if cube is not None:
         found += _check_climate(config, cube, problems)
@@ -112,27 +111,25 @@ def _check_cubes(config: RunConfig) -> list[str]:
         if cube is not None:
             years = _check_years(config, glaciers, cube, problems)
             found += _describe_years(config, glaciers, cube, years)
-        linked = problems.attempt(lambda: stages.linked_observations(config, glaciers)) if tables_are_sound else None
-        if linked is not None:
-            found += _check_links(config, linked, left, years, problems)
+        if tables is not None:
+            with problems.collect():
+                linked = cubes.linked(tables, glaciers, config.observations.links)
+                found += _check_links(config, linked, left, years, problems)
     problems.raise_if_any()
     return found
 
 
-def _check_tables(config: RunConfig, problems: Problems) -> bool:
-    """Whether the observations and the tables of links can be read; the outlines do not matter here."""
-    o, before = config.observations, len(problems.found)
-    with problems.collect():
-        read_observations(o.path, units=o.units, default_uncertainty=o.default_uncertainty)
-    for path in (o.links.table, o.links.positions):
-        if path is not None:
-            with problems.collect():
-                read_link_table(path)
-    sound = len(problems.found) == before
-    if config.product.truth is not None:
-        with problems.collect():
-            find_file(config.product.truth, what="known truth")
-    return sound
+def _opened(config: Judged, problems: Problems | None = None) -> dict[str, Any]:
+    """What the stages read from outside, by argument; what cannot be opened is left out, and a problem."""
+    collected = Problems() if problems is None else problems
+    out: dict[str, Any] = {}
+    for stage in table(config):
+        for (*_, argument), source in leaves(dict(stage.reads)):
+            if isinstance(source, Source) and source.open is not None and argument not in out:
+                out[argument] = collected.attempt(source.open)
+    if problems is None:
+        collected.raise_if_any()
+    return {n: one for n, one in out.items() if one is not None}
 
 
 def _check_climate(config: RunConfig, cube: xr.Dataset, problems: Problems) -> list[str]:
@@ -144,7 +141,7 @@ def _check_climate(config: RunConfig, cube: xr.Dataset, problems: Problems) -> l
             raise no_xesmf("No module named 'xesmf'")
     if is_curvilinear(cube) and (config.regrid is None or config.regrid.engine != "xesmf"):
         with problems.collect():
-            raise stages.needs_esmf()
+            raise cubes.needs_esmf()
     if config.sampling.lapse_rate != 0 and "t2m" in cube and OROGRAPHY not in cube:
         with problems.collect():
             raise InputError(
@@ -183,29 +180,24 @@ def _check_models(config: Judged, names: np.ndarray, problems: Problems) -> None
 
 
 def _predictor_names(config: RunConfig, variables: list[str], monthly: list[str] | None) -> list[str]:
-    """Names of the predictors made from these variables, by building them for one made-up glacier and year."""
+    """Names of the predictors made from these variables: those that no glacier at all would get."""
     time = np.arange("1999-10", "2000-10", dtype="datetime64[M]").astype("datetime64[ns]")
+    series = [n for n in (*variables, *(["t2m_corrected"] if "t2m" in variables else [])) if n != OROGRAPHY]
+    none = np.array([], dtype=object)
     sampled = xr.Dataset(
-        {n: (("glacier", "time"), np.full((1, 12), 270.0)) for n in [*variables, "t2m_corrected"] if n != OROGRAPHY},
-        coords={"glacier": ["a"], "time": time},
+        {n: (("glacier", "time"), np.empty((0, 12))) for n in series}, coords={"glacier": none, "time": time}
     )
-    if "t2m" not in variables:
-        sampled = sampled.drop_vars("t2m_corrected")
-    heights = ("elevation_min", "elevation_max", "elevation_mean", "elevation_median", "slope", "northness", "eastness")
     terrain = xr.Dataset(
-        {n: ("glacier", [1.0]) for n in heights} | {"hypsometry": (("glacier", "band"), np.ones((1, 10)))}
+        {n: ("glacier", np.empty(0)) for n in TOPOGRAPHY} | {"hypsometry": (("glacier", "band"), np.empty((0, 10)))}
     )
-    glaciers = xr.Dataset({n: ("glacier", [1.0]) for n in ("area", "longitude", "latitude")})
-    albedo = None
-    if config.albedo:
-        one = (("glacier", "year"), [[0.5]])
-        albedo = xr.Dataset({"albedo_mean": one, "albedo_min": one}, coords={"year": [2000]})
+    glaciers = xr.Dataset({n: ("glacier", np.empty(0)) for n in ("area", "longitude", "latitude")})
+    summers = {n: (("glacier", "year"), np.empty((0, 1))) for n in ("albedo_mean", "albedo_min")}
     section = config.predictors
     built = build_predictors(
         sampled,
         terrain,
         glaciers,
-        albedo=albedo,
+        albedo=xr.Dataset(summers, coords={"year": [2000]}) if config.albedo else None,
         first_month=10,
         monthly=monthly,
         reference=(2000, 2000) if section.reference else None,
@@ -309,6 +301,7 @@ def _check_links(
             )
     if len(problems.found) > before:
         return found
-    folds = plan.folds_of(config, plan.foreseen(left, observed, years), problems)
+    samples, schemes = plan.foreseen(left, observed, years), plan.schemes_of(config)
+    folds = plan.folds_of(samples, schemes, config.validation, config.seed, problems)
     counts = [f"{scheme}: {masks.sizes['fold']} folds" for scheme, masks in folds.items()]
     return [*found, f"{len(usable)} glacier-years to learn from", *counts]

@@ -1,0 +1,104 @@
+"""Texts about scores: how good the models are, which beat which, and what the truth says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import pandas as pd
+
+from glacmb_grid.settings import Judged, RunConfig
+from glacmb_grid.stores.artefacts import EVALUATION, PRODUCT, PRODUCT_FILE, TRUTH_SCORES, place, read
+from glacmb_grid.stores.runs import RunStore
+
+
+def summary(config: Judged, states: Mapping[str, str]) -> Iterator[str]:
+    """Lines about the scores, which model beat which, and where the product is.
+
+    Parameters
+    ----------
+    config : RunConfig or TableConfig
+    states : mapping
+        State of every stage by name: `current`, `stale`, `missing`, `blocked`.
+    """
+    store = RunStore(config.root)
+    if states["evaluation"] == "missing":
+        return
+    if states["evaluation"] != "current":
+        yield "scores are not current with this configuration: run without --stage to renew them"
+        return
+    scores = read(store, EVALUATION["scores"])
+    yield from score_lines(scores, config.scores.level)
+    yield from verdict_lines(read(store, EVALUATION["comparisons"]))
+    if not isinstance(config, RunConfig) or states["products"] != "current":
+        return
+    truth = read(store, TRUTH_SCORES)
+    if config.product.truth is not None and truth is not None:
+        yield from truth_lines(truth, scores)
+    yield f"\nproduct ({config.product.model}): {place(store, PRODUCT_FILE)}"
+    yield f"         {place(store, PRODUCT)}"
+
+
+def score_lines(scores: pd.DataFrame, level: float) -> Iterator[str]:
+    """A table of scores for every scheme."""
+    yield f"\nout of fold, m w.e.; {level:.0%} block-bootstrap interval of the RMSE"
+    for (scheme, protocol), table in scores[scores["slice"] == "all"].groupby(["scheme", "protocol"], sort=False):
+        warning = " - rows of one glacier on both sides: not a fair test, only shown beside the others"
+        yield f"  {scheme}, {protocol}, n = {table['n'].iloc[0]}{warning if scheme == 'random' else ''}"
+        heads = f"{'R2':>7s}{'MAE':>7s}{'bias':>8s}{'per glacier':>13s}{'REC AUC':>9s}{'sign AUC':>9s}"
+        yield f"    {'':18s}{'RMSE':>22s}{heads}"
+        for model, lines in table.groupby("model", sort=False):
+            one = lines.set_index("metric")
+            value = one["value"]
+            rmse = _with_interval(value["rmse"], one["lower"]["rmse"], one["upper"]["rmse"])
+            rest = f"{value['r2']:7.2f}{value['mae']:7.3f}{value['bias']:+8.3f}{value['rmse_glacier_mean']:13.3f}"
+            yield f"    {model:18s}{rmse:>22s}{rest}{value['rec_auc']:9.2f}{value['sign_auc']:9.2f}"
+    lines = scores[scores["metric"] == "rmse"]
+    if lines["lower"].isna().any():
+        few = lines.loc[lines["lower"].isna(), "scheme"].unique()
+        yield f"  no interval in {', '.join(few)}: fewer than 8 glaciers or years to resample"
+
+
+def _with_interval(value: float, lower: float, upper: float) -> str:
+    return f"{value:.3f}" if math.isnan(lower) else f"{value:.3f} [{lower:.3f}, {upper:.3f}]"
+
+
+def verdict_lines(comparisons: pd.DataFrame) -> Iterator[str]:
+    """Which model beat which, a line for every scheme."""
+    if comparisons.empty:
+        return
+    yield "\nwhat beat what (paired; only where the interval excludes 0)"
+    for scheme, group in comparisons[comparisons["metric"] == "rmse"].groupby("scheme", sort=False):
+        won = group[group["verdict"] == "better"]
+        if (group["verdict"] == "not judged").all():
+            text = "not judged: fewer than 8 glaciers or years to resample"
+        else:
+            pairs = [f"{m} beat {', '.join(b['baseline'])}" for m, b in won.groupby("model", sort=False)]
+            text = "; ".join(pairs) or "nothing established"
+        yield f"  {scheme:16s} {text}"
+
+
+def truth_lines(truth: pd.DataFrame, scores: pd.DataFrame) -> Iterator[str]:
+    """Scores against a known truth beside those of leave-one-glacier-out."""
+    yield "\nagainst the truth, RMSE in m w.e. / R2 / bias, beside what leave-one-glacier-out promised"
+    yield f"  {'model':18s}{'logo score':>24s}{'measured':>24s}{'unmeasured':>24s}"
+    for model in dict.fromkeys(truth["model"]):
+        row = [_error_r2_bias(scores[(scores["scheme"] == "logo") & (scores["model"] == model)])]
+        row += [
+            _error_r2_bias(truth[(truth["model"] == model) & (truth["slice"] == s)]) for s in ("measured", "unmeasured")
+        ]
+        yield f"  {model:18s}" + "".join(f"{c:>24s}" for c in row)
+
+
+def _error_r2_bias(lines: pd.DataFrame) -> str:
+    values = lines.set_index("metric")["value"]
+    return f"{values['rmse']:.3f} / {values['r2']:.2f} / {values['bias']:+.3f}" if len(values) else "-"
+
+
+def holdout_lines(scores: pd.DataFrame) -> Iterator[str]:
+    """Scores of the locked test glaciers."""
+    if scores["lower"].isna().all():
+        yield "  no interval: fewer than 8 groups to resample"
+    for line in scores[scores["metric"] == "rmse"].to_dict("records"):
+        interval = "" if math.isnan(line["lower"]) else f" [{line['lower']:.3f}, {line['upper']:.3f}]"
+        yield f"  {line['model']:18s} RMSE {line['value']:.3f} m w.e.{interval}, n = {line['n']}"

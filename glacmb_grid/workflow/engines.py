@@ -1,0 +1,119 @@
+"""Where fits are done: in this process, or as jobs on the workers of a dask cluster.
+
+A job is a model, a scheme and one tuning block of its folds. What a job gives does not depend on where it runs or what
+runs beside it, so that every engine gives the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from glacmb_grid.disk import Say
+from glacmb_grid.learning.contract import Model, Task, fit_model
+from glacmb_grid.learning.ragged import PREFIX, join
+from glacmb_grid.learning.search import limited_threads
+
+Part = tuple[int, ...]  # positions of folds
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Fits in this process, on its threads.
+
+    Attributes
+    ----------
+    description : str
+        Of the workers, for the log.
+    """
+
+    description: str
+
+    def fit(self, model: Model, tasks: Mapping[str, Task], say: Say) -> Iterator[tuple[str, xr.Dataset]]:
+        """The name of each task and its parameters, as they are ready; `say` takes a line of progress."""
+        del say
+        for name, task in tasks.items():
+            yield name, fit_model(model, task)
+
+
+@dataclass(frozen=True)
+class OnCluster(Engine):
+    """Fits as jobs on the workers of a dask cluster.
+
+    Attributes
+    ----------
+    client : distributed.Client
+    """
+
+    client: Any
+
+    def fit(self, model: Model, tasks: Mapping[str, Task], say: Say) -> Iterator[tuple[str, xr.Dataset]]:
+        """Submit a job for every tuning block of every task; tables are sent to each worker once."""
+        from distributed import as_completed
+
+        sent: dict[int, tuple[Any, Any]] = {}  # what was sent is kept, so that no other value gets its id
+
+        def send(value: Any) -> Any:
+            if id(value) not in sent:
+                sent[id(value)] = value, self.client.scatter(value, broadcast=True, hash=False)
+            return sent[id(value)][1]
+
+        jobs: dict[Any, tuple[str, Part]] = {}
+        found: dict[str, dict[Part, xr.Dataset]] = {name: {} for name in tasks}
+        parts = {name: parts_of(task.folds) for name, task in tasks.items()}
+        try:
+            for name, task in tasks.items():
+                tables = send(task.samples), send(task.folds)
+                bases = {n: send(without_states(p)) for n, p in task.built_on.items()}
+                rest = {n: getattr(task, n) for n in ("seed", "checkpoints", "skipped")}
+                for part in parts[name]:
+                    jobs[self.client.submit(_fit_part, model, *tables, bases, rest, part, pure=False)] = (name, part)
+            for number, job in enumerate(as_completed(list(jobs)), 1):  # type: ignore[no-untyped-call]
+                name, part = jobs[job]
+                found[name][part] = job.result()
+                job.release()
+                say(f"{name}: folds {part[0] + 1} to {part[-1] + 1} fitted, job {number} of {len(jobs)}")
+                if len(found[name]) == len(parts[name]):
+                    yield name, in_order(found.pop(name))
+        finally:
+            self.client.cancel([job for job in jobs if not job.done()])
+
+
+def parts_of(folds: xr.Dataset) -> list[Part]:
+    """Positions of the folds of every tuning block."""
+    block = folds["block"].values
+    return [tuple(int(i) for i in np.flatnonzero(block == b)) for b in dict.fromkeys(block.tolist())]
+
+
+def in_order(found: Mapping[Part, xr.Dataset]) -> xr.Dataset:
+    """Parameters of all folds, from those of parts of them."""
+    order = [i for part in found for i in part]
+    return join(list(found.values()), order)
+
+
+def without_states(parameters: xr.Dataset) -> xr.Dataset:
+    """Parameters without what was learnt, which no fit of another model reads."""
+    return parameters.drop_vars([n for n in parameters.variables if str(n).startswith(PREFIX)]).load()
+
+
+def _fit_part(
+    model: Model,
+    samples: xr.Dataset,
+    folds: xr.Dataset,
+    bases: Mapping[str, xr.Dataset],
+    rest: Mapping[str, Any],
+    part: Part,
+) -> xr.Dataset:
+    """Fit some folds of a task, on a worker."""
+    from distributed import get_worker
+
+    own = {n: p.isel(fold=list(part)) for n, p in bases.items()}
+    task = Task(samples, folds, built_on=own, part=part, **rest)
+    if task.checkpoints is not None:
+        task = replace(task, checkpoints=task.checkpoints / f"folds-{part[0]}")
+    with limited_threads(get_worker().state.nthreads):
+        return fit_model(model, task)

@@ -1,0 +1,35 @@
+"""`ingest`: the climate of a configuration as one store that is sampled fast."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from glacmb_grid.disk import Say
+from glacmb_grid.inputs.files import closing, find_files, naming_damage
+from glacmb_grid.inputs.ingest import ingest
+from glacmb_grid.settings import RunConfig
+from glacmb_grid.workflow.cluster import scheduler
+from glacmb_grid.workflow.sources import climate
+
+
+def ingest_climate(config: RunConfig, store: Path, *, memory: float, say: Say) -> None:
+    """Write the climate of a configuration as one Zarr store, to be named as `climate.files`.
+
+    Parameters
+    ----------
+    config : RunConfig
+    store : Path
+    memory : float
+        About how much may be taken, bytes.
+    say : callable
+        Takes a line of progress.
+    """
+    source, section = climate(config), config.climate
+    assert source.open is not None
+    files = (p for paths, what in source.files for p in find_files(paths, what=what))
+    with closing(), scheduler(config.compute) as engine, naming_damage(files):
+        cube = source.open()
+        say(f"{len(cube.data_vars)} fields, {cube.nbytes / 1e9:.3g} GB, into {store} by {engine.description}")
+        ingest(cube, store, accumulated=section.accumulated, expver=section.expver, slab=memory / 2)
+    size = sum(p.stat().st_size for p in store.rglob("*") if p.is_file())
+    say(f"{size / 1e9:.3g} GB written; name it in the configuration: climate: {{files: {store}}}")

@@ -1,0 +1,128 @@
+"""The inputs from outside a run: which files they are, and how each is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import NamedTuple
+
+import geopandas as gpd
+import pandas as pd
+import xarray as xr
+
+from glacmb_grid.errors import Problems
+from glacmb_grid.failures import Failure
+from glacmb_grid.inputs.albedo import open_codes
+from glacmb_grid.inputs.climate import open_climate
+from glacmb_grid.inputs.elevation import open_elevation
+from glacmb_grid.inputs.files import open_dataset
+from glacmb_grid.inputs.links import read_link_table
+from glacmb_grid.inputs.observations import read_observations
+from glacmb_grid.inputs.outlines import sound_outlines
+from glacmb_grid.settings import Given, Judged, RunConfig, Section, TableConfig
+from glacmb_grid.workflow.stages import Files, Source
+
+RASTERS = ("elevation model", "albedo rasters")  # inputs that GDAL reads
+
+
+def _made_by(c: Judged) -> tuple[str, ...]:
+    return ("raw",) if isinstance(c, RunConfig) and c.synthetic else ()
+
+
+def outlines(c: RunConfig) -> Source:
+    """Valid outlines, and why the others are not."""
+    s = c.glaciers
+
+    def read() -> tuple[gpd.GeoDataFrame, list[Failure]]:
+        return sound_outlines(s.path, layer=s.layer, id_column=s.id, crs=s.crs, merge_pieces=s.merge_pieces)
+
+    return Source(read, ((s.path, "outlines"),), {"glaciers": s}, made_by=_made_by(c))
+
+
+def climate(c: RunConfig) -> Source:
+    """The climate cube, (time, y, x)."""
+    s = c.climate
+
+    def read() -> xr.Dataset:
+        return open_climate(
+            s.files,
+            accumulated=s.accumulated,
+            invariant=s.invariant,
+            variables=s.variables,
+            units=s.units,
+            expver=s.expver,
+        )
+
+    invariant: Files = ((s.invariant, "invariant file"),) if s.invariant else ()
+    return Source(read, ((s.files, "climate files"), *invariant), {"climate": s}, lazy=True, made_by=_made_by(c))
+
+
+def elevation(c: RunConfig) -> Source:
+    """The elevation model."""
+    s = c.elevation
+    read = partial(open_elevation, s.files)
+    return Source(read, ((s.files, "elevation model"),), {"elevation": s}, made_by=_made_by(c))
+
+
+def albedo(c: RunConfig) -> Source:
+    """Daily albedo as codes, (time, y, x)."""
+    s = c.albedo
+    assert s is not None
+    return Source(partial(open_codes, s.files), ((s.files, "albedo rasters"),), {"albedo": s}, made_by=_made_by(c))
+
+
+class ObservedTables(NamedTuple):
+    """Observations as they were read, and tables that relate their sites to outlines."""
+
+    observed: pd.DataFrame
+    table: pd.DataFrame | None
+    positions: pd.DataFrame | None
+
+
+def observations(c: RunConfig) -> Source:
+    """Observations, and tables of links."""
+    s, links = c.observations, c.observations.links
+
+    def read() -> ObservedTables:
+        problems = Problems()
+        observed = problems.attempt(
+            lambda: read_observations(s.path, units=s.units, default_uncertainty=s.default_uncertainty)
+        )
+        tables = [problems.attempt(partial(read_link_table, p)) if p else None for p in (links.table, links.positions)]
+        problems.raise_if_any()
+        assert observed is not None
+        return ObservedTables(observed, *tables)
+
+    tables = [(p, what) for p, what in ((links.table, "link table"), (links.positions, "glacier positions")) if p]
+    return Source(read, ((s.path, "observations"), *tables), {"observations": s}, made_by=_made_by(c))
+
+
+def truth(c: RunConfig) -> Source:
+    """The known truth of a synthetic region, (glacier, year)."""
+    path = c.product.truth
+    assert path is not None
+
+    def read() -> xr.Dataset:
+        return open_dataset(path)[["glacier_id", "mass_balance"]].load()
+
+    return Source(read, ((path, "truth"),), made_by=_made_by(c))
+
+
+def own_table(c: TableConfig) -> Source:
+    """Samples of a user's own table."""
+    s = c.samples
+
+    def read() -> xr.Dataset:
+        from glacmb_grid.inputs.own_table import read_samples_table
+
+        options = {k: v for k, v in dict(s).items() if k not in ("path", "folds", "monthly")}
+        monthly = {n: m.model_dump() for n, m in s.monthly.items()}
+        return read_samples_table(s.path, **options, folds=s.folds.model_dump(), monthly=monthly)
+
+    return Source(read, ((s.path, "samples"),), {"samples": s})
+
+
+def given(c: Judged, settings: Iterable[tuple[str, Section]]) -> Source | None:
+    """Files of predictions made elsewhere, which their models read, each with a label that names its model."""
+    paths = [(s.path, f"predictions {m}") for m, s in settings if isinstance(s, Given) and s.path is not None]
+    return Source(None, tuple(paths), made_by=_made_by(c)) if paths else None

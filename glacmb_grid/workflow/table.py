@@ -1,0 +1,237 @@
+"""The stages of a configuration: what each reads and writes, and which settings it depends on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from glacmb_grid.judging import fits, folds, plan, product, proofs
+from glacmb_grid.learning.contract import Model
+from glacmb_grid.settings import Judged, RunConfig, TableConfig
+from glacmb_grid.stores import artefacts as a
+from glacmb_grid.workflow import cubes, sources
+from glacmb_grid.workflow.stages import Option, Stage, options
+
+
+def table(config: Judged) -> list[Stage]:
+    """The stages of a configuration, each after those that it needs."""
+    if isinstance(config, RunConfig):
+        return [*_cube_stages(config), *_judging_stages(config), _product_stage(config)]
+    assert isinstance(config, TableConfig)
+    reads = {"samples": sources.own_table(config)}
+    return [Stage("samples", cubes.take_samples, reads, {"samples": a.SAMPLES}), *_judging_stages(config)]
+
+
+def _cube_stages(c: RunConfig) -> list[Stage]:
+    """The stages from raw files to samples."""
+    climate, observations, failures = sources.climate(c), sources.observations(c), a.failures
+    out = []
+    if c.synthetic:
+        out.append(Stage("raw", cubes.make_synthetic, {}, {"files": a.RAW}, options(c, synthetic="synthetic")))
+    out += [
+        Stage(
+            "glaciers",
+            cubes.read_glaciers,
+            {"outlines": sources.outlines(c)},
+            {"outlines": a.OUTLINES, "failures": failures("glaciers")},
+        ),
+        Stage(
+            "cubes",
+            cubes.describe_climate,
+            {"cube": climate},
+            {"facts": a.CLIMATE_FACTS},
+            options(c, annual_precipitation="climate.annual_precipitation"),
+        ),
+        Stage(
+            "observations",
+            cubes.link_observations,
+            {"tables": observations, "outlines": a.OUTLINES},
+            {"linked": a.LINKED, "unmatched": a.UNMATCHED},
+            options(c, links="observations.links"),
+        ),
+        Stage(
+            "plan",
+            folds.plan_folds,
+            {"outlines": a.OUTLINES, "climate": a.CLIMATE_FACTS, "observed": a.LINKED},
+            {"folds": a.PLANNED_FOLDS},
+            {**options(c, first_month="predictors.first_month", seed="seed"), **_fold_options(c)},
+        ),
+        Stage(
+            "weights",
+            cubes.make_weights,
+            {"outlines": a.OUTLINES, "cube": climate},
+            {"weights": a.WEIGHTS, "failures": failures("weights")},
+            options(
+                c,
+                min_coverage="sampling.min_coverage",
+                max_land_distance_km="sampling.max_land_distance_km",
+                regrid="regrid",
+            ),
+            after=("cubes",),
+        ),
+        Stage(
+            "terrain",
+            cubes.make_terrain,
+            {"outlines": a.OUTLINES, "dem": sources.elevation(c)},
+            {"terrain": a.TERRAIN, "failures": failures("terrain")},
+            options(c, min_coverage="elevation.min_coverage"),
+        ),
+        Stage(
+            "sampled",
+            cubes.sample_climate,
+            {
+                "cube": climate,
+                "weights": a.WEIGHTS,
+                "terrain": a.TERRAIN,
+                "failed": {n: failures(n) for n in ("weights", "terrain")},
+            },
+            {"sampled": a.SAMPLED, "failures": failures("sampled")},
+            options(c, sampling="sampling", climate="climate"),
+        ),
+    ]
+    if c.albedo:
+        out.append(
+            Stage(
+                "albedo",
+                cubes.sample_albedo,
+                {"outlines": a.OUTLINES, "codes": sources.albedo(c)},
+                {"daily": a.DAILY_ALBEDO, "albedo": a.ALBEDO},
+                options(c, albedo="albedo"),
+            )
+        )
+    reads: dict[str, Any] = {"outlines": a.OUTLINES, "sampled": a.SAMPLED, "terrain": a.TERRAIN}
+    reads["failed"] = {n: failures(n) for n in ("weights", "terrain", "sampled")}
+    return [
+        *out,
+        Stage(
+            "predictors",
+            cubes.make_predictors,
+            reads | ({"albedo": a.ALBEDO} if c.albedo else {}),
+            {"predictors": a.PREDICTORS},
+            options(c, predictors="predictors", lapse_rate="sampling.lapse_rate"),
+        ),
+        Stage(
+            "samples",
+            cubes.make_samples,
+            {"observed": a.LINKED, "unmatched": a.UNMATCHED, "predictors": a.PREDICTORS},
+            {"samples": a.SAMPLES, "table": a.SAMPLES_TABLE, "left_out": a.LEFT_OUT},
+        ),
+    ]
+
+
+def _fold_options(c: Judged) -> dict[str, Option]:
+    kept = {k: v for k, v in dict(c.validation).items() if k not in ("models", "schemes")}
+    return {
+        "validation": Option("validation", kept | {"asked": c.validation.schemes}, c.validation),
+        "schemes": Option("schemes", plan.schemes_of(c)),
+    }
+
+
+def _judging_stages(c: Judged) -> list[Stage]:
+    """Folds, fits and scores; the audit and the study, which run on request."""
+    models, schemes, compared = plan.models_of(c), plan.schemes_of(c), plan.compared(c)
+    own = {m: s for m, s in c.own_models.items() if m in c.audit.compare}
+    studied, studied_schemes = plan.studied(c)
+    bootstrap = options(c, scores="scores", seed="seed")
+    judged: dict[str, Any] = {"samples": a.SAMPLES, "folds": {s: a.folds_of(s) for s in schemes}}
+    return [
+        Stage(
+            "folds",
+            folds.make_all_folds,
+            {"samples": a.SAMPLES},
+            {"folds": {s: a.folds_of(s) for s in schemes}, "locked": a.LOCKED, "findings": a.FOLD_FINDINGS},
+            {**_fold_options(c), **options(c, protocol="protocol", seed="seed")},
+            after=("plan",) if isinstance(c, RunConfig) else (),
+        ),
+        *(_fit_stage(c, model, models, schemes) for model in models.values()),
+        Stage(
+            "evaluation",
+            fits.evaluate,
+            {
+                **judged,
+                "predictions": {m: a.predictions_of(m) for m in compared},
+                "fits": {m: {s: a.fit_of(m, s) for s in schemes} for m in compared},
+            },
+            a.EVALUATION,
+            {**bootstrap, **options(c, schemes="validation.schemes")},
+        ),
+        Stage(
+            "audit",
+            proofs.audit,
+            {
+                **judged,
+                "findings": a.FOLD_FINDINGS,
+                "fits": {m: {s: a.fit_of(m, s) for s in schemes} for m in models},
+                **_given(c, own),
+            },
+            a.AUDIT,
+            {
+                **bootstrap,
+                **options(c, audit="audit", validation="validation", protocol="protocol"),
+                "own": Option("own models", own),
+                "models": Option("models", list(models), models),
+            },
+            on_request=True,
+        ),
+        Stage(
+            "study",
+            proofs.study,
+            {
+                "samples": a.SAMPLES,
+                "folds": {s: a.folds_of(s) for s in studied_schemes},
+                "fits": {m.name: {s: a.fit_of(m.name, s) for s in studied_schemes} for m in studied},
+            },
+            a.STUDY,
+            {**bootstrap, **options(c, study="study"), "models": Option("models", [m.name for m in studied], studied)},
+            on_request=True,
+        ),
+    ]
+
+
+def _given(c: Judged, settings: dict[str, Any]) -> dict[str, Any]:
+    """Files of predictions made elsewhere."""
+    source = sources.given(c, settings.items())
+    return {"given": source} if source is not None else {}
+
+
+def _fit_stage(c: Judged, model: Model, models: dict[str, Model], schemes: list[str]) -> Stage:
+    name, bases = model.name, plan.bases_of(model, models)
+    optional = bool(model.needs) and c.validation.models == "all"
+    return Stage(
+        f"learning/{name}",
+        fits.fit_model_in_schemes,
+        {
+            "samples": a.SAMPLES,
+            "folds": {s: a.folds_of(s) for s in schemes},
+            "bases": {m: {s: a.fit_of(m, s) for s in schemes} for m in bases},
+            **_given(c, {name: model.settings}),
+        },
+        {"fits": {s: a.fit_of(name, s) for s in schemes}, "predictions": a.predictions_of(name)},
+        {
+            "model": Option(f"models.{name}", model.settings, model),
+            "optional": Option("left out where the samples lack its data", optional),
+            **options(c, protocol="protocol", seed="seed"),
+        },
+    )
+
+
+def _product_stage(c: RunConfig) -> Stage:
+    models = plan.models_of(c)
+    wanted = list(models) if c.product.truth else [*plan.bases_of(models[c.product.model], models), c.product.model]
+    text = {n: Option(f"product.{n}", getattr(c.product, n), str(c.as_written(getattr(c.product, n))))
+            for n in ("title", "institution")}  # fmt: skip
+    return Stage(
+        "products",
+        product.make_products,
+        {
+            "outlines": a.OUTLINES,
+            "sampled": a.SAMPLED,
+            "predictors": a.PREDICTORS,
+            "samples": a.SAMPLES,
+            "folds": a.folds_of(plan.PRODUCT_SCHEME),
+            "fits": {m: {plan.PRODUCT_SCHEME: a.fit_of(m, plan.PRODUCT_SCHEME)} for m in wanted},
+            "predictions": a.predictions_of(c.product.model),
+            **({"truth": sources.truth(c)} if c.product.truth else {}),
+        },
+        {"product": a.PRODUCT, "truth_scores": a.TRUTH_SCORES},
+        {**options(c, model="product.model"), **text},
+    )
