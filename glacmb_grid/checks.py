@@ -72,7 +72,7 @@ def _check_table(config: TableConfig) -> list[str]:
     problems = Problems()
     _check_models(config, samples["predictor"].values, problems)
     for scheme, folds in plan.folds_of(config, samples, problems).items():
-        found.append(f"{scheme}: {folds.sizes['fold']} folds")
+        found.append(f"{scheme}: {len(folds)} folds")
     problems.raise_if_any()
     return found
 
@@ -310,5 +310,5 @@ def _check_links(
     if len(problems.found) > before:
         return found
     folds = plan.folds_of(config, plan.foreseen(left, observed, years), problems)
-    counts = [f"{scheme}: {masks.sizes['fold']} folds" for scheme, masks in folds.items()]
+    counts = [f"{scheme}: {len(masks)} folds" for scheme, masks in folds.items()]
     return [*found, f"{len(usable)} glacier-years to learn from", *counts]

@@ -14,7 +14,7 @@ import xarray as xr
 from glacmb_grid.disk import write_json
 from glacmb_grid.errors import listing
 from glacmb_grid.folds.protocols import name_of
-from glacmb_grid.judging.plan import compared, schemes_of, skipped
+from glacmb_grid.judging.plan import compared, schemes_of, skipped, stored_folds
 from glacmb_grid.learning.contract import Model, Task, fit_model
 from glacmb_grid.learning.ragged import PREFIX
 from glacmb_grid.learning.registry import predict
@@ -39,7 +39,7 @@ def fit_stage(model: Model) -> Callable[[Context], None]:
             return
         tables = []
         for scheme in schemes_of(config):
-            folds, bases = read_zarr(context.of("folds", f"{scheme}.zarr")), fits_of(context, model.built_on, scheme)
+            folds, bases = stored_folds(context, scheme), fits_of(context, model.built_on, scheme)
             checkpoints = context.store.checkpoints(f"{model.name}-{scheme}-{context.key}") if model.resumable else None
             absent_bases = tuple(n for n in model.built_on if n not in bases)
             task = Task(samples, folds, config.seed, bases, checkpoints, skipped=absent_bases)
@@ -105,8 +105,7 @@ def _distances(context: Context, samples: xr.Dataset, predictions: pd.DataFrame)
     for scheme in dict.fromkeys(predictions["scheme"]):
         if not {"longitude", "latitude"} <= set(samples.coords):
             continue
-        folds = read_zarr(context.of("folds", f"{scheme}.zarr"))
-        distance = distance_to_training(samples, folds)
+        distance = distance_to_training(samples, stored_folds(context, scheme))
         table = predictions[predictions["scheme"] == scheme]
         tables.append(skill_by_distance(table, distance))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["scheme", "model", "n"])

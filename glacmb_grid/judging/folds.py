@@ -30,7 +30,7 @@ def plan_folds(context: Context) -> None:
     problems = Problems()
     every = folds_of(config, samples, problems)
     problems.raise_if_any()
-    lines = [(n, f.sizes["fold"], int(f["score"].values.any(axis=0).sum())) for n, f in every.items()]
+    lines = [(n, len(f), int(f.score.any(axis=0).sum())) for n, f in every.items()]
     write_table(pd.DataFrame(lines, columns=["scheme", "folds", "rows"]), context.out / "folds.csv")
     context.say(f"{samples.sizes['sample']} observations; folds: " + ", ".join(f"{n} {count}" for n, count, _ in lines))
 
@@ -51,9 +51,9 @@ def make_all_folds(context: Context) -> None:
     elif (context.store.root / "holdout-locked.json").exists():
         remember_lock(context.store, OPEN)
     for scheme, folds in every.items():
-        write_zarr(folds, context.out / f"{scheme}.zarr")
+        write_zarr(folds.to_dataset(), context.out / f"{scheme}.zarr")
         found.append(check_folds(samples, folds))
-        context.say(f"{scheme}: {folds.sizes['fold']} folds, tuned in {len(np.unique(folds['block']))} blocks")
+        context.say(f"{scheme}: {len(folds)} folds, tuned in {len(folds.blocks)} blocks")
     findings = pd.concat(found, ignore_index=True)
     write_table(findings, context.out / "leaks.csv")
     leaks = findings[(findings["severity"] == "leak") & (findings["scheme"] != "random")]

@@ -13,6 +13,7 @@ import xarray as xr
 
 from glacmb_grid.disk import read_json, write_json
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.judging.plan import locked_rows, models_of, skipped
 from glacmb_grid.learning.registry import fit_all, predict
@@ -85,7 +86,7 @@ def judge_locked(config: Judged, store: RunStore, say: Callable[[str], None]) ->
             f"the locked rows, or their predictors, changed {changes} since they were first locked: holdout-locked.json"
         )
     folds = holdout_fold(samples, locked, config)
-    rows = int(folds["fit"].values.sum())
+    rows = int(folds.fit.sum())
     models = [m for m in models_of(config).values() if not skipped(config, m, samples)]
     fits = fit_all(models, samples, folds, seed=config.seed, say=lambda text: say(f"{text} on {rows} rows"))
     tables = [
@@ -97,9 +98,9 @@ def judge_locked(config: Judged, store: RunStore, say: Callable[[str], None]) ->
     return pd.concat(tables)
 
 
-def holdout_fold(samples: xr.Dataset, locked: npt.NDArray[np.bool_], config: Judged) -> xr.Dataset:
+def holdout_fold(samples: xr.Dataset, locked: npt.NDArray[np.bool_], config: Judged) -> Folds:
     """One fold that fits on all free rows and scores the locked ones."""
     side = np.where(locked, "locked", "free").astype(object)
     sides = samples.assign_coords(fold_logo=("sample", side))
     folds = make_folds(sides, "logo", inner=config.validation.inner, seed=config.seed)
-    return folds.isel(fold=np.flatnonzero(folds["score"].values[:, locked].any(axis=1)))
+    return folds.take(folds.score[:, locked].any(axis=1))

@@ -12,12 +12,14 @@ import xarray as xr
 
 from glacmb_grid.errors import Problems
 from glacmb_grid.folds.holdout import choose_holdout
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.protocols import leaky
 from glacmb_grid.folds.schemes import make_folds, require_grouped
 from glacmb_grid.learning.contract import Model, lacking
 from glacmb_grid.learning.registry import with_bases
 from glacmb_grid.settings import Judged, RunConfig, model_names
-from glacmb_grid.stages import PRODUCT_SCHEME
+from glacmb_grid.stages import PRODUCT_SCHEME, Context
+from glacmb_grid.stores.formats import read_zarr
 
 
 def schemes_of(config: Judged) -> list[str]:
@@ -72,7 +74,7 @@ def locked_rows(config: Judged, samples: xr.Dataset) -> npt.NDArray[np.bool_]:
     return choose_holdout(samples, config.validation.holdout, config.seed)
 
 
-def folds_of(config: Judged, samples: xr.Dataset, problems: Problems) -> dict[str, xr.Dataset]:
+def folds_of(config: Judged, samples: xr.Dataset, problems: Problems) -> dict[str, Folds]:
     """Folds of every scheme; errors are collected in `problems`."""
     section, folds = config.validation, {}
     with problems.collect():
@@ -123,7 +125,7 @@ def foreseen(outlines: gpd.GeoDataFrame, observed: pd.DataFrame, years: Sequence
     return xr.Dataset(coords={n: ("sample", np.asarray(v)) for n, v in columns.items()})
 
 
-def judged_folds(config: Judged, samples: xr.Dataset) -> tuple[dict[str, xr.Dataset], npt.NDArray[np.bool_]]:
+def judged_folds(config: Judged, samples: xr.Dataset) -> tuple[dict[str, Folds], npt.NDArray[np.bool_]]:
     """Folds of every scheme under the protocol of a configuration, and which rows are locked away from all of them.
 
     Parameters
@@ -148,3 +150,8 @@ def judged_folds(config: Judged, samples: xr.Dataset) -> tuple[dict[str, xr.Data
     problems.raise_if_any()
     locked = locked_rows(config, samples)
     return {scheme: leaky(folds, config.protocol, locked) for scheme, folds in every.items()}, locked
+
+
+def stored_folds(context: Context, scheme: str) -> Folds:
+    """Folds of a scheme as the stage wrote them."""
+    return Folds.from_dataset(read_zarr(context.of("folds", f"{scheme}.zarr")))

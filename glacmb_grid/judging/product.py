@@ -12,7 +12,7 @@ import xarray as xr
 from glacmb_grid.errors import InputError
 from glacmb_grid.inputs.outlines import glaciers_dataset
 from glacmb_grid.judging.fits import fits_of
-from glacmb_grid.judging.plan import models_of
+from glacmb_grid.judging.plan import models_of, stored_folds
 from glacmb_grid.learning.registry import predict
 from glacmb_grid.stages import PRODUCT_SCHEME, Context, describe_inputs
 from glacmb_grid.stores.formats import read_outlines_store, read_zarr, write_product, write_table
@@ -28,7 +28,7 @@ def make_products(context: Context) -> None:
     samples = read_zarr(context.of("samples", "samples.zarr"))
     outlines = read_outlines_store(context.of("glaciers", "glaciers.parquet"))
     glaciers = glaciers_dataset(outlines.loc[predictors["glacier"].values])
-    folds = read_zarr(context.of("folds", f"{PRODUCT_SCHEME}.zarr"))
+    folds = stored_folds(context, PRODUCT_SCHEME)
     ids = predictors["glacier"].values
     measured = np.isin(ids.astype(str), samples["glacier"].values.astype(str))
     means = {}

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-import xarray as xr
 
 from glacmb_grid.disk import read_csv, write_json
 from glacmb_grid.folds.protocols import name_of
 from glacmb_grid.judging.fits import record_of
 from glacmb_grid.judging.folds import summary_of
-from glacmb_grid.judging.plan import locked_rows, models_of, schemes_of, studied
+from glacmb_grid.judging.plan import locked_rows, models_of, schemes_of, stored_folds, studied
 from glacmb_grid.learning.registry import with_bases
 from glacmb_grid.stages import Context
 from glacmb_grid.stores.formats import read_zarr, write_table
@@ -44,8 +43,8 @@ def audit(context: Context) -> None:
         leaks.append(f"the protocol of this configuration, on purpose: {name_of(config.protocol)}")
     seen, hashes = [], row_hashes(samples)
     for scheme in schemes_of(config):
-        folds = read_zarr(context.of("folds", f"{scheme}.zarr"))
-        number = folds.sizes["fold"] // 2
+        folds = stored_folds(context, scheme)
+        number = len(folds) // 2
         fitted = {}
         for name, model in models_of(config).items():
             path = context.of(f"learning/{name}", f"{scheme}.zarr")
@@ -54,7 +53,7 @@ def audit(context: Context) -> None:
                 seen.append(check_seen(folds, record_of(path)["seen"].values, hashes).assign(model=name))
         if scheme == "random":
             continue
-        fold = str(folds["fold"].values[number])
+        fold = str(folds.name[number])
         for name, changed in probe(samples, folds, fitted, fold=number, seed=config.seed).items():
             probes.append({"scheme": scheme, "model": name, "fold": fold, "changed": ", ".join(changed)})
         context.say(f"{scheme}: fits checked")
@@ -83,7 +82,7 @@ def study(context: Context) -> None:
     config, section = context.config, context.config.study
     models, schemes = studied(config)
     samples = read_zarr(context.of("samples", "samples.zarr"))
-    folds: dict[str, xr.Dataset] = {s: read_zarr(context.of("folds", f"{s}.zarr")) for s in schemes}
+    folds = {s: stored_folds(context, s) for s in schemes}
     drawn = [
         importance(
             samples,
