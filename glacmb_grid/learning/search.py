@@ -79,17 +79,6 @@ class InnerMean:
         return choice, error, mean[np.arange(len(choice)), choice]
 
 
-def split_blocks(folds: Folds) -> tuple[Integers, Integers]:
-    """The first fold of every block, and the block of every fold, both counted from 0."""
-    first = np.array(folds.first)
-    return first, folds.by_fold(np.arange(len(first)))
-
-
-def selection_masks(folds: Folds) -> Bools:
-    """Observations on which features are learnt, (fold, sample)."""
-    return folds.select
-
-
 def inner_masks(folds: Folds, fold: int) -> Iterator[tuple[Bools, Bools]]:
     """Masks of the inner splits of a fold; a split that occurs twice is given once."""
     known: set[bytes] = set()
