@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from glacmb_grid.config import load_config as load_config
     from glacmb_grid.errors import InputError as InputError
     from glacmb_grid.errors import InputErrors as InputErrors
+    from glacmb_grid.folds.masks import Folds as Folds
     from glacmb_grid.folds.schemes import make_folds as make_folds
     from glacmb_grid.inputs.albedo import open_albedo as open_albedo
     from glacmb_grid.inputs.albedo import summer_albedo as summer_albedo
@@ -49,6 +50,7 @@ except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
 
 _HOMES = {
+    "Folds": "folds.masks",
     "InputError": "errors",
     "InputErrors": "errors",
     "build_predictors": "predictors",

@@ -175,16 +175,20 @@ def two_year_sums(samples):
 
 def all_rows(samples):
     """One fold that fits on everything; half of the rows stop the network."""
+    from glacmb_grid.folds.masks import Folds
+
     n = samples.sizes["sample"]
     half = np.arange(n) % 2 == 0
-    return xr.Dataset(
-        {
-            "fit": (("fold", "sample"), np.ones((1, n), bool)),
-            "score": (("fold", "sample"), np.zeros((1, n), bool)),
-            "inner_fit": (("fold", "inner", "sample"), np.array([[half, ~half]])),
-            "inner_score": (("fold", "inner", "sample"), np.array([[~half, half]])),
-        },
-        coords={"fold": ["all"], "scheme": ("fold", ["all"]), "sample": samples["sample"]},
+    return Folds(
+        fit=np.ones((1, n), bool),
+        score=np.zeros((1, n), bool),
+        inner_fit=np.array([[half, ~half]]),
+        inner_score=np.array([[~half, half]]),
+        name=np.array(["all"]),
+        scheme=np.array(["all"]),
+        block=np.array([0]),
+        buffer_km=np.array([0.0]),
+        sample=samples["sample"].values,
     )
 
 

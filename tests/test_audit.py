@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pytest
@@ -49,28 +49,26 @@ def test_nothing_leaked_changes_nothing(folds):
 )
 def test_each_leak_alone_changes_only_its_masks(leak, masks, folds):
     found = leaky(folds, Protocol(**{leak: True}))
-    assert set(found.variables) == set(folds.variables) | (masks & {"select", "stop"})
-    differing = {str(n) for n in folds.variables if not found[n].identical(folds[n])}
-    told = {str(n) for n in found.variables if n not in folds.variables}
-    only_in_values = {n for n in differing if not np.array_equal(found[n].values, folds[n].values)}
-    assert only_in_values | told == masks
+    names = [f.name for f in fields(folds)]
+    assert {n for n in names if not np.array_equal(getattr(found, n), getattr(folds, n))} == masks
 
 
 def test_what_each_leak_lets_see(folds):
     every = leaky(folds, Protocol(selection=True, tuning=True, early_stopping=True))
-    assert every["select"].values.all()
-    np.testing.assert_array_equal(every["stop"], folds["score"])
-    for i in range(every.sizes["inner"]):
-        np.testing.assert_array_equal(every["inner_fit"][:, i], folds["fit"])
-        np.testing.assert_array_equal(every["inner_score"][:, i], folds["score"])
-    assert len(np.unique(every["block"])) == folds.sizes["fold"]
+    assert every.select.all()
+    np.testing.assert_array_equal(every.stop, folds.score)
+    assert every.inner == folds.inner == 2
+    for i in range(every.inner):
+        np.testing.assert_array_equal(every.inner_fit[:, i], folds.fit)
+        np.testing.assert_array_equal(every.inner_score[:, i], folds.score)
+    assert len(every.blocks) == len(folds)
 
 
 def test_locked_rows_are_not_leaked_either(samples):
     locked = samples["glacier"].values == "g03"
     folds = leaky(make_folds(samples, "logo", locked=locked), Protocol(selection=True), locked)
-    assert not folds["select"].values[:, locked].any()
-    assert folds["select"].values[:, ~locked].all()
+    assert not folds.select[:, locked].any()
+    assert folds.select[:, ~locked].all()
 
 
 @pytest.mark.parametrize("leak", ["selection", "tuning", "early_stopping"])
@@ -186,7 +184,7 @@ SETTINGS = {
 @pytest.mark.parametrize("model", SETTINGS)
 def test_the_probe_finds_nothing_in_the_nested_way(model, scheme, samples):
     folds = make_folds(samples, scheme, inner=2, parts=3, blocks=2)
-    found = probe(samples, folds, models_with({model: SETTINGS[model]}), fold=folds.sizes["fold"] - 1)
+    found = probe(samples, folds, models_with({model: SETTINGS[model]}), fold=len(folds) - 1)
     assert found == {model: []}
 
 
@@ -210,7 +208,7 @@ class MeanOfEverything(TrainingMean):
     """A model that looks at all targets."""
 
     def fit(self, task):
-        level = np.full(task.folds.sizes["fold"], task.samples["mass_balance"].values.mean())
+        level = np.full(len(task.folds), task.samples["mass_balance"].values.mean())
         return super().fit(task).assign(level=("fold", level))
 
 
@@ -238,7 +236,7 @@ def test_the_probe_finds_a_model_that_looks_at_what_is_withheld(leaking, changed
 
 
 def test_the_probe_changes_all_that_is_withheld_and_no_more(samples, folds):
-    withheld = ~folds["fit"].values[2]
+    withheld = ~folds.fit[2]
     other = scrambled(samples, withheld, np.random.default_rng(0))
     same = np.isclose(samples["predictors"].values, other["predictors"].values).any(axis=1)
     np.testing.assert_array_equal(same, ~withheld)
@@ -250,8 +248,8 @@ def test_the_probe_changes_all_that_is_withheld_and_no_more(samples, folds):
 
 def test_predictions_at_other_rows_do_not_depend_on_what_is_withheld(samples, folds):
     """What the probe compares, by hand."""
-    one = folds.isel(fold=[0])
-    withheld = ~one["fit"].values[0]
+    one = folds.take([0])
+    withheld = ~one.fit[0]
     other = scrambled(samples, withheld, np.random.default_rng(0))
     kept = samples.isel(row=np.flatnonzero(~withheld)).drop_dims(["sample", "entry"])
     a, b = (predict(fit("ridge", s, one, Ridge(**PLAIN)), kept).values for s in (samples, other))

@@ -27,7 +27,7 @@ def folds(samples):
 
 def parts_of(folds, samples, *errors):
     """Models that err so on the inner splits."""
-    inner = folds["inner_score"].values.any(axis=1)
+    inner = folds.inner_score.any(axis=1)
     told = [np.where(inner, samples["mass_balance"].values + e, np.nan) for e in errors]
     return {f"m{i}": xr.Dataset({"inner_prediction": (("fold", "sample"), t)}) for i, t in enumerate(told)}
 
@@ -75,7 +75,7 @@ def test_weights_follow_from_what_a_fold_may_see_alone(samples, folds):
     errors = [noise(samples, 0.3, 1), noise(samples, 0.4, 2)]
     parts = parts_of(folds, samples, *errors)
     before = fit_blend(parts, samples, folds)["weight"].values
-    for fold, mask in enumerate(folds["fit"].values):
+    for fold, mask in enumerate(folds.fit):
         target = np.where(mask, samples["mass_balance"].values, 99.0)
         after = fit_blend(parts, samples.assign(mass_balance=("sample", target)), folds)["weight"].values
         np.testing.assert_array_equal(before[fold], after[fold])
@@ -89,7 +89,7 @@ def test_the_blend_of_real_models_is_their_weighted_mean(samples, folds):
     by_sample: dict[str, pd.Series] = {m: t.set_index("sample")["predicted"] for m, t in tables.items()}
     predicted = predict(weights, samples, parts)
     assert predicted.dims == ("fold", "member", "row")
-    fold = folds["score"].values.argmax(axis=0)
+    fold = folds.score.argmax(axis=0)
     at = np.arange(samples.sizes["sample"])
     names = samples["sample"].values.astype(str)
     found = predicted.values[:, 0]

@@ -63,40 +63,39 @@ def test_thinned_folds_fit_on_nested_sets_of_whole_groups(scheme):
     before = None
     for count in (1, 2, 3, 5, 8, 99):
         thin = thin_folds(folds, samples, count=count, seed=4)
-        np.testing.assert_array_equal(thin["score"].values, folds["score"].values)
-        for own, full in zip(thin["fit"].values, folds["fit"].values, strict=True):
+        np.testing.assert_array_equal(thin.score, folds.score)
+        for own, full in zip(thin.fit, folds.fit, strict=True):
             taken = np.unique(group[own])
             assert len(taken) == min(count, len(np.unique(group[full])))
             np.testing.assert_array_equal(own, full & np.isin(group, taken))
         if before is not None:
-            assert not (before["fit"].values & ~thin["fit"].values).any()
+            assert not (before.fit & ~thin.fit).any()
         before = thin
         found = check_folds(samples, thin)
         assert found[found["severity"] == "leak"].empty or scheme == "random"
-        assert thin["inner_fit"].values.any(axis=2).all()
-        assert thin["inner_score"].values.any(axis=2).all()
-        assert not ((thin["inner_fit"].values | thin["inner_score"].values) & ~thin["fit"].values[:, None]).any()
-    xr.testing.assert_equal(thin["fit"], folds["fit"])
+        assert thin.inner_fit.any(axis=2).all()
+        assert thin.inner_score.any(axis=2).all()
+        assert not ((thin.inner_fit | thin.inner_score) & ~thin.fit[:, None]).any()
+    np.testing.assert_array_equal(thin.fit, folds.fit)
 
 
 def test_folds_of_a_tuning_block_are_thinned_to_the_same_groups():
     samples = grid([f"g{i:02d}" for i in range(30)], range(2000, 2006))
     folds = make_folds(samples, "logo", blocks=5)
     thin = thin_folds(folds, samples, count=6)
-    assert len(np.unique(thin["block"].values)) == 5
-    for block in np.unique(thin["block"].values):
-        fit = thin["fit"].values[thin["block"].values == block]
-        assert (fit == fit[0]).all()
+    assert len(thin.blocks) == 5
+    for block in thin.blocks:
+        assert (thin.fit[block] == thin.fit[block[0]]).all()
     other = thin_folds(folds, samples, count=6, seed=2)
-    assert (other["fit"].values != thin["fit"].values).any()
+    assert (other.fit != thin.fit).any()
 
 
 def test_a_share_is_of_each_folds_own_groups():
     samples = many()
     folds = make_folds(samples, "logo")
     thin = thin_folds(folds, samples, share=0.5)
-    assert [len(np.unique(samples["group"].values[f])) for f in thin["fit"].values] == [round(11 / 2)] * 12
-    xr.testing.assert_equal(thin_folds(folds, samples, share=1.0)["fit"], folds["fit"])
+    assert [len(np.unique(samples["group"].values[f])) for f in thin.fit] == [round(11 / 2)] * 12
+    np.testing.assert_array_equal(thin_folds(folds, samples, share=1.0).fit, folds.fit)
     with pytest.raises(ValueError, match="either count or share"):
         thin_folds(folds, samples)
 
@@ -107,9 +106,10 @@ def test_several_schemes_and_locked_rows_are_thinned_together():
     apart = [make_folds(samples, s, locked=locked) for s in ("logo", "both_out", "leave_region_out")]
     joined = thin_folds(join_folds(apart), samples, count=4)
     for folds in apart:
-        scheme = str(folds["scheme"].values[0])
-        xr.testing.assert_identical(of_scheme(joined, scheme), thin_folds(folds, samples, count=4))
-    assert not any(joined[n].values[..., locked].any() for n in joined.data_vars)
+        scheme = str(folds.scheme[0])
+        own = thin_folds(folds, samples, count=4)
+        xr.testing.assert_identical(of_scheme(joined, scheme).to_dataset(), own.to_dataset())
+    assert not (joined.score | joined.seen)[:, locked].any()
 
 
 @settings(deadline=None, max_examples=60)
@@ -131,7 +131,7 @@ def test_thinning_never_leaks(rows, scheme, count):
     thin = thin_folds(folds, samples, count=count)
     found = check_folds(samples, thin)
     assert found[found["severity"] == "leak"].empty, found
-    assert thin["fit"].values.any(axis=1).all()
+    assert thin.fit.any(axis=1).all()
 
 
 def test_training_counts_double_up_to_what_every_fold_has():

@@ -47,23 +47,22 @@ def many(rows, glaciers, years, seed=0):
 
 
 def masks(folds):
-    return [folds[n].values for n in ("fit", "score", "inner_fit", "inner_score")]
+    return folds.fit, folds.score, folds.inner_fit, folds.inner_score
 
 
 def test_each_scheme_withholds_what_its_name_says():
     samples = grid("ab", [2001, 2002])
     glacier, year = samples["glacier"].values, samples["year"].values
     logo = make_folds(samples, "logo")
-    assert list(logo["fold"].values) == ["a", "b"]
-    np.testing.assert_array_equal(logo["fit"].values[0], glacier == "b")
-    np.testing.assert_array_equal(logo["score"].values[0], glacier == "a")
+    assert list(logo.name) == ["a", "b"]
+    np.testing.assert_array_equal(logo.fit[0], glacier == "b")
+    np.testing.assert_array_equal(logo.score[0], glacier == "a")
     loyo = make_folds(samples, "loyo")
-    np.testing.assert_array_equal(loyo["score"].values[1], year == 2002)
+    np.testing.assert_array_equal(loyo.score[1], year == 2002)
     both = make_folds(samples, "both_out")
-    first = both.isel(fold=0)
-    assert str(first["fold"].values) == "a:2001"
-    np.testing.assert_array_equal(first["score"].values, (glacier == "a") & (year == 2001))
-    np.testing.assert_array_equal(first["fit"].values, (glacier == "b") & (year == 2002))
+    assert both.name[0] == "a:2001"
+    np.testing.assert_array_equal(both.score[0], (glacier == "a") & (year == 2001))
+    np.testing.assert_array_equal(both.fit[0], (glacier == "b") & (year == 2002))
 
 
 pairs = st.lists(st.tuples(st.sampled_from("abcde"), st.integers(2000, 2006)), min_size=4, max_size=25, unique=True)
@@ -82,7 +81,7 @@ def test_no_fold_sees_what_it_scores(pairs, scheme, inner):
             make_folds(samples, scheme, inner=inner)
         return
     folds = make_folds(samples, scheme, inner=inner)
-    fit, score = folds["fit"].values, folds["score"].values
+    fit, score = folds.fit, folds.score
     assert (score.sum(axis=0) == 1).all()
     for i, s in enumerate(score.argmax(axis=0)):
         np.testing.assert_array_equal(fit[s], ~withheld[i])
@@ -131,8 +130,8 @@ def test_in_every_scheme_what_belongs_together_stays_on_one_side(table, scheme, 
                            fit.repeat(inner, axis=0), strict=True):  # fmt: skip
         if len(set(unit[outer])) > 1 and (f != s).any():
             assert not set(unit[f]) & set(unit[s])
-    for block in np.unique(folds["block"].values):
-        own = np.flatnonzero(folds["block"].values == block)
+    for block in np.unique(folds.block):
+        own = np.flatnonzero(folds.block == block)
         assert (inner_fit[own] == inner_fit[own[0]]).all()
         assert (inner_score[own] == inner_score[own[0]]).all()
         assert not ((inner_fit | inner_score)[own[0]] & ~fit[own].all(axis=0)).any()
@@ -150,8 +149,8 @@ def test_inner_splits_repeat_the_outer_kind(scheme):
         for name in apart:
             assert not set(labels[name][fit]) & set(labels[name][score])
     if scheme in ("logo", "loyo", "random"):  # every row that may be used for tuning is scored once
-        same = folds["block"].values[:, None] == folds["block"].values
-        common = np.array([folds["fit"].values[s].all(axis=0) for s in same])
+        same = folds.block[:, None] == folds.block
+        common = np.array([folds.fit[s].all(axis=0) for s in same])
         np.testing.assert_array_equal(inner_score.sum(axis=1), common)
 
 
@@ -159,34 +158,34 @@ def test_folds_share_tuning_blocks_within_what_all_of_them_fit_on():
     samples = many(900, 60, 40)
     for scheme, most in (("logo", 10), ("loyo", 10), ("both_out", 25), ("blocks", 10), ("random", 10)):
         folds = make_folds(samples, scheme)
-        _, numbers = np.unique(folds["block"].values, return_inverse=True)
+        _, numbers = np.unique(folds.block, return_inverse=True)
         assert numbers.max() + 1 == most
-        rows = np.bincount(numbers, folds["score"].values.sum(axis=1))
+        rows = np.bincount(numbers, folds.score.sum(axis=1))
         assert rows.max() < 3 * rows.min()
     few = make_folds(grid("abcde", range(2000, 2010)), "logo", blocks=5)
-    assert len(np.unique(few["block"].values)) == 5  # strictly nested
+    assert len(few.blocks) == 5  # strictly nested
     one = make_folds(grid("abcd", range(2000, 2010)), "logo", blocks=1)
-    assert len(np.unique(one["block"].values)) == 4  # no row is common to all: each fold by itself
+    assert len(one.blocks) == 4  # no row is common to all: each fold by itself
     three = make_folds(grid("abc", range(1982, 2019)), "both_out", parts=30)
-    assert three.sizes["fold"] == 111
-    assert len(np.unique(three["block"].values)) == 15
+    assert len(three) == 111
+    assert len(three.blocks) == 15
 
 
 def test_many_groups_are_dealt_whole_and_evenly():
     samples = many(3000, 400, 60)
     group = samples["group"].values
     folds = make_folds(samples, "logo")
-    score = folds["score"].values
+    score = folds.score
     assert len(score) == 30
     rows = score.sum(axis=1)
     assert rows.max() <= rows.min() + np.unique(group, return_counts=True)[1].min() + 5
     assert all(len({int(f) for f in score[:, group == g].argmax(axis=0)}) == 1 for g in np.unique(group))
-    names = folds["fold"].values.tolist()
+    names = folds.name.tolist()
     assert len(set(names)) == 30
     assert all(" and 5 more" in n or " and 6 more" in n or " and 7 more" in n for n in names), names
-    assert make_folds(samples, "loyo", parts=7).sizes["fold"] == 7
-    assert make_folds(samples, "loyo", parts=99).sizes["fold"] == 60
-    assert make_folds(samples, "both_out", parts=6).sizes["fold"] == 36
+    assert len(make_folds(samples, "loyo", parts=7)) == 7
+    assert len(make_folds(samples, "loyo", parts=99)) == 60
+    assert len(make_folds(samples, "both_out", parts=6)) == 36
 
 
 def test_masks_depend_on_the_labels_of_rows_only():
@@ -196,18 +195,19 @@ def test_masks_depend_on_the_labels_of_rows_only():
     changed = samples.assign(mass_balance=("sample", rng.normal(size=200)), predictors=("sample", rng.normal(size=200)))
     order = rng.permutation(200)
     for scheme in SCHEMES:
-        folds = make_folds(samples, scheme)
-        xr.testing.assert_identical(folds, make_folds(changed, scheme))
+        folds = make_folds(samples, scheme).to_dataset()
+        xr.testing.assert_identical(folds, make_folds(changed, scheme).to_dataset())
         if scheme != "blocks":  # there the last bit of a mean position may differ
-            xr.testing.assert_identical(folds.isel(sample=order), make_folds(samples.isel(sample=order), scheme))
+            other = make_folds(samples.isel(sample=order), scheme).to_dataset()
+            xr.testing.assert_identical(folds.isel(sample=order), other)
         if scheme not in ("blocks", "leave_region_out"):  # with few regions there is nothing to deal
-            assert not folds.equals(make_folds(samples, scheme, seed=2)), scheme
+            assert not folds.equals(make_folds(samples, scheme, seed=2).to_dataset()), scheme
 
 
 def test_with_two_glaciers_the_inner_split_withholds_years():
     folds = make_folds(grid("ab", range(2000, 2010)), "logo", inner=3)
-    years = np.array([int(s.split(":")[1]) for s in folds["sample"].values])
-    for fit, score in zip(folds["inner_fit"].values[0], folds["inner_score"].values[0], strict=True):
+    years = np.array([int(s.split(":")[1]) for s in folds.sample])
+    for fit, score in zip(folds.inner_fit[0], folds.inner_score[0], strict=True):
         assert not set(years[fit]) & set(years[score])
 
 
@@ -215,10 +215,10 @@ def test_the_inner_splits_of_both_out_reach_every_group_and_year():
     samples = grid("abcdefghij", range(2000, 2010))
     folds = make_folds(samples, "both_out", inner=5, blocks=4)
     glacier, year = samples["glacier"].values, samples["year"].values
-    score = folds["inner_score"].values
-    for fold in range(folds.sizes["fold"]):
+    score = folds.inner_score
+    for fold in range(len(folds)):
         held = score[fold].any(axis=0)
-        common = folds["fit"].values[folds["block"].values == folds["block"].values[fold]].all(axis=0)
+        common = folds.fit[folds.block == folds.block[fold]].all(axis=0)
         assert set(glacier[held]) == set(glacier[common])
         assert set(year[held]) == set(year[common])
 
@@ -260,29 +260,27 @@ def test_logo_leaves_out_the_group_and_where_it_is_blank_the_glacier():
     samples = samples_of([("a", 1), ("b", 1), ("c", 1), ("d", 1)], group=["cell", "cell", "", "nan"])
     assert groups_of(samples).tolist() == ["cell", "cell", "c", "d"]
     folds = make_folds(samples, "logo")
-    assert folds["fold"].values.tolist() == ["c", "cell", "d"]
-    assert folds["score"].values[1].tolist() == [True, True, False, False]
+    assert folds.name.tolist() == ["c", "cell", "d"]
+    assert folds.score[1].tolist() == [True, True, False, False]
 
 
 def test_a_glacier_in_two_groups_is_withheld_whole():
     samples = samples_of([("a", 1), ("a", 2), ("b", 1), ("c", 2)], group=["x", "y", "y", "z"])
     folds = make_folds(samples, "logo")
-    assert folds["fold"].values.tolist() == ["x", "y", "z"]
-    assert folds["fit"].values[0].tolist() == [False, False, True, True]
-    assert folds["score"].values[0].tolist() == [True, False, False, False]
+    assert folds.name.tolist() == ["x", "y", "z"]
+    assert folds.fit[0].tolist() == [False, False, True, True]
+    assert folds.score[0].tolist() == [True, False, False, False]
 
 
 def test_the_users_folds_are_taken_as_they_are():
     years = range(2000, 2004)
     samples = grid("abcd", years, fold_logo=np.repeat([10.0, 2.0, 2.0, 10.0], 4), fold_loyo=np.tile([1, 1, 1, 0], 4))
     logo, loyo, both = (make_folds(samples, s, parts=2) for s in BASIC)
-    assert logo["fold"].values.tolist() == ["2", "10"]
-    np.testing.assert_array_equal(logo["score"].values, samples["fold_logo"].values == np.array([[2], [10]]))
-    assert loyo["score"].values.sum(axis=1).tolist() == [4, 12]
-    assert both["fold"].values.tolist() == ["2:0", "2:1", "10:0", "10:1"]
-    np.testing.assert_array_equal(
-        both["fit"].values[1], (samples["fold_logo"].values != 2) & (samples["fold_loyo"].values != 1)
-    )
+    assert logo.name.tolist() == ["2", "10"]
+    np.testing.assert_array_equal(logo.score, samples["fold_logo"].values == np.array([[2], [10]]))
+    assert loyo.score.sum(axis=1).tolist() == [4, 12]
+    assert both.name.tolist() == ["2:0", "2:1", "10:0", "10:1"]
+    np.testing.assert_array_equal(both.fit[1], (samples["fold_logo"].values != 2) & (samples["fold_loyo"].values != 1))
 
 
 @pytest.mark.parametrize(
@@ -342,15 +340,15 @@ def test_blocks_withhold_all_groups_with_a_member_in_the_buffer():
     glacier = samples["glacier"].values
     for buffer in (50.0, 120.0):
         folds = make_folds(samples, "blocks", parts=2, buffer_km=buffer)
-        assert folds["buffer_km"].values.tolist() == [buffer] * 2
+        assert folds.buffer_km.tolist() == [buffer] * 2
         for fit, score in zip(*masks(folds)[:2], strict=True):
             inside = set(glacier[score])
             near = {g for g in east if any(abs(east[g] - east[h]) * 111.2 <= buffer for h in inside)}
             near |= {"d", "e"} if near & {"d", "e"} else set()
             assert set(glacier[fit]) == set(east) - near - inside
     wide = make_folds(samples, "blocks", parts=2)  # by default the buffer leaves half of what is not scored
-    assert wide["buffer_km"].values[0] == 100
-    assert (2 * wide["fit"].values.sum(axis=1) >= (~wide["score"].values).sum(axis=1)).all()
+    assert wide.buffer_km[0] == 100
+    assert (2 * wide.fit.sum(axis=1) >= (~wide.score).sum(axis=1)).all()
     with pytest.raises(InputError, match=r"narrow `validation\.buffer_km`"):
         make_folds(samples, "blocks", buffer_km=5000)
 
@@ -359,10 +357,10 @@ def test_the_default_buffer_shrinks_until_something_is_left():
     east = 10 + 0.05 * np.arange(6)  # 5.6 km steps at the equator
     samples = grid("abcdef", [2000, 2001], longitude=east.repeat(2), latitude=np.zeros(12))
     folds = make_folds(samples, "blocks")
-    assert folds.sizes["fold"] == 6
+    assert len(folds) == 6
     # ends have 5 others, so 3 must stay: two steps may go; inner ones lose four at two steps, so one step it is
-    assert folds["buffer_km"].values[0] == 6.25
-    assert folds["fit"].values.sum(axis=1).tolist() == [8, 6, 6, 6, 6, 8]
+    assert folds.buffer_km[0] == 6.25
+    assert folds.fit.sum(axis=1).tolist() == [8, 6, 6, 6, 6, 8]
 
 
 @pytest.mark.parametrize(("scheme", "column"), [("blocks", "longitude, latitude"), ("leave_region_out", "region")])
@@ -388,9 +386,9 @@ def test_a_group_that_reaches_into_the_region_is_withheld_with_it():
         [("a", 1), ("b", 1), ("c", 1), ("d", 1), ("e", 1)], region=["x", "y", "y", "z", ""], group=list("ppqrs")
     )
     folds = make_folds(samples, "leave_region_out")
-    assert folds["fold"].values.tolist() == ["x", "y", "z"]
-    assert folds["fit"].values[0].tolist() == [False, False, True, True, False]
-    assert folds["score"].values.sum(axis=0).tolist() == [1, 1, 1, 1, 0]  # of e nothing is known
+    assert folds.name.tolist() == ["x", "y", "z"]
+    assert folds.fit[0].tolist() == [False, False, True, True, False]
+    assert folds.score.sum(axis=0).tolist() == [1, 1, 1, 1, 0]  # of e nothing is known
 
 
 def test_locked_rows_are_in_no_mask():
@@ -400,7 +398,8 @@ def test_locked_rows_are_in_no_mask():
         folds = make_folds(samples, scheme, locked=locked)
         assert not any(m[..., locked].any() for m in masks(folds))
         free = make_folds(samples.isel(sample=np.flatnonzero(~locked)), scheme)
-        xr.testing.assert_identical(folds.isel(sample=np.flatnonzero(~locked)), free)
+        own = folds.to_dataset().isel(sample=np.flatnonzero(~locked))
+        xr.testing.assert_identical(own, free.to_dataset())
     with pytest.raises(InputError, match="no observation that it can use"):
         make_folds(samples, "logo", locked=np.ones(300, bool))
 
@@ -413,10 +412,10 @@ def test_joined_folds_come_apart_again():
     apart = [make_folds(samples, s) for s in SCHEMES]
     joined = join_folds(apart)
     for scheme, folds in zip(SCHEMES, apart, strict=True):
-        xr.testing.assert_identical(of_scheme(joined, scheme), folds)
-    assert len(np.unique(joined["block"].values)) == sum(len(np.unique(f["block"].values)) for f in apart)
+        xr.testing.assert_identical(of_scheme(joined, scheme).to_dataset(), folds.to_dataset())
+    assert len(joined.blocks) == sum(len(f.blocks) for f in apart)
     twice = join_folds([apart[0], apart[5], make_folds(samples, "random", seed=2)])
-    assert len(np.unique(twice["block"].values)) == sum(len(np.unique(apart[i]["block"].values)) for i in (0, 5, 5))
+    assert len(twice.blocks) == sum(len(apart[i].blocks) for i in (0, 5, 5))
 
 
 def test_random_is_never_shown_alone():
@@ -431,9 +430,9 @@ def test_twenty_thousand_rows_are_feasible():
     samples = many(20_000, 2000, 50)
     for scheme in SCHEMES:
         folds = make_folds(samples, scheme)
-        assert folds.sizes["fold"] <= 14**2
-        assert folds["score"].values.sum() == 20_000
-        assert folds["inner_fit"].values.any(axis=2).all()
+        assert len(folds) <= 14**2
+        assert folds.score.sum() == 20_000
+        assert folds.inner_fit.any(axis=2).all()
 
 
 def test_inner_splits_keep_glaciers_whole_where_groups_cut_through_them():
@@ -442,9 +441,7 @@ def test_inner_splits_keep_glaciers_whole_where_groups_cut_through_them():
     glacier = cut["glacier"].values
     for scheme in ("logo", "both_out", "blocks"):
         folds = make_folds(cut, scheme, buffer_km=0)
-        for fit, score in zip(
-            folds["inner_fit"].values.reshape(-1, 600), folds["inner_score"].values.reshape(-1, 600), strict=True
-        ):
+        for fit, score in zip(folds.inner_fit.reshape(-1, 600), folds.inner_score.reshape(-1, 600), strict=True):
             assert not set(glacier[fit]) & set(glacier[score]), scheme
 
 
@@ -455,7 +452,5 @@ def test_inner_blocks_have_the_buffer_too():
     )  # 56 km steps
     xyz = unit_vectors(samples)
     folds = make_folds(samples, "blocks", parts=5, buffer_km=100)
-    for fit, score in zip(
-        folds["inner_fit"].values.reshape(-1, 120), folds["inner_score"].values.reshape(-1, 120), strict=True
-    ):
+    for fit, score in zip(folds.inner_fit.reshape(-1, 120), folds.inner_score.reshape(-1, 120), strict=True):
         assert nearest_km(xyz[fit], xyz[score]).min() > 100

@@ -166,5 +166,5 @@ def test_locked_rows_leave_the_folds():
     samples = grid("abcdef")
     mask = choose_holdout(samples, ["b"])
     folds = make_folds(samples, "logo", locked=mask)
-    assert folds["fold"].values.tolist() == list("acdef")
-    assert not any(folds[n].values[..., mask].any() for n in folds.data_vars)
+    assert folds.name.tolist() == list("acdef")
+    assert not any(m[..., mask].any() for m in (folds.score, folds.seen))

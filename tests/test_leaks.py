@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -114,19 +116,19 @@ def test_several_schemes_are_checked_at_once():
 
 @pytest.mark.parametrize(
     ("mask", "told"),
-    [("fit", "a scored row was fitted on"), ("inner_fit", "a scored row was tuned on"),
-     ("inner_score", "a scored row was tuned on"), ("select", "a scored row was selected on"),
+    [("fit", "a scored row was fitted on"), ("inner_score", "a scored row was tuned on"),
+     ("select", "a scored row was selected on"),
      ("stop", "a scored row was stopped on")],
 )  # fmt: skip
 def test_a_scored_row_that_was_used_is_found(mask, told):
     samples = grid("abcd", range(2000, 2010))
     folds = make_folds(samples, "logo")
-    folds = folds.assign(select=folds["fit"].copy(), stop=folds["inner_score"].values[:, 0] & folds["fit"])
+    folds = replace(folds, stop=folds.inner_score[:, 0])
     assert check_folds(samples, folds).empty
-    changed = folds[mask].values.copy()
-    row = int(np.flatnonzero(folds["score"].values[2])[3])
+    changed = getattr(folds, mask).copy()
+    row = int(np.flatnonzero(folds.score[2])[3])
     changed[(2, 1, row) if mask.startswith("inner") else (2, row)] = True
-    found = check_folds(samples, folds.assign({mask: (folds[mask].dims, changed)}))
+    found = check_folds(samples, replace(folds, **{mask: changed}))
     assert kinds(found) == {(told, "leak")}
     line = found[found["kind"] == told].iloc[0]
     assert (line["fold"], line["count"], line["detail"]) == ("c", 1, samples["sample"].values[row])
@@ -136,20 +138,20 @@ def test_tuning_of_a_block_must_not_use_what_any_of_its_folds_scores():
     samples = grid("abcdefghijklmnop", range(2000, 2004))
     folds = make_folds(samples, "logo", blocks=4)
     assert check_folds(samples, folds).empty
-    block = folds["block"].values
-    first, other = np.flatnonzero(block == block[0])[:2]
-    inner = folds["inner_fit"].values.copy()
-    inner[first, 0, folds["score"].values[other]] = True
-    found = check_folds(samples, folds.assign(inner_fit=(folds["inner_fit"].dims, inner)))
+    block = folds.blocks[0]
+    other = block[1]
+    inner = folds.inner_score.copy()
+    inner[block, 0] |= folds.score[other]
+    found = check_folds(samples, replace(folds, inner_score=inner))
     told = found[found["kind"] == "a scored row was tuned on"]
-    assert told["fold"].tolist() == [str(folds["fold"].values[other])]
+    assert told["fold"].tolist() == [str(folds.name[other])]
     assert told["count"].tolist() == [4]
 
 
 def test_a_withheld_row_that_was_used_is_found():
     samples = grid("abcd", range(2000, 2004))
     folds = make_folds(samples, "both_out")
-    every = folds.assign(select=(folds["fit"].dims, np.ones(folds["fit"].shape, bool)))
+    every = replace(folds, select=np.ones_like(folds.fit))
     found = check_folds(samples, every)
     assert counts(found, "a scored row was selected on") == 16
     assert counts(found, "a withheld row was selected on") == 16 * 6  # three of its glacier, three of its year
@@ -166,25 +168,25 @@ def test_what_the_scheme_leaves_out_must_be_left_out_whole(scheme, what):
     folds = make_folds(samples, scheme)
     assert check_folds(samples, folds).empty
     label = samples[what].values
-    fit = folds["fit"].values.copy()
-    scored = np.flatnonzero(folds["score"].values[0])
-    same = np.flatnonzero(np.isin(label, label[scored[0]]) & ~folds["score"].values[0])
+    fit = folds.fit.copy()
+    scored = np.flatnonzero(folds.score[0])
+    same = np.flatnonzero(np.isin(label, label[scored[0]]) & ~folds.score[0])
     if scheme == "both_out":
         fit[0, same[0]] = True
-        score = folds["score"].values
+        score = folds.score
     else:  # move one scored row to the other side
-        score = folds["score"].values.copy()
+        score = folds.score.copy()
         score[0, scored[0]], fit[0, scored[0]] = False, True
-    found = check_folds(samples, folds.assign(fit=(folds["fit"].dims, fit), score=(folds["score"].dims, score)))
+    found = check_folds(samples, replace(folds, fit=fit, score=score))
     assert (f"the same {what} on both sides", "leak") in kinds(found)
 
 
 def test_rows_of_a_glacier_year_on_both_sides():
     samples = samples_of(["a", "a", "b", "b", "c", "d"], [2000, 2000, 2000, 2001, 2000, 2002])
     folds = make_folds(samples, "loyo")
-    score, fit = folds["score"].values.copy(), folds["fit"].values.copy()
+    score, fit = folds.score.copy(), folds.fit.copy()
     score[0, 1], fit[0, 1] = False, True
-    found = check_folds(samples, folds.assign(fit=(folds["fit"].dims, fit), score=(folds["score"].dims, score)))
+    found = check_folds(samples, replace(folds, fit=fit, score=score))
     assert (UNIT, "leak") in kinds(found)
     assert counts(found, UNIT) == 1
     assert ("scored by no fold", "note") in kinds(found)
@@ -193,10 +195,10 @@ def test_rows_of_a_glacier_year_on_both_sides():
 def test_a_row_scored_twice_or_never_is_told():
     samples = grid("abc", range(2000, 2003))
     folds = make_folds(samples, "logo")
-    score = folds["score"].values.copy()
+    score = folds.score.copy()
     score[:, 0] = True
     score[:, 8] = False
-    found = check_folds(samples, folds.assign(score=(folds["score"].dims, score)))
+    found = check_folds(samples, replace(folds, score=score))
     assert {("scored by several folds", "leak"), ("scored by no fold", "note")} <= kinds(found)
 
 
@@ -380,9 +382,9 @@ def test_the_hash_of_a_sum_of_years_follows_every_year_of_it():
 def test_what_a_fit_was_given_is_checked():
     samples = grid("abc", range(2000, 2003))
     folds = make_folds(samples, "both_out")
-    seen = folds["fit"].values.copy()
+    seen = folds.fit.copy()
     assert check_seen(folds, seen, row_hashes(samples)).empty
-    seen[4, folds["score"].values[4]] = True
+    seen[4, folds.score[4]] = True
     seen[5, 3] = True  # b:2000 in the fold of b:2002
     seen[6] = False
     found = check_seen(folds, xr.DataArray(seen, dims=("fold", "sample")))
@@ -393,7 +395,7 @@ def test_what_a_fit_was_given_is_checked():
     ]
     hashes = row_hashes(samples)
     hashes[8] = hashes[0]  # c:2002 is a copy of a:2000
-    found = check_seen(folds, folds["fit"], hashes)
+    found = check_seen(folds, folds.fit, hashes)
     assert kinds(found) == {("the fit was given a copy of a scored row", "leak")}
     assert found["fold"].tolist() == ["a:2000", "c:2002"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -117,8 +118,8 @@ def test_replacing_what_a_fold_withholds_changes_nothing_in_it(model, samples, f
     recipes = Recipe(), Recipe(parts=("value", "climatology", "anomaly"), gaps="regress", **chosen)
     settings = quick(*recipes)[model]
     before = fit(model, holed, folds, settings, seed=3)
-    for number in (int(np.flatnonzero(folds["scheme"].values == s)[1]) for s in SCHEMES):
-        withheld = ~folds["fit"].values[number]
+    for number in (int(np.flatnonzero(folds.scheme == s)[1]) for s in SCHEMES):
+        withheld = ~folds.fit[number]
         assert withheld.any()
         changed = scrambled(holed, withheld, np.random.default_rng(1))
         assert not np.array_equal(changed["predictors"], holed["predictors"], equal_nan=True)
@@ -128,7 +129,7 @@ def test_replacing_what_a_fold_withholds_changes_nothing_in_it(model, samples, f
         kept = holed.isel(row=rows).drop_dims(["sample", "entry"])
         one, other = (predict(p.isel(fold=[number]), kept).values for p in (before, after))
         np.testing.assert_array_equal(one, other)
-        others = [f for f in range(folds.sizes["fold"]) if (folds["fit"].values[f] & withheld).any()]
+        others = [f for f in range(len(folds)) if (folds.fit[f] & withheld).any()]
         assert any(differing(told_of(before, f), told_of(after, f)) for f in others), "the change reached nobody"
 
 
@@ -138,11 +139,11 @@ def test_prediction_has_a_value_for_every_fold_and_row(model, samples, folds):
     parameters = fit(model, samples, logo, SETTINGS[model])
     predicted = predict(parameters, samples)
     assert predicted.dims == ("fold", "member", "row")
-    assert predicted.sizes["fold"] == logo.sizes["fold"]
+    assert predicted.sizes["fold"] == len(logo)
     assert np.isfinite(predicted.values).all()
-    np.testing.assert_array_equal(predicted["fold"], logo["fold"])
-    np.testing.assert_array_equal(parameters["seen"], logo["fit"])
-    inner = logo["inner_score"].values.any(axis=1)
+    np.testing.assert_array_equal(predicted["fold"], logo.name)
+    np.testing.assert_array_equal(parameters["seen"], logo.fit)
+    inner = logo.inner_score.any(axis=1)
     np.testing.assert_array_equal(np.isfinite(parameters["inner_prediction"].values), inner)
 
 
@@ -150,7 +151,7 @@ def test_prediction_has_a_value_for_every_fold_and_row(model, samples, folds):
 def test_parameters_come_back_from_a_store_and_predict_the_same(model, samples, folds, tmp_path):
     from glacmb_grid.stores.formats import read_zarr, write_zarr
 
-    logo = of_scheme(folds, "logo").isel(fold=[0, 1])
+    logo = of_scheme(folds, "logo").take([0, 1])
     parameters = fit(model, samples, logo, SETTINGS[model])
     write_zarr(parameters, tmp_path / "logo.zarr")
     back = read_zarr(tmp_path / "logo.zarr")
@@ -186,7 +187,7 @@ def test_mean_of_sums_is_the_annual_mean(toys):
 def test_mean_by_hand(samples, folds):
     logo = of_scheme(folds, "logo")
     parameters = fit("mean", samples, logo)
-    for fold, mask in enumerate(logo["fit"].values):
+    for fold, mask in enumerate(logo.fit):
         expected = samples["mass_balance"].values[mask].mean()
         assert float(parameters["level"][fold]) == pytest.approx(expected, rel=1e-12)
 
@@ -334,8 +335,8 @@ def test_an_unknown_model_is_named(samples, folds):
 def test_samples_that_lack_something_are_refused(samples, folds):
     with pytest.raises(ValueError, match="samples: 'mass_balance' is missing"):
         fit("mean", samples.drop_vars("mass_balance"), folds)
-    with pytest.raises(ValueError, match="folds: 'inner_fit' is missing"):
-        fit("mean", samples, folds.drop_vars("inner_fit"))
+    with pytest.raises(ValueError, match="are not of these samples"):
+        fit("mean", samples, replace(folds, sample=folds.sample[::-1]))
 
 
 def test_rows_that_lack_a_predictor_of_the_training_are_refused(samples, folds):
@@ -370,7 +371,7 @@ def test_predicting_trains_nothing(model, samples, folds, tmp_path, monkeypatch)
     from glacmb_grid.learning import features, kriging, selection, tabular, trees
     from glacmb_grid.stores.formats import read_zarr, write_zarr
 
-    logo = of_scheme(folds, "logo").isel(fold=[0, 1])
+    logo = of_scheme(folds, "logo").take([0, 1])
     fits = fitted_with_bases(model, samples, logo)
     expected = predict(fits[model], samples, fits).values
     for name, parameters in fits.items():
@@ -399,7 +400,7 @@ def _subclasses(kind):
 
 @pytest.mark.parametrize("model", BUILT)
 def test_a_model_built_on_others_asks_for_them(model, samples, folds):
-    logo = of_scheme(folds, "logo").isel(fold=[0, 1])
+    logo = of_scheme(folds, "logo").take([0, 1])
     fits = fitted_with_bases(model, samples, logo)
     with pytest.raises(ValueError, match=f"{model} is built on {BUILT[model][0]}.*built_on"):
         predict(fits[model], samples)
@@ -409,7 +410,7 @@ def test_a_model_built_on_others_asks_for_them(model, samples, folds):
 
 
 def test_a_blend_goes_on_without_a_model_that_the_samples_lack_data_for(samples, folds):
-    logo = of_scheme(folds, "logo").isel(fold=[0, 1])
+    logo = of_scheme(folds, "logo").take([0, 1])
     ridge = fit("ridge", samples, logo, SETTINGS["ridge"])
     blend = Blended("blend", Blend(), ("ridge", "temperature_index"))
     with pytest.raises(ValueError, match="built on temperature_index"):
@@ -492,10 +493,10 @@ def test_an_estimator_of_the_users_own_is_tuned_in_the_inner_folds(samples, fold
     chosen = [
         json.loads(str(c))["settings"]["share"] for c in parameters["candidate"].values[parameters["choice"].values]
     ]
-    assert chosen == [1.0] * logo.sizes["fold"]
+    assert chosen == [1.0] * len(logo)
     write_zarr(parameters, tmp_path / "mine.zarr")
     predicted = predict(read_zarr(tmp_path / "mine.zarr"), samples).values
-    for fold, mask in enumerate(logo["fit"].values):
+    for fold, mask in enumerate(logo.fit):
         np.testing.assert_allclose(predicted[fold], samples["mass_balance"].values[mask].mean(), rtol=1e-12)
     Scaled.fits = 0
     predict(parameters, samples)
@@ -537,7 +538,7 @@ def test_an_estimator_without_features_predicts_the_mean(samples, folds):
     constant = samples.assign(predictors=samples["predictors"] * 0 + 1.0)
     settings = External(external="sklearn.linear_model:Ridge", recipes=[Recipe()])
     found = predict(fit(model_of("mine", settings), constant, logo), constant).values
-    for fold, mask in enumerate(logo["fit"].values):
+    for fold, mask in enumerate(logo.fit):
         np.testing.assert_allclose(found[fold], samples["mass_balance"].values[mask].mean(), rtol=1e-12)
 
 

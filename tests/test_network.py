@@ -17,7 +17,7 @@ from glacmb_grid.learning.nets.ensembles import configurations
 from glacmb_grid.learning.nets.training_sets import drawn_groups as _draw
 from glacmb_grid.learning.nets.training_sets import weighting as _weighting
 from glacmb_grid.learning.registry import fit, predict
-from glacmb_grid.learning.search import inner_masks, split_blocks
+from glacmb_grid.learning.search import inner_masks
 from glacmb_grid.learning.table import table_of
 from glacmb_grid.settings import FeedForward, Protocol, Recipe
 
@@ -67,7 +67,7 @@ def test_a_nonlinear_balance_of_unseen_years_is_learnt(toys):
     names = ["degree_days_*", "snowfall_*", "elevation_mean", "slope"]
     settings = changed(predictors=names, widths=[(8, 4)], epochs=500, patience=80, members=3)
     predicted = predict(fit("ff_fcnn", samples, loyo, settings), samples).mean("member").values
-    fold = loyo["score"].values.argmax(axis=0)
+    fold = loyo.score.argmax(axis=0)
     error = predicted[fold, np.arange(len(fold))] - samples["mass_balance"].values
     assert np.sqrt(np.mean(error**2)) < 0.4 * samples["mass_balance"].values.std()
 
@@ -136,8 +136,7 @@ def test_a_net_can_be_taken_out_without_its_padding(samples, folds, heteroscedas
 def test_what_was_chosen_is_told(folds, fitted):
     assert len(fitted["candidate"]) == 2
     np.testing.assert_array_equal(fitted["choice"], fitted["inner_error"].values.argmin(axis=1))
-    _, block = split_blocks(folds)
-    assert all(len(set(fitted["choice"].values[block == b])) == 1 for b in set(block))
+    assert all(len(set(fitted["choice"].values[b])) == 1 for b in folds.blocks)
     assert {"parameters", "loss", "inner_loss", "best_epoch", "parameter_count", "selected"} <= set(fitted)
     for fold, widths in enumerate(chosen(fitted, "widths")):
         sizes = [int(fitted["selected"].values[fold].sum()), *widths, 1]
@@ -174,7 +173,7 @@ def test_the_ensemble_trains_for_as_long_as_the_choice_did_on_the_inner_splits(f
     """The loss of the best epochs is on the inner rows that a net did not fit on; the median of them is taken."""
     best = np.nanargmin(fitted["inner_loss"].sel(part="stop").values, axis=2) + 1
     ran = epochs_of(fitted["loss"], "fit")
-    for fold in range(folds.sizes["fold"]):
+    for fold in range(len(folds)):
         assert set(ran[fold]) == {max(1, int(np.median(best[fold])))}
     assert np.isnan(fitted["loss"].sel(part="stop").values).all()  # nothing is held back any more
     np.testing.assert_array_equal(fitted["best_epoch"].values + 1, ran)
@@ -192,7 +191,7 @@ def test_the_best_epoch_is_kept_where_members_stop_early(samples, folds):
     predicted = predict(fitted, samples).values
     for fold, member in ((0, 1), (2, 0)):  # the parameters kept are those of that epoch: they give its loss again
         rows = list(inner_masks(folds, fold))[member][1]
-        assert not (rows & folds["score"].values[fold]).any()
+        assert not (rows & folds.score[fold]).any()
         error = (predicted[fold, member] - samples["mass_balance"].values)[rows]
         loss = np.mean(error**2) / float(fitted["target_scale"][fold]) ** 2
         assert loss == pytest.approx(np.nanmin(stopping[fold, member]), rel=1e-4)
@@ -202,12 +201,12 @@ def test_leaked_stopping_is_on_the_scored_rows(samples, folds, fitted):
     leaked = fit("ff_fcnn", samples, leaky(folds, Protocol(early_stopping=True)), SMALL)
     np.testing.assert_array_equal(leaked["inner_error"], fitted["inner_error"])
     stopping, predicted = leaked["loss"].sel(part="stop").values, predict(leaked, samples).values
-    for fold in range(folds.sizes["fold"]):
-        rows = folds["score"].values[fold]
+    for fold in range(len(folds)):
+        rows = folds.score[fold]
         error = (predicted[fold, 0] - samples["mass_balance"].values)[rows]
         loss = np.mean(error**2) / float(leaked["target_scale"][fold]) ** 2
         assert loss == pytest.approx(np.nanmin(stopping[fold, 0]), rel=1e-4)
-    assert not (fitted["seen"].values & folds["score"].values).any()
+    assert not (fitted["seen"].values & folds.score).any()
 
 
 # ---- weights of samples and members ----
@@ -278,6 +277,6 @@ def test_the_level_of_glaciers_is_added_where_it_helps(toys):
     assert error[told].min() < error[~told].min()
     assert "glacier" in chosen(fitted, "level")
     predicted = predict(fitted, bare).mean("member").values
-    fold = loyo["score"].values.argmax(axis=0)
+    fold = loyo.score.argmax(axis=0)
     error = predicted[fold, np.arange(len(fold))] - bare["mass_balance"].values
     assert np.sqrt(np.mean(error**2)) < 0.6 * bare["mass_balance"].values.std()

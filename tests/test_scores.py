@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -191,11 +193,7 @@ def test_samples_that_no_fold_scores_are_left_out_and_one_scored_twice_is_an_err
     samples = tiny_samples().assign_coords(
         group=("sample", ["x", "", "y", "y"]), region=("sample", ["p", "p", "", "q"])
     )
-    folds = make_folds(samples, "loyo")
-    masks = {n: folds[n].values.copy() for n in ("fit", "score")}
-    for mask in masks.values():
-        mask[:, 1] = False
-    locked = folds.assign({n: (("fold", "sample"), m) for n, m in masks.items()})
+    locked = make_folds(samples, "loyo", locked=np.arange(4) == 1)
     mean, variance = np.array([[1.0] * 4, [2.0] * 4]), np.zeros((2, 4))
     found = tabulate(samples, locked, mean, variance, model="m")
     assert list(found["sample"]) == ["a:1", "b:1", "b:2"]
@@ -204,8 +202,7 @@ def test_samples_that_no_fold_scores_are_left_out_and_one_scored_twice_is_an_err
     assert list(found["region"]) == ["p", "", "q"]
     # fold 1 fits on b:2 alone, which misses by 2; fold 2 on a:1 and b:1, which miss by 0 and 2
     np.testing.assert_allclose(found["predicted_uncertainty"], [2, 2, np.sqrt(2)])
-    masks["score"][:, 0] = True
-    twice = folds.assign(score=(("fold", "sample"), masks["score"]))
+    twice = replace(locked, score=locked.score | (np.arange(4) == 0))
     with pytest.raises(ValueError, match="exactly one fold"):
         tabulate(samples, twice, mean, variance, model="m")
 

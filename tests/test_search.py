@@ -15,7 +15,7 @@ from glacmb_grid.folds.protocols import leaky
 from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning.recipes import recipes_of, within
 from glacmb_grid.learning.registry import fit, predict
-from glacmb_grid.learning.search import inner_masks, seen_by, split_blocks
+from glacmb_grid.learning.search import inner_masks
 from glacmb_grid.learning.table import table_of
 from glacmb_grid.learning.tabular import Split
 from glacmb_grid.settings import ExtraTrees, Protocol, Recipe, Ridge
@@ -52,7 +52,7 @@ def test_the_chosen_candidate_has_the_least_inner_error(samples, folds, fitted):
     """All of it again, with scikit-learn and plain loops."""
     values, target = samples["predictors"].values, samples["mass_balance"].values
     columns = {0: [0, 1, 2, 3, 4], 1: [2, 3, 4]}
-    for fold in range(folds.sizes["fold"]):
+    for fold in range(len(folds)):
         for number, candidate in enumerate(map(told, fitted["candidate"].values)):
             if candidate["recipe"] == 2:
                 continue
@@ -71,26 +71,26 @@ def test_inner_predictions_are_those_of_the_choice(samples, folds, fitted):
     error = (fitted["inner_prediction"].values - samples["mass_balance"].values) ** 2
     least = fitted["inner_error"].values.min(axis=1)
     np.testing.assert_allclose(np.sqrt(np.nanmean(error, axis=1)), least, rtol=1e-10)
-    inner = folds["inner_score"].values.any(axis=1)
+    inner = folds.inner_score.any(axis=1)
     np.testing.assert_array_equal(np.isfinite(fitted["inner_prediction"].values), inner)
-    assert not (inner & ~folds["fit"].values).any()
+    assert not (inner & ~folds.fit).any()
 
 
 def test_folds_of_a_block_choose_together(folds, fitted):
-    first, block = split_blocks(folds)
-    assert len(first) == 3
-    for b in range(3):
-        same = fitted.isel(fold=np.flatnonzero(block == b))
+    assert len(folds.blocks) == 3
+    for block in folds.blocks:
+        same = fitted.isel(fold=block)
         assert same.sizes["fold"] == 2
         for name in ("choice", "inner_error", "inner_prediction"):
             np.testing.assert_array_equal(same[name][0], same[name][1])
-    assert not np.array_equal(fitted["inner_error"][0], fitted["inner_error"][np.flatnonzero(block != block[0])[0]])
+    assert not np.array_equal(
+        fitted["inner_error"][0], fitted["inner_error"][np.flatnonzero(folds.block != folds.block[0])[0]]
+    )
 
 
 def test_a_block_chooses_on_what_all_its_folds_may_see(samples, folds):
-    _, block = split_blocks(folds)
-    for fold in range(folds.sizes["fold"]):
-        shared = folds["fit"].values[block == block[fold]].all(axis=0)
+    for fold in range(len(folds)):
+        shared = folds.fit[folds.block == folds.block[fold]].all(axis=0)
         for inner_fit, inner_score in inner_masks(folds, fold):
             assert not ((inner_fit | inner_score) & ~shared).any()
             assert not (inner_fit & inner_score).any()
@@ -112,7 +112,8 @@ def test_what_was_chosen_is_recorded(samples, fitted):
 
 
 def test_an_inner_split_that_is_there_twice_counts_once(samples, folds):
-    twice = folds.isel(inner=[0, 1, 2, 1, 1])
+    order = [0, 1, 2, 1, 1]
+    twice = replace(folds, inner_fit=folds.inner_fit[:, order], inner_score=folds.inner_score[:, order])
     settings = Ridge(recipes=[Recipe()], penalties=PENALTIES)
     a, b = (fit("ridge", samples, f, settings) for f in (folds, twice))
     np.testing.assert_array_equal(a["inner_error"], b["inner_error"])
@@ -125,17 +126,17 @@ def test_a_leak_changes_the_result(leak, samples, folds):
     assert not np.array_equal(nested["inner_error"], leaked["inner_error"])
     same_scale = np.array_equal(nested["centre"], leaked["centre"], equal_nan=True)
     assert same_scale == (leak == "tuning")
-    allowed = folds["fit"].values
+    allowed = folds.fit
     np.testing.assert_array_equal(nested["seen"].values & ~allowed, False)
-    assert (leaked["seen"].values & folds["score"].values).any()
+    assert (leaked["seen"].values & folds.score).any()
 
 
 def test_what_a_fold_looks_at_includes_its_search_and_its_leaks(folds):
-    np.testing.assert_array_equal(seen_by(folds), folds["fit"].values)
-    everything = folds["fit"].values | folds["score"].values
-    np.testing.assert_array_equal(seen_by(leaky(folds, Protocol(tuning=True))), everything)
-    np.testing.assert_array_equal(seen_by(leaky(folds, Protocol(early_stopping=True))), everything)
-    assert seen_by(leaky(folds, Protocol(selection=True))).all()
+    np.testing.assert_array_equal(folds.seen, folds.fit)
+    everything = folds.fit | folds.score
+    np.testing.assert_array_equal(leaky(folds, Protocol(tuning=True)).seen, everything)
+    np.testing.assert_array_equal(leaky(folds, Protocol(early_stopping=True)).seen, everything)
+    assert leaky(folds, Protocol(selection=True)).seen.all()
 
 
 def test_the_climatology_of_an_inner_glacier_does_not_reach_into_withheld_years(toys):
@@ -146,7 +147,7 @@ def test_the_climatology_of_an_inner_glacier_does_not_reach_into_withheld_years(
     withheld = np.tile([False, False, True], 6)
     inner_fit = ~withheld & (glacier != "b")
     inner_score = ~withheld & (glacier == "b")
-    split = Split(table, inner_fit, inner_score, Recipe(parts=("climatology",)), 1)
+    split = Split(table, inner_fit, inner_score, Recipe(parts=("climatology",)), 1, inner_fit)
     b = values[inner_score, 0].mean()
     expected = (b - split.features.centre[0]) * split.features.inverse_scale[0]
     np.testing.assert_allclose(split.design.values[split.rows.glacier == "b", 0], expected)
@@ -210,7 +211,7 @@ def test_neighbours_of_the_same_year_help_where_years_are_not_withheld(toys):
         below = {"extra_trees": base}
         added = fit("extra_trees_neighbours", samples, folds, built_on=below)
         alone, both = predict(base, samples), predict(added, samples, below)
-        score, target = folds["score"].values, samples["mass_balance"].values
+        score, target = folds.score, samples["mass_balance"].values
         error = [np.sqrt(np.mean((p.values[:, 0] - target)[score] ** 2)) for p in (alone, both)]
         gain[scheme] = error[1] / error[0]
     assert gain["logo"] < 0.6
@@ -224,7 +225,7 @@ def test_replacing_what_a_fold_withholds_changes_nothing_that_neighbours_tell(to
     folds = make_folds(samples, "logo", inner=2, parts=4, blocks=2)
     settings = ExtraTrees(recipes=[Recipe()], trees=5, leaf=[2])
     number = 1
-    withheld = ~folds["fit"].values[number]
+    withheld = ~folds.fit[number]
     other = scrambled(samples, withheld, np.random.default_rng(1))
     found = []
     for one in (samples, other):

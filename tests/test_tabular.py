@@ -37,7 +37,7 @@ def standardised(samples, mask):
 
 def compare_with(oracle, model, settings, samples, folds, rtol):
     predicted = predict(fit(model, samples, folds, settings, seed=3), samples).values[:, 0]
-    for fold, mask in enumerate(folds["fit"].values):
+    for fold, mask in enumerate(folds.fit):
         values, target = standardised(samples, mask), samples["mass_balance"].values
         with threadpool_limits(1):
             expected = oracle(values[mask], target[mask]).fit(values[mask], target[mask]).predict(values)
@@ -74,7 +74,7 @@ def test_lasso_equals_scikit_learn(samples, folds):
 
 def test_lasso_with_the_largest_penalty_is_the_mean(samples, folds):
     predicted = predict(fit("lasso", samples, folds, Lasso(**PLAIN, penalties=[1.0])), samples).values[0, 0]
-    np.testing.assert_allclose(predicted, samples["mass_balance"].values[folds["fit"].values[0]].mean(), rtol=1e-9)
+    np.testing.assert_allclose(predicted, samples["mass_balance"].values[folds.fit[0]].mean(), rtol=1e-9)
 
 
 @pytest.mark.parametrize("model", ["random_forest", "extra_trees"])

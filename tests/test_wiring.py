@@ -520,18 +520,16 @@ def test_no_scheme_under_any_protocol_scores_a_glacier_that_it_fits_or_touches_w
         "random": [],
     }
     for scheme, folds in every.items():
-        masks = {n: v.values for n, v in folds.data_vars.items()}
-        assert ("select" in masks) == protocol["selection"]
-        assert ("stop" in masks) == protocol["early_stopping"]
-        for name, mask in masks.items():
-            assert not mask[..., locked].any(), f"{scheme}: {name}"
-        for fit, score in zip(masks["fit"], masks["score"], strict=True):
+        assert (folds.selects_apart == protocol["selection"]).all()
+        assert (folds.stop.any(axis=1) == protocol["early_stopping"]).all()
+        assert not (folds.score | folds.seen)[:, locked].any(), scheme
+        for fit, score in zip(folds.fit, folds.score, strict=True):
             for label in apart[scheme]:
                 assert not set(labels[label][fit]) & set(labels[label][score]), f"{scheme}: {label}"
         nested = make_folds(samples, scheme, inner=2, blocks=3, parts=4, buffer_km=1, seed=seed, locked=locked)
-        np.testing.assert_array_equal(masks["score"], nested["score"].values)
+        np.testing.assert_array_equal(folds.score, nested.score)
         if protocol["selection"]:
-            assert (masks["select"] == ~locked).all(), "the leaky way sees all rows but the locked ones"
+            assert (folds.select == ~locked).all(), "the leaky way sees all rows but the locked ones"
 
 
 # ---- locked glaciers, end to end ----

@@ -5,43 +5,40 @@ A leak changes masks only. The same code fits and scores, so the difference in t
 
 from __future__ import annotations
 
-import numpy as np
-import xarray as xr
+from dataclasses import replace
 
+import numpy as np
+
+from glacmb_grid.folds.masks import Folds
+from glacmb_grid.folds.rows import Bools
 from glacmb_grid.settings import Protocol
 
 
-def leaky(folds: xr.Dataset, protocol: Protocol, locked: np.ndarray | None = None) -> xr.Dataset:
+def leaky(folds: Folds, protocol: Protocol, locked: Bools | None = None) -> Folds:
     """Add the leaks of a protocol to folds.
 
     Parameters
     ----------
-    folds : xr.Dataset
+    folds : Folds
         From `make_folds`.
     protocol : Protocol
-        `selection` adds `select` (fold, sample): all rows. `tuning` makes the scored rows the only inner split.
-        `early_stopping` adds `stop` (fold, sample): the scored rows.
+        `selection` learns features on all rows. `tuning` makes the scored rows the only inner split. `early_stopping`
+        stops on the scored rows.
     locked : bool array, (sample,), optional
         Rows of locked test glaciers, which no protocol may use.
 
     Returns
     -------
-    xr.Dataset
+    Folds
         Unchanged if the protocol leaks nothing.
     """
     if protocol.selection:
-        every = np.ones(folds["fit"].shape, bool) if locked is None else np.broadcast_to(~locked, folds["fit"].shape)
-        folds = folds.assign(select=(("fold", "sample"), every.copy()))
+        free = np.ones(len(folds.sample), bool) if locked is None else ~locked
+        folds = replace(folds, select=np.tile(free, (len(folds), 1)))
     if protocol.tuning:
-        count = folds.sizes["inner"]
-        dims = ("fold", "inner", "sample")
-        folds = folds.assign(
-            inner_fit=(dims, np.repeat(folds["fit"].values[:, None], count, axis=1)),
-            inner_score=(dims, np.repeat(folds["score"].values[:, None], count, axis=1)),
-        ).assign_coords(block=("fold", np.arange(folds.sizes["fold"])))
-    if protocol.early_stopping:
-        folds = folds.assign(stop=(("fold", "sample"), folds["score"].values))
-    return folds
+        inner_fit, inner_score = (np.repeat(m[:, None], folds.inner, axis=1) for m in (folds.fit, folds.score))
+        folds = replace(folds, inner_fit=inner_fit, inner_score=inner_score, block=np.arange(len(folds)))
+    return replace(folds, stop=folds.score) if protocol.early_stopping else folds
 
 
 def name_of(protocol: Protocol) -> str:

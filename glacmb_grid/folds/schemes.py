@@ -8,17 +8,16 @@ observed value or on a predictor.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from dataclasses import fields, replace
 
 import numpy as np
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.folds.inner import inner_masks, tuning_blocks
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.outer import OUTER, Outer
 from glacmb_grid.folds.rows import BLANK, Bools, Rows, texts
-
-Ds = TypeVar("Ds", xr.Dataset, xr.DataArray)
 
 SCHEMES = ("logo", "loyo", "both_out", "blocks", "leave_region_out", "random")
 GROUPED = SCHEMES[:-1]
@@ -37,7 +36,7 @@ def make_folds(
     blocks: int = 10,
     buffer_km: float | None = None,
     locked: Bools | None = None,
-) -> xr.Dataset:
+) -> Folds:
     """Outer and inner folds of a scheme.
 
     Parameters
@@ -70,10 +69,9 @@ def make_folds(
 
     Returns
     -------
-    xr.Dataset
-        bool `fit` and `score` (fold, sample); bool `inner_fit` and `inner_score` (fold, inner, sample), both inside
-        `fit` and disjoint (except in a fold fitted on a single glacier-year, where both are that year). Coordinates
-        over `fold`: `fold` (what is withheld), `scheme`, `block` (tuning block, unique over schemes) and `buffer_km`.
+    Folds
+        `inner_fit` and `inner_score` lie inside `fit`, and are equal only in a fold fitted on a single glacier-year. No
+        two schemes share numbers of tuning blocks.
 
     Raises
     ------
@@ -94,42 +92,45 @@ def make_folds(
     _require_fit(outer, scheme)
     dealt = tuning_blocks(outer, blocks, rng)
     block, inner_fit, inner_score = inner_masks(outer.fit, dealt, rows, scheme, inner, outer.buffer_km, rng)
-    return xr.Dataset(
-        {
-            "fit": (("fold", "sample"), _spread(outer.fit, free)),
-            "score": (("fold", "sample"), _spread(outer.score, free)),
-            "inner_fit": (("fold", "inner", "sample"), _spread(inner_fit, free)),
-            "inner_score": (("fold", "inner", "sample"), _spread(inner_score, free)),
-        },
-        coords={
-            "fold": np.array(outer.names, dtype=object),
-            "scheme": ("fold", np.full(len(outer.names), scheme, dtype=object)),
-            "block": ("fold", block + SCHEMES.index(scheme) * _BLOCK_NUMBERS),
-            "buffer_km": ("fold", np.full(len(outer.names), outer.buffer_km)),
-            "sample": samples["sample"].values,
-        },
+    return Folds(
+        fit=_spread(outer.fit, free),
+        score=_spread(outer.score, free),
+        inner_fit=_spread(inner_fit, free),
+        inner_score=_spread(inner_score, free),
+        name=np.array(outer.names),
+        scheme=np.full(len(outer.names), scheme),
+        block=block + SCHEMES.index(scheme) * _BLOCK_NUMBERS,
+        buffer_km=np.full(len(outer.names), outer.buffer_km),
+        sample=samples["sample"].values,
     )
 
 
-def join_folds(folds: Sequence[xr.Dataset]) -> xr.Dataset:
+def join_folds(folds: Sequence[Folds]) -> Folds:
     """Concatenate the folds of several schemes, so that a model fits them all at once; `scheme` (fold) identifies them.
 
     Tuning blocks keep their numbers; a part that shares a number with an earlier one is renumbered.
+
+    Raises
+    ------
+    ValueError
+        Where the parts are of other samples, or differ in the number of inner splits.
     """
-    apart: list[xr.Dataset] = []
+    apart: list[Folds] = []
     last = -1
     for part in folds:
-        block = part["block"].values
-        if any(np.isin(block, other["block"].values).any() for other in apart):
-            part = part.assign_coords(block=("fold", block - block.min() + last + 1))
+        if not np.array_equal(part.sample, folds[0].sample) or part.inner != folds[0].inner:
+            raise ValueError(f"folds of the same samples and number of inner splits can be joined, not {list(folds)}")
+        if any(np.isin(part.block, other.block).any() for other in apart):
+            part = replace(part, block=part.block - part.block.min() + last + 1)
         apart.append(part)
-        last = max(last, int(part["block"].values.max()))
-    return xr.concat(apart, "fold", join="exact", coords="minimal", compat="override")
+        last = max(last, int(part.block.max()))
+    joined = {f.name: np.concatenate([getattr(p, f.name) for p in apart]) for f in fields(Folds)}
+    return Folds(**{**joined, "sample": folds[0].sample})
 
 
-def of_scheme(ds: Ds, scheme: str) -> Ds:
-    """Select the folds (or their parameters or predictions) of one scheme."""
-    return ds.isel(fold=np.flatnonzero(ds["scheme"].values == scheme))
+def of_scheme(folds: Folds, scheme: str) -> Folds:
+    """Select the folds of one scheme."""
+    return folds.take(folds.scheme == scheme)
 
 
 def require_grouped(schemes: Iterable[str]) -> None:
@@ -149,30 +150,37 @@ def require_grouped(schemes: Iterable[str]) -> None:
         )
 
 
-def redo_inner(folds: xr.Dataset, samples: xr.Dataset, fit: Bools, *, seed: int = 1) -> xr.Dataset:
+def redo_inner(folds: Folds, samples: xr.Dataset, fit: Bools, *, seed: int = 1) -> Folds:
     """Folds of one scheme with fewer rows to fit on, and new inner splits of these rows.
 
     Parameters
     ----------
-    folds, samples : xr.Dataset
+    folds : Folds
+    samples : xr.Dataset
     fit : bool array, (fold, sample)
         A subset of the folds' `fit`.
     seed : int
 
     Returns
     -------
-    xr.Dataset
+    Folds
+        Features are learnt on the rows that are left, except in a fold that selects apart.
     """
-    assert not (fit & ~folds["fit"].values).any(), "a fold cannot fit on rows that it withholds"
-    scheme = str(folds["scheme"].values[0])
-    free = (folds["fit"].values | folds["score"].values).any(axis=0)
+    assert not (fit & ~folds.fit).any(), "a fold cannot fit on rows that it withholds"
+    scheme = str(folds.scheme[0])
+    free = np.asarray((folds.fit | folds.score).any(axis=0))
     rows, rng = Rows.of(samples, free), np.random.default_rng([seed, SCHEMES.index(scheme)])
-    block, buffer = folds["block"].values, float(folds["buffer_km"].values[0])
-    number, *inner = inner_masks(fit[:, free], block, rows, scheme, folds.sizes["inner"], buffer, rng)
-    found = folds.assign(fit=(("fold", "sample"), fit)).assign_coords(block=("fold", number + block.min()))
-    for name, masks in zip(("inner_fit", "inner_score"), inner, strict=True):
-        found[name] = (("fold", "inner", "sample"), _spread(masks, free))
-    return found
+    buffer = float(folds.buffer_km[0])
+    block, *inner = inner_masks(fit[:, free], folds.block, rows, scheme, folds.inner, buffer, rng)
+    inner_fit, inner_score = (_spread(masks, free) for masks in inner)
+    return replace(
+        folds,
+        fit=fit,
+        select=np.where(folds.selects_apart[:, None], folds.select, fit),
+        block=block + folds.block.min(),
+        inner_fit=inner_fit,
+        inner_score=inner_score,
+    )
 
 
 def _require_fit(outer: Outer, scheme: str) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from glacmb_grid.errors import listing
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.protocols import name_of
 from glacmb_grid.learning.contract import Model, Task, lacking
 from glacmb_grid.learning.ragged import PREFIX
@@ -29,7 +30,7 @@ def fit_model_in_schemes(
     *,
     model: Model,
     samples: xr.Dataset,
-    folds: Mapping[str, xr.Dataset],
+    folds: Mapping[str, Folds],
     bases: Fits,
     optional: bool,
     protocol: Protocol,
@@ -77,7 +78,7 @@ def evaluate(
     work: Work,
     *,
     samples: xr.Dataset,
-    folds: Mapping[str, xr.Dataset],
+    folds: Mapping[str, Folds],
     predictions: Mapping[str, pd.DataFrame],
     fits: Fits,
     schemes: Sequence[str],
@@ -104,7 +105,7 @@ def evaluate(
     }
 
 
-def _distances(samples: xr.Dataset, folds: Mapping[str, xr.Dataset], predictions: pd.DataFrame) -> pd.DataFrame:
+def _distances(samples: xr.Dataset, folds: Mapping[str, Folds], predictions: pd.DataFrame) -> pd.DataFrame:
     """RMSE by distance to the nearest training glacier."""
     tables = [
         skill_by_distance(predictions[predictions["scheme"] == s], distance_to_training(samples, folds[s]))

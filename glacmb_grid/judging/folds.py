@@ -38,7 +38,7 @@ def plan_folds(
     problems = Problems()
     every = folds_of(samples, schemes, validation, seed, problems)
     problems.raise_if_any()
-    lines = [(n, f.sizes["fold"], int(f["score"].values.any(axis=0).sum())) for n, f in every.items()]
+    lines = [(n, len(f), int(f.score.any(axis=0).sum())) for n, f in every.items()]
     work.say(f"{samples.sizes['sample']} observations; folds: " + ", ".join(f"{n} {count}" for n, count, _ in lines))
     return {"folds": pd.DataFrame(lines, columns=["scheme", "folds", "rows"])}
 
@@ -64,7 +64,7 @@ def make_all_folds(
         work.say(f"{locked.sum()} rows of {glaciers} test glaciers are locked away until `score-holdout`")
     for scheme, folds in every.items():
         found.append(check_folds(samples, folds))
-        work.say(f"{scheme}: {folds.sizes['fold']} folds, tuned in {len(np.unique(folds['block']))} blocks")
+        work.say(f"{scheme}: {len(folds)} folds, tuned in {len(folds.blocks)} blocks")
     findings = pd.concat(found, ignore_index=True)
     leaks = findings[(findings["severity"] == "leak") & (findings["scheme"] != "random")]
     if len(leaks):

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning.contract import Model
 from glacmb_grid.learning.registry import fit_all, predict
@@ -26,7 +27,7 @@ def judge_locked(
 ) -> pd.DataFrame:
     """Fit on everything that is not locked, and predict the locked glaciers, PREDICTION_COLUMNS."""
     folds = holdout_fold(samples, locked, inner, seed)
-    rows = int(folds["fit"].values.sum())
+    rows = int(folds.fit.sum())
     fits = fit_all(models, samples, folds, seed=seed, say=lambda text: say(f"{text} on {rows} rows"))
     tables = [
         out_of_fold(samples, folds, predict(fit, samples, fits), model=name).assign(protocol="locked")
@@ -35,9 +36,9 @@ def judge_locked(
     return pd.concat(tables)
 
 
-def holdout_fold(samples: xr.Dataset, locked: npt.NDArray[np.bool_], inner: int, seed: int) -> xr.Dataset:
+def holdout_fold(samples: xr.Dataset, locked: npt.NDArray[np.bool_], inner: int, seed: int) -> Folds:
     """One fold that fits on all free rows and scores the locked ones."""
     side = np.where(locked, "locked", "free").astype(object)
     sides = samples.assign_coords(fold_logo=("sample", side))
     folds = make_folds(sides, "logo", inner=inner, seed=seed)
-    return folds.isel(fold=np.flatnonzero(folds["score"].values[:, locked].any(axis=1)))
+    return folds.take(folds.score[:, locked].any(axis=1))

@@ -12,6 +12,7 @@ import xarray as xr
 
 from glacmb_grid.errors import Problems
 from glacmb_grid.folds.holdout import choose_holdout
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.protocols import leaky
 from glacmb_grid.folds.schemes import make_folds, require_grouped
 from glacmb_grid.learning.contract import Model
@@ -77,7 +78,7 @@ def locked_rows(samples: xr.Dataset, validation: Validation, seed: int) -> npt.N
 
 def folds_of(
     samples: xr.Dataset, schemes: Sequence[str], validation: Validation, seed: int, problems: Problems
-) -> dict[str, xr.Dataset]:
+) -> dict[str, Folds]:
     """Folds of every scheme; errors are collected in `problems`."""
     folds = {}
     with problems.collect():
@@ -130,7 +131,7 @@ def foreseen(outlines: gpd.GeoDataFrame, observed: pd.DataFrame, years: Sequence
 
 def judged_folds(
     samples: xr.Dataset, schemes: Sequence[str], validation: Validation, protocol: Protocol, seed: int
-) -> tuple[dict[str, xr.Dataset], npt.NDArray[np.bool_]]:
+) -> tuple[dict[str, Folds], npt.NDArray[np.bool_]]:
     """Folds of every scheme under a protocol, and which rows are locked away from all of them.
 
     Returns

@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from glacmb_grid.errors import InputError
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.inputs.outlines import glaciers_dataset
 from glacmb_grid.judging.fits import Fits, fitted_in
 from glacmb_grid.judging.plan import PRODUCT_SCHEME
@@ -28,7 +29,7 @@ def make_products(
     sampled: xr.Dataset,
     predictors: xr.Dataset,
     samples: xr.Dataset,
-    folds: xr.Dataset,
+    folds: Folds,
     fits: Fits,
     predictions: pd.DataFrame,
     model: str,

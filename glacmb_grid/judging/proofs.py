@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.protocols import name_of
 from glacmb_grid.judging.fits import Fits, record_of
 from glacmb_grid.judging.folds import summary_of
@@ -27,7 +28,7 @@ def audit(
     work: Work,
     *,
     samples: xr.Dataset,
-    folds: Mapping[str, xr.Dataset],
+    folds: Mapping[str, Folds],
     findings: pd.DataFrame,
     fits: Fits,
     models: Mapping[str, Model],
@@ -57,7 +58,7 @@ def audit(
         leaks.append(f"the protocol of this configuration, on purpose: {name_of(protocol)}")
     seen, hashes = [], row_hashes(samples)
     for scheme, masks in folds.items():
-        number = masks.sizes["fold"] // 2
+        number = len(masks) // 2
         fitted = {n: m for n, m in models.items() if fits[n][scheme] is not None}
         for name in fitted:
             fit = fits[name][scheme]
@@ -65,7 +66,7 @@ def audit(
             seen.append(check_seen(masks, record_of(fit)["seen"].values, hashes).assign(model=name))
         if scheme == "random":
             continue
-        fold = str(masks["fold"].values[number])
+        fold = str(masks.name[number])
         for name, changed in probe(samples, masks, fitted, fold=number, seed=seed).items():
             probes.append({"scheme": scheme, "model": name, "fold": fold, "changed": ", ".join(changed)})
         work.say(f"{scheme}: fits checked")
@@ -92,7 +93,7 @@ def study(
     work: Work,
     *,
     samples: xr.Dataset,
-    folds: Mapping[str, xr.Dataset],
+    folds: Mapping[str, Folds],
     fits: Fits,
     models: Sequence[Model],
     study: Study,

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.settings import Section
 from glacmb_grid.vocabulary import check_dataset
 
@@ -26,7 +27,7 @@ class Task:
     ----------
     samples : xr.Dataset
         From `build_samples` or `read_samples_table`.
-    folds : xr.Dataset
+    folds : Folds
         From `make_folds`.
     seed : int
     built_on : mapping of str to xr.Dataset
@@ -42,7 +43,7 @@ class Task:
     """
 
     samples: xr.Dataset
-    folds: xr.Dataset
+    folds: Folds
     seed: int = 1
     built_on: Mapping[str, xr.Dataset] = field(default_factory=dict)
     checkpoints: Path | None = None
@@ -50,9 +51,9 @@ class Task:
     part: tuple[int, ...] | None = None
 
     @property
-    def own(self) -> xr.Dataset:
+    def own(self) -> Folds:
         """The folds to fit."""
-        return self.folds if self.part is None else self.folds.isel(fold=list(self.part))
+        return self.folds if self.part is None else self.folds.take(self.part)
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Model(ABC):
     informative : bool
         False for a model that no other is built on: it predicts the same balance everywhere, or was fitted elsewhere.
     stops_early : bool
-        Whether the model uses the mask `stop` of folds.
+        Whether the model uses `stop` of the folds.
     """
 
     name: str
@@ -137,13 +138,6 @@ _SAMPLES = {
     "operator_row": ("entry",),
     "operator_weight": ("entry",),
 }
-_FOLDS = {
-    "fit": ("fold", "sample"),
-    "score": ("fold", "sample"),
-    "inner_fit": ("fold", "inner", "sample"),
-    "inner_score": ("fold", "inner", "sample"),
-    "scheme": ("fold",),
-}
 
 
 def lacking(model: Model, samples: xr.Dataset) -> list[str]:
@@ -157,12 +151,13 @@ def fit_model(model: Model, task: Task) -> xr.Dataset:
     Raises
     ------
     ValueError
-        Samples or folds that lack a variable; a model that this one is built on is not given.
+        Samples that lack a variable, folds of other samples; a model that this one is built on is not given.
     InputError
         Predictors that match nothing, or forcing that the model needs and the samples lack.
     """
     check_dataset(task.samples, name="samples", variables=_SAMPLES)
-    check_dataset(task.folds, name="folds", variables=_FOLDS)
+    if not np.array_equal(task.folds.sample, task.samples["sample"].values):
+        raise ValueError(f"{task.folds!r} are not of these samples: make folds of the samples that are fitted")
     known = [n for n in model.built_on if n in task.built_on]
     if absent := [n for n in model.built_on if n not in {*known, *task.skipped}]:
         raise ValueError(f"{model.name} is built on {', '.join(absent)}: fit these first and pass `built_on`")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.learning.ragged import Arrays
 from glacmb_grid.learning.table import Bools, Floats, Table, Texts
 
@@ -53,12 +54,12 @@ def levels_of(kind: str, table: Table, seen: Bools) -> Levels:
     return Levels(glaciers, np.bincount(index, deviation) / (np.bincount(index) + _PRIOR))
 
 
-def kinds_of_level(folds: xr.Dataset, samples: xr.Dataset) -> list[str]:
+def kinds_of_level(folds: Folds, samples: xr.Dataset) -> list[str]:
     """Whether a glacier's level can be known where it is to be predicted: not if whole glaciers are withheld."""
     glacier = samples["row_glacier"].values.astype(str)[samples["operator_row"].values]
     number = np.unique(glacier, return_inverse=True)[1]
     entries = samples["operator_sample"].values
-    for fit, score in zip(folds["fit"].values, folds["score"].values, strict=True):
+    for fit, score in zip(folds.fit, folds.score, strict=True):
         if np.isin(number[score[entries]], number[fit[entries]]).any():
             return ["none", "glacier"]
     return ["none"]

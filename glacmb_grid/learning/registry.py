@@ -11,6 +11,7 @@ from typing import Any
 
 import xarray as xr
 
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.learning.contract import Model, Task, fit_model
 from glacmb_grid.learning.models.blend import Blended
 from glacmb_grid.learning.models.external import ExternalRegressor
@@ -105,7 +106,7 @@ def with_bases(names: Sequence[str], settings: Callable[[str], Section], compare
 def fit(
     model: str | Model,
     samples: xr.Dataset,
-    folds: xr.Dataset,
+    folds: Folds,
     settings: Section | Mapping[str, Any] | None = None,
     *,
     seed: int = 1,
@@ -120,7 +121,7 @@ def fit(
         A key of `REGISTRY`, or a model.
     samples : xr.Dataset
         From `build_samples` or `read_samples_table`.
-    folds : xr.Dataset
+    folds : Folds
         From `make_folds`.
     settings : Section or mapping, optional
         The model's section of the configuration (a class of `glacmb_grid.settings`), or the keys of it that differ from
@@ -140,7 +141,8 @@ def fit(
     Raises
     ------
     ValueError
-        An unknown model; samples or folds that lack a variable; a model that this one is built on is not given.
+        An unknown model; samples that lack a variable, folds of other samples; a model that this one is built on is not
+        given.
     InputError
         Predictors that match nothing, or forcing that the model needs and the samples lack.
     """
@@ -200,7 +202,7 @@ def _model_behind(parameters: xr.Dataset) -> Model:
 def fit_all(
     models: Iterable[Model],
     samples: xr.Dataset,
-    folds: xr.Dataset,
+    folds: Folds,
     *,
     seed: int = 1,
     say: Callable[[str], None] = lambda text: None,

@@ -20,6 +20,7 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from glacmb_grid.errors import InputError
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.table import Bools, Floats, Integers, Table
 from glacmb_grid.settings import Recipe
@@ -79,37 +80,14 @@ class InnerMean:
         return choice, error, mean[np.arange(len(choice)), choice]
 
 
-def split_blocks(folds: xr.Dataset) -> tuple[Integers, Integers]:
-    """The first fold of every block, and the block of every fold, both counted from 0."""
-    block = folds["block"].values if "block" in folds.coords else np.arange(folds.sizes["fold"])
-    _, first, index = np.unique(block, return_index=True, return_inverse=True)
-    return first.astype(np.int64), index.astype(np.int64)
-
-
-def inner_masks(folds: xr.Dataset, fold: int) -> Iterator[tuple[Bools, Bools]]:
+def inner_masks(folds: Folds, fold: int) -> Iterator[tuple[Bools, Bools]]:
     """Masks of the inner splits of a fold; a split that occurs twice is given once."""
     known: set[bytes] = set()
-    for fit, score in zip(folds["inner_fit"].values[fold], folds["inner_score"].values[fold], strict=True):
+    for fit, score in zip(folds.inner_fit[fold], folds.inner_score[fold], strict=True):
         key = np.packbits(np.concatenate([fit, score])).tobytes()
         if key not in known:
             known.add(key)
             yield fit, score
-
-
-def selection_masks(folds: xr.Dataset) -> Bools:
-    """Observations on which features are learnt, (fold, sample): those fitted on, unless an audit leaks others."""
-    return np.asarray((folds["select"] if "select" in folds else folds["fit"]).values)
-
-
-def seen_by(folds: xr.Dataset) -> xr.DataArray:
-    """Observations that anything in a fold looks at, its search and what an audit leaks included, (fold, sample)."""
-    searched = (folds["inner_fit"].values | folds["inner_score"].values).any(axis=1)
-    first, block = split_blocks(folds)
-    seen = folds["fit"].values | searched[first][block]
-    for extra in ("select", "stop"):
-        if extra in folds:
-            seen = seen | folds[extra].values
-    return xr.DataArray(seen, dims=("fold", "sample"))
 
 
 _THREADS: ContextVar[int | None] = ContextVar("threads", default=None)
@@ -138,37 +116,34 @@ def side_by_side() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def inner_prediction(folds: xr.Dataset, fit: Callable[[Bools], Floats]) -> xr.DataArray:
+def inner_prediction(folds: Folds, fit: Callable[[Bools], Floats]) -> xr.DataArray:
     """Predictions on the inner splits by a model without alternatives, (fold, sample), m w.e., NaN elsewhere.
 
     `fit` takes the observations to fit on and gives what it makes of all observations.
     """
-    first, block = split_blocks(folds)
-    found = InnerMean(len(first), 1, folds.sizes["sample"])
-    for b, fold in enumerate(first):
-        for inner_fit, inner_score in inner_masks(folds, int(fold)):
+    found = InnerMean(len(folds.first), 1, len(folds.sample))
+    for b, fold in enumerate(folds.first):
+        for inner_fit, inner_score in inner_masks(folds, fold):
             found.add(b, 0, inner_score, fit(inner_fit)[inner_score])
-    return xr.DataArray(found.mean[:, 0][block], dims=("fold", "sample"))
+    return xr.DataArray(folds.by_fold(found.mean[:, 0]), dims=("fold", "sample"))
 
 
-def require_annual(table: Table, folds: xr.Dataset, name: str) -> None:
+def require_annual(table: Table, folds: Folds, name: str) -> None:
     """Raise where a fold has no annual observation, which is all that trees and kernels can learn from."""
-    lacking = ~(folds["fit"].values & table.annual).any(axis=1)
+    lacking = ~(folds.fit & table.annual).any(axis=1)
     if lacking.any():
         raise InputError(
             f"models: {name}",
             expected="annual observations to fit on in every fold",
-            found=f"none in the fold {folds['fold'].values[lacking][0]}",
+            found=f"none in the fold {folds.name[lacking][0]}",
             remedy=f"give annual balances, or take {name} out of `validation.models`",
         )
 
 
-def fold_record(folds: xr.Dataset) -> xr.Dataset:
+def fold_record(folds: Folds) -> xr.Dataset:
     """What the parameters of every model hold: names of the folds and what each of them has looked at."""
-    fitted = xr.DataArray(folds["fit"].values, dims=("fold", "sample"))
-    return xr.Dataset(
-        {"seen": seen_by(folds), "fitted": fitted}, coords={"fold": folds["fold"], "scheme": folds["scheme"]}
-    )
+    masks = {"seen": (("fold", "sample"), folds.seen), "fitted": (("fold", "sample"), folds.fit)}
+    return folds.to_dataset().drop_dims("sample").assign(masks)
 
 
 def search_record(
@@ -176,7 +151,7 @@ def search_record(
     candidates: Sequence[Candidate],
     tuned: Tuned,
     kept: Sequence[Features],
-    folds: xr.Dataset,
+    folds: Folds,
 ) -> xr.Dataset:
     """What was searched, what was chosen, and which features were kept, by fold."""
     names = list(dict.fromkeys(n for f in kept for n in f.names[f.kept].tolist()))

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.learning.contract import Model, Predictions, Task
 from glacmb_grid.learning.features import Features, choose_columns, fit_features
 from glacmb_grid.learning.level import Levels, kinds_of_level, levels_of
@@ -25,9 +26,7 @@ from glacmb_grid.learning.search import (
     prediction,
     require_annual,
     search_record,
-    selection_masks,
     side_by_side,
-    split_blocks,
 )
 from glacmb_grid.learning.table import Bools, Floats, Table, rows_of, table_of
 from glacmb_grid.settings import Recipe
@@ -104,16 +103,15 @@ class DesignModel(Model):
         hypers = [h if k is None else {**h, "level": k} for k in kinds for h in self.hypers()]
         candidates = [Candidate(r, h) for r, h in product(range(len(recipes)), hypers)]
         tuned = _tune(self, table, folds, recipes, candidates, task.seed)
-        select = selection_masks(folds)
 
         def work(fold: int) -> tuple[Features, Arrays]:
             chosen = candidates[int(tuned.choice[fold])]
-            split = Split(table, folds["fit"].values[fold], None, recipes[chosen.recipe], task.seed, select[fold])
+            split = Split(table, folds.fit[fold], None, recipes[chosen.recipe], task.seed, folds.select[fold])
             levels, learnt = self.learnt_on(split, chosen.hyper, {})
             return split.features, {**split.features.state(), **levels.state(), **learnt}
 
         with side_by_side() as pool:
-            found = list(pool.map(work, range(folds.sizes["fold"])))
+            found = list(pool.map(work, range(len(folds))))
         record = search_record(recipes, candidates, tuned, [f for f, _ in found], folds)
         return record.merge(pack([s for _, s in found])).assign_attrs({**record.attrs, "seed": task.seed})
 
@@ -152,15 +150,15 @@ class Split:
         To predict.
     recipe : Recipe
     seed : int
-    select : bool array, (sample,), optional
-        Observations that the features are learnt on, by default those seen: an audit gives others.
+    select : bool array, (sample,)
+        Observations that the features are learnt on.
     """
 
     def __init__(
-        self, table: Table, seen: Bools, score: Bools | None, recipe: Recipe, seed: int, select: Bools | None = None
+        self, table: Table, seen: Bools, score: Bools | None, recipe: Recipe, seed: int, select: Bools
     ) -> None:
         self.table, self.score, self.seed = table, score, seed
-        self.features = features_of(table, seen if select is None else select, recipe, seed)
+        self.features = features_of(table, select, recipe, seed)
         self.seen = _without_gaps(table, seen, recipe)
         # No other row is looked at: the climatology of a glacier that was not fitted on is a mean of its rows.
         self.used = table.used_rows(seen if score is None else seen | score)
@@ -196,22 +194,20 @@ def _without_gaps(table: Table, seen: Bools, recipe: Recipe) -> Bools:
 def _tune(
     model: DesignModel,
     table: Table,
-    folds: xr.Dataset,
+    folds: Folds,
     recipes: Sequence[Recipe],
     candidates: Sequence[Candidate],
     seed: int,
 ) -> Tuned:
     """Try every candidate on the inner splits of every block."""
-    first, block = split_blocks(folds)
-    leaked = folds["select"].values if "select" in folds else None  # only an audit gives it
+    first = folds.first
     by_recipe = {r: [i for i, c in enumerate(candidates) if c.recipe == r] for r in range(len(recipes))}
-    jobs = [(b, r, masks) for b, f in enumerate(first) for masks in inner_masks(folds, int(f)) for r in by_recipe]
+    jobs = [(b, r, masks) for b, f in enumerate(first) for masks in inner_masks(folds, f) for r in by_recipe]
 
     def work(job: tuple[int, int, tuple[Bools, Bools]]) -> list[Floats]:
         b, recipe, (inner_fit, inner_score) = job
-        split = Split(
-            table, inner_fit, inner_score, recipes[recipe], seed, None if leaked is None else leaked[first[b]]
-        )
+        select = folds.selected(first[b], inner_fit)
+        split = Split(table, inner_fit, inner_score, recipes[recipe], seed, select)
         prepared: dict[str, Any] = {}
         out = []
         for number in by_recipe[recipe]:
@@ -226,7 +222,7 @@ def _tune(
             for number, one in zip(by_recipe[recipe], values, strict=True):
                 inner.add(b, number, inner_score, one)
     choice, error, predicted = inner.choose(table.target)
-    return Tuned(choice[block], error[block], predicted[block])
+    return Tuned(*map(folds.by_fold, (choice, error, predicted)))
 
 
 def grid(**alternatives: list[Any]) -> list[Hyper]:

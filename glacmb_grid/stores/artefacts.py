@@ -14,6 +14,7 @@ import xarray as xr
 from glacmb_grid.disk import read_csv, write_json
 from glacmb_grid.failures import FILE as FAILED
 from glacmb_grid.failures import read_failures, write_failures
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.stores.formats import (
     read_outlines_store,
     read_zarr,
@@ -93,6 +94,7 @@ def _write_text(value: str, artefact: Artefact, path: Path) -> None:
 
 FORMATS: dict[str, Format] = {
     "dataset": Format(lambda p, lazy: read_zarr(p, {} if lazy else None), _write_dataset),
+    "folds": Format(lambda p, lazy: Folds.from_dataset(read_zarr(p)), lambda v, a, p: write_zarr(v.to_dataset(), p)),
     "outlines": Format(lambda p, lazy: read_outlines_store(p), lambda v, a, p: v.to_parquet(p)),
     "table": Format(_read_table, lambda v, a, p: write_table(v, p)),
     "json": Format(lambda p, lazy: json.loads(p.read_text(encoding="utf-8")), lambda v, a, p: write_json(p, v)),
@@ -171,7 +173,7 @@ HOLDOUT_TABLES = {n: Artefact(HOLDOUT, f"{n}.csv") for n in ("predictions", "sco
 
 def folds_of(scheme: str) -> Artefact:
     """The folds of a scheme."""
-    return Artefact("folds", f"{scheme}.zarr", "dataset")
+    return Artefact("folds", f"{scheme}.zarr", "folds")
 
 
 def fit_of(model: str, scheme: str) -> Artefact:

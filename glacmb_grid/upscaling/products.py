@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.predictors import as_rows
 from glacmb_grid.vocabulary import MASS_BALANCE_ATTRS
 from glacmb_grid.years import year_bounds
@@ -18,14 +19,14 @@ Predict = Callable[[xr.Dataset], xr.DataArray]
 BLOCK = 2000  # glaciers predicted at a time
 
 
-def withheld(glaciers: npt.NDArray[np.object_], samples: xr.Dataset, folds: xr.Dataset) -> npt.NDArray[np.bool_]:
+def withheld(glaciers: npt.NDArray[np.object_], samples: xr.Dataset, folds: Folds) -> npt.NDArray[np.bool_]:
     """Which folds may predict each glacier, (glacier, fold).
 
     A measured glacier is predicted, in all years, only by folds that withheld all its rows; any other by all folds.
     """
-    seen = np.zeros((len(glaciers), folds.sizes["fold"]), dtype=bool)
+    seen = np.zeros((len(glaciers), len(folds)), dtype=bool)
     number = {g: i for i, g in enumerate(glaciers.tolist())}
-    for glacier, fit in zip(samples["glacier"].values.tolist(), folds["fit"].values.T, strict=True):
+    for glacier, fit in zip(samples["glacier"].values.tolist(), folds.fit.T, strict=True):
         if glacier in number:
             seen[number[glacier]] |= fit
     if (seen.all(axis=1)).any():
@@ -34,7 +35,7 @@ def withheld(glaciers: npt.NDArray[np.object_], samples: xr.Dataset, folds: xr.D
     return ~seen
 
 
-def upscale(predict: Predict, predictors: xr.Dataset, samples: xr.Dataset, folds: xr.Dataset) -> xr.Dataset:
+def upscale(predict: Predict, predictors: xr.Dataset, samples: xr.Dataset, folds: Folds) -> xr.Dataset:
     """Annual balance of every glacier and year: mean and variance over the allowed folds and members.
 
     Parameters
@@ -43,8 +44,10 @@ def upscale(predict: Predict, predictors: xr.Dataset, samples: xr.Dataset, folds
         Rows to (fold, member, row), m w.e.
     predictors : xr.Dataset
         From `build_predictors`.
-    samples, folds : xr.Dataset
-        The folds that were fitted, and the samples they were made from.
+    samples : xr.Dataset
+        From which the folds were made.
+    folds : Folds
+        That were fitted.
 
     Returns
     -------

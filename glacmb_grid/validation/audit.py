@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.protocols import leaky
 from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning.contract import Model
@@ -183,13 +184,14 @@ def _promise(nested: pd.DataFrame, table: pd.DataFrame, draws: int, level: float
 
 
 def probe(
-    samples: xr.Dataset, folds: xr.Dataset, models: Mapping[str, Model], *, fold: int, seed: int = 1
+    samples: xr.Dataset, folds: Folds, models: Mapping[str, Model], *, fold: int, seed: int = 1
 ) -> dict[str, list[str]]:
     """Replace all rows that a fold withholds by noise and fit again: anything that changes has leaked.
 
     Parameters
     ----------
-    samples, folds : xr.Dataset
+    samples : xr.Dataset
+    folds : Folds
     models : mapping of str to Model
         Each after those that it is built on.
     fold : int
@@ -205,8 +207,8 @@ def probe(
     -----
     `scrambled` makes the noise. Compared are all variables of the fits, and the predictions of rows that were kept.
     """
-    one = folds.isel(fold=[fold])
-    withheld = ~one["fit"].values[0]
+    one = folds.take([fold])
+    withheld = ~one.fit[0]
     other = scrambled(samples, withheld, np.random.default_rng(seed))
     before, after = (fit_all(models.values(), s, one, seed=seed) for s in (samples, other))
     kept = ~_rows_only_of(samples, withheld)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.rows import groups_of
 from glacmb_grid.folds.schemes import join_folds, of_scheme, redo_inner
 from glacmb_grid.folds.space import nearest_km, unit_vectors
@@ -22,22 +23,23 @@ EDGES_KM = (0.0, 1.0, 10.0, 30.0, 100.0, 300.0, 1000.0, np.inf)
 DISTANCE_COLUMNS = [*("scheme", "protocol", "model", "from_km", "to_km", "n", "glaciers", "rmse", "lower", "upper")]
 
 
-def training_counts(samples: xr.Dataset, folds: xr.Dataset) -> list[int]:
+def training_counts(samples: xr.Dataset, folds: Folds) -> list[int]:
     """Numbers of training groups for a learning curve: 2, 4, 8, ... and the smallest number in any fold."""
     group = groups_of(samples)
-    most = min(len(np.unique(group[fit])) for fit in folds["fit"].values)
+    most = min(len(np.unique(group[fit])) for fit in folds.fit)
     return [*(2**i for i in range(1, 20) if 2**i < most), most]
 
 
 def thin_folds(
-    folds: xr.Dataset, samples: xr.Dataset, *, count: int | None = None, share: float | None = None, seed: int = 1
-) -> xr.Dataset:
+    folds: Folds, samples: xr.Dataset, *, count: int | None = None, share: float | None = None, seed: int = 1
+) -> Folds:
     """Let folds fit on fewer groups and score the same rows.
 
     Parameters
     ----------
-    folds, samples : xr.Dataset
+    folds : Folds
         Of one or several schemes.
+    samples : xr.Dataset
     count : int
         Number of groups to fit on; folds with fewer keep all.
     share : float
@@ -48,18 +50,18 @@ def thin_folds(
 
     Returns
     -------
-    xr.Dataset
+    Folds
         With fewer rows in `fit`, and new inner splits of these rows.
     """
     if (count is None) == (share is None):
         raise ValueError("give either count or share")
-    schemes = list(dict.fromkeys(folds["scheme"].values.tolist()))
+    schemes = list(dict.fromkeys(folds.scheme.tolist()))
     if len(schemes) > 1:
         parts = [thin_folds(of_scheme(folds, s), samples, count=count, share=share, seed=seed) for s in schemes]
         return join_folds(parts)
     group = pd.factorize(groups_of(samples), sort=True)[0]
     place = np.random.default_rng([seed, 7]).permutation(group.max() + 1)[group]
-    fit, block = folds["fit"].values, folds["block"].values
+    fit, block = folds.fit, folds.block
     thin = np.zeros_like(fit)
     for fold, mask in enumerate(fit):
         common = fit[block == block[fold]].all(axis=0)
@@ -70,7 +72,7 @@ def thin_folds(
     return redo_inner(folds, samples, thin, seed=seed)
 
 
-def distance_to_training(samples: xr.Dataset, folds: xr.Dataset) -> pd.Series:
+def distance_to_training(samples: xr.Dataset, folds: Folds) -> pd.Series:
     """Distance from every scored sample to the nearest one that its fold fits on, km, indexed by sample id.
 
     Zero if the fold fits on other years of the same glacier; NaN without a position. The folds are of one scheme.
@@ -78,10 +80,10 @@ def distance_to_training(samples: xr.Dataset, folds: xr.Dataset) -> pd.Series:
     xyz = unit_vectors(samples, whole=False)
     known = np.isfinite(xyz).all(axis=1)
     distance = np.full(len(xyz), np.nan)
-    for fit, rows in zip(folds["fit"].values, folds["score"].values & known, strict=True):
+    for fit, rows in zip(folds.fit, folds.score & known, strict=True):
         if (fit & known).any():
             distance[rows] = nearest_km(xyz[rows], xyz[fit & known])
-    scored = np.flatnonzero(folds["score"].values.any(axis=0))
+    scored = np.flatnonzero(folds.score.any(axis=0))
     return pd.Series(distance[scored], index=samples["sample"].values[scored].astype(str), name="distance_km")
 
 

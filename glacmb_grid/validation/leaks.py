@@ -21,6 +21,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.rows import groups_of
 from glacmb_grid.folds.space import nearest_km, unit_vectors
 from glacmb_grid.sphere import EARTH_RADIUS_KM
@@ -42,7 +43,6 @@ _SIDE = r"(?:north|south|east|west|upper|lower|left|right|main|[nsew]|ne|nw|se|s
 _PART = rf"(?:\b{_SIDE}[ -]+)?\b(?:branch|tongue|arm|total|whole|part)\b(?:[ -]+{_SIDE}\b)?"
 _BRANCH_WORDS = re.compile(rf"\(\s*(?:{_PART}|{_SIDE})\s*\)|{_PART}", re.IGNORECASE)
 _RGI = re.compile(r"^RGI[56]0-(\d\d\.\d{5})(?:_D\d+)?$")
-_LEAKY_USES = {"select": "selected on", "stop": "stopped on"}
 _BY_GLACIER = ("logo", "both_out", "blocks", "leave_region_out")
 
 
@@ -183,15 +183,14 @@ class _Check:
     severity: str = "leak"
 
 
-def check_folds(
-    samples: xr.Dataset, folds: xr.Dataset, aliases: Iterable[tuple[str, str]] | None = None
-) -> pd.DataFrame:
+def check_folds(samples: xr.Dataset, folds: Folds, aliases: Iterable[tuple[str, str]] | None = None) -> pd.DataFrame:
     """Rows that a fold scores and that equal rows which it used.
 
     Parameters
     ----------
-    samples, folds : xr.Dataset
-        Folds of one or several schemes; masks `select` and `stop` (fold, sample), rows used for that, are optional.
+    samples : xr.Dataset
+    folds : Folds
+        Of one or several schemes.
     aliases : pairs of str, optional
         More pairs of ids of one glacier, or of parent and branch, than `find_aliases` finds.
 
@@ -204,35 +203,23 @@ def check_folds(
     """
     checks = _Checks(samples, list(aliases or ()))
     lines: list[tuple[object, ...]] = []
-    names, schemes = folds["fold"].values.astype(str), folds["scheme"].values.astype(str)
-    tuned = _tuned(folds)
-    for fold, (name, scheme) in enumerate(zip(names, schemes, strict=True)):
-        score = folds["score"].values[fold]
-        used = {"fitted on": folds["fit"].values[fold], "tuned on": tuned[fold]}
-        used |= {use: folds[m].values[fold] for m, use in _LEAKY_USES.items() if m in folds}
-        lines += [(scheme, name, *found) for found in checks.findings(scheme, score, used)]
-        both = folds["inner_fit"].values[fold] & folds["inner_score"].values[fold]
+    tuned, apart = folds.tuned, folds.selects_apart
+    for fold, (name, scheme) in enumerate(zip(folds.name.tolist(), folds.scheme.tolist(), strict=True)):
+        used = {"fitted on": folds.fit[fold], "tuned on": tuned[fold]}
+        used |= {"selected on": folds.select[fold]} if apart[fold] else {}
+        used["stopped on"] = folds.stop[fold]
+        lines += [(scheme, name, *found) for found in checks.findings(scheme, folds.score[fold], used)]
+        both = folds.inner_fit[fold] & folds.inner_score[fold]
         if count := int(both.any(axis=0).sum()):
             kind = "an inner split scores what it fits on"
             lines.append((scheme, name, kind, "note", count, "too few rows to split"))
-    for scheme in dict.fromkeys(schemes):
-        times = folds["score"].values[schemes == scheme].sum(axis=0)
+    for scheme in dict.fromkeys(folds.scheme.tolist()):
+        times = folds.score[folds.scheme == scheme].sum(axis=0)
         never, often = ("scored by no fold", "note", times == 0), ("scored by several folds", "leak", times > 1)
         for kind, severity, which in (never, often):
             if which.any():
                 lines.append((scheme, "", kind, severity, int(which.sum()), listing(checks.names[which], 3)))
     return pd.DataFrame(lines, columns=FINDING_COLUMNS)
-
-
-def _tuned(folds: xr.Dataset) -> Bools:
-    """Rows used to tune the folds of each fold's block, (fold, sample)."""
-    own = (folds["inner_fit"].values | folds["inner_score"].values).any(axis=1)
-    if "block" not in folds.coords:
-        return np.asarray(own)
-    block = np.unique(folds["block"].values, return_inverse=True)[1]
-    for number in range(block.max() + 1):
-        own[block == number] = own[block == number].any(axis=0)
-    return np.asarray(own)
 
 
 class _Checks:
@@ -309,14 +296,12 @@ def _neighbour_years(samples: xr.Dataset, glacier: npt.NDArray[np.integer]) -> C
     return _repeated(pd.factorize(place * (np.ptp(year) + 1) + year - year.min())[0], glacier)
 
 
-def check_seen(
-    folds: xr.Dataset, seen: xr.DataArray | Bools, hashes: npt.NDArray[np.str_] | None = None
-) -> pd.DataFrame:
+def check_seen(folds: Folds, seen: xr.DataArray | Bools, hashes: npt.NDArray[np.str_] | None = None) -> pd.DataFrame:
     """Compare the rows that each fit received with those that its fold allows.
 
     Parameters
     ----------
-    folds : xr.Dataset
+    folds : Folds
     seen : bool array, (fold, sample)
         Rows passed to each fold's fit, as recorded by the fit.
     hashes : str array, (sample), optional
@@ -328,18 +313,18 @@ def check_seen(
         FINDING_COLUMNS.
     """
     masks = np.asarray(seen)
-    assert masks.shape == folds["fit"].shape, "one mask for each fold"
-    names, content = folds["sample"].values.astype(str), None if hashes is None else pd.factorize(hashes)[0]
+    assert masks.shape == folds.fit.shape, "one mask for each fold"
+    names, content = folds.sample.astype(str), None if hashes is None else pd.factorize(hashes)[0]
     lines: list[tuple[object, ...]] = []
     for fold, mask in enumerate(masks):
-        score, fit = folds["score"].values[fold], folds["fit"].values[fold]
+        score, fit = folds.score[fold], folds.fit[fold]
         found = {
             "the fit was given a scored row": mask & score,
             "the fit was given a withheld row": mask & ~fit & ~score,
         }
         if content is not None:
             found["the fit was given a copy of a scored row"] = score & ~mask & np.isin(content, content[mask])
-        labels = str(folds["scheme"].values[fold]), str(folds["fold"].values[fold])
+        labels = str(folds.scheme[fold]), str(folds.name[fold])
         lines += [(*labels, k, "leak", int(m.sum()), listing(names[m], 3)) for k, m in found.items() if m.any()]
         if not mask.any():
             lines.append((*labels, "the fit was given nothing", "note", 0, ""))

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.rows import groups_of
 from glacmb_grid.samples import operator_of
 
@@ -18,12 +19,13 @@ PREDICTION_COLUMNS = [
 ]
 
 
-def out_of_fold(samples: xr.Dataset, folds: xr.Dataset, predicted: xr.DataArray, *, model: str) -> pd.DataFrame:
+def out_of_fold(samples: xr.Dataset, folds: Folds, predicted: xr.DataArray, *, model: str) -> pd.DataFrame:
     """Predict every scored sample by the fold that withheld it.
 
     Parameters
     ----------
-    samples, folds : xr.Dataset
+    samples : xr.Dataset
+    folds : Folds
         Of one scheme. Samples that no fold scores (locked, or of unknown region) are left out.
     predicted : xr.DataArray, (fold, member, row), m w.e.
         From `predict` on these samples and folds.
@@ -35,7 +37,7 @@ def out_of_fold(samples: xr.Dataset, folds: xr.Dataset, predicted: xr.DataArray,
         From `tabulate`.
     """
     operator = operator_of(samples)
-    shape = (folds.sizes["fold"], samples.sizes["sample"])
+    shape = (len(folds), samples.sizes["sample"])
     mean, variance = np.empty(shape), np.empty(shape)
     for fold, rows in enumerate(predicted.transpose("fold", "member", "row").values):
         members = operator.sums(rows)
@@ -43,12 +45,13 @@ def out_of_fold(samples: xr.Dataset, folds: xr.Dataset, predicted: xr.DataArray,
     return tabulate(samples, folds, mean, variance, model=model)
 
 
-def tabulate(samples: xr.Dataset, folds: xr.Dataset, mean: Floats, variance: Floats, *, model: str) -> pd.DataFrame:
+def tabulate(samples: xr.Dataset, folds: Folds, mean: Floats, variance: Floats, *, model: str) -> pd.DataFrame:
     """Table of the predictions of the samples that the folds of one scheme withheld.
 
     Parameters
     ----------
-    samples, folds : xr.Dataset
+    samples : xr.Dataset
+    folds : Folds
     mean, variance : float arrays, (fold, sample), m w.e. and its square
         Over the members of each fold.
     model : str
@@ -61,7 +64,7 @@ def tabulate(samples: xr.Dataset, folds: xr.Dataset, mean: Floats, variance: Flo
         fold was fitted on, never of those it withheld. (The fits behind these residuals used the glacier of the row: a
         second-order dependence that remains.)
     """
-    score = folds["score"].values
+    score = folds.score
     times = score.sum(axis=0)
     if (times > 1).any() or not times.any():
         raise ValueError("every sample must be scored in exactly one fold, or in none")
@@ -70,12 +73,12 @@ def tabulate(samples: xr.Dataset, folds: xr.Dataset, mean: Floats, variance: Flo
     observed = samples["mass_balance"].values.astype(np.float64)
     square = np.full(len(times), np.nan)
     square[rows] = (observed[rows] - mean[fold, rows]) ** 2
-    known = [square[fit & (times > 0)] for fit in folds["fit"].values]
+    known = [square[fit & (times > 0)] for fit in folds.fit]
     residual = np.array([s.mean() if len(s) else np.nan for s in known])
     region = samples["region"].values.astype(str) if "region" in samples.coords else np.full(len(times), "")
     table = pd.DataFrame(
         {
-            "scheme": str(folds["scheme"].values[0]),
+            "scheme": str(folds.scheme[0]),
             "protocol": "nested",
             "model": model,
             "sample": samples["sample"].values[rows].astype(str),
@@ -86,7 +89,7 @@ def tabulate(samples: xr.Dataset, folds: xr.Dataset, mean: Floats, variance: Flo
             "observed": observed[rows],
             "predicted": mean[fold, rows],
             "predicted_uncertainty": np.sqrt(variance[fold, rows] + residual[fold]),
-            "fold": folds["fold"].values.astype(str)[fold],
+            "fold": folds.name[fold],
         }
     )
     return table[PREDICTION_COLUMNS]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.learning.contract import Model
 from glacmb_grid.learning.registry import fit, predict
 from glacmb_grid.validation.curves import thin_folds
@@ -32,13 +33,14 @@ def stem_of(predictor: str) -> str:
 
 
 def importance(
-    samples: xr.Dataset, folds: xr.Dataset, parameters: xr.Dataset, *, repeats: int = 3, seed: int = 1
+    samples: xr.Dataset, folds: Folds, parameters: xr.Dataset, *, repeats: int = 3, seed: int = 1
 ) -> pd.DataFrame:
     """How much worse the out-of-fold error becomes when a group of predictors is shuffled between glacier-years.
 
     Parameters
     ----------
-    samples, folds : xr.Dataset
+    samples : xr.Dataset
+    folds : Folds
     parameters : xr.Dataset
         Of a model fitted in these folds.
     repeats : int
@@ -55,7 +57,6 @@ def importance(
     names = samples["predictor"].values.astype(str)
     stems = np.array([stem_of(n) for n in names])
     base = _squares(samples, folds, parameters)
-    score = folds["score"].values
     lines = []
     for stem in dict.fromkeys(stems.tolist()):
         changes = []
@@ -66,15 +67,15 @@ def importance(
             shuffled = samples.assign(predictors=(samples["predictors"].dims, values))
             changes.append(_squares(shuffled, folds, parameters) - base)
         change = np.array(changes)
-        for fold, mask in enumerate(score):
+        for fold, mask in enumerate(folds.score):
             if mask.any():
                 each = change[:, mask].mean(axis=1)
-                labels = (str(folds["scheme"].values[fold]), stem, str(folds["fold"].values[fold]))
+                labels = (str(folds.scheme[fold]), stem, str(folds.name[fold]))
                 lines.append((*labels, float(each.mean()), float(each.std()), int(mask.sum())))
     return pd.DataFrame(lines, columns=["scheme", "group", "fold", "increase", "spread", "n"])
 
 
-def _squares(samples: xr.Dataset, folds: xr.Dataset, parameters: xr.Dataset) -> Floats:
+def _squares(samples: xr.Dataset, folds: Folds, parameters: xr.Dataset) -> Floats:
     """Squared out-of-fold errors, (sample,), NaN where a sample is not scored."""
     table = out_of_fold(samples, folds, predict(parameters, samples), model="any").set_index("sample")
     squares = (table["predicted"] - table["observed"]) ** 2
@@ -118,7 +119,7 @@ def ablations(samples: xr.Dataset, model: Model) -> dict[str, tuple[xr.Dataset, 
 
 def ablate(
     samples: xr.Dataset,
-    folds: Mapping[str, xr.Dataset],
+    folds: Mapping[str, Folds],
     models: Sequence[Model],
     *,
     seed: int = 1,
@@ -164,7 +165,7 @@ def _difference(pair: pd.DataFrame, name: str, draws: int, level: float, seed: i
 
 def learning_curve(
     samples: xr.Dataset,
-    folds: xr.Dataset,
+    folds: Folds,
     models: Sequence[Model],
     *,
     shares: Sequence[float] = (0.1, 0.25, 0.5, 1.0),
@@ -182,14 +183,14 @@ def learning_curve(
     lines = []
     for share in shares:
         thin = folds if share >= 1 else thin_folds(folds, samples, share=share, seed=seed)
-        counts = [len(np.unique(group[m])) for m in thin["fit"].values]
+        counts = [len(np.unique(group[m])) for m in thin.fit]
         for model in models:
             fitted = fit(model, samples, thin, seed=seed)
             table = out_of_fold(samples, thin, predict(fitted, samples), model=model.name)
             error = table["predicted"] - table["observed"]
             rmse = float(np.sqrt((error**2).mean()))
-            rows = float(np.median(thin["fit"].values.sum(axis=1)))
-            scheme = str(folds["scheme"].values[0])
+            rows = float(np.median(thin.fit.sum(axis=1)))
+            scheme = str(folds.scheme[0])
             lines.append((scheme, model.name, share, float(np.median(counts)), rows, rmse, len(table)))
             say(f"{model.name} learning from {np.median(counts):.0f} groups: RMSE {rmse:.3f}")
     return pd.DataFrame(lines, columns=["scheme", "model", "share", "groups", "rows", "rmse", "n"])

@@ -75,7 +75,7 @@ def _check_table(config: TableConfig) -> list[str]:
     _check_models(config, samples["predictor"].values, problems)
     schemes, validation = plan.schemes_of(config), config.validation
     for scheme, folds in plan.folds_of(samples, schemes, validation, config.seed, problems).items():
-        found.append(f"{scheme}: {folds.sizes['fold']} folds")
+        found.append(f"{scheme}: {len(folds)} folds")
     problems.raise_if_any()
     return found
 
@@ -303,5 +303,5 @@ def _check_links(
         return found
     samples, schemes = plan.foreseen(left, observed, years), plan.schemes_of(config)
     folds = plan.folds_of(samples, schemes, config.validation, config.seed, problems)
-    counts = [f"{scheme}: {masks.sizes['fold']} folds" for scheme, masks in folds.items()]
+    counts = [f"{scheme}: {len(masks)} folds" for scheme, masks in folds.items()]
     return [*found, f"{len(usable)} glacier-years to learn from", *counts]

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from glacmb_grid.disk import Say
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.learning.contract import Model, Task, fit_model
 from glacmb_grid.learning.ragged import PREFIX, join
 from glacmb_grid.learning.search import limited_threads
@@ -64,7 +64,7 @@ class OnCluster(Engine):
 
         jobs: dict[Any, tuple[str, Part]] = {}
         found: dict[str, dict[Part, xr.Dataset]] = {name: {} for name in tasks}
-        parts = {name: parts_of(task.folds) for name, task in tasks.items()}
+        parts = {name: [tuple(b.tolist()) for b in task.folds.blocks] for name, task in tasks.items()}
         try:
             for name, task in tasks.items():
                 tables = send(task.samples), send(task.folds)
@@ -83,12 +83,6 @@ class OnCluster(Engine):
             self.client.cancel([job for job in jobs if not job.done()])
 
 
-def parts_of(folds: xr.Dataset) -> list[Part]:
-    """Positions of the folds of every tuning block."""
-    block = folds["block"].values
-    return [tuple(int(i) for i in np.flatnonzero(block == b)) for b in dict.fromkeys(block.tolist())]
-
-
 def in_order(found: Mapping[Part, xr.Dataset]) -> xr.Dataset:
     """Parameters of all folds, from those of parts of them."""
     order = [i for part in found for i in part]
@@ -103,7 +97,7 @@ def without_states(parameters: xr.Dataset) -> xr.Dataset:
 def _fit_part(
     model: Model,
     samples: xr.Dataset,
-    folds: xr.Dataset,
+    folds: Folds,
     bases: Mapping[str, xr.Dataset],
     rest: Mapping[str, Any],
     part: Part,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -185,12 +184,19 @@ def _store_results(stage: Stage, made: Mapping[str, Any], folder: Path) -> None:
         raise ValueError(f"stage {stage.name} does not declare the result {', '.join(unknown)}")
     declared = dict(leaves(dict(stage.writes)))
     for path, artefact in declared.items():
-        value = reduce(lambda tree, key: None if tree is None else tree.get(key), path, made)
+        value = _at(made, path)
         if value is not None:
             write(value, artefact, folder)
     missing = [a.file for a in declared.values() if not a.optional and not (folder / a.file).exists()]
     if missing:
         raise ValueError(f"stage {stage.name} did not make {', '.join(missing)}")
+
+
+def _at(tree: Any, path: tuple[str, ...]) -> Any:
+    """The value that keys lead to; None where there is none."""
+    for key in path:
+        tree = None if tree is None else tree.get(key)
+    return tree
 
 
 def _work(

@@ -58,7 +58,7 @@ class Blended(Model):
         names = [m for m in self.parts if m in task.built_on]
         inner = np.stack([task.built_on[m]["inner_prediction"].values for m in names])  # (model, fold, sample)
         target = task.samples["mass_balance"].values
-        seen = task.own["fit"].values
+        seen = task.own.fit
         weight = np.array([_weights(inner[:, f], target, seen[f]) for f in range(len(seen))])
         return (
             fold_record(task.own)

@@ -26,9 +26,7 @@ from glacmb_grid.learning.search import (
     prediction,
     require_annual,
     search_record,
-    selection_masks,
     side_by_side,
-    split_blocks,
 )
 from glacmb_grid.learning.table import Bools, Floats, Rows, rows_of, table_of
 from glacmb_grid.learning.tabular import Split
@@ -55,25 +53,23 @@ class StructuredProcess(Model):
         table = table_of(task.samples)
         require_annual(table, folds, self.name)
         recipes = within(table, self.settings, self.settings.recipes or _default_recipes(table.rows))
-        first, block = split_blocks(folds)
-        fit, select = folds["fit"].values, selection_masks(folds)
-        leaked = "select" in folds
-        jobs = [(b, r) for b in range(len(first)) for r in range(len(recipes))]
+        blocks, fit = folds.blocks, folds.fit
+        jobs = [(b, r) for b in range(len(blocks)) for r in range(len(recipes))]
 
         def work(job: tuple[int, int]) -> tuple[Hyper, list[tuple[Bools, Floats]]]:
             b, r = job
-            selected = select[first[b]] if leaked else None
-            shared = fit[block == b].all(axis=0)
-            hyper = learn(*self._training(Split(table, shared, None, recipes[r], seed, selected)), None, self._limits)
+            first, shared = folds.first[b], np.asarray(fit[blocks[b]].all(axis=0))
+            whole = Split(table, shared, None, recipes[r], seed, folds.selected(first, shared))
+            hyper = learn(*self._training(whole), None, self._limits)
             found = []
-            for inner_fit, inner_score in inner_masks(folds, int(first[b])):
-                split = Split(table, inner_fit, inner_score, recipes[r], seed, selected)
+            for inner_fit, inner_score in inner_masks(folds, first):
+                split = Split(table, inner_fit, inner_score, recipes[r], seed, folds.selected(first, inner_fit))
                 process = posterior(*self._training(split), hyper, self._limits)
                 balance = process.mean(self._inputs(split.design, split.rows))
                 found.append((inner_score, split.observed(balance)))
             return hyper, found
 
-        inner = InnerMean(len(first), len(recipes), len(table.target))
+        inner = InnerMean(len(blocks), len(recipes), len(table.target))
         learnt: dict[tuple[int, int], Hyper] = {}
         with side_by_side() as pool:
             for (b, r), (hyper, found) in zip(jobs, pool.map(work, jobs), strict=True):
@@ -81,12 +77,12 @@ class StructuredProcess(Model):
                 for score, values in found:
                     inner.add(b, r, score, values)
         choice, error, predicted = inner.choose(table.target)
-        tuned = Tuned(choice[block], error[block], predicted[block])
-        chosen = [learnt[int(b), int(choice[b])] for b in block]
+        tuned = Tuned(*map(folds.by_fold, (choice, error, predicted)))
+        chosen = [learnt[b, int(choice[b])] for b in folds.by_fold(np.arange(len(blocks))).tolist()]
 
         def final(fold: int) -> tuple[Features, Posterior]:
             recipe = recipes[int(tuned.choice[fold])]
-            split = Split(table, fit[fold], None, recipe, seed, select[fold])
+            split = Split(table, fit[fold], None, recipe, seed, folds.select[fold])
             return split.features, posterior(*self._training(split), chosen[fold], self._limits)
 
         with side_by_side() as pool:

@@ -42,7 +42,7 @@ class GivenPredictions(Model):
         glacier, year = rows["row_glacier"].values.astype(str), rows["row_year"].values
         known = self._read()
         value = _looked_up(known, glacier, year) if known is not None else self._column(rows)
-        asked = table.used_rows(np.asarray((task.own["score"] | task.own["fit"]).any("fold").values))
+        asked = table.used_rows(np.asarray((task.own.score | task.own.fit).any(axis=0)))
         lacking = asked & ~np.isfinite(value)
         if lacking.any():
             names = [f"{g} {y}" for g, y in zip(glacier[lacking], year[lacking], strict=True)]

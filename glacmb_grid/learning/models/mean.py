@@ -30,7 +30,7 @@ class TrainingMean(Model):
             return float((years[seen] @ target[seen]) / (years[seen] @ years[seen]))
 
         return fold_record(task.own).assign(
-            level=("fold", [level(m) for m in task.own["fit"].values]),
+            level=("fold", [level(m) for m in task.own.fit]),
             inner_prediction=inner_prediction(task.own, lambda seen: level(seen) * years),
         )
 

@@ -15,11 +15,12 @@ import numpy as np
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.learning.contract import Model, Predictions, Task
 from glacmb_grid.learning.kernel import Hyper, Inputs
 from glacmb_grid.learning.kriging import Posterior, Settings, learn, posterior
 from glacmb_grid.learning.ragged import pack, unpack
-from glacmb_grid.learning.search import fold_record, inner_masks, prediction, split_blocks
+from glacmb_grid.learning.search import fold_record, inner_masks, prediction
 from glacmb_grid.learning.table import Bools, Floats, Rows, Table, rows_of, table_of
 from glacmb_grid.settings import Neighbours
 
@@ -56,24 +57,24 @@ class WithNeighbours(Model):
             `state_...`, the process conditioned on the residuals.
         """
         table, folds = table_of(task.samples), task.own
-        first, block = split_blocks(folds)
+        first = folds.first
         inner = task.built_on[self.base]["inner_prediction"].values[first]
         residual = np.where(table.annual, table.target - inner, np.nan)
         found = [_hyper(table, residual[b]) for b in range(len(first))]
-        kriged = np.array([_inner(table, folds, int(f), residual[b], found[b]) for b, f in enumerate(first)])
+        kriged = np.array([_inner(table, folds, f, residual[b], found[b]) for b, f in enumerate(first)])
         errors = [np.nanmean((residual - k) ** 2, axis=1) for k in (np.zeros_like(kriged), kriged)]
         used = errors[1] < errors[0]
         names = sorted({n for h in found for n in h.names})  # in an order that no other fold decides
         values = [[dict(zip(h.names, h.values, strict=True)).get(n, np.nan) for n in names] for h in found]
         processes = [_conditioned(table, np.isfinite(r), r, h).state() for r, h in zip(residual, found, strict=True)]
         record = fold_record(folds).assign(
-            residual=(("fold", "sample"), residual[block]),
-            hyper=(("fold", "hyper_parameter"), np.array(values)[block]),
-            used=("fold", used[block]),
-            inner_prediction=(("fold", "sample"), np.where(used[:, None], inner + kriged, inner)[block]),
+            residual=(("fold", "sample"), folds.by_fold(residual)),
+            hyper=(("fold", "hyper_parameter"), folds.by_fold(np.array(values))),
+            used=("fold", folds.by_fold(used)),
+            inner_prediction=(("fold", "sample"), folds.by_fold(np.where(used[:, None], inner + kriged, inner))),
         )
         record = record.assign_coords(hyper_parameter=np.array(names, dtype=object))
-        return record.merge(pack([processes[b] for b in block]))
+        return record.merge(pack([processes[b] for b in folds.by_fold(np.arange(len(first)))]))
 
     def predict(self, parameters: xr.Dataset, rows: xr.Dataset, below: Predictions) -> xr.DataArray:
         """Balance by the other model and the residual that neighbours let expect, (fold, member, row), m w.e."""
@@ -91,7 +92,7 @@ def _hyper(table: Table, residual: Floats) -> Hyper:
         return learn(_inputs(table.rows.take(table.row[known])), residual[known], None, _SETTINGS)
 
 
-def _inner(table: Table, folds: xr.Dataset, fold: int, residual: Floats, hyper: Hyper) -> Floats:
+def _inner(table: Table, folds: Folds, fold: int, residual: Floats, hyper: Hyper) -> Floats:
     """What the rest of the inner splits says of the residuals of each, (sample,)."""
     known = np.isfinite(residual)
     found = np.full(len(residual), np.nan)

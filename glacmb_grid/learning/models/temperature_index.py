@@ -10,7 +10,7 @@ import xarray as xr
 
 from glacmb_grid.learning.contract import Model, Predictions, Task
 from glacmb_grid.learning.degree_days import PARAMETERS, SETTINGS, UNITS, balance, forcing_of
-from glacmb_grid.learning.search import fold_record, inner_masks, inner_prediction, prediction, split_blocks
+from glacmb_grid.learning.search import fold_record, inner_masks, inner_prediction, prediction
 from glacmb_grid.learning.table import Bools, Floats, table_of
 from glacmb_grid.settings import TemperatureIndex
 
@@ -37,9 +37,8 @@ class DegreeDays(Model):
         from glacmb_grid.learning.degree_day_fit import fit_splits  # JAX is not imported before it is needed
 
         table, forcing, folds = table_of(task.samples), forcing_of(task.samples), task.own
-        first, _ = split_blocks(folds)
-        inner = [seen for fold in first for seen, _ in inner_masks(folds, int(fold))]
-        masks = {m.tobytes(): m for m in [*folds["fit"].values, *inner]}
+        inner = [seen for fold in folds.first for seen, _ in inner_masks(folds, fold)]
+        masks = {m.tobytes(): m for m in [*folds.fit, *inner]}
         fitted = fit_splits(table, forcing, np.array(list(masks.values())), self.settings)
         value = dict(zip(masks, fitted, strict=True))
 
@@ -47,7 +46,7 @@ class DegreeDays(Model):
             return np.asarray(table.operator @ balance(forcing, value[seen.tobytes()], self._fixed))
 
         found = fold_record(folds).assign(
-            value=(("fold", "coefficient"), np.array([value[m.tobytes()] for m in folds["fit"].values])),
+            value=(("fold", "coefficient"), np.array([value[m.tobytes()] for m in folds.fit])),
             inner_prediction=inner_prediction(folds, simulated),
         )
         return found.assign_coords(coefficient=list(PARAMETERS), units=("coefficient", list(UNITS)))

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.learning.contract import Task
 from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.level import Levels, kinds_of_level
@@ -42,8 +43,6 @@ from glacmb_grid.learning.search import (
     inner_masks,
     prediction,
     search_record,
-    selection_masks,
-    split_blocks,
 )
 from glacmb_grid.learning.table import Bools, Floats, Integers, Table, rows_of, table_of
 from glacmb_grid.settings import FeedForward, Recipe
@@ -63,7 +62,7 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
     plan = FitPlan(table, folds, settings, recipes, candidates, task.seed, task.checkpoints)
     tuned, epochs, inner_loss = _search(plan)
     trained, sets = _ensembles(plan, tuned, epochs)
-    shape = (folds.sizes["fold"], members)
+    shape = (len(folds), members)
     record = search_record(recipes, candidates, tuned, [s.features for s in sets], folds)
     widths = [candidates[c].hyper["widths"] for c in tuned.choice]
     counts = [_count_parameters(len(s.features.kept), w) for s, w in zip(sets, widths, strict=True)]
@@ -110,7 +109,7 @@ class FitPlan:
     """The data and settings of a fit of all folds."""
 
     table: Table
-    folds: xr.Dataset
+    folds: Folds
     settings: FeedForward
     recipes: Sequence[Recipe]
     candidates: Sequence[Candidate]
@@ -134,8 +133,7 @@ class FitPlan:
 
     def splits(self) -> list[Place]:
         """All inner splits of all blocks."""
-        first, _ = split_blocks(self.folds)
-        return [(b, i, m) for b, f in enumerate(first) for i, m in enumerate(inner_masks(self.folds, int(f)))]
+        return [(b, i, m) for b, f in enumerate(self.folds.first) for i, m in enumerate(inner_masks(self.folds, f))]
 
     def parts(self, items: Sequence[Any], kinds: int = 1) -> Iterator[Sequence[Any]]:
         """Chunks of splits or folds whose matrices, `kinds` for each, fit into memory."""
@@ -146,10 +144,7 @@ class FitPlan:
 
     def selected(self, place: Place) -> Bools:
         """Observations on which the features of an inner split are learnt."""
-        if "select" not in self.folds:
-            return place[2][0]
-        first, _ = split_blocks(self.folds)
-        return np.asarray(self.folds["select"].values[first[place[0]]])
+        return self.folds.selected(self.folds.first[place[0]], place[2][0])
 
 
 def configurations(settings: FeedForward, recipes: int, levels: Sequence[str], seed: int) -> list[Candidate]:
@@ -181,11 +176,11 @@ def _count_parameters(predictors: int, widths: Sequence[int]) -> int:
 def _search(plan: FitPlan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
     """Try every configuration on the inner splits: what each block chose, for how many epochs, and the losses."""
     table, folds, settings, seed, candidates = plan.table, plan.folds, plan.settings, plan.seed, plan.candidates
-    first, block = split_blocks(folds)
+    blocks = len(folds.first)
     kinds = list(dict.fromkeys(_kind(c) for c in candidates))
-    inner = InnerMean(len(first), len(candidates), len(table.target))
-    best = np.zeros((len(first), len(candidates), folds.sizes["inner"]), np.int64)
-    curves = np.full((len(first), len(candidates), folds.sizes["inner"], settings.epochs, 2), np.nan, np.float32)
+    inner = InnerMean(blocks, len(candidates), len(table.target))
+    best = np.zeros((blocks, len(candidates), folds.inner), np.int64)
+    curves = np.full((blocks, len(candidates), folds.inner, settings.epochs, 2), np.nan, np.float32)
     common: Shape | None = None
     for number, part in enumerate(plan.parts(plan.splits(), len(kinds))):
         nets, jobs = [], []
@@ -204,10 +199,11 @@ def _search(plan: FitPlan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
             best[b, n, i] = epoch + 1
             curves[b, n, i] = loss
     choice, error, _ = inner.choose(table.target)
-    at = np.arange(len(first))
+    at = np.arange(blocks)
     epochs = np.array([max(int(np.median(row[row > 0])), 1) for row in best[at, choice]])
     predicted = _inner_ensembles(plan, choice, epochs)
-    return Tuned(choice[block], error[block], predicted[block]), epochs[block], curves[at, choice][block]
+    tuned = Tuned(*map(folds.by_fold, (choice, error, predicted)))
+    return tuned, folds.by_fold(epochs), folds.by_fold(curves[at, choice])
 
 
 def _kind(candidate: Candidate) -> tuple[int, str, str]:
@@ -222,8 +218,7 @@ def _inner_ensembles(plan: FitPlan, choice: Integers, epochs: Integers) -> Float
     stop where the loss on the scored rows of their own split is lowest.
     """
     table, members = plan.table, plan.settings.members
-    first, _ = split_blocks(plan.folds)
-    inner = InnerMean(len(first), 1, len(table.target))
+    inner = InnerMean(len(plan.folds.first), 1, len(table.target))
     nothing = np.zeros(len(table.target), bool)
     common: Shape | None = None
     for number, part in enumerate(plan.parts(plan.splits())):
@@ -249,7 +244,7 @@ def _ensembles(plan: FitPlan, tuned: Tuned, epochs: Integers) -> tuple[Trained, 
     parts: list[Trained] = []
     firsts: list[TrainingSet] = []
     common: Shape | None = None
-    for part in plan.parts(range(folds.sizes["fold"])):
+    for part in plan.parts(range(len(folds))):
         nets: list[Net] = []
         for fold in part:
             members = _members(plan, fold, plan.candidates[int(tuned.choice[fold])], int(epochs[fold]))
@@ -266,15 +261,13 @@ def _ensembles(plan: FitPlan, tuned: Tuned, epochs: Integers) -> tuple[Trained, 
 def _members(plan: FitPlan, fold: int, candidate: Candidate, epochs: int) -> list[Net]:
     """The nets of one fold: the first trains on all its rows, the others on groups drawn with replacement."""
     table, folds, settings, seed = plan.table, plan.folds, plan.settings, plan.seed
-    fit, select = folds["fit"].values[fold], selection_masks(folds)[fold]
+    fit, select = folds.fit[fold], folds.select[fold]
     recipe, level, weights = _kind(candidate)
     splits = list(inner_masks(folds, fold))
     nets: list[Net] = []
     for member in range(settings.members):
-        seen, stop = fit, np.zeros(len(fit), bool)
-        if "stop" in folds:
-            stop = folds["stop"].values[fold]
-        elif settings.finish == "early_stopping":
+        seen, stop = fit, folds.stop[fold]
+        if settings.finish == "early_stopping" and not stop.any():
             seen, stop = splits[member % len(splits)]
         drawn = drawn_groups(table, fit, settings, _seed_of(seed, 2, fold, member)) if member else None
         one = training_set(table, fit, stop, select, plan.recipes[recipe], (level, weights), seed, drawn=drawn)
