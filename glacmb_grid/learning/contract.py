@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 
+from glacmb_grid.schemas import FOLDS, SAMPLES, check
 from glacmb_grid.settings import Section
-from glacmb_grid.vocabulary import check_dataset
 
 Predictions = Mapping[str, xr.DataArray]
 
@@ -130,21 +130,6 @@ NEEDS: dict[str, tuple[Callable[[xr.Dataset], bool], str]] = {
 }
 """What a model may need of samples: a test of it, and the words for it."""
 
-_SAMPLES = {
-    "predictors": ("row", "predictor"),
-    "mass_balance": ("sample",),
-    "operator_sample": ("entry",),
-    "operator_row": ("entry",),
-    "operator_weight": ("entry",),
-}
-_FOLDS = {
-    "fit": ("fold", "sample"),
-    "score": ("fold", "sample"),
-    "inner_fit": ("fold", "inner", "sample"),
-    "inner_score": ("fold", "inner", "sample"),
-    "scheme": ("fold",),
-}
-
 
 def lacking(model: Model, samples: xr.Dataset) -> list[str]:
     """What the model needs and the samples do not have, in words."""
@@ -157,12 +142,13 @@ def fit_model(model: Model, task: Task) -> xr.Dataset:
     Raises
     ------
     ValueError
-        Samples or folds that lack a variable; a model that this one is built on is not given.
+        A model that this one is built on is not given.
     InputError
-        Predictors that match nothing, or forcing that the model needs and the samples lack.
+        Samples or folds that are not what their schema says; predictors that match nothing, or forcing that the model
+        needs and the samples lack.
     """
-    check_dataset(task.samples, name="samples", variables=_SAMPLES)
-    check_dataset(task.folds, name="folds", variables=_FOLDS)
+    check(task.samples, SAMPLES)
+    check(task.folds, FOLDS)
     known = [n for n in model.built_on if n in task.built_on]
     if absent := [n for n in model.built_on if n not in {*known, *task.skipped}]:
         raise ValueError(f"{model.name} is built on {', '.join(absent)}: fit these first and pass `built_on`")

@@ -13,6 +13,7 @@ import xarray as xr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from glacmb_grid.disk import write_csv
+from glacmb_grid.schemas import PRODUCT, check
 
 
 def write_zarr(ds: xr.Dataset, path: Path, *, append: str | None = None) -> None:
@@ -79,6 +80,7 @@ def write_netcdf(ds: xr.Dataset, path: Path) -> None:
 
 def write_product(product: xr.Dataset, folder: Path) -> None:
     """Write the glacier x year product to a folder, as `glacier_annual.zarr` and `glacier_annual.nc`."""
+    check(product, PRODUCT)
     write_zarr(product, folder / "glacier_annual.zarr")
     write_netcdf(product, folder / "glacier_annual.nc")
 

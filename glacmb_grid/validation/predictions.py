@@ -9,6 +9,7 @@ import xarray as xr
 
 from glacmb_grid.folds.rows import groups_of
 from glacmb_grid.samples import operator_of
+from glacmb_grid.schemas import PREDICTIONS, check
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,7 +34,13 @@ def out_of_fold(samples: xr.Dataset, folds: xr.Dataset, predicted: xr.DataArray,
     -------
     DataFrame
         From `tabulate`.
+
+    Raises
+    ------
+    InputError
+        Predictions of other dimensions.
     """
+    check(predicted.to_dataset(name="predicted"), PREDICTIONS)
     operator = operator_of(samples)
     shape = (folds.sizes["fold"], samples.sizes["sample"])
     mean, variance = np.empty(shape), np.empty(shape)
