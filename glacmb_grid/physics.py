@@ -7,6 +7,7 @@ import numpy.typing as npt
 from scipy.special import ndtr
 
 Floats = npt.NDArray[np.float64]
+SNOW_THRESHOLD, SNOW_SPREAD = 1.0, 2.0  # degrees Celsius, K: half of the precipitation is snow at the threshold
 
 
 def positive_temperature(mean: npt.ArrayLike, spread: float) -> Floats:

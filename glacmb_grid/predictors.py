@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -10,9 +11,18 @@ import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
-from glacmb_grid.physics import positive_temperature, snow_fraction
-from glacmb_grid.vocabulary import MELTING_POINT, OROGRAPHY, VARIABLES
+from glacmb_grid.physics import SNOW_SPREAD, SNOW_THRESHOLD, positive_temperature, snow_fraction
+from glacmb_grid.schemas import ALBEDO, GLACIERS, SAMPLED, TERRAIN, check
+from glacmb_grid.vocabulary import (
+    MELTING_POINT,
+    OROGRAPHY,
+    VARIABLES,
+    Meaning,
+    PredictorOrigin,
+    meaning_coordinates,
+)
 from glacmb_grid.years import (
+    SEASONS,
     calendar_months,
     complete_years,
     days_in_month,
@@ -23,11 +33,8 @@ from glacmb_grid.years import (
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Columns = dict[Meaning, Floats]  # (glacier, year)
 
-SEASONS = {"accumulation": range(7), "ablation": range(7, 12), "summer": range(8, 11), "annual": range(12)}
-"""Months after the usual start of the hemisphere's year: October-April, May-September, June-August and all in the
-northern, April-October, November-March, December-February and all in the southern hemisphere."""
-_SNOW_THRESHOLD, _SNOW_SPREAD = 1.0, 2.0
 _PLACE = ("longitude", "latitude", "area")
 _TOPOGRAPHY = ("elevation_min", "elevation_max", "elevation_mean", "elevation_median", "slope", "northness", "eastness")
 
@@ -79,16 +86,20 @@ def build_predictors(
     xr.Dataset
         `predictors` (glacier, year, predictor) float32; the forcing `temperature` (K, at the model's orography) and
         `precipitation` (m w.e.) (glacier, year, month), `days` (year, month), `orography` (glacier), `hypsometry`
-        (glacier, band); coordinates `year_bnds` and `month` (calendar month in the order of the year).
+        (glacier, band); coordinates `year_bnds`, `month` (calendar month in the order of the year) and, over
+        `predictor`, what each predictor is: the attributes of `vocabulary.Meaning`.
 
     Raises
     ------
     InputError
-        If no year is complete, a variable is missing, a month occurs twice, the climate does not cover the reference
-        period, or values are missing.
+        If a Dataset is not what its schema says, no year is complete, a variable is missing, a month occurs twice, the
+        climate does not cover the reference period, or values are missing.
     ValueError
         Where the Datasets do not have the same glaciers in the same order.
     """
+    for given, schema in ((sampled, SAMPLED), (terrain, TERRAIN), (glaciers, GLACIERS), (albedo, ALBEDO)):
+        if given is not None:
+            check(given, schema)
     _require_same_glaciers(sampled, terrain, glaciers, albedo)
     years = complete_years(sampled["time"].values, first_month)
     if not len(years):
@@ -101,7 +112,7 @@ def build_predictors(
     cube = by_year(sampled, years, first_month)
     region = float(glaciers["latitude"].mean()) if mean_latitude is None else mean_latitude
     seasons = season_positions(first_month, region)
-    columns: dict[str, Floats] = {}
+    columns: Columns = {}
     for name in _monthly_names(cube, monthly):
         _add_monthly(columns, name, cube[name if name != "t2m" else "t2m_corrected"].values, first_month, seasons)
     rate = lapse_rate if isinstance(lapse_rate, (int, float)) else _in_year(lapse_rate, first_month)
@@ -115,13 +126,10 @@ def build_predictors(
 
 
 def _require_same_glaciers(sampled: xr.Dataset, *others: xr.Dataset | None) -> None:
-    """Raise if a Dataset that names its glaciers has other ones than `sampled`, or another order."""
+    """Raise if a Dataset has other glaciers than `sampled`, or another order."""
     expected = sampled["glacier"].values.astype(str)
     for other in others:
-        if other is None:
-            continue
-        label = next((n for n in ("glacier", "glacier_id") if n in other.coords), None)
-        if label is not None and not np.array_equal(other[label].values.astype(str), expected):
+        if other is not None and not np.array_equal(other["glacier"].values.astype(str), expected):
             raise ValueError(f"the Dataset of {listing(other.data_vars)} has other glaciers than those sampled")
 
 
@@ -157,25 +165,26 @@ def by_year(sampled: xr.Dataset, years: Integers, first_month: int) -> xr.Datase
             remedy="average daily or hourly values to months first; remove duplicate months",
         )
     out = xr.Dataset(coords={"glacier": sampled["glacier"], "year": years, "month": calendar_months(first_month)})
-    for name, variable in sampled.data_vars.items():
-        if "time" in variable.dims and not str(name).endswith("_coverage"):
-            values = variable.transpose("glacier", "time").values[:, order].astype(np.float64)
-            out[name] = (("glacier", "year", "month"), values.reshape(len(values), len(years), 12))
-        elif variable.dims == ("glacier",):
-            out[name] = variable
+    for name in [n for n in (*VARIABLES, "t2m_corrected") if n in sampled]:
+        values = sampled[name].transpose("glacier", "time").values[:, order].astype(np.float64)
+        out[name] = (("glacier", "year", "month"), values.reshape(len(values), len(years), 12))
+    if OROGRAPHY in sampled:
+        out[OROGRAPHY] = sampled[OROGRAPHY]
     days = days_in_month(sampled["time"].values[order]).astype(np.float64).reshape(len(years), 12)
     return out.assign(days=(("year", "month"), days))
 
 
-def _add_monthly(
-    columns: dict[str, Floats], name: str, values: Floats, first_month: int, seasons: dict[str, list[int]]
-) -> None:
+def _add_monthly(columns: Columns, name: str, values: Floats, first_month: int, seasons: dict[str, list[int]]) -> None:
     for i, month in enumerate(calendar_months(first_month)):
-        columns[f"{name}_{month:02d}"] = values[:, :, i]
+        columns[Meaning(name, "climate", calendar_month=month, part="value")] = values[:, :, i]
     summed = VARIABLES[name].kind == "accumulated"
     for season, positions in seasons.items():
         part = values[:, :, positions]
-        columns[f"{name}_{season}"] = part.sum(axis=2) if summed else part.mean(axis=2)
+        columns[_of_season(name, season)] = part.sum(axis=2) if summed else part.mean(axis=2)
+
+
+def _of_season(stem: str, season: str) -> Meaning:
+    return Meaning(stem, "climate", season, part="value")
 
 
 def _in_year(lapse_rate: xr.DataArray, first_month: int) -> Floats:
@@ -185,7 +194,7 @@ def _in_year(lapse_rate: xr.DataArray, first_month: int) -> Floats:
 
 
 def _add_degree_days(
-    columns: dict[str, Floats],
+    columns: Columns,
     cube: xr.Dataset,
     terrain: xr.Dataset,
     spread: float,
@@ -204,20 +213,21 @@ def _add_degree_days(
         at_band = celsius + lapse_rate * above[:, band, None, None]
         melt += positive_temperature(at_band, spread) * days / above.shape[1]
         if "tp" in cube:
-            snow += snow_fraction(at_band, _SNOW_THRESHOLD, _SNOW_SPREAD) * cube["tp"].values / above.shape[1]
+            snow += snow_fraction(at_band, SNOW_THRESHOLD, SNOW_SPREAD) * cube["tp"].values / above.shape[1]
     for season, positions in seasons.items():
-        columns[f"degree_days_{season}"] = melt[:, :, positions].sum(axis=2)
+        columns[_of_season("degree_days", season)] = melt[:, :, positions].sum(axis=2)
         if "tp" in cube:
-            columns[f"snowfall_{season}"] = snow[:, :, positions].sum(axis=2)
+            columns[_of_season("snowfall", season)] = snow[:, :, positions].sum(axis=2)
 
 
-def _add_albedo(columns: dict[str, Floats], albedo: xr.Dataset, years: Integers) -> None:
+def _add_albedo(columns: Columns, albedo: xr.Dataset, years: Integers) -> None:
     on_years = albedo.reindex(year=years)
     for name in ("albedo_mean", "albedo_min"):
-        columns[f"summer_{name}"] = on_years[name].transpose("glacier", "year").values.astype(np.float64)
+        meaning = Meaning(f"summer_{name}", "albedo", part="value")
+        columns[meaning] = on_years[name].transpose("glacier", "year").values.astype(np.float64)
 
 
-def _add_climatology(columns: dict[str, Floats], years: Integers, reference: tuple[int, int]) -> None:
+def _add_climatology(columns: Columns, years: Integers, reference: tuple[int, int]) -> None:
     """Means over a period that the climate covers completely, so that later years cannot change them."""
     first, last = reference
     inside = (years >= first) & (years <= last)
@@ -228,24 +238,27 @@ def _add_climatology(columns: dict[str, Floats], years: Integers, reference: tup
             found=f"{first}..{last}, of which {inside.sum()} covered",
             remedy="choose a period that the climate covers",
         )
-    for name in [n for n in columns if n.rsplit("_", 1)[-1] in SEASONS]:
-        climatology = columns[name][:, inside].mean(axis=1, keepdims=True)
-        columns[f"{name}_climatology"] = np.broadcast_to(climatology, columns[name].shape)
-        columns[f"{name}_anomaly"] = columns[name] - climatology
+    for one in [m for m in columns if m.season]:
+        climatology = columns[one][:, inside].mean(axis=1, keepdims=True)
+        columns[replace(one, part="climatology")] = np.broadcast_to(climatology, columns[one].shape)
+        columns[replace(one, part="anomaly")] = columns[one] - climatology
 
 
-def _add_static(columns: dict[str, Floats], terrain: xr.Dataset, glaciers: xr.Dataset, coordinates: bool) -> None:
-    some = next(iter(columns.values()))
-    static = {n: terrain[n].values for n in _TOPOGRAPHY if n in terrain}
-    static["log_area"] = np.log(glaciers["area"].values)
-    if coordinates:
-        static |= {n: glaciers[n].values for n in ("longitude", "latitude")}
-    for name, values in static.items():
-        columns[name] = np.broadcast_to(values.astype(np.float64)[:, None], some.shape)
+def _add_static(columns: Columns, terrain: xr.Dataset, glaciers: xr.Dataset, coordinates: bool) -> None:
+    shape = next(iter(columns.values())).shape
+
+    def add(name: str, origin: PredictorOrigin, values: Floats) -> None:
+        columns[Meaning(name, origin, part="value")] = np.broadcast_to(values.astype(np.float64)[:, None], shape)
+
+    for name in [n for n in _TOPOGRAPHY if n in terrain]:
+        add(name, "terrain", terrain[name].values)
+    add("log_area", "outline", np.log(glaciers["area"].values))
+    for name in ("longitude", "latitude") if coordinates else ():
+        add(name, "position", glaciers[name].values)
 
 
 def _assemble(
-    columns: dict[str, Floats],
+    columns: Columns,
     cube: xr.Dataset,
     terrain: xr.Dataset,
     glaciers: xr.Dataset,
@@ -258,7 +271,8 @@ def _assemble(
         coords={
             "glacier": cube["glacier"],
             "year": years,
-            "predictor": np.array(list(columns), dtype=object),
+            "predictor": np.array([m.name for m in columns], dtype=object),
+            **meaning_coordinates(list(columns)),
             "month": calendar_months(first_month),
             "year_bnds": (("year", "bnds"), year_bounds(years, first_month)),
             **{n: ("glacier", glaciers[n].values) for n in _PLACE if n in glaciers},
@@ -281,7 +295,7 @@ def _assemble(
 def _require_finite(ds: xr.Dataset) -> None:
     """Only the albedo may have gaps, which are filled within each fold."""
     missing = ~np.isfinite(ds["predictors"].values)
-    missing[:, :, [str(n).startswith("summer_albedo") for n in ds["predictor"].values]] = False
+    missing[:, :, ds["origin"].values == "albedo"] = False
     if missing.any():
         names = ds["predictor"].values[missing.any(axis=(0, 1))]
         ids = ds["glacier"].values[missing.any(axis=(1, 2))]

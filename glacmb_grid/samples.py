@@ -12,6 +12,7 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.predictors import as_rows
+from glacmb_grid.schemas import PREDICTORS, check
 from glacmb_grid.vocabulary import MASS_BALANCE_ATTRS
 from glacmb_grid.weights import Weights, from_entries, identity
 
@@ -39,8 +40,10 @@ def build_samples(predictors: xr.Dataset, linked: pd.DataFrame) -> tuple[xr.Data
     Raises
     ------
     InputError
-        If no observation is left, or one belongs to a glacier without predictors.
+        If the predictors are not what their schema says, no observation is left, or one belongs to a glacier without
+        predictors.
     """
+    check(predictors, PREDICTORS)
     years = pd.Index(predictors["year"].values)
     inside = linked["year"].isin(years)
     taken = linked[inside].sort_values(["glacier", "year"])

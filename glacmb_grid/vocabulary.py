@@ -1,10 +1,12 @@
-"""Names used everywhere: dimensions, variables, units and CF attributes; readers in `inputs` translate into them."""
+"""Names used everywhere: variables, units and CF attributes, and what a predictor is; `inputs` translates into them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
+import numpy as np
 import xarray as xr
 
 STANDARD_GRAVITY = 9.80665  # m s-2, turns geopotential into height
@@ -82,29 +84,51 @@ MASS_BALANCE_ATTRS = {
 GLACIER_ID_ATTRS = {"long_name": "Randolph Glacier Inventory identifier", "cf_role": "timeseries_id"}
 
 
-def check_dataset(ds: xr.Dataset, *, name: str, variables: dict[str, tuple[str, ...]]) -> None:
-    """Raise if a Dataset that is passed between stages lacks a variable or has other dimensions.
+PredictorOrigin = Literal["climate", "albedo", "terrain", "outline", "position", "table", "series", ""]
+Part = Literal["value", "climatology", "anomaly", ""]
 
-    Parameters
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a predictor is; its attributes are the coordinates over `predictor`, and empty where nothing is known.
+
+    Attributes
     ----------
-    ds : xr.Dataset
-    name : str
-        What the Dataset is, for the message.
-    variables : dict
-        Variable name -> its dimensions.
-
-    Raises
-    ------
-    ValueError
-        With every difference in one message.
+    stem : str
+        The quantity, such as `t2m`, `degree_days` or `slope`: what all months, seasons and parts of it share. A column
+        of a user's table that is nothing known is a quantity of its own.
+    origin : str
+        What it was made from: the `climate`, the `albedo`, the elevation model (`terrain`), the `outline`, the
+        `position`; a column of a user's own `table`, or the monthly `series` of one.
+    season : str
+        Season that it is the mean or the sum of, a key of `years.SEASONS`.
+    calendar_month : int
+        1 to 12 for one of the twelve values of a monthly series, 0 for anything else.
+    part : str
+        The `value` itself, its `climatology` at the glacier over the reference period, or the `anomaly` from that.
     """
-    wrong = [
-        f"{v!r} is missing (present: {', '.join(map(str, ds.variables))})" for v in variables if v not in ds.variables
-    ]
-    wrong += [
-        f"{v!r} has dimensions {ds[v].dims}, expected {dims}"
-        for v, dims in variables.items()
-        if v in ds.variables and ds[v].dims != dims
-    ]
-    if wrong:
-        raise ValueError(f"{name}: " + "; ".join(wrong))
+
+    stem: str
+    origin: PredictorOrigin = ""
+    season: str = ""
+    calendar_month: int = 0
+    part: Part = ""
+
+    @property
+    def name(self) -> str:
+        """Name of a predictor that the package makes."""
+        month = f"{self.calendar_month:02d}" if self.calendar_month else ""
+        part = "" if self.part == "value" else self.part
+        return "_".join(filter(None, (self.stem, month, self.season, part)))
+
+
+def meaning_coordinates(meanings: Sequence[Meaning]) -> dict[str, tuple[str, Any]]:
+    """Coordinates over `predictor`, one for each attribute of `Meaning`."""
+    columns = {f.name: [getattr(m, f.name) for m in meanings] for f in fields(Meaning)}
+    return {n: ("predictor", np.array(c, np.int64 if n == "calendar_month" else object)) for n, c in columns.items()}
+
+
+def meanings_of(ds: xr.Dataset) -> tuple[Meaning, ...]:
+    """What every predictor of a Dataset is, from its coordinates."""
+    columns = (ds[f.name].values.tolist() for f in fields(Meaning))
+    return tuple(Meaning(*values) for values in zip(*columns, strict=True))

@@ -118,9 +118,13 @@ def toy_samples(predictors, keep=1.0, seed=0, noise=0.05):
     return build_samples(predictors, table)[0]
 
 
-def toy_table(values, target, glacier, year, names=None, **coords):
-    """Samples of a user's own table: every row observed once; `coords` over `sample`, positions of rows too."""
+def toy_table(values, target, glacier, year, names=None, meanings=None, **coords):
+    """Samples of predictors that nothing is known of but their `meanings`: every row observed once.
+
+    `coords` over `sample`, positions of rows too.
+    """
     from glacmb_grid.samples import with_operator
+    from glacmb_grid.vocabulary import Meaning, meaning_coordinates
     from glacmb_grid.weights import identity
 
     values, count = np.asarray(values, float), len(target)
@@ -136,6 +140,7 @@ def toy_table(values, target, glacier, year, names=None, **coords):
         coords={
             "sample": sample,
             "predictor": np.array(names, dtype=object),
+            **meaning_coordinates([Meaning(n) for n in names] if meanings is None else meanings),
             "glacier": ("sample", glacier),
             "year": ("sample", year),
             "row_glacier": ("row", glacier),

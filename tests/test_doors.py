@@ -73,7 +73,7 @@ def test_what_comes_from_the_environment_is_not_written(world, tmp_path, monkeyp
         assert product.attrs["title"] == "by ${TOKEN}"
         assert product.attrs["institution"] == "${TOKEN}"
     mark = json.loads((tmp_path / "out" / "products" / MARK).read_text())
-    assert mark["settings"]["product"]["title"] == "by ${TOKEN}"
+    assert mark["settings"]["product.title"] == "by ${TOKEN}"
 
 
 def test_another_value_of_the_environment_is_noticed_though_none_is_written(world, tmp_path, monkeypatch):

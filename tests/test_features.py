@@ -13,8 +13,10 @@ from glacmb_grid.learning.features import fit_features, fit_scaling, scaled
 from glacmb_grid.learning.selection import correlations, select
 from glacmb_grid.learning.table import Rows, rows_of
 from glacmb_grid.settings import Recipe
+from glacmb_grid.vocabulary import Meaning
 
 NAN = np.nan
+MONTHS = (10, 11, 12, *range(1, 10))
 
 
 def rows(values, glacier=None, names=None, monthly=None, derived=None):
@@ -22,8 +24,11 @@ def rows(values, glacier=None, names=None, monthly=None, derived=None):
     size, width = values.shape
     glacier = np.array(["a"] * size if glacier is None else list(glacier))
     names = np.array([f"x{i}" for i in range(width)] if names is None else names)
-    flags = [np.zeros(width, bool) if f is None else np.array(f, bool) for f in (monthly, derived)]
-    return Rows(names, values, glacier, 2000 + np.arange(size), np.full((size, 2), NAN), *flags)
+    meanings = [
+        Meaning(n, "series" if d else "", calendar_month=m)
+        for n, m, d in zip(names.tolist(), monthly or [0] * width, derived or [0] * width, strict=True)
+    ]
+    return Rows(names, values, glacier, 2000 + np.arange(size), np.full((size, 2), NAN), tuple(meanings))
 
 
 def learnt(table, used=None, target=None, **recipe):
@@ -151,7 +156,7 @@ def test_the_value_can_be_left_out_but_for_what_never_varies():
 
 def test_which_predictors_a_recipe_takes():
     names = ["t_01", "t_02", "t_summer", "slope"]
-    table = rows(np.random.default_rng(0).normal(size=(9, 4)), names=names, monthly=[1, 1, 0, 0], derived=[0, 0, 1, 0])
+    table = rows(np.random.default_rng(0).normal(size=(9, 4)), names=names, monthly=[1, 2, 0, 0], derived=[0, 0, 1, 0])
     assert learnt(table).names.tolist() == names
     assert learnt(table, take="table").names.tolist() == ["t_01", "t_02", "slope"]
     assert learnt(table, take="seasonal").names.tolist() == ["t_summer", "slope"]
@@ -165,10 +170,25 @@ def test_which_predictors_a_recipe_takes():
         learnt(table, predictors=["slop"])
 
 
-def test_twelve_columns_that_count_the_months_are_monthly(toys):
-    months = [f"t_{m:02d}" for m in range(1, 13)]
-    samples = toys.table(np.zeros((3, 15)), [0, 1, 2], list("abc"), [2000] * 3, [*months, "t_13", "p_01", "slope"])
-    assert rows_of(samples).monthly.tolist() == [True] * 12 + [False] * 3
+def test_what_a_predictor_is_comes_from_its_coordinates_and_never_from_its_name(toys):
+    names = [*(f"t_{m:02d}" for m in range(1, 13)), "b", "c", "d"]
+    meanings = [*map(Meaning, names[:12]), Meaning("b", "table", calendar_month=3), Meaning("c", "series", "summer")]
+    meanings += [Meaning("d", "position")]
+    rows = rows_of(toys.table(np.zeros((3, 15)), [0, 1, 2], list("abc"), [2000] * 3, names, meanings))
+    assert rows.monthly.tolist() == [False] * 12 + [True, False, False]
+    assert rows.derived.tolist() == [False] * 13 + [True, False]
+    assert rows.from_table
+    turned = rows.in_order(rows.names[[14, 12, 0]])
+    assert [m.stem for m in turned.meanings] == ["d", "b", "t_01"]
+    assert turned.monthly.tolist() == [False, True, False]
+    assert not turned.in_order(turned.names[[0]]).from_table
+
+
+def test_predictors_of_cubes_are_monthly_seasonal_or_static(toys):
+    rows = rows_of(toys.samples(toys.predictors(glaciers=2)))
+    assert rows.names[rows.monthly].tolist() == [f"{v}_{m:02d}" for v in ("t2m", "tp") for m in MONTHS]
+    assert not rows.derived.any()
+    assert not rows.from_table
 
 
 # ---- selection ----

@@ -270,7 +270,7 @@ def test_a_shapefile_without_its_companions(tmp_path, suffix, says):
 
 def test_the_dataset_for_products(tmp_path):
     ds = glaciers_dataset(read_outlines(save(tmp_path, [ring(), ring(10.8)])))
-    assert list(ds["glacier_id"].values) == ["RGI60-11.00001", "RGI60-11.00002"]
+    assert list(ds["glacier"].values) == ["RGI60-11.00001", "RGI60-11.00002"]
     assert ds["area"].attrs["units"] == "km2"
     assert ds["longitude"].attrs["standard_name"] == "longitude"
 

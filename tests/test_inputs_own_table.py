@@ -13,12 +13,12 @@ import pytest
 import xarray as xr
 import yaml
 
-from glacmb_grid import predictors as cube_predictors
 from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.inputs.own_table import read_samples_table
-from glacmb_grid.inputs.own_table.forcing import SEASONS
 from glacmb_grid.physics import positive_temperature, snow_fraction
 from glacmb_grid.samples import operator_of
+from glacmb_grid.vocabulary import Meaning, meanings_of
+from glacmb_grid.years import SEASONS
 
 ROLES = {"glacier": "gid", "year": "year", "target": "mb", "target_units": "m w.e."}
 SMALL = """gid,year,mb,height,slope
@@ -103,8 +103,7 @@ def test_a_small_table(tmp_path):
     assert samples["predictor"].values.tolist() == ["height", "slope"]
     assert samples["predictors"].dims == ("row", "predictor")
     np.testing.assert_array_equal(column(samples, "height"), np.float32([3000, 3000, np.nan, 3200]))
-    assert not samples["derived"].values.any()
-    assert not samples["monthly"].values.any()
+    assert meanings_of(samples) == (Meaning("height", "table"), Meaning("slope", "table"))
     assert set(samples["source"].values) == {"table"}
     assert operator_of(samples).is_identity
     assert "height (1)" in samples.attrs["notes"]
@@ -471,8 +470,10 @@ def test_spellings_of_months(tmp_path, spelling):
     for season, those in expected.items():
         mean = months[:, [m - 1 for m in those]].mean(axis=1)
         np.testing.assert_allclose(column(samples, f"{stem}_{season}"), mean, rtol=1e-5, atol=1e-6)
-    assert samples["monthly"].values.tolist() == [True] * 12 + [False] * 4
-    assert samples["derived"].values.tolist() == [False] * 12 + [True] * 4
+    months = {spelling(m): Meaning(stem, "table", calendar_month=m) for m in range(1, 13)}
+    seasons = tuple(Meaning(stem, "series", season, part="value") for season in expected)
+    assert meanings_of(samples)[12:] == seasons
+    assert dict(zip(samples["predictor"].values[:12], meanings_of(samples), strict=False)) == months
     assert samples["source"].values.tolist() == ["table"] * 12 + [stem] * 4
     assert "calendar months" in samples.attrs["notes"]
 
@@ -491,8 +492,25 @@ def test_what_is_no_series(tmp_path):
     assert of(frame, tmp_path)["predictor"].values.tolist() == names
 
 
-def test_seasons_agree_with_those_of_cubes():
-    assert {k: list(v) for k, v in SEASONS.items()} == {k: list(v) for k, v in cube_predictors.SEASONS.items()}
+def test_a_column_named_like_a_predictor_of_the_package_is_of_that_quantity(tmp_path):
+    names = ["sd_03", "ssrd_7", "t2m_summer_anomaly", "degree_days_annual", "sd_13", "T2M_07", "band_7", "lat"]
+    frame = monthly_frame(**{"jan_{:02d}": (0.0, 1.0)}).assign(**dict.fromkeys(names, np.arange(40.0)))
+    samples = of(frame, tmp_path, latitude="lat", coordinates=True, predictors=[*names[:-1], "jan_*"])
+    told = dict(zip(samples["predictor"].values, meanings_of(samples), strict=True))
+    assert [told[n].stem for n in names] == [
+        "sd",
+        "ssrd",
+        "t2m",
+        "degree_days",
+        "sd_13",
+        "T2M_07",
+        "band_7",
+        "latitude",
+    ]
+    assert {(told[n].season, told[n].calendar_month, told[n].part) for n in names[:-1]} == {("", 0, "")}
+    assert told["lat"].origin == "position"
+    assert {told[n].origin for n in names[:-1]} == {"table"}
+    assert told["jan_07"] == Meaning("jan", "table", calendar_month=7)
 
 
 def test_seasons_of_each_hemisphere(tmp_path):
@@ -745,10 +763,10 @@ def test_the_table_of_high_mountain_asia(real_data):
     assert samples.sizes["sample"] == samples.sizes["row"] == 970
     assert len(set(samples["glacier"].values)) == 93
     assert len(set(samples["group"].values)) == 67
-    assert (~samples["derived"].values).sum() == 24
+    assert (samples["origin"].values == "table").sum() == 24
     names = ("snowfall", "temperature_clipped", "degree_days")
     assert samples["predictor"].values[24:].tolist() == [f"{n}_{s}" for n in names for s in SEASONS]
-    assert samples["monthly"].values.sum() == 24
+    assert (samples["calendar_month"].values > 0).sum() == 24
     assert samples["mass_balance"].values.std() == pytest.approx(0.542, abs=5e-4)
     assert len(set(samples["fold_logo"].values)) == len(set(samples["fold_loyo"].values)) == 30
     assert (samples["region"].values == "").sum() == 64

@@ -21,6 +21,7 @@ FOLDER = Path(__file__).parents[1] / PACKAGE
 LAYERS = (
     "vocabulary",
     "errors",
+    "schemas",
     "disk",
     "failures",
     "sphere",

@@ -333,7 +333,7 @@ def test_an_unknown_model_is_named(samples, folds):
 
 
 def test_samples_that_lack_something_are_refused(samples, folds):
-    with pytest.raises(ValueError, match="samples: 'mass_balance' is missing"):
+    with pytest.raises(ValueError, match=r"samples\n.*\n.*'mass_balance' is missing"):
         fit("mean", samples.drop_vars("mass_balance"), folds)
     with pytest.raises(ValueError, match="are not of these samples"):
         fit("mean", samples, replace(folds, sample=folds.sample[::-1]))

@@ -60,7 +60,7 @@ def make_glaciers(latitude=46.0):
     return xr.Dataset(
         {"area": ("glacier", np.array([1.0, 2.0, np.e]))},
         coords={
-            "glacier_id": ("glacier", IDS),
+            "glacier": IDS,
             "longitude": ("glacier", [10.0, 11.0, 12.0]),
             "latitude": ("glacier", np.full(3, latitude)),
         },

@@ -109,13 +109,14 @@ def make_product(predictors):
     glaciers = xr.Dataset(
         {"area": ("glacier", np.ones(shape[0]), {"units": "km2"})},
         coords={
-            "glacier_id": ("glacier", ids, {"cf_role": "timeseries_id"}),
+            "glacier": ("glacier", ids, {"cf_role": "timeseries_id"}),
             "longitude": ("glacier", np.zeros(shape[0])),
             "latitude": ("glacier", np.zeros(shape[0])),
         },
     )
     dims = ("glacier", "year")
-    upscaled = xr.Dataset({"mean": (dims, np.full(shape, -0.5)), "variance": (dims, np.full(shape, 0.09))})
+    balances = {"mean": (dims, np.full(shape, -0.5)), "variance": (dims, np.full(shape, 0.09))}
+    upscaled = xr.Dataset(balances, coords={n: predictors[n].values for n in dims})
     measured = np.arange(shape[0]) < 4
     return build_product(upscaled, np.full(shape, 0.16), predictors, glaciers, measured, attrs={"title": "t"})
 

@@ -9,6 +9,7 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError
 from glacmb_grid.samples import as_table, build_samples, operator_of, with_operator
+from glacmb_grid.vocabulary import Meaning, meaning_coordinates
 from glacmb_grid.weights import from_entries
 
 YEARS = [2000, 2001, 2003]
@@ -28,9 +29,11 @@ def make_predictors():
             "glacier": np.array(["a", "b", "c"], dtype=object),
             "year": YEARS,
             "predictor": ["stamp", "mirror"],
+            **meaning_coordinates([Meaning("stamp"), Meaning("mirror")]),
             "month": np.arange(1, 13),
             "year_bnds": (("year", "bnds"), np.zeros((3, 2))),
         },
+        attrs={"first_month": 10},
     )
 
 

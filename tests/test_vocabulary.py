@@ -1,4 +1,4 @@
-"""The registry of variables and the check of what passes between stages."""
+"""The registry of variables, and what predictors are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from glacmb_grid.vocabulary import EARTH_RADIUS, VARIABLES, check_dataset
+from glacmb_grid.stores.formats import read_zarr, write_zarr
+from glacmb_grid.vocabulary import EARTH_RADIUS, VARIABLES, Meaning, meaning_coordinates, meanings_of
 
 SURFACE = {"d2m", "fal", "sf", "slhf", "sp", "sshf", "ssr", "ssrd", "str", "strd", "t2m", "tp", "u10", "v10"}
 SNOW = {"asn", "es", "rsn", "sd", "sde", "smlt", "snowc", "tsn"}
@@ -58,19 +59,24 @@ def test_the_sphere_has_the_area_of_the_ellipsoid():
     assert pytest.approx(area, rel=1e-9) == 4 * np.pi * EARTH_RADIUS**2
 
 
-DATASET = xr.Dataset({"t2m": (("glacier", "time"), np.zeros((1, 2))), "area": ("glacier", [1.0])})
+MEANINGS = (
+    (Meaning("t2m", "climate", calendar_month=7, part="value"), "t2m_07"),
+    (Meaning("t2m", "climate", "summer", part="anomaly"), "t2m_summer_anomaly"),
+    (Meaning("degree_days", "series", "annual", part="value"), "degree_days_annual"),
+    (Meaning("slope", "terrain", part="value"), "slope"),
+    (Meaning("anything"), "anything"),
+)
 
 
-def test_a_dataset_as_it_should_be_passes():
-    check_dataset(DATASET, name="sampled", variables={"t2m": ("glacier", "time"), "area": ("glacier",)})
+@pytest.mark.parametrize(("meaning", "name"), MEANINGS)
+def test_the_name_of_a_predictor_follows_from_what_it_is(meaning, name):
+    assert meaning.name == name
 
 
-def test_every_difference_is_told_in_one_message():
-    with pytest.raises(ValueError, match="sampled: ") as error:
-        check_dataset(
-            DATASET, name="sampled", variables={"t2m": ("time", "glacier"), "tp": ("glacier",), "area": ("glacier",)}
-        )
-    text = str(error.value)
-    assert "'tp' is missing (present: t2m, area)" in text
-    assert "'t2m' has dimensions ('glacier', 'time'), expected ('time', 'glacier')" in text
-    assert "'area' has" not in text
+def test_what_predictors_are_comes_back_from_the_coordinates(tmp_path):
+    meanings = tuple(m for m, _ in MEANINGS)
+    ds = xr.Dataset(coords=meaning_coordinates(meanings))
+    assert set(ds.coords) == {"stem", "origin", "season", "calendar_month", "part"}
+    assert meanings_of(ds) == meanings
+    write_zarr(ds, tmp_path / "a.zarr")
+    assert meanings_of(read_zarr(tmp_path / "a.zarr")) == meanings

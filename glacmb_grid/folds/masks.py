@@ -12,13 +12,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.folds.rows import Bools, Codes, Floats, Texts
-from glacmb_grid.vocabulary import check_dataset
+from glacmb_grid.schemas import FOLDS, check
 
 _ROWS = ("fold", "sample")
 _SPLITS = ("fold", "inner", "sample")
 _MASKS = {"fit": _ROWS, "score": _ROWS, "inner_fit": _SPLITS, "inner_score": _SPLITS, "select": _ROWS, "stop": _ROWS}
 _LABELS: dict[str, type] = {"name": str, "scheme": str, "block": np.int64, "buffer_km": np.float64}
-_DEFAULT = ("select", "stop")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -180,13 +179,12 @@ class Folds:
 
         Raises
         ------
-        ValueError
+        InputError
             Where a variable is missing or has other dimensions.
         """
-        masks = {n: dims for n, dims in _MASKS.items() if n in ds or n not in _DEFAULT}
-        labels = {"fold" if n == "name" else n: ("fold",) for n in _LABELS}
-        check_dataset(ds, name="folds", variables={**masks, **labels, "sample": ("sample",)})
-        found = {n: ds[n].values for n in (*masks, *labels, "sample")}
+        check(ds, FOLDS)
+        names = [n for n in (*_MASKS, "scheme", "block", "buffer_km", "fold", "sample") if n in ds.variables]
+        found = {n: ds[n].values for n in names}
         return cls(name=found.pop("fold"), **found)
 
     def __repr__(self) -> str:

@@ -18,6 +18,7 @@ import xarray as xr
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.files import find_files
 from glacmb_grid.inputs.rasters import open_raster, require_crs, unreadable
+from glacmb_grid.schemas import DAILY_ALBEDO, check
 
 _DAY = re.compile(r"doy(\d{4})(\d{3})")
 LAND, CLOUD = 125, 150
@@ -206,7 +207,13 @@ def summer_albedo(
     -------
     xr.Dataset, (glacier, year)
         `albedo_mean`, `albedo_min` (1), `albedo_days`, `cloud_share`, `land_share`.
+
+    Raises
+    ------
+    InputError
+        If the Dataset is not what its schema says, or has no days in these months.
     """
+    check(sampled, DAILY_ALBEDO)
     time = sampled["time"].dt
     season = sampled.isel(time=np.flatnonzero(np.isin(time.month.values, list(months))))
     if not season.sizes["time"]:

@@ -258,7 +258,7 @@ def _area(shape: shapely.Geometry) -> float:
 
 
 def glaciers_dataset(glaciers: gpd.GeoDataFrame) -> xr.Dataset:
-    """Area (km2), name, identifier, longitude and latitude (degrees) with CF attributes, (glacier,)."""
+    """Area (km2), name, longitude and latitude (degrees) with CF attributes, (glacier,)."""
     ids = glaciers.index.to_numpy().astype(str).astype(object)
     return xr.Dataset(
         {
@@ -266,7 +266,7 @@ def glaciers_dataset(glaciers: gpd.GeoDataFrame) -> xr.Dataset:
             "name": ("glacier", glaciers["name"].to_numpy().astype(str).astype(object), {"long_name": "glacier name"}),
         },
         coords={
-            "glacier_id": ("glacier", ids, GLACIER_ID_ATTRS),
+            "glacier": ("glacier", ids, GLACIER_ID_ATTRS),
             **{
                 name: ("glacier", glaciers[name].to_numpy(), {"units": f"degrees_{side}", "standard_name": name})
                 for name, side in (("longitude", "east"), ("latitude", "north"))

@@ -13,8 +13,8 @@ import numpy as np
 import xarray as xr
 
 from glacmb_grid.folds.masks import Folds
+from glacmb_grid.schemas import SAMPLES, check
 from glacmb_grid.settings import Section
-from glacmb_grid.vocabulary import check_dataset
 
 Predictions = Mapping[str, xr.DataArray]
 
@@ -131,14 +131,6 @@ NEEDS: dict[str, tuple[Callable[[xr.Dataset], bool], str]] = {
 }
 """What a model may need of samples: a test of it, and the words for it."""
 
-_SAMPLES = {
-    "predictors": ("row", "predictor"),
-    "mass_balance": ("sample",),
-    "operator_sample": ("entry",),
-    "operator_row": ("entry",),
-    "operator_weight": ("entry",),
-}
-
 
 def lacking(model: Model, samples: xr.Dataset) -> list[str]:
     """What the model needs and the samples do not have, in words."""
@@ -151,11 +143,12 @@ def fit_model(model: Model, task: Task) -> xr.Dataset:
     Raises
     ------
     ValueError
-        Samples that lack a variable, folds of other samples; a model that this one is built on is not given.
+        Folds of other samples; a model that this one is built on is not given.
     InputError
-        Predictors that match nothing, or forcing that the model needs and the samples lack.
+        Samples that are not what their schema says; predictors that match nothing, or forcing that the model
+        needs and the samples lack.
     """
-    check_dataset(task.samples, name="samples", variables=_SAMPLES)
+    check(task.samples, SAMPLES)
     if not np.array_equal(task.folds.sample, task.samples["sample"].values):
         raise ValueError(f"{task.folds!r} are not of these samples: make folds of the samples that are fitted")
     known = [n for n in model.built_on if n in task.built_on]

@@ -26,6 +26,7 @@ from glacmb_grid.learning.models.neighbours import WithNeighbours
 from glacmb_grid.learning.models.random_forest import Forest
 from glacmb_grid.learning.models.ridge import RidgeRegression
 from glacmb_grid.learning.models.temperature_index import DegreeDays
+from glacmb_grid.schemas import PARAMETERS, ROWS, check
 from glacmb_grid.settings import External, Given, Section
 
 REGISTRY: dict[str, Callable[..., Model]] = {
@@ -141,10 +142,10 @@ def fit(
     Raises
     ------
     ValueError
-        An unknown model; samples that lack a variable, folds of other samples; a model that this one is built on is not
-        given.
+        An unknown model; folds of other samples; a model that this one is built on is not given.
     InputError
-        Predictors that match nothing, or forcing that the model needs and the samples lack.
+        Samples that are not what their schema says; predictors that match nothing, or forcing that the model
+        needs and the samples lack.
     """
     given = dict(built_on or {})
     if isinstance(model, str):
@@ -178,9 +179,13 @@ def predict(
 
     Raises
     ------
+    InputError
+        Parameters or rows that are not what their schema says.
     ValueError
         Where the parameters of a model that this one is built on are not given, or the model is not known.
     """
+    check(parameters, PARAMETERS)
+    check(rows, ROWS)
     given, bases = dict(built_on or {}), json.loads(parameters.attrs["built_on"])
     if absent := [b for b in bases if b not in given]:
         name = parameters.attrs["model"]

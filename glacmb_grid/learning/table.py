@@ -10,6 +10,7 @@ import scipy.sparse
 import xarray as xr
 
 from glacmb_grid.samples import operator_of
+from glacmb_grid.vocabulary import Meaning, meanings_of
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -32,10 +33,7 @@ class Rows:
     year : int array, (row,)
     position : float64 array, (row, 2)
         Longitude and latitude, degrees; NaN where unknown.
-    monthly, derived : bool arrays, (predictor,)
-        Whether a predictor is one of twelve monthly values, and whether it was computed from those.
-    from_table : bool
-        Whether they come from a user's own table, which knows the climate of the measured years only.
+    meanings : tuple of Meaning, (predictor,)
     """
 
     names: Texts
@@ -43,9 +41,22 @@ class Rows:
     glacier: Texts
     year: Integers
     position: Floats
-    monthly: Bools
-    derived: Bools
-    from_table: bool = False
+    meanings: tuple[Meaning, ...]
+
+    @property
+    def monthly(self) -> Bools:
+        """Whether a predictor is one of the twelve values of a monthly series, (predictor,)."""
+        return np.array([m.calendar_month > 0 for m in self.meanings], bool)
+
+    @property
+    def derived(self) -> Bools:
+        """Whether a predictor was computed from a monthly series of a user's table, (predictor,)."""
+        return np.array([m.origin == "series" for m in self.meanings], bool)
+
+    @property
+    def from_table(self) -> bool:
+        """Whether they come from a user's own table, which knows the climate of the measured years only."""
+        return any(m.origin in ("table", "series") for m in self.meanings)
 
     def take(self, index: Integers | Bools) -> Rows:
         """Some of the rows."""
@@ -71,36 +82,22 @@ class Rows:
         lacking = [n for n in names.tolist() if n not in place]
         if lacking:
             raise ValueError(f"the rows lack the predictors {lacking[:5]}")
-        index = np.array([place[n] for n in names.tolist()], np.int64)
-        return replace(
-            self, names=names, values=self.values[:, index], monthly=self.monthly[index], derived=self.derived[index]
-        )
+        index = [place[n] for n in names.tolist()]
+        return replace(self, names=names, values=self.values[:, index], meanings=tuple(self.meanings[i] for i in index))
 
 
 def rows_of(ds: xr.Dataset) -> Rows:
     """The rows of samples, or any rows from `as_rows`."""
-    names = ds["predictor"].values.astype(str)
     unknown = np.full(ds.sizes["row"], np.nan)
     place = [ds[n].values.astype(float) if n in ds else unknown for n in ("row_longitude", "row_latitude")]
-    monthly = ds["monthly"].values.astype(bool) if "monthly" in ds else _one_of_twelve(names)
-    derived = ds["derived"].values.astype(bool) if "derived" in ds else np.zeros(len(names), bool)
     return Rows(
-        names,
+        ds["predictor"].values.astype(str),
         ds["predictors"].values.astype(np.float64),
         ds["row_glacier"].values.astype(str),
         ds["row_year"].values.astype(np.int64),
         np.stack(place, axis=1),
-        monthly,
-        derived,
-        "derived" in ds,
+        meanings_of(ds),
     )
-
-
-def _one_of_twelve(names: Texts) -> Bools:
-    present = set(names.tolist())
-    months = [f"_{m:02d}" for m in range(1, 13)]
-    stem = [n[:-3] if n[-3:] in months else "" for n in names.tolist()]
-    return np.array([bool(s) and all(s + m in present for m in months) for s in stem])
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import xarray as xr
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.sampling.grid import Grid, any_grid_of
 from glacmb_grid.sampling.zonal import cell_series
+from glacmb_grid.schemas import CLIMATE, SAMPLED, check
 from glacmb_grid.vocabulary import OROGRAPHY
 from glacmb_grid.weights import Weights, from_entries
 
@@ -65,12 +66,13 @@ def fitted_lapse_rate(cube: xr.Dataset, weights: Weights, *, cells: int = 2) -> 
     Raises
     ------
     InputError
-        If there is no orography.
+        If the cube is not what its schema says, or there is no orography.
 
     Notes
     -----
     Depends on the climate only, not on observed mass balances, so it may be the same in every fold.
     """
+    check(cube, CLIMATE)
     if OROGRAPHY not in cube:
         raise _no_orography()
     window, row_of = _windows(weights, cube, cells)
@@ -190,10 +192,11 @@ def correct_temperature(
     Raises
     ------
     InputError
-        If there is no orography.
+        If the climate is not what its schema says, or there is no orography.
     ValueError
         If the elevations belong to other glaciers, or are in another order.
     """
+    check(sampled, SAMPLED)
     out = sampled
     for name in CORRECTED:
         if name not in sampled:

@@ -193,11 +193,8 @@ def without_valid(sampled: xr.Dataset, least: float, *, source: str) -> list[Fai
     InputError
         If these are all glaciers.
     """
-    lowest = {
-        str(name).removesuffix("_coverage"): v.min([d for d in v.dims if d != "glacier"]).values
-        for name, v in sampled.data_vars.items()
-        if str(name).endswith("_coverage")
-    }
+    shares = {str(n): sampled[f"{n}_coverage"] for n in sampled.data_vars if f"{n}_coverage" in sampled}
+    lowest = {n: v.min([d for d in v.dims if d != "glacier"]).values for n, v in shares.items()}
     table = np.array(list(lowest.values()))
     share, worst = table.min(axis=0), np.array(list(lowest))[table.argmin(axis=0)]
     uncovered = share < least - _SINGLE_ROUNDING
@@ -213,7 +210,7 @@ def without_valid(sampled: xr.Dataset, least: float, *, source: str) -> list[Fai
     found = failing(uncovered, sampled["glacier"].values, "", [""] * int(uncovered.sum()), error)
     out = []
     for f, name, row, s in zip(found, worst[uncovered], np.flatnonzero(uncovered), share[uncovered], strict=True):
-        series = sampled[f"{name}_coverage"].isel(glacier=row)
+        series = shares[name].isel(glacier=row)
         when = f" in {str(series['time'].values[series.values.argmin()])[:7]}" if "time" in series.dims else ""
         reason = f"{s:.0%} of its area have values{when}, at least {least:.0%} are required"
         out.append(f._replace(variable=str(name), reason=reason))

@@ -11,10 +11,13 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid import schemas
 from glacmb_grid.disk import read_csv, write_json
 from glacmb_grid.failures import FILE as FAILED
 from glacmb_grid.failures import read_failures, write_failures
 from glacmb_grid.folds.masks import Folds
+from glacmb_grid.schemas import Schema
+from glacmb_grid.stores import formats
 from glacmb_grid.stores.formats import (
     read_outlines_store,
     read_zarr,
@@ -50,6 +53,8 @@ class Artefact:
         Whether a stage may leave it out; it is then read as None.
     along : str
         Dimension along which a series of Datasets is written one after the other.
+    schema : Schema, optional
+        What a Dataset must hold; checked before it is written.
     """
 
     stage: str
@@ -58,6 +63,7 @@ class Artefact:
     lazy: bool = False
     optional: bool = False
     along: str = ""
+    schema: Schema | None = None
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,9 @@ def _read_table(path: Path, lazy: bool) -> pd.DataFrame:
 
 def _write_dataset(value: xr.Dataset | Iterable[xr.Dataset], artefact: Artefact, path: Path) -> None:
     """Write a Dataset, or a series of Datasets that are too large together."""
-    if isinstance(value, xr.Dataset):
-        write_zarr(value, path)
-        return
-    for number, part in enumerate(value):
+    for number, part in enumerate([value] if isinstance(value, xr.Dataset) else value):
+        if artefact.schema is not None:
+            schemas.check(part, artefact.schema, name=f"{artefact.stage}/{artefact.file}")
         write_zarr(part, path, append=artefact.along if number else None)
 
 
@@ -143,18 +148,18 @@ LINKED = Artefact("observations", "linked.parquet")
 UNMATCHED = Artefact("observations", "unmatched.parquet")
 PLANNED_FOLDS = Artefact("plan", "folds.csv")
 WEIGHTS = Artefact("weights", "climate.zarr", "dataset")
-TERRAIN = Artefact("terrain", "terrain.zarr", "dataset")
-SAMPLED = Artefact("sampled", "climate.zarr", "dataset", lazy=True)
-DAILY_ALBEDO = Artefact("albedo", "albedo_daily.zarr", "dataset", lazy=True)
-ALBEDO = Artefact("albedo", "albedo.zarr", "dataset")
-PREDICTORS = Artefact("predictors", "predictors.zarr", "dataset", along="glacier")
-SAMPLES = Artefact("samples", "samples.zarr", "dataset")
+TERRAIN = Artefact("terrain", "terrain.zarr", "dataset", schema=schemas.TERRAIN)
+SAMPLED = Artefact("sampled", "climate.zarr", "dataset", lazy=True, schema=schemas.SAMPLED)
+DAILY_ALBEDO = Artefact("albedo", "albedo_daily.zarr", "dataset", lazy=True, schema=schemas.DAILY_ALBEDO)
+ALBEDO = Artefact("albedo", "albedo.zarr", "dataset", schema=schemas.ALBEDO)
+PREDICTORS = Artefact("predictors", "predictors.zarr", "dataset", along="glacier", schema=schemas.PREDICTORS)
+SAMPLES = Artefact("samples", "samples.zarr", "dataset", schema=schemas.SAMPLES)
 SAMPLES_TABLE = Artefact("samples", "samples.parquet")
 LEFT_OUT = Artefact("samples", "unmatched.csv")
 FOLD_FINDINGS = Artefact("folds", "leaks.csv")
 LOCKED = Artefact("folds", "holdout.json", "json", optional=True)
-PRODUCT = Artefact("products", "glacier_annual.zarr", "product", lazy=True)
-PRODUCT_FILE = Artefact("products", "glacier_annual.nc", "files")
+PRODUCT = Artefact("products", formats.PRODUCT_STORE, "product", lazy=True)
+PRODUCT_FILE = Artefact("products", formats.PRODUCT_FILE, "files")
 TRUTH_SCORES = Artefact("products", "truth_scores.csv", optional=True)
 
 EVALUATION = {
@@ -178,7 +183,9 @@ def folds_of(scheme: str) -> Artefact:
 
 def fit_of(model: str, scheme: str) -> Artefact:
     """Parameters of a model, fitted in the folds of a scheme; left out where the samples lack what it needs."""
-    return Artefact(f"learning/{model}", f"{scheme}.zarr", "dataset", lazy=True, optional=True)
+    return Artefact(
+        f"learning/{model}", f"{scheme}.zarr", "dataset", lazy=True, optional=True, schema=schemas.PARAMETERS
+    )
 
 
 def predictions_of(model: str) -> Artefact:

@@ -13,6 +13,9 @@ import xarray as xr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from glacmb_grid.disk import write_csv
+from glacmb_grid.schemas import PRODUCT, check
+
+PRODUCT_STORE, PRODUCT_FILE = "glacier_annual.zarr", "glacier_annual.nc"
 
 
 def write_zarr(ds: xr.Dataset, path: Path, *, append: str | None = None) -> None:
@@ -79,8 +82,9 @@ def write_netcdf(ds: xr.Dataset, path: Path) -> None:
 
 def write_product(product: xr.Dataset, folder: Path) -> None:
     """Write the glacier x year product to a folder, as `glacier_annual.zarr` and `glacier_annual.nc`."""
-    write_zarr(product, folder / "glacier_annual.zarr")
-    write_netcdf(product, folder / "glacier_annual.nc")
+    check(product, PRODUCT)
+    write_zarr(product, folder / PRODUCT_STORE)
+    write_netcdf(product, folder / PRODUCT_FILE)
 
 
 def _portable(ds: xr.Dataset) -> xr.Dataset:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.predictors import as_rows
+from glacmb_grid.schemas import GLACIERS, PREDICTORS, SAMPLES, UPSCALED, check
 from glacmb_grid.vocabulary import MASS_BALANCE_ATTRS
 from glacmb_grid.years import year_bounds
 
@@ -53,7 +54,16 @@ def upscale(predict: Predict, predictors: xr.Dataset, samples: xr.Dataset, folds
     -------
     xr.Dataset
         `mean` (m w.e.) and `variance` (m2), (glacier, year), float64.
+
+    Raises
+    ------
+    InputError
+        Predictors or samples that are not what their schema says.
+    ValueError
+        A measured glacier that no fold withholds.
     """
+    check(predictors, PREDICTORS)
+    check(samples, SAMPLES)
     ids, years = predictors["glacier"].values, predictors["year"].values
     allowed = withheld(ids, samples, folds)
     mean, variance = np.empty((2, len(ids), len(years)))
@@ -127,7 +137,14 @@ def build_product(
     -------
     xr.Dataset
         `mass_balance` and `mass_balance_uncertainty` (glacier, year), m; `area`, `measured` (glacier,).
+
+    Raises
+    ------
+    InputError
+        A Dataset that is not what its schema says.
     """
+    for given, schema in ((upscaled, UPSCALED), (predictors, PREDICTORS), (glaciers, GLACIERS)):
+        check(given, schema)
     years = predictors["year"].values.astype(np.int32)
     bounds = year_bounds(years.astype(np.int64), int(predictors.attrs["first_month"]))
     ds = xr.Dataset(
@@ -150,7 +167,7 @@ def build_product(
                     "comment": "sqrt(member variance + out-of-fold residual variance)",
                 },
             ),
-            "area": glaciers["area"],
+            "area": glaciers["area"].variable,
             "year_bnds": (("year", "bnds"), bounds),
             "measured": (
                 "glacier",
@@ -173,9 +190,9 @@ def build_product(
                 bounds[:, 0] + (bounds[:, 1] - bounds[:, 0]) // 2,
                 {"standard_name": "time", "long_name": "middle of the hydrological year", "bounds": "year_bnds"},
             ),
-            "glacier_id": glaciers["glacier_id"],
-            "longitude": glaciers["longitude"],
-            "latitude": glaciers["latitude"],
+            "glacier_id": ("glacier", glaciers["glacier"].values, glaciers["glacier"].attrs),
+            "longitude": glaciers["longitude"].variable,
+            "latitude": glaciers["latitude"].variable,
         },
         attrs={"Conventions": "CF-1.11", "featureType": "timeSeries", **attrs},
     )

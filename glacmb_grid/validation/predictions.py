@@ -10,6 +10,7 @@ import xarray as xr
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.rows import groups_of
 from glacmb_grid.samples import operator_of
+from glacmb_grid.schemas import PREDICTIONS, check
 
 Floats = npt.NDArray[np.float64]
 
@@ -35,7 +36,13 @@ def out_of_fold(samples: xr.Dataset, folds: Folds, predicted: xr.DataArray, *, m
     -------
     DataFrame
         From `tabulate`.
+
+    Raises
+    ------
+    InputError
+        Predictions of other dimensions.
     """
+    check(predicted.to_dataset(name="predicted"), PREDICTIONS)
     operator = operator_of(samples)
     shape = (len(folds), samples.sizes["sample"])
     mean, variance = np.empty(shape), np.empty(shape)

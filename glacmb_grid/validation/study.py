@@ -16,20 +16,11 @@ from glacmb_grid.learning.registry import fit, predict
 from glacmb_grid.validation.curves import thin_folds
 from glacmb_grid.validation.predictions import out_of_fold
 from glacmb_grid.validation.scores import compare
-from glacmb_grid.vocabulary import VARIABLES
+from glacmb_grid.vocabulary import VARIABLES, Meaning, meaning_coordinates, meanings_of
 
 Say = Callable[[str], None]
 Floats = npt.NDArray[np.float64]
 PLACE = ("longitude", "latitude")
-_SEASONS = ("accumulation", "ablation", "summer", "annual")
-
-
-def stem_of(predictor: str) -> str:
-    """The variable of a predictor: its name without month, season, `_climatology` and `_anomaly`."""
-    for ending in ("_climatology", "_anomaly"):
-        predictor = predictor.removesuffix(ending)
-    head, _, tail = predictor.rpartition("_")
-    return head if head and (tail in _SEASONS or (tail.isdigit() and len(tail) <= 2)) else predictor
 
 
 def importance(
@@ -54,8 +45,7 @@ def importance(
         m2, mean over the shuffles), spread (over the shuffles), n.
     """
     rng = np.random.default_rng(seed)
-    names = samples["predictor"].values.astype(str)
-    stems = np.array([stem_of(n) for n in names])
+    stems = samples["stem"].values.astype(str)
     base = _squares(samples, folds, parameters)
     lines = []
     for stem in dict.fromkeys(stems.tolist()):
@@ -84,26 +74,22 @@ def _squares(samples: xr.Dataset, folds: Folds, parameters: xr.Dataset) -> Float
 
 def with_coordinates(samples: xr.Dataset) -> xr.Dataset | None:
     """Samples with longitude and latitude among the predictors; None if they are unknown or already among them."""
-    names = samples["predictor"].values.astype(str)
     place = [samples[f"row_{n}"].values.astype(np.float64) for n in PLACE if f"row_{n}" in samples]
-    if len(place) < len(PLACE) or set(PLACE) & set(names) or not np.isfinite(place).all():
+    if len(place) < len(PLACE) or (samples["origin"] == "position").any() or not np.isfinite(place).all():
         return None
     values = np.concatenate([samples["predictors"].values, np.stack(place, axis=1)], axis=1)
-    flags = {
-        n: ("predictor", np.append(samples[n].values, [False, False])) for n in ("monthly", "derived") if n in samples
-    }
-    rest = samples.drop_dims("predictor")
-    out = rest.assign(predictors=(("row", "predictor"), values))
-    return out.assign_coords({"predictor": np.array([*names, *PLACE], dtype=object), **flags})
+    names = np.array([*samples["predictor"].values, *PLACE], dtype=object)
+    meanings = [*meanings_of(samples), *(Meaning(n, "position", part="value") for n in PLACE)]
+    out = samples.drop_dims("predictor").assign(predictors=(("row", "predictor"), values))
+    return out.assign_coords(predictor=names, **meaning_coordinates(meanings))
 
 
 def without_surface_model(samples: xr.Dataset) -> xr.Dataset | None:
     """Samples without predictors that a land-surface model computed; None if there are none, or no others."""
-    names = samples["predictor"].values.astype(str)
-    modelled = [VARIABLES[s].origin == "land surface model" if s in VARIABLES else False for s in map(stem_of, names)]
-    if not any(modelled) or all(modelled):
+    modelled = np.isin(samples["stem"].values, [n for n, v in VARIABLES.items() if v.origin == "land surface model"])
+    if not modelled.any() or modelled.all():
         return None
-    return samples.isel(predictor=np.flatnonzero(~np.array(modelled)))
+    return samples.isel(predictor=np.flatnonzero(~modelled))
 
 
 def ablations(samples: xr.Dataset, model: Model) -> dict[str, tuple[xr.Dataset, Model]]:

@@ -15,7 +15,7 @@ from glacmb_grid.inputs.own_table.leaks import refuse_leaks
 from glacmb_grid.inputs.own_table.monthly import monthly_series
 from glacmb_grid.inputs.own_table.notes import Notes, describe
 from glacmb_grid.inputs.own_table.rows import labels_of, rows_where, rows_with_target, values_of
-from glacmb_grid.inputs.own_table.samples import assemble, with_forcing
+from glacmb_grid.inputs.own_table.samples import assemble, meanings_of_columns, with_forcing
 from glacmb_grid.inputs.own_table.table import open_table
 from glacmb_grid.inputs.units import BalanceUnits
 
@@ -93,11 +93,14 @@ def read_samples_table(
         Over `sample`: `mass_balance`, `mass_balance_uncertainty` (m w.e.), coordinates `glacier`, `year`, `group`,
         `uncertainty_given`, `fold_logo`, `fold_loyo` and those named above. Over `row` (the same rows): `predictors`
         (row, predictor) float32, NaN if missing; coordinates `row_glacier`, `row_year`, `row_longitude`,
-        `row_latitude`. Over `predictor`: `derived` (computed here), `source` ("table", or the series that it was
-        computed from), `monthly` (a column of a series). If the table has monthly temperature (K) and snowfall or
-        precipitation (m w.e. per month): these and `days`, (row, month), in the order of the hydrological year;
-        `temperature` has the attribute `clipped` (1 if frozen months are 0 degrees Celsius). The operator is the
-        identity. `attrs["notes"]`: lines on what was found and assumed.
+        `row_latitude`. Over `predictor`: what each predictor is, the attributes of `vocabulary.Meaning`. `origin` is
+        `series` for those computed here, `position` for longitude and latitude, else `table`; `calendar_month` is that
+        of a column of a monthly series; `season` and `part` of columns are empty, as a name cannot tell them for sure.
+        `stem` is the variable where a column is named like a predictor of the package (`sd_03`), the name of its
+        series, or else the column's own; `source` is "table" or the series that it was computed from. If the table has
+        monthly temperature (K) and snowfall or precipitation (m w.e. per month): these and `days`, (row, month), in the
+        order of the hydrological year; `temperature` has the attribute `clipped` (1 if frozen months are 0 degrees
+        Celsius). The operator is the identity. `attrs["notes"]`: lines on what was found and assumed.
 
     Warns
     -----
@@ -145,7 +148,8 @@ def read_samples_table(
     taken = choice.with_derived(derived, series)
     by_name = {n: numbers[n] if n in numbers else derived[n].values for n in taken}
     refuse_leaks(file, by_name, values["target"], predictors, notes)
-    samples = assemble(taken, numbers, derived, months, labels, values, default_uncertainty)
+    meanings = meanings_of_columns(taken, at, series, derived)
+    samples = assemble(taken, meanings, numbers, derived, labels, values, default_uncertainty)
     samples = with_forcing(samples, forcing, days, north)
     describe(samples, labels, [s.stem for s in series], [numbers[c] for s in series for c in s.columns], notes)
     samples.attrs["notes"] = "\n".join(notes.lines)

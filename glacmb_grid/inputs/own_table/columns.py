@@ -193,7 +193,7 @@ class PredictorColumns:
         taken = [
             n
             for n, d in derived.items()
-            if not self._is_excluded(n) and (set(d.stems) <= complete or any(matches(n, p) for p in explicit))
+            if not self._is_excluded(n) and (set(d.series) <= complete or any(matches(n, p) for p in explicit))
         ]
         known = [*self.table.columns, *derived]
         for key, patterns in (("predictors", self.patterns), ("exclude", self.exclude)):

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
@@ -15,13 +14,10 @@ from glacmb_grid.inputs.own_table.monthly import Series
 from glacmb_grid.inputs.own_table.notes import Notes
 from glacmb_grid.inputs.own_table.table import Bools, Floats, Integers
 from glacmb_grid.inputs.units import temperature_unit, water_per_month
-from glacmb_grid.physics import positive_temperature, snow_fraction
-from glacmb_grid.vocabulary import MELTING_POINT
-from glacmb_grid.years import NORTHERN_START, SOUTHERN_START, calendar_months, days_in_month
+from glacmb_grid.physics import SNOW_SPREAD, SNOW_THRESHOLD, positive_temperature, snow_fraction
+from glacmb_grid.vocabulary import MELTING_POINT, Meaning
+from glacmb_grid.years import NORTHERN_START, SEASONS, SOUTHERN_START, calendar_months, days_in_month
 
-SEASONS: Final = {"accumulation": range(7), "ablation": range(7, 12), "summer": range(8, 11), "annual": range(12)}
-"""Months after the start of the hemisphere's hydrological year; the same as in `predictors`."""
-_SNOW_THRESHOLD, _SNOW_SPREAD = 1.0, 2.0  # degrees Celsius, K
 _ANNUAL_WATER = (0.05, 10.0)  # m w.e., plausible annual amounts
 _GUESSED_UNITS = ("m day-1", "m month-1", "mm day-1", "mm month-1")
 _CLIPPED_SHARE = 0.05
@@ -172,10 +168,11 @@ def _median_year(amounts: Floats) -> float:
 
 @dataclass(frozen=True)
 class Derived:
-    """A computed predictor, (row,), and the names of the series that it comes from."""
+    """A computed predictor, (row,), what it is, and the names of the series that it was computed from."""
 
     values: Floats
-    stems: tuple[str, ...]
+    meaning: Meaning
+    series: tuple[str, ...]
 
 
 def seasonal_predictors(
@@ -186,7 +183,7 @@ def seasonal_predictors(
     north: Bools,
     spread: float,
 ) -> dict[str, Derived]:
-    """Seasonal means of every series, degree days (K d) and, if the table has no snowfall, snowfall (m w.e.).
+    """Seasonal means of every series, degree days (K d) and, if the table has no snowfall, snowfall (m w.e.), by name.
 
     All is computed row by row and nothing is fitted, so no information passes from one row to another.
     """
@@ -194,19 +191,21 @@ def seasonal_predictors(
     for one in series:
         values = monthly_values(one, numbers, north)
         for season, months in SEASONS.items():
-            derived[f"{one.stem}_{season}"] = Derived(values[:, list(months)].mean(axis=1), (one.stem,))
+            meaning = Meaning(one.stem, "series", season, part="value")
+            derived[meaning.name] = Derived(values[:, list(months)].mean(axis=1), meaning, (one.stem,))
     if forcing.temperature is None:
         return derived
     celsius = forcing.temperature - MELTING_POINT
     warmth = np.maximum(celsius, 0) if forcing.clipped else positive_temperature(celsius, spread)
     sums: dict[str, tuple[Floats, tuple[str, ...]]] = {"degree_days": (warmth * days, (forcing.stems["temperature"],))}
     if "precipitation" in forcing.water and "snowfall" not in forcing.stems:
-        share = snow_fraction(celsius, _SNOW_THRESHOLD, _SNOW_SPREAD)
+        share = snow_fraction(celsius, SNOW_THRESHOLD, SNOW_SPREAD)
         if forcing.clipped:
             share = np.where(celsius <= 0, 1.0, share)
         both = (forcing.stems["precipitation"], forcing.stems["temperature"])
         sums["snowfall"] = (forcing.water["precipitation"] * share, both)
-    for name, (amount, stems) in sums.items():
+    for stem, (amount, names) in sums.items():
         for season, months in SEASONS.items():
-            derived.setdefault(f"{name}_{season}", Derived(amount[:, list(months)].sum(axis=1), stems))
+            meaning = Meaning(stem, "series", season, part="value")
+            derived.setdefault(meaning.name, Derived(amount[:, list(months)].sum(axis=1), meaning, names))
     return derived

@@ -37,7 +37,7 @@ def describe(
 ) -> None:
     """Add notes on the size of the samples, gaps, repeated rows and shared climate (of all monthly columns)."""
     size = samples.sizes["sample"]
-    computed = int(samples["derived"].values.sum())
+    computed = int((samples["origin"].values == "series").sum())
     notes.lines.insert(
         0,
         f"{size} rows, {len(set(labels['glacier']))} glaciers, {len(set(labels['group']))} groups, "
@@ -61,7 +61,7 @@ def describe(
 
 
 def _note_gaps(samples: xr.Dataset, notes: Notes) -> None:
-    own = ~samples["derived"].values
+    own = samples["origin"].values != "series"
     values, names = samples["predictors"].values[:, own], samples["predictor"].values[own]
     if not len(names):
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,25 +11,55 @@ import pandas as pd
 import xarray as xr
 
 from glacmb_grid.inputs.own_table.forcing import Derived, Forcing
+from glacmb_grid.inputs.own_table.monthly import Series
 from glacmb_grid.inputs.own_table.table import Bools, Floats
-from glacmb_grid.vocabulary import MASS_BALANCE_ATTRS
-from glacmb_grid.years import NORTHERN_START, SOUTHERN_START, calendar_months
+from glacmb_grid.vocabulary import MASS_BALANCE_ATTRS, VARIABLES, Meaning, meaning_coordinates
+from glacmb_grid.years import NORTHERN_START, SEASONS, SOUTHERN_START, calendar_months
+
+_PERIODS = ("", *(f"{m:02d}" for m in range(1, 13)), *(str(m) for m in range(1, 10)), *SEASONS)
+_STEMS = {
+    "_".join(filter(None, (stem, period, part))): stem
+    for stem in (*VARIABLES, "degree_days", "snowfall")
+    for period in _PERIODS
+    for part in ("", "climatology", "anomaly")
+    if period or part
+}
+"""The quantity of columns that are named as the package names its own predictors, such as `sd_03`."""
+
+
+def meanings_of_columns(
+    taken: Iterable[str], at: Mapping[str, str], series: Iterable[Series], derived: Mapping[str, Derived]
+) -> list[Meaning]:
+    """What the chosen predictors are: columns of the table, by role and series, and computed ones.
+
+    The stem of a column is the quantity that the package itself would name so, or its series, or else the column alone.
+    """
+    known = {c: Meaning(s.stem, "table", calendar_month=m) for s in series for m, c in enumerate(s.columns, 1)}
+    known |= {at[r]: Meaning(r, "position", part="value") for r in ("longitude", "latitude") if r in at}
+    out = []
+    for name in taken:
+        if name in derived:
+            out.append(derived[name].meaning)
+        else:
+            meaning = known.get(name, Meaning(name, "table"))
+            out.append(replace(meaning, stem=_STEMS.get(name, meaning.stem)))
+    return out
 
 
 def assemble(
     taken: Sequence[str],
+    meanings: Sequence[Meaning],
     numbers: Mapping[str, Floats],
     derived: Mapping[str, Derived],
-    monthly: Iterable[str],
     labels: Mapping[str, Any],
     values: Mapping[str, Floats],
     default_uncertainty: float,
 ) -> xr.Dataset:
-    """Samples as of `read_samples_table`, still without the forcing; `monthly` are the columns of all series."""
+    """Samples as `read_samples_table` gives them, still without the forcing."""
     matrix = np.empty((len(labels["year"]), len(taken)), np.float32)
     for i, name in enumerate(taken):
         matrix[:, i] = numbers[name] if name in numbers else derived[name].values
-    sources = ["table" if n in numbers else "+".join(derived[n].stems) for n in taken]
+    sources = ["+".join(derived[n].series) if n in derived else "table" for n in taken]
     uncertainty = values.get("uncertainty", np.full(len(matrix), np.nan))
     given = uncertainty > 0
     names = pd.Series([f"{g}:{y}" for g, y in zip(labels["glacier"], labels["year"], strict=True)], dtype=object)
@@ -47,9 +78,8 @@ def assemble(
         coords={
             "sample": names.to_numpy().astype(object),
             "predictor": np.array(taken, dtype=object),
-            "derived": ("predictor", np.array([n not in numbers for n in taken], dtype=bool)),
+            **meaning_coordinates(meanings),
             "source": ("predictor", np.array(sources, dtype=object)),
-            "monthly": ("predictor", np.isin(np.array(taken, dtype=object), list(monthly))),
             "uncertainty_given": ("sample", given),
             "row_glacier": ("row", labels["glacier"]),
             "row_year": ("row", labels["year"]),

@@ -1,0 +1,240 @@
+"""The Datasets that one room takes from another, each described once, and the check of a Dataset against its schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import xarray as xr
+
+from glacmb_grid.errors import InputError, listing
+from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES
+
+NUMBER, TEXT, FLAG, DATE = "number", "text", "flag", "date"
+_KINDS = {NUMBER: "fiu", TEXT: "OUT", FLAG: "biu", DATE: "M"}  # kinds of numpy dtypes
+
+
+@dataclass(frozen=True)
+class Field:
+    """One variable or coordinate of a Dataset.
+
+    Attributes
+    ----------
+    dims : tuple of str
+    kind : str
+        NUMBER, TEXT, FLAG or DATE.
+    units : str
+        Empty where it has none. Only a `units` attribute that differs is wrong, not a missing one.
+    required : bool
+    """
+
+    dims: tuple[str, ...]
+    kind: str = NUMBER
+    units: str = ""
+    required: bool = True
+
+    def __str__(self) -> str:
+        unit = f", {self.units}" if self.units else ""
+        return f"({', '.join(self.dims)}) {self.kind}{unit}"
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What a Dataset must hold; more is allowed.
+
+    Attributes
+    ----------
+    name : str
+        What the Dataset is called in messages, and its key in `SCHEMAS`.
+    source : str
+        What gives such a Dataset, for the remedy.
+    variables, coordinates : mapping of str to Field
+    attrs : tuple of str
+        Names of the attributes it must have.
+    ordered : bool
+        Whether dimensions must come in the order of `Field.dims`.
+    open : bool
+        Whether variables may have dimensions besides `Field.dims`, as those of a grid, whose names vary.
+    """
+
+    name: str
+    source: str
+    variables: Mapping[str, Field]
+    coordinates: Mapping[str, Field] = field(default_factory=dict)
+    attrs: tuple[str, ...] = ()
+    ordered: bool = True
+    open: bool = False
+
+
+def check(ds: xr.Dataset, schema: Schema, *, name: str | None = None) -> None:
+    """Raise unless a Dataset is what its schema says. No values are read.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+    schema : Schema
+    name : str, optional
+        What the Dataset is, for the message; default the name of the schema.
+
+    Raises
+    ------
+    InputError
+        With every difference.
+    """
+    wrong = [*_differences(ds, schema, schema.variables), *_differences(ds, schema, schema.coordinates)]
+    wrong += [(f"{n!r} is a coordinate", f"{n!r} is a variable") for n in schema.coordinates if n in ds.data_vars]
+    wrong += [(f"the attribute {n!r}", f"no attribute {n!r}") for n in schema.attrs if n not in ds.attrs]
+    if wrong:
+        raise InputError(
+            name or schema.name,
+            expected="; ".join(expected for expected, _ in wrong),
+            found="; ".join(found for _, found in wrong) + f" (present: {listing(ds.variables, 20)})",
+            remedy=f"pass what {schema.source} gives",
+        )
+
+
+def _differences(ds: xr.Dataset, schema: Schema, described: Mapping[str, Field]) -> Iterator[tuple[str, str]]:
+    """What was expected and what was found, for each variable that is not as described."""
+    for name, one in described.items():
+        if name not in ds.variables:
+            if one.required:
+                yield f"{name!r} {one}", f"{name!r} is missing"
+            continue
+        variable = ds.variables[name]
+        dims = tuple(map(str, variable.dims))
+        same = dims == one.dims if schema.ordered else set(dims) == set(one.dims)
+        if not (same or (schema.open and set(one.dims) <= set(dims))):
+            yield f"{name!r} {one}", f"{name!r} has dimensions ({', '.join(dims)})"
+        if variable.dtype.kind not in _KINDS[one.kind]:
+            yield f"{name!r} {one}", f"{name!r} has dtype {variable.dtype}"
+        if one.units and variable.attrs.get("units", one.units) != one.units:
+            yield f"{name!r} {one}", f"{name!r} has units {variable.attrs['units']!r}"
+
+
+def _numbers(dims: tuple[str, ...], *, required: bool = True, **units: str) -> dict[str, Field]:
+    return {n: Field(dims, NUMBER, u, required) for n, u in units.items()}
+
+
+_UNITS = {n: v.units for n, v in VARIABLES.items()}
+_GLACIER = {"glacier": Field(("glacier",), TEXT)}
+_GLACIER_YEAR = _GLACIER | {"year": Field(("year",))}
+_MEANING = {n: Field(("predictor",), TEXT) for n in ("predictor", "stem", "origin", "season", "part")}
+_MEANING |= {"calendar_month": Field(("predictor",))}
+_PLACE = {"longitude": "degrees_east", "latitude": "degrees_north"}
+_FORCING = {"temperature": "K", "precipitation": "m", "snowfall": "m", "days": ""}
+_ROWS = {n: Field(("row",), kind) for n, kind in (("row_glacier", TEXT), ("row_year", NUMBER))}
+_PREDICTORS_OF_ROWS = {
+    "predictors": Field(("row", "predictor")),
+    **_numbers(("row", "month"), required=False, **_FORCING),
+    **_numbers(("row", "band"), required=False, hypsometry="m"),
+    **_numbers(("row",), required=False, orography="m"),
+}
+
+CLIMATE = Schema(
+    "climate cube",
+    "`open_climate`",
+    _numbers(("time",), required=False, **_UNITS) | _numbers((), required=False, **{OROGRAPHY: "m", LAND_MASK: "1"}),
+    {"time": Field(("time",), DATE)},
+    open=True,
+)
+SAMPLED = Schema(
+    "sampled climate",
+    "`sample`, and `correct_temperature` where there is a temperature,",
+    _numbers(("glacier", "time"), required=False, **_UNITS, t2m_corrected="K")
+    | _numbers(("glacier",), required=False, **{OROGRAPHY: "m"}),
+    _GLACIER | {"time": Field(("time",), DATE)},
+    ordered=False,
+)
+DAILY_ALBEDO = Schema(
+    "daily albedo",
+    "`sample` of the rasters of `open_albedo`",
+    _numbers(("glacier", "time"), albedo="1", albedo_coverage="1", land="1", cloud="1"),
+    {"time": Field(("time",), DATE)},
+    ordered=False,
+)
+TERRAIN = Schema(
+    "terrain",
+    "`terrain`",
+    _numbers(("glacier",), elevation_mean="m")
+    | _numbers(("glacier", "band"), hypsometry="m")
+    | _numbers(("glacier",), required=False, elevation_min="m", elevation_max="m", elevation_median="m")
+    | _numbers(("glacier",), required=False, slope="degree", northness="1", eastness="1", elevation_coverage="1"),
+    _GLACIER,
+)
+GLACIERS = Schema(
+    "glaciers",
+    "`glaciers_dataset`",
+    _numbers(("glacier",), area="km2") | _numbers(("glacier",), **_PLACE),
+    _GLACIER,
+)
+ALBEDO = Schema(
+    "summer albedo",
+    "`summer_albedo`",
+    _numbers(("glacier", "year"), albedo_mean="1", albedo_min="1"),
+    _GLACIER_YEAR,
+    ordered=False,
+)
+PREDICTORS = Schema(
+    "predictors",
+    "`build_predictors`",
+    {"predictors": Field(("glacier", "year", "predictor"))}
+    | _numbers(("glacier", "year", "month"), required=False, temperature="K", precipitation="m")
+    | _numbers(("year", "month"), required=False, days="")
+    | _numbers(("glacier", "band"), required=False, hypsometry="m")
+    | _numbers(("glacier",), required=False, orography="m"),
+    _GLACIER_YEAR | _MEANING,
+    attrs=("first_month",),
+)
+ROWS = Schema("rows", "`as_rows`, `build_samples` or `read_samples_table`", _PREDICTORS_OF_ROWS, _MEANING | _ROWS)
+SAMPLES = Schema(
+    "samples",
+    "`build_samples` or `read_samples_table`",
+    _PREDICTORS_OF_ROWS
+    | _numbers(("sample",), mass_balance="m")
+    | _numbers(("sample",), required=False, mass_balance_uncertainty="m")
+    | _numbers(("entry",), operator_sample="", operator_row="", operator_weight=""),
+    {"sample": Field(("sample",), TEXT), "glacier": Field(("sample",), TEXT), "year": Field(("sample",))}
+    | _MEANING
+    | _ROWS,
+)
+FOLDS = Schema(
+    "folds",
+    "`make_folds`",
+    {n: Field(("fold", "sample"), FLAG) for n in ("fit", "score")}
+    | {n: Field(("fold", "sample"), FLAG, required=False) for n in ("select", "stop")}
+    | {n: Field(("fold", "inner", "sample"), FLAG) for n in ("inner_fit", "inner_score")},
+    {"fold": Field(("fold",), TEXT), "scheme": Field(("fold",), TEXT), "sample": Field(("sample",), TEXT)}
+    | _numbers(("fold",), block="", buffer_km=""),
+)
+PARAMETERS = Schema(
+    "parameters",
+    "`fit`",
+    {"seen": Field(("fold", "sample"), FLAG)} | _numbers(("fold", "sample"), inner_prediction=""),
+    {"fold": Field(("fold",), TEXT)},
+    attrs=("model", "settings_type", "settings", "built_on"),
+)
+PREDICTIONS = Schema("predictions", "`predict`", {"predicted": Field(("fold", "member", "row"))}, ordered=False)
+UPSCALED = Schema(
+    "upscaled balances", "`upscale`", _numbers(("glacier", "year"), mean="m", variance="m2"), _GLACIER_YEAR
+)
+PRODUCT = Schema(
+    "product",
+    "`build_product`",
+    _numbers(("glacier", "year"), mass_balance="m", mass_balance_uncertainty="m")
+    | _numbers(("glacier",), area="km2")
+    | {"measured": Field(("glacier",), FLAG), "year_bnds": Field(("year", "bnds"), DATE)},
+    {"glacier_id": Field(("glacier",), TEXT), "year": Field(("year",)), "time": Field(("year",), DATE)}
+    | _numbers(("glacier",), **_PLACE),
+)
+
+SCHEMAS: Mapping[str, Schema] = MappingProxyType(
+    {
+        s.name: s
+        for s in (
+            *(CLIMATE, SAMPLED, DAILY_ALBEDO, TERRAIN, GLACIERS, ALBEDO, PREDICTORS, ROWS, SAMPLES, FOLDS),
+            *(PARAMETERS, PREDICTIONS, UPSCALED, PRODUCT),
+        )
+    }
+)
+"""All schemas by name."""
