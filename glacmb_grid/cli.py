@@ -166,11 +166,12 @@ def _print_summary(config: Judged) -> None:
 
 def _report_failures(config: Judged) -> int:
     """Report failed glaciers; the exit status."""
+    from glacmb_grid.failures import FILE as FAILED
     from glacmb_grid.workflow.runner import failed
 
     count = len(failed(config))
     if count:
-        _say(f"{count} glacier(s) failed and are left out, with the reasons in {config.root / 'failed.csv'}")
+        _say(f"{count} glacier(s) failed and are left out, with the reasons in {config.root / FAILED}")
     return 3 if count else 0
 
 

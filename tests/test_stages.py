@@ -96,9 +96,9 @@ def test_names_of_result_files_are_known_in_one_place(configs):
         module = file.relative_to(folder).as_posix()
         if module in ("stores/artefacts.py", "stores/formats.py", "failures.py") or module.startswith("synthetic/"):
             continue
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in names:
-                found.append(f"{module}:{node.lineno}: {node.value}")
+        nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        texts = [n for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+        found += [f"{module}:{n.lineno}: {n.value}" for n in texts if n.value in names]
     assert found == []
 
 
@@ -214,51 +214,51 @@ def test_stages_can_be_called_with_datasets_alone(world, tmp_path):
 # ---- fits as jobs ----
 
 
-class Inline:
-    """A dask client that does its work at once, and counts what is sent."""
+class Recorded:
+    """A dask client that does no work, and records what is sent and submitted."""
 
     def __init__(self):
-        self.sent, self.jobs = [], []
+        self.sent, self.jobs, self.cancelled = [], [], []
 
     def scatter(self, value, **options):
         assert options == {"broadcast": True, "hash": False}
         self.sent.append(value)
-        return ("sent", len(self.sent) - 1)
+        return "sent", len(self.sent) - 1
 
     def submit(self, function, model, *arguments, pure):
-        assert not pure
+        assert not pure, "equal fits of two stages are two jobs"
         self.jobs.append(arguments)
-        return object()
+        return Waiting()
+
+    def cancel(self, jobs):
+        self.cancelled += jobs
+
+
+class Waiting:
+    """A job that has not begun."""
+
+    def done(self):
+        return False
 
 
 @pytest.fixture(scope="module")
-def learnt(toy_table_samples=None):
-    from conftest import toy_samples
-
-    samples = toy_samples()
+def learnt(toys):
+    samples = toys.samples(toys.predictors())
     return samples, make_folds(samples, "logo", blocks=3, inner=2)
 
 
 @pytest.mark.cluster
-def test_tables_are_sent_once_and_not_with_every_job(learnt, monkeypatch):
+def test_tables_are_sent_once_and_not_with_every_job_and_jobs_are_cancelled_where_nobody_waits(learnt, monkeypatch):
     samples, folds = learnt
-    client = Inline()
+    client = Recorded()
     monkeypatch.setattr("distributed.as_completed", lambda jobs: iter(()))
-    client.cancel = lambda jobs: None
-    monkeypatch.setattr("builtins.object", object)
-    mean = model_of("mean")
-    base = fit_model(mean, Task(samples, folds))
+    base = fit_model(model_of("mean"), Task(samples, folds))
     tasks = {"a": Task(samples, folds, built_on={"mean": base}), "b": Task(samples, folds.take(range(len(folds))))}
-
-    class Job:
-        def done(self):
-            return True
-
-    client.submit = lambda function, model, *arguments, pure: client.jobs.append(arguments) or Job()
     assert list(OnCluster("test", client).fit(model_of("ridge"), tasks, quiet)) == []
     assert len(client.jobs) == 2 * len(folds.blocks)
     assert len(client.sent) == 4, "samples, folds of a, what a is built on, folds of b"
-    assert all(a[0] == ("sent", 0) for a in client.jobs)
+    assert all(job[0] == ("sent", 0) for job in client.jobs)
+    assert len(client.cancelled) == len(client.jobs)
 
 
 @pytest.mark.cluster

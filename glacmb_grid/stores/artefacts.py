@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class Artefact:
     lazy: bool = False
     optional: bool = False
     along: str = ""
-    schema: Schema | None = None
+    schema: Schema | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
