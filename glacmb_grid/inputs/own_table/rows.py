@@ -17,7 +17,7 @@ _LARGEST, _SMALLEST = 10.0, 0.02  # m w.e., plausible bounds of the largest annu
 
 
 def rows_where(table: Table, chosen: Mapping[str, str], where: Mapping[str, object]) -> Table:
-    """The rows whose cells equal a value given for each column of `where`; an InputError if there are none."""
+    """Rows with one of the given values in every column of `where`; an InputError if there are none."""
     for wanted, column in chosen.items():
         value = where[wanted]
         values = list(value) if isinstance(value, (list, tuple, set)) else [value]
@@ -43,7 +43,7 @@ def _comparable(text: str) -> str:
 
 
 def rows_with_target(table: Table, column: str, units: str, notes: Notes) -> Table:
-    """The rows that have an observed balance; an InputError if there are none, or text among them."""
+    """Rows with an observed balance; an InputError if there are none, or if a balance is text."""
     values, broken = table.floats(column)
     if broken.any():
         raise table.column(column).not_numbers(broken)
