@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.inputs.own_table.rows import identifiers
 from glacmb_grid.inputs.own_table.table import Table, open_table
 from glacmb_grid.learning.contract import Model, Predictions, Task
 from glacmb_grid.learning.search import fold_record, inner_prediction, prediction
@@ -100,7 +101,7 @@ class GivenPredictions(Model):
                 found=f"no {', '.join(lacking)} among {listing(table.columns)}",
                 remedy="rename the columns",
             )
-        glacier = table.texts("glacier")
+        glacier = identifiers(table, "glacier")
         table.column("glacier").require_filled(glacier == "")
         years, value = (_numbers(table, name) for name in ("year", "value"))
         far = np.abs(value) > _LARGEST
@@ -111,9 +112,8 @@ class GivenPredictions(Model):
                 found=f"{listing(value[far], 4)} in {table.place(far)}",
                 remedy="correct these lines; values are m w.e.",
             )
-        stems = pd.Series(glacier, dtype=object).str.removesuffix(".0")  # which spreadsheets append to whole numbers
         year = table.column("year").whole_years(years)
-        found = pd.DataFrame({"glacier": stems.where(stems.str.isdigit(), glacier), "year": year, "value": value})
+        found = pd.DataFrame({"glacier": glacier, "year": year, "value": value})
         found = found[np.isfinite(value)]  # a blank value is no prediction
         twice = found[found.duplicated(["glacier", "year"])]
         if len(twice):
