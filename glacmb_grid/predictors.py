@@ -293,7 +293,7 @@ def _assemble(
 
 
 def _require_finite(ds: xr.Dataset) -> None:
-    """Only the albedo may have gaps, which are filled within each fold."""
+    """Raise if predictors have gaps; only those of the albedo may, as they are filled within each fold."""
     missing = ~np.isfinite(ds["predictors"].values)
     missing[:, :, ds["origin"].values == "albedo"] = False
     if missing.any():

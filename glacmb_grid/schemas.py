@@ -121,7 +121,7 @@ _GLACIER = {"glacier": Field(("glacier",), TEXT)}
 _GLACIER_YEAR = _GLACIER | {"year": Field(("year",))}
 _MEANING = {n: Field(("predictor",), TEXT) for n in ("predictor", "stem", "origin", "season", "part")}
 _MEANING |= {"calendar_month": Field(("predictor",))}
-_PLACE = {"longitude": "degrees_east", "latitude": "degrees_north"}
+_PLACE = _numbers(("glacier",), longitude="degrees_east", latitude="degrees_north")
 _FORCING = {"temperature": "K", "precipitation": "m", "snowfall": "m", "days": ""}
 _ROWS = {n: Field(("row",), kind) for n, kind in (("row_glacier", TEXT), ("row_year", NUMBER))}
 _PREDICTORS_OF_ROWS = {
@@ -165,7 +165,7 @@ TERRAIN = Schema(
 GLACIERS = Schema(
     "glaciers",
     "`glaciers_dataset`",
-    _numbers(("glacier",), area="km2") | _numbers(("glacier",), **_PLACE),
+    _numbers(("glacier",), area="km2") | _PLACE,
     _GLACIER,
 )
 ALBEDO = Schema(
@@ -224,8 +224,7 @@ PRODUCT = Schema(
     _numbers(("glacier", "year"), mass_balance="m", mass_balance_uncertainty="m")
     | _numbers(("glacier",), area="km2")
     | {"measured": Field(("glacier",), FLAG), "year_bnds": Field(("year", "bnds"), DATE)},
-    {"glacier_id": Field(("glacier",), TEXT), "year": Field(("year",)), "time": Field(("year",), DATE)}
-    | _numbers(("glacier",), **_PLACE),
+    {"glacier_id": Field(("glacier",), TEXT), "year": Field(("year",)), "time": Field(("year",), DATE)} | _PLACE,
 )
 
 SCHEMAS: Mapping[str, Schema] = MappingProxyType(

@@ -580,6 +580,18 @@ def test_predictions_that_lack_an_observation_are_refused(samples, folds, tmp_pa
     assert f"none for 2 of {samples.sizes['row']}" in str(error.value)
 
 
+def test_predictions_are_read_in_the_dialects_of_spreadsheets_and_blank_ones_are_none(tmp_path):
+    file = tmp_path / "oggm.csv"
+    file.write_bytes(
+        b"\xef\xbb\xbfmade by hand\nglacier;year;value;note\n7.0;2000.0; -0.5;x\n7;2001;NA;\nb;2001;1e-1;\n"
+    )
+    table = model_of("oggm", Given(path=file))._read()  # noqa: SLF001 - what a fit keeps of it
+    assert table.to_dict("records") == [
+        {"glacier": "7", "year": 2000, "value": -0.5},
+        {"glacier": "b", "year": 2001, "value": 0.1},
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -590,11 +602,13 @@ def test_predictions_that_lack_an_observation_are_refused(samples, folds, tmp_pa
         ("glacier,year,value\na,2000,high\n", "high"),
         ("glacier,year,value\na,2000,-350\n", "-350"),
         ("glacier,year,value\n1.0,2000,1\n1,2000,2\n", "several for 1 2000"),
-        ("", "No columns"),
+        ("glacier,year,value\n,2000,1\n", "blank in line(s) 2"),
+        ("glacier,year,value\na,,1\n", "in line(s) 2"),
+        ("", "an empty file"),
     ],
 )
 def test_a_file_of_predictions_that_is_no_such_table_is_refused(tmp_path, text, found):
     (tmp_path / "oggm.csv").write_text(text)
-    with pytest.raises(InputError, match="predictions: oggm") as error:
+    with pytest.raises(InputError, match="oggm") as error:
         model_of("oggm", Given(path=tmp_path / "oggm.csv")).require()
     assert found in str(error.value)

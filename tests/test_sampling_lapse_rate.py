@@ -183,7 +183,8 @@ def test_degree_days_follow_the_rates_of_their_months():
         {"hypsometry": (("glacier", "band"), np.tile(np.linspace(2500, 3500, 10), (3, 1))), "elevation_mean": HEIGHT}
     )
     glaciers = xr.Dataset(
-        {n: ("glacier", np.ones(3)) for n in ("area", "longitude")} | {"latitude": ("glacier", [45.0] * 3)}
+        {n: ("glacier", np.ones(3)) for n in ("area", "longitude")} | {"latitude": ("glacier", [45.0] * 3)},
+        coords={"glacier": HEIGHT["glacier"]},
     )
 
     def summers(rate):

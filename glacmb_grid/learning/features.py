@@ -41,7 +41,7 @@ class Design:
 
 @dataclass(frozen=True)
 class Features:
-    """What was learnt of a recipe on the fitted rows of a fold."""
+    """What a recipe learnt from the fitted rows of a fold."""
 
     recipe: Recipe
     predictors: Texts  # (column,) names of the columns that the recipe takes
@@ -61,7 +61,7 @@ class Features:
     kept: Integers  # indices of the selected features among the expanded
 
     def state(self) -> Arrays:
-        """All that `from_state` needs, as arrays; means of glaciers only if the recipe uses them."""
+        """Everything `from_state` needs, as arrays; glacier means only if the recipe uses them."""
         out = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self) if f.name != "recipe"}
         if not self._uses_means:
             out |= {"glaciers": self.glaciers[:0], "climatology": self.climatology[:0]}

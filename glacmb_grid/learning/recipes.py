@@ -1,4 +1,4 @@
-"""The alternatives that suit a table: what may be made of its predictors."""
+"""Recipes that suit a table: the alternatives for turning its predictors into features."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _ENOUGH_GLACIERS = 8
 def recipes_of(table: Table, settings: Learner) -> list[Recipe]:
     """The recipes of the settings, or alternatives that suit the table, within the predictors that a model may take.
 
-    Alternatives: the table's own predictors; where there are monthly values, their seasonal aggregates; in a user's
-    table with enough glaciers to learn their differences from, the glacier's means and the deviations from them (a
-    run from cubes can have these of a fixed reference period among its predictors); with many predictors, a selection
-    of them; with gaps, the ways to fill them.
+    The alternatives are the table's own predictors; where there are monthly values, their seasonal aggregates; in a
+    user's table with enough glaciers to learn how they differ, the mean of each glacier and the deviations from it
+    (predictors from cubes may include these already, for a fixed reference period); where there are many predictors, a
+    selection of them; and where there are gaps, the ways to fill them.
     """
     return within(table, settings, settings.recipes or _alternatives(table, settings))
 
@@ -44,7 +44,7 @@ def _alternatives(table: Table, settings: Learner) -> list[Recipe]:
 
 
 def within(table: Table, settings: Learner, recipes: Sequence[Recipe]) -> list[Recipe]:
-    """Recipes that exclude the predictors which a model may not take at all."""
+    """The recipes without the predictors that the model's settings rule out."""
     if settings.predictors == ["*"]:
         return list(recipes)
     allowed = set(matching(table.rows.names, settings.predictors))
@@ -53,7 +53,7 @@ def within(table: Table, settings: Learner, recipes: Sequence[Recipe]) -> list[R
 
 
 def most_features(rows: Rows, recipes: Sequence[Recipe]) -> int:
-    """The most features that any recipe can give, a multiple of four."""
+    """The largest number of features that any of the recipes can give, rounded up to a multiple of four."""
     most = 1
     for recipe in recipes:
         taken, averaged = choose_columns(rows, recipe)

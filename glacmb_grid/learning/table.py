@@ -141,7 +141,7 @@ class Table:
         return np.asarray(np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))
 
     def observed(self, balance: Floats, which: Bools) -> Floats:
-        """What the operator makes of the balance of all rows, for some observations, m w.e."""
+        """What some of the observations would be, given the balance of every row, m w.e."""
         return np.asarray(self.operator[which] @ balance)
 
 

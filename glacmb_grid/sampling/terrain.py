@@ -243,15 +243,19 @@ def elevation_statistics(row: Integers, area: Floats, elevation: Floats, count: 
     for a, b in zip(first, last + 1, strict=True):
         np.cumsum(reached[a:b], out=reached[a:b])
         np.cumsum(volume[a:b], out=volume[a:b])
-    marks = np.append(np.arange(1, BANDS) / BANDS, 0.5 - _HALF)
-    at = np.column_stack([np.minimum(first + np.add.reduceat(reached < mark, first), last) for mark in marks])
-    at, middle = at[:, :-1], at[:, -1]
-    passed = volume[at] - (reached[at] - marks[:-1]) * above[at]
+
+    def reaching(mark: float) -> Integers:
+        """The cell of every row with which this share of its area is reached."""
+        return np.asarray(np.minimum(first + np.add.reduceat(reached < mark, first), last))
+
+    tenths = np.arange(1, BANDS) / BANDS
+    at = np.column_stack([reaching(tenth) for tenth in tenths])
+    passed = volume[at] - (reached[at] - tenths) * above[at]
     between = np.column_stack([np.zeros(len(filled)), passed, volume[last]])
     out["elevation_min"][filled] = elevation[first]
     out["elevation_max"][filled] = elevation[last]
     out["elevation_mean"][filled] = mean
-    out["elevation_median"][filled] = elevation[middle]
+    out["elevation_median"][filled] = elevation[reaching(0.5 - _HALF)]
     out["hypsometry"][filled] = mean[:, None] + np.diff(between, axis=1) * BANDS
     return out
 

@@ -81,7 +81,7 @@ def with_coordinates(samples: xr.Dataset) -> xr.Dataset | None:
     names = np.array([*samples["predictor"].values, *PLACE], dtype=object)
     meanings = [*meanings_of(samples), *(Meaning(n, "position", part="value") for n in PLACE)]
     out = samples.drop_dims("predictor").assign(predictors=(("row", "predictor"), values))
-    return out.assign_coords(predictor=names, **meaning_coordinates(meanings))
+    return out.assign_coords({"predictor": names, **meaning_coordinates(meanings)})
 
 
 def without_surface_model(samples: xr.Dataset) -> xr.Dataset | None:

@@ -27,13 +27,13 @@ _IDENTIFIERS = re.compile(
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a column name is, or fits, a shell-style pattern, in any case."""
+    """Whether a column name equals a shell-style pattern or matches it, ignoring case."""
     name, pattern = name.casefold(), pattern.casefold()
     return name == pattern or fnmatchcase(name, pattern)
 
 
 def closest(wanted: str, names: Iterable[str]) -> str | None:
-    """The name most like a misspelled one, None if none is similar."""
+    """The known name that is closest to a misspelled one, None if none is similar."""
     known = {n.casefold(): n for n in reversed(list(names))}
     near = difflib.get_close_matches(wanted.casefold(), list(known), 1, 0.6)
     return known[near[0]] if near else None
@@ -64,7 +64,7 @@ def _find(table: Table, wanted: str, setting: str) -> str:
 def find_columns(
     table: Table, roles: Mapping[str, str], where: Mapping[str, object]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Role -> column and key of `where` -> column, as the table spells them; an InputError lists those not found."""
+    """Columns by role, and by key of `where`, as the table spells them; an InputError lists those not found."""
     problems = Problems()
     at, chosen = {}, {}
     for role, wanted in roles.items():
@@ -135,7 +135,7 @@ class PredictorColumns:
         return taken
 
     def _left_out_of_all(self) -> list[str]:
-        """Columns of numbers that `all` does not take: positions and identifiers, by their names."""
+        """Numeric columns that `all` leaves out because of their names: positions and identifiers."""
         named = [p.casefold() for p in self.patterns if p != "*"]
         unnamed = [n for n in self.numeric if n.casefold() not in named]
         positions = [n for n in unnamed if n.casefold() in _POSITIONS]
@@ -149,7 +149,7 @@ class PredictorColumns:
         return positions + identifiers
 
     def numbers(self, more: Iterable[str]) -> dict[str, Floats]:
-        """Values of the predictors and of more columns, (row,), NaN if missing; text or infinity is an InputError."""
+        """Values of predictors and `more` columns, (row,), NaN if missing; an InputError for text or infinities."""
         problems = Problems()
         numbers: dict[str, Floats] = {}
         coded: dict[str, int] = {}
@@ -179,7 +179,7 @@ class PredictorColumns:
         return numbers
 
     def not_in_table(self, derived: Mapping[str, Derived]) -> dict[str, Derived]:
-        """The computed predictors without those whose names the table itself has."""
+        """The computed predictors except those for which the table has a column of the same name."""
         names = {n.casefold() for n in self.table.columns}
         own = [n for n in derived if n.casefold() in names]
         if own:
@@ -187,7 +187,7 @@ class PredictorColumns:
         return {n: d for n, d in derived.items() if n not in own}
 
     def with_derived(self, derived: Mapping[str, Derived], series: Sequence[Series]) -> list[str]:
-        """The predictors, then the computed ones: of series whose months are all predictors, or named themselves."""
+        """The table's predictors, then computed ones: of series with all months among them, or asked for by name."""
         complete = {s.stem for s in series if set(s.columns) <= set(self.names)}
         explicit = [p for p in self.patterns if p != "*"]
         taken = [
@@ -217,7 +217,7 @@ class PredictorColumns:
 
 
 def _without_codes(values: Floats) -> Floats:
-    """NaN for missing-value codes: the extreme of a column, if it is a code and far from all other values."""
+    """Replace missing-value codes by NaN: a column's extreme that is a known code and far from all other values."""
     values = np.where(np.abs(values) >= 1e19, np.nan, values)
     for extreme, codes in ((np.fmin, (-99999.0, -32768.0, -9999.0, -999.0)), (np.fmax, (99999.0, 32767.0, 9999.0))):
         for code in codes:

@@ -30,7 +30,7 @@ def refuse_leaks(
     predictors: Literal["all"] | Sequence[str],
     notes: Notes,
 ) -> None:
-    """Raise an InputError for a scaled or shifted copy of the target, or a name like that of a mass balance.
+    """Raise an InputError for predictors that copy the target (scaled or shifted) or are named like a mass balance.
 
     Such a name is allowed if a pattern of the user that is itself like a mass balance matches it.
     """

@@ -17,7 +17,7 @@ _LARGEST, _SMALLEST = 10.0, 0.02  # m w.e., plausible bounds of the largest annu
 
 
 def rows_where(table: Table, chosen: Mapping[str, str], where: Mapping[str, object]) -> Table:
-    """The rows whose cells equal a value given for each column of `where`; an InputError if there are none."""
+    """Rows with one of the given values in every column of `where`; an InputError if there are none."""
     for wanted, column in chosen.items():
         value = where[wanted]
         values = list(value) if isinstance(value, (list, tuple, set)) else [value]
@@ -43,7 +43,7 @@ def _comparable(text: str) -> str:
 
 
 def rows_with_target(table: Table, column: str, units: str, notes: Notes) -> Table:
-    """The rows that have an observed balance; an InputError if there are none, or text among them."""
+    """Rows with an observed balance; an InputError if there are none, or if a balance is text."""
     values, broken = table.floats(column)
     if broken.any():
         raise table.column(column).not_numbers(broken)
@@ -68,14 +68,14 @@ def labels_of(table: Table, at: Mapping[str, str]) -> dict[str, Any]:
     problems = Problems()
     labels: dict[str, Any] = {}
     with problems.collect():
-        labels["glacier"] = _identifiers(table, at["glacier"])
+        labels["glacier"] = identifiers(table, at["glacier"])
         table.column(at["glacier"]).require_filled(np.asarray(labels["glacier"] == ""))
     with problems.collect():
         labels["year"] = table.column(at["year"]).whole_years(table.floats(at["year"])[0])
     problems.raise_if_any()
     for role in ("group", "fold_logo", "fold_loyo"):
         if role in at:
-            labels[role] = _identifiers(table, at[role])
+            labels[role] = identifiers(table, at[role])
     for role in ("region", "name", "time_system"):
         if role in at:
             labels[role] = table.texts(at[role])
@@ -85,7 +85,7 @@ def labels_of(table: Table, at: Mapping[str, str]) -> dict[str, Any]:
     return labels
 
 
-def _identifiers(table: Table, column: str) -> Any:
+def identifiers(table: Table, column: str) -> Any:
     """Cells without the `.0` that spreadsheets append to integers; leading zeros stay."""
     stems = ((text, text.removesuffix(".0")) for text in table.texts(column))
     return np.array([stem if stem.isdigit() else text for text, stem in stems], dtype=object)

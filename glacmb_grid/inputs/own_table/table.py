@@ -59,7 +59,7 @@ class Table:
         return replace(self, columns=columns, rows=self.rows[mask])
 
     def place(self, mask: Bools) -> str:
-        """Line (or row) numbers of some rows, for messages."""
+        """Line numbers of some rows (of Parquet: row numbers), for messages."""
         rows = self.rows[mask]
         if self.lines is None:
             return f"row(s) {listing(rows + 1)}"

@@ -10,6 +10,8 @@ import pandas as pd
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.inputs.own_table.rows import identifiers
+from glacmb_grid.inputs.own_table.table import Table, open_table
 from glacmb_grid.learning.contract import Model, Predictions, Task
 from glacmb_grid.learning.search import fold_record, inner_prediction, prediction
 from glacmb_grid.learning.table import Floats, table_of
@@ -90,41 +92,29 @@ class GivenPredictions(Model):
         if path is None:
             return None
         where = f"predictions: {self.name}: {path}"
-        try:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                where, expected="a CSV file", found=f"{error}", remedy="correct `predictions`, or the file"
-            ) from error
+        table = open_table(path, ["glacier"], "glacier")
         lacking = [c for c in _COLUMNS if c not in table.columns]
         if lacking:
             raise InputError(
                 where,
                 expected="the columns glacier, year and value (m w.e.)",
-                found=f"no {', '.join(lacking)} among {listing(map(str, table.columns))}",
+                found=f"no {', '.join(lacking)} among {listing(table.columns)}",
                 remedy="rename the columns",
             )
-        stems = table["glacier"].str.strip().str.removesuffix(".0")  # which spreadsheets append to whole numbers
-        whole = stems.where(stems.str.isdigit(), table["glacier"].str.strip())
-        year = pd.to_numeric(table["year"], errors="coerce")
-        text = table["value"].str.strip()
-        value = pd.to_numeric(text.where(~text.str.lower().isin(["", "na", "nan"])), errors="coerce")
-        given = text.where(~text.str.lower().isin(["", "na", "nan"])).notna()  # a blank value is no prediction
-        for broken, what in (
-            ((year.isna() | (year % 1 != 0)), "whole years"),
-            (given & ~np.isfinite(value), "numbers as values"),
-            (given & (value.abs() > _LARGEST), f"values within +-{_LARGEST:g} m w.e."),
-        ):
-            if broken.any():
-                lines = ", ".join(str(i + 2) for i in np.flatnonzero(broken)[:3])
-                cell = table.loc[broken, ["year", "value"]].iloc[0].tolist()
-                raise InputError(
-                    where,
-                    expected=what,
-                    found=f"{int(broken.sum())} other lines, such as line {lines}: year {cell[0]!r}, value {cell[1]!r}",
-                    remedy="correct these lines; values are m w.e.",
-                )
-        found = pd.DataFrame({"glacier": whole, "year": year.astype(np.int64), "value": value})[given]
+        glacier = identifiers(table, "glacier")
+        table.column("glacier").require_filled(glacier == "")
+        years, value = (_numbers(table, name) for name in ("year", "value"))
+        far = np.abs(value) > _LARGEST
+        if far.any():
+            raise InputError(
+                f"{where}: value",
+                expected=f"values within +-{_LARGEST:g} m w.e.",
+                found=f"{listing(value[far], 4)} in {table.place(far)}",
+                remedy="correct these lines; values are m w.e.",
+            )
+        year = table.column("year").whole_years(years)
+        found = pd.DataFrame({"glacier": glacier, "year": year, "value": value})
+        found = found[np.isfinite(value)]  # a blank value is no prediction
         twice = found[found.duplicated(["glacier", "year"])]
         if len(twice):
             names = listing(f"{g} {y}" for g, y in zip(twice["glacier"], twice["year"], strict=True))
@@ -135,6 +125,14 @@ class GivenPredictions(Model):
                 remedy="keep one of them",
             )
         return found
+
+
+def _numbers(table: Table, name: str) -> Floats:
+    """Cells of a column as numbers, NaN where blank; an InputError names the lines with text."""
+    values, broken = table.floats(name)
+    if broken.any():
+        raise table.column(name).not_numbers(broken)
+    return values
 
 
 def _looked_up(known: pd.DataFrame, glacier: np.ndarray, year: np.ndarray) -> Floats:
