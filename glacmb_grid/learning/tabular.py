@@ -205,7 +205,8 @@ def _tune(
     first, block = split_blocks(folds)
     leaked = folds["select"].values if "select" in folds else None  # only an audit gives it
     by_recipe = {r: [i for i, c in enumerate(candidates) if c.recipe == r] for r in range(len(recipes))}
-    jobs = [(b, r, masks) for b, f in enumerate(first) for masks in inner_masks(folds, int(f)) for r in by_recipe]
+    masks = [(b, m) for b, f in enumerate(first) for m in inner_masks(folds, int(f))]
+    jobs = [(b, r, m) for r in by_recipe for b, m in masks]  # what two recipes share is then known to the second
 
     def work(job: tuple[int, int, tuple[Bools, Bools]]) -> list[Floats]:
         b, recipe, (inner_fit, inner_score) = job
