@@ -16,7 +16,7 @@ from glacmb_grid.settings import Recipe
 _RANKING_TREES = 100
 _RANKING_ROWS = 5000  # drawn for each tree, at most
 _EXHAUSTIVE_CELLS = 100_000  # rows times features, up to which every split is searched for
-_DRAWN_CELLS = 500_000  # beyond which a split drawn at random looks at a smaller share of the features
+_DRAWN_CELLS = 250_000  # beyond which a split drawn at random looks at a smaller share of the features
 _DRAWN_TREES = 30
 _BLOCK = 1024  # features that are compared with each other at a time
 
