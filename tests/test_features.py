@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.learning import features, selection
+from glacmb_grid.learning import features, selection, trees
 from glacmb_grid.learning.features import fit_features, fit_scaling, scaled
 from glacmb_grid.learning.selection import correlations, select
 from glacmb_grid.learning.table import Rows, rows_of
@@ -243,6 +243,91 @@ def test_the_forest_ranks_as_scikit_learns_importances():
     assert set(kept.tolist()) == set(np.argsort(-oracle.feature_importances_)[:2].tolist())
 
 
+def wide(size=500, width=401, decides=(250, 30)):
+    """Noise, and a target that one feature decides, and the size of another; just above the bound of cells."""
+    rng = np.random.default_rng(2)
+    values = rng.normal(size=(size, width))
+    one, other = values[:, decides].T
+    return values, 2 * one + np.abs(other) + 0.1 * rng.normal(size=size)
+
+
+@pytest.mark.parametrize(("columns", "at_random"), [(200, False), (201, True)])
+def test_large_tables_are_ranked_by_splits_drawn_at_random(columns, at_random, monkeypatch):
+    values, target = wide()
+    asked = []
+
+    def watched(*given, **options):
+        asked.append(options)
+        return trees.grow(*given, **{**options, "trees": 1})
+
+    monkeypatch.setattr(selection, "grow", watched)
+    monkeypatch.setattr(selection, "_found", {})
+    select(values[:, :columns], target, Recipe(keep=3), 1)  # 100,000 cells, and one column more
+    (options,) = asked
+    assert options.get("random_splits", False) is at_random
+    assert (options["leaf"], options["share"]) == ((10, 1.0) if at_random else (2, 0.33))
+
+
+def test_the_work_of_ranking_is_bounded(monkeypatch):
+    """Twice as many features, half the share of them at every split; no tree draws more than 5,000 rows."""
+    asked = []
+    monkeypatch.setattr(selection, "grow", lambda values, *_, **options: asked.append(options) or values.shape[1])
+    monkeypatch.setattr(selection, "importances", np.zeros)
+    for size, columns in ((1000, 600), (1000, 1200), (6000, 20)):
+        select(*wide(size, columns, decides=(0, 1)), Recipe(keep=1), 1)
+    assert asked[0]["share"] == 2 * asked[1]["share"] < 1 == asked[2]["share"]
+    assert [options["draws"] for options in asked] == [1000, 1000, 5000]
+    assert [options["leaf"] for options in asked] == [20, 20, 20]
+
+
+def test_a_large_table_keeps_what_decides_the_target():
+    """Also the feature that is not correlated with it."""
+    values, target = wide()
+    assert abs(correlations(values, target)[30]) < 0.1
+    for seed in (1, 2):
+        assert select(values, target, Recipe(keep=2), seed).tolist() == [30, 250]
+
+
+def test_the_ranking_of_a_large_table_is_a_function_of_the_seed(monkeypatch):
+    values, target = wide(300, 400)
+    found = []
+    for seed in (5, 5, 6):
+        monkeypatch.setattr(selection, "_found", {})
+        found.append(select(values, target, Recipe(keep=40), seed).tolist())
+    assert found[0] == found[1] != found[2]
+
+
+def test_collinear_features_beyond_one_block_go(monkeypatch):
+    """Answers by an oracle that takes one feature after the other."""
+    rng = np.random.default_rng(8)
+    values = rng.normal(size=(60, 4)) @ rng.normal(size=(4, 70)) + 0.8 * rng.normal(size=(60, 70))
+    target = values[:, 3] + rng.normal(size=60)
+    alike = np.abs(np.corrcoef(values.T))
+    left: list[int] = []
+    for i in np.argsort([-abs(np.corrcoef(v, target)[0, 1]) for v in values.T]):
+        if all(alike[i, j] <= 0.6 for j in left):
+            left.append(int(i))
+    assert 10 < len(left) < 60
+    for block in (1, 7, 1024):
+        monkeypatch.setattr(selection, "_found", {})
+        monkeypatch.setattr(selection, "_BLOCK", block)
+        assert select(values, target, Recipe(collinearity=0.6), 1).tolist() == sorted(left)
+
+
+def test_recipes_that_differ_in_what_they_keep_share_the_ranking(monkeypatch):
+    values, target = planted()
+    grown = []
+    monkeypatch.setattr(selection, "_found", {})
+    monkeypatch.setattr(selection, "grow", lambda *given, **options: grown.append(1) or trees.grow(*given, **options))
+    for keep in (2, 1):
+        select(values, target, Recipe(collinearity=0.9, keep=keep), 1)
+    assert len(grown) == 1
+    select(values, -(target**2), Recipe(collinearity=0.9, keep=2), 1)
+    select(values, target, Recipe(collinearity=0.9, keep=2), 2)
+    select(values, target, Recipe(collinearity=0.999, keep=2), 1)
+    assert len(grown) == 4
+
+
 @pytest.mark.parametrize("target", [np.full(9, 0.3), np.r_[0.1, 0.4, np.full(7, NAN)]])
 def test_selection_without_anything_to_go_by_keeps_as_many_as_asked(target):
     values = np.random.default_rng(0).normal(size=(9, 4))
@@ -273,9 +358,9 @@ def test_other_rows_do_not_matter(seed, gaps, parts, chosen):
     aim[~used] = NAN
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(selection, "_RANKING_TREES", 3)
-        patch.setattr(selection, "_ranks", {})
+        patch.setattr(selection, "_found", {})
         a = learnt(rows(values, glacier), used, target, gaps=gaps, parts=parts, **chosen)
-        patch.setattr(selection, "_ranks", {})
+        patch.setattr(selection, "_found", {})
         b = learnt(rows(other, glacier), used, aim, gaps=gaps, parts=parts, **chosen)
     for name in (
         "climatology",

@@ -53,7 +53,7 @@ class Features:
     level: Floats  # (column,) mean of the fitted rows
     gap_columns: Integers  # indices of columns with gaps in the fitted rows
     gap_weights: Floats  # (column + 1, gap column) of the regression on standardised columns that fills gaps
-    gap_scale: Floats  # (2, column) centre and inverse scale of these columns
+    gap_scale: Floats  # (2, column) centre and inverse scale of these columns; (2, 0) without a regression
     centre: Floats  # (expanded,)
     inverse_scale: Floats  # (expanded,)
     names: Texts  # (expanded,)
@@ -88,7 +88,8 @@ class Features:
         ValueError
             If the rows lack a predictor.
         """
-        values = scaled(self.expanded(rows), self.centre, self.inverse_scale)[:, self.kept]
+        kept = self.expanded(rows)[:, self.kept]
+        values = scaled(kept, self.centre[self.kept], self.inverse_scale[self.kept])
         return Design(values, self.names[self.kept], self.varies[self.kept])
 
     def expanded(self, rows: Rows) -> Floats:
@@ -238,12 +239,12 @@ def _expanded_names(
 
 
 def _fit_gaps(values: Floats, gap_columns: Integers, recipe: Recipe) -> tuple[Floats, Floats]:
-    """Weights of a ridge regression of columns with gaps on columns without, and the scaling of all columns."""
+    """Weights of a ridge regression of columns with gaps on columns without, and the scaling that it needs."""
     width = values.shape[1]
-    scale = np.stack(fit_scaling(values, np.ones(len(values)))) if width else np.zeros((2, 0))
     weights = np.zeros((width + 1, len(gap_columns)))
-    if recipe.gaps != "regress":
-        return weights, scale
+    if recipe.gaps != "regress" or not width:
+        return weights, np.zeros((2, 0))
+    scale = np.stack(fit_scaling(values, np.ones(len(values))))
     standard = np.column_stack([scaled(values, scale[0], scale[1]), np.ones(len(values))])
     for i, column in enumerate(gap_columns):
         known = np.isfinite(values[:, column])

@@ -202,7 +202,8 @@ def _tune(
     """Try every candidate on the inner splits of every block."""
     first = folds.first
     by_recipe = {r: [i for i, c in enumerate(candidates) if c.recipe == r] for r in range(len(recipes))}
-    jobs = [(b, r, masks) for b, f in enumerate(first) for masks in inner_masks(folds, f) for r in by_recipe]
+    masks = [(b, m) for b, f in enumerate(first) for m in inner_masks(folds, f)]
+    jobs = [(b, r, m) for r in by_recipe for b, m in masks]  # what two recipes share is then known to the second
 
     def work(job: tuple[int, int, tuple[Bools, Bools]]) -> list[Floats]:
         b, recipe, (inner_fit, inner_score) = job

@@ -44,7 +44,7 @@ class Recipe(Section):
     themselves. `parts`: the value, the mean of the glacier over its fitted rows, the deviation from it; the means may
     be taken of other predictors, `climatology_of`. `gaps`: how missing values are filled. Then, in this order: the
     least correlation with the target, the largest correlation between two predictors, and how many to keep by their
-    rank.
+    rank. `ranking: random_forest` draws its splits at random where rows times predictors exceed 100,000.
     """
 
     predictors: list[str] = ["*"]
