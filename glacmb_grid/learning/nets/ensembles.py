@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise, product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,13 +54,13 @@ Place = tuple[int, int, tuple[Bools, Bools]]  # block, inner split, and its mask
 
 def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
     """Choose a configuration in every block and train an ensemble in every fold: see the model's `fit`."""
-    folds, members = task.folds, settings.members
+    folds, members = task.own, settings.members
     table = table_of(task.samples)
     recipes = recipes_of(table, settings)
-    candidates = configurations(settings, len(recipes), kinds_of_level(folds, task.samples), task.seed)
+    candidates = configurations(settings, len(recipes), kinds_of_level(task.folds, task.samples), task.seed)
     if task.checkpoints is not None:
         task.checkpoints.mkdir(parents=True, exist_ok=True)
-    plan = FitPlan(table, folds, settings, recipes, candidates, task.seed, task.checkpoints)
+    plan = FitPlan(table, task, settings, recipes, candidates)
     tuned, epochs, inner_loss = _search(plan)
     trained, sets = _ensembles(plan, tuned, epochs)
     shape = (folds.sizes["fold"], members)
@@ -107,35 +107,56 @@ def predict_ensembles(parameters: xr.Dataset, rows: xr.Dataset) -> xr.DataArray:
 
 @dataclass(frozen=True)
 class FitPlan:
-    """The data and settings of a fit of all folds."""
+    """The data and settings of a fit. Blocks and folds have their numbers in the whole scheme, also in a part of it."""
 
     table: Table
-    folds: xr.Dataset
+    task: Task
     settings: FeedForward
     recipes: Sequence[Recipe]
     candidates: Sequence[Candidate]
-    seed: int
-    checkpoints: Path | None
 
-    def train(self, nets: Sequence[Net], common: Shape | None, name: str) -> tuple[Trained, Shape, Any]:
-        """Train nets: the result, the shape for the next call, and the problem and nets that the engine trained."""
+    @property
+    def seed(self) -> int:
+        """Of the run."""
+        return self.task.seed
+
+    @property
+    def folds(self) -> xr.Dataset:
+        """All folds of the scheme."""
+        return self.task.folds
+
+    @cached_property
+    def own(self) -> Integers:
+        """Numbers of the folds to fit."""
+        return np.arange(self.folds.sizes["fold"]) if self.task.part is None else np.array(self.task.part)
+
+    @cached_property
+    def blocks(self) -> tuple[Integers, Integers]:
+        """Numbers of the blocks to search in, and for every fold to fit the place of its block among them."""
+        return np.unique(split_blocks(self.folds)[1][self.own], return_inverse=True)
+
+    def train(self, nets: Sequence[Net], shape: Shape, name: str) -> tuple[Trained, Any]:
+        """Train nets: the result, and the problem and nets that the engine trained."""
         problem, many = problem_of(self.table, nets, self.recipes, self.settings)
-        shape = shape_for(problem, many, self.settings, common)
-        checkpoint = None if self.checkpoints is None else self.checkpoints / name
+        checkpoint = None if self.task.checkpoints is None else self.task.checkpoints / name
         trained = train(problem, many, patience=self.settings.patience, shape=shape, checkpoint=checkpoint)
-        return trained, shape, (problem, many)
+        return trained, (problem, many)
 
-    def train_and_predict(self, nets: Sequence[Net], common: Shape | None, name: str) -> tuple[Trained, Floats, Shape]:
-        """Train nets: the result, the balance of all rows by each, (net, row), m w.e., and the shape."""
-        trained, shape, (problem, many) = self.train(nets, common, name)
+    def train_and_predict(self, nets: Sequence[Net], shape: Shape, name: str) -> tuple[Trained, Floats]:
+        """Train nets: the result, and the balance of all rows by each, (net, row), m w.e."""
+        trained, (problem, many) = self.train(nets, shape, name)
         standard = forward(trained.layout, trained.parameters, many.columns, many.widths, problem.rows, many.matrix)[0]
         glacier = self.table.rows.glacier
-        return trained, np.array([n.on.balance(v, glacier) for n, v in zip(nets, standard, strict=True)]), shape
+        return trained, np.array([n.on.balance(v, glacier) for n, v in zip(nets, standard, strict=True)])
 
     def splits(self) -> list[Place]:
-        """All inner splits of all blocks."""
+        """All inner splits of the scheme."""
         first, _ = split_blocks(self.folds)
         return [(b, i, m) for b, f in enumerate(first) for i, m in enumerate(inner_masks(self.folds, int(f)))]
+
+    def own_splits(self) -> list[Place]:
+        """The inner splits of the blocks to search in."""
+        return [place for place in self.splits() if place[0] in self.blocks[0]]
 
     def parts(self, items: Sequence[Any], kinds: int = 1) -> Iterator[Sequence[Any]]:
         """Chunks of splits or folds whose matrices, `kinds` for each, fit into memory."""
@@ -150,6 +171,10 @@ class FitPlan:
             return place[2][0]
         first, _ = split_blocks(self.folds)
         return np.asarray(self.folds["select"].values[first[place[0]]])
+
+    def shape(self, count: int, fit: Sequence[Bools], stop: Sequence[Bools]) -> Shape:
+        """Shape for `count` nets that fit and stop on these observations: those of the whole scheme, not of a part."""
+        return shape_for(self.table, count, fit, stop, self.recipes, self.settings)
 
 
 def configurations(settings: FeedForward, recipes: int, levels: Sequence[str], seed: int) -> list[Candidate]:
@@ -180,14 +205,16 @@ def _count_parameters(predictors: int, widths: Sequence[int]) -> int:
 
 def _search(plan: FitPlan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
     """Try every configuration on the inner splits: what each block chose, for how many epochs, and the losses."""
-    table, folds, settings, seed, candidates = plan.table, plan.folds, plan.settings, plan.seed, plan.candidates
-    first, block = split_blocks(folds)
+    table, settings, seed, candidates = plan.table, plan.settings, plan.seed, plan.candidates
+    blocks, block = plan.blocks
+    number = {int(b): i for i, b in enumerate(blocks)}
+    splits = plan.splits()
+    shape = plan.shape(len(splits) * len(candidates), [m[0] for *_, m in splits], [m[1] for *_, m in splits])
     kinds = list(dict.fromkeys(_kind(c) for c in candidates))
-    inner = InnerMean(len(first), len(candidates), len(table.target))
-    best = np.zeros((len(first), len(candidates), folds.sizes["inner"]), np.int64)
-    curves = np.full((len(first), len(candidates), folds.sizes["inner"], settings.epochs, 2), np.nan, np.float32)
-    common: Shape | None = None
-    for number, part in enumerate(plan.parts(plan.splits(), len(kinds))):
+    inner = InnerMean(len(blocks), len(candidates), len(table.target))
+    best = np.zeros((len(blocks), len(candidates), plan.folds.sizes["inner"]), np.int64)
+    curves = np.full((*best.shape, settings.epochs, 2), np.nan, np.float32)
+    for part in plan.parts(plan.own_splits(), len(kinds)):
         nets, jobs = [], []
         for place in part:
             b, i, (inner_fit, inner_score) = place
@@ -197,14 +224,14 @@ def _search(plan: FitPlan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
             }
             for n, c in enumerate(candidates):
                 nets.append(Net(sets[_kind(c)], c.hyper, _seed_of(seed, b, i, n), settings.epochs))
-                jobs.append((b, i, n, inner_score))
-        trained, values, common = plan.train_and_predict(nets, common, f"search-{number}")
+                jobs.append((number[b], i, n, inner_score))
+        trained, values = plan.train_and_predict(nets, shape, "search-{}-{}".format(*part[0]))
         for (b, i, n, score), balance, epoch, loss in zip(jobs, values, trained.best_epoch, trained.loss, strict=True):
             inner.add(b, n, score, table.observed(balance, score))
             best[b, n, i] = epoch + 1
             curves[b, n, i] = loss
     choice, error, _ = inner.choose(table.target)
-    at = np.arange(len(first))
+    at = np.arange(len(blocks))
     epochs = np.array([max(int(np.median(row[row > 0])), 1) for row in best[at, choice]])
     predicted = _inner_ensembles(plan, choice, epochs)
     return Tuned(choice[block], error[block], predicted[block]), epochs[block], curves[at, choice][block]
@@ -222,40 +249,42 @@ def _inner_ensembles(plan: FitPlan, choice: Integers, epochs: Integers) -> Float
     stop where the loss on the scored rows of their own split is lowest.
     """
     table, members = plan.table, plan.settings.members
-    first, _ = split_blocks(plan.folds)
-    inner = InnerMean(len(first), 1, len(table.target))
+    number = {int(b): i for i, b in enumerate(plan.blocks[0])}
+    splits = plan.splits()
+    shape = plan.shape(len(splits) * members, [m[0] for *_, m in splits], [])
+    inner = InnerMean(len(number), 1, len(table.target))
     nothing = np.zeros(len(table.target), bool)
-    common: Shape | None = None
-    for number, part in enumerate(plan.parts(plan.splits())):
+    for part in plan.parts(plan.own_splits()):
         nets = []
         for place in part:
             b, i, (inner_fit, inner_score) = place
-            candidate = plan.candidates[int(choice[b])]
+            candidate, limit = plan.candidates[int(choice[number[b]])], int(epochs[number[b]])
             recipe, *kind = _kind(candidate)
             one = training_set(
                 table, inner_fit, nothing, plan.selected(place), plan.recipes[recipe], (kind[0], kind[1]), plan.seed,
                 asked=inner_score,
             )  # fmt: skip
-            nets += [Net(one, candidate.hyper, _seed_of(plan.seed, 3, b, i, m), int(epochs[b])) for m in range(members)]
-        _, values, common = plan.train_and_predict(nets, common, f"inner-{number}")
+            nets += [Net(one, candidate.hyper, _seed_of(plan.seed, 3, b, i, m), limit) for m in range(members)]
+        _, values = plan.train_and_predict(nets, shape, "inner-{}-{}".format(*part[0]))
         for (b, _, (_, score)), balance in zip(part, values.reshape(len(part), members, -1).mean(axis=1), strict=True):
-            inner.add(b, 0, score, table.observed(balance, score))
+            inner.add(number[b], 0, score, table.observed(balance, score))
     return inner.mean[:, 0]
 
 
 def _ensembles(plan: FitPlan, tuned: Tuned, epochs: Integers) -> tuple[Trained, list[TrainingSet]]:
     """Train the members of every fold: all nets in order of folds, and the training set of each first member."""
-    folds = plan.folds
+    masks = [m for fold in range(plan.folds.sizes["fold"]) for m in _member_masks(plan, fold)]
+    shape = plan.shape(len(masks), [m[0] for m in masks], [m[1] for m in masks])
     parts: list[Trained] = []
     firsts: list[TrainingSet] = []
-    common: Shape | None = None
-    for part in plan.parts(range(folds.sizes["fold"])):
+    for part in plan.parts(range(len(plan.own))):
         nets: list[Net] = []
-        for fold in part:
-            members = _members(plan, fold, plan.candidates[int(tuned.choice[fold])], int(epochs[fold]))
+        for number in part:
+            candidate, limit = plan.candidates[int(tuned.choice[number])], int(epochs[number])
+            members = _members(plan, int(plan.own[number]), candidate, limit)
             firsts.append(members[0].on)
             nets += members
-        trained, common, _ = plan.train(nets, common, f"ensembles-{part[0]}")
+        trained, _ = plan.train(nets, shape, f"ensembles-{plan.own[part[0]]}")
         parts.append(trained)
     longest = max(p.loss.shape[1] for p in parts)
     losses = [np.pad(p.loss, ((0, 0), (0, longest - p.loss.shape[1]), (0, 0)), constant_values=np.nan) for p in parts]
@@ -263,19 +292,23 @@ def _ensembles(plan: FitPlan, tuned: Tuned, epochs: Integers) -> tuple[Trained, 
     return Trained(layout=parts[0].layout, loss=np.concatenate(losses), **joined), firsts
 
 
+def _member_masks(plan: FitPlan, fold: int) -> list[tuple[Bools, Bools]]:
+    """What each member of a fold fits and stops on."""
+    fit = plan.folds["fit"].values[fold]
+    if "stop" not in plan.folds and plan.settings.finish == "early_stopping":
+        splits = list(inner_masks(plan.folds, fold))
+        return [splits[m % len(splits)] for m in range(plan.settings.members)]
+    stop = plan.folds["stop"].values[fold] if "stop" in plan.folds else np.zeros(len(fit), bool)
+    return [(fit, stop)] * plan.settings.members
+
+
 def _members(plan: FitPlan, fold: int, candidate: Candidate, epochs: int) -> list[Net]:
     """The nets of one fold: the first trains on all its rows, the others on groups drawn with replacement."""
     table, folds, settings, seed = plan.table, plan.folds, plan.settings, plan.seed
     fit, select = folds["fit"].values[fold], selection_masks(folds)[fold]
     recipe, level, weights = _kind(candidate)
-    splits = list(inner_masks(folds, fold))
     nets: list[Net] = []
-    for member in range(settings.members):
-        seen, stop = fit, np.zeros(len(fit), bool)
-        if "stop" in folds:
-            stop = folds["stop"].values[fold]
-        elif settings.finish == "early_stopping":
-            seen, stop = splits[member % len(splits)]
+    for member, (seen, stop) in enumerate(_member_masks(plan, fold)):
         drawn = drawn_groups(table, fit, settings, _seed_of(seed, 2, fold, member)) if member else None
         one = training_set(table, fit, stop, select, plan.recipes[recipe], (level, weights), seed, drawn=drawn)
         if stop.any() and (one.fit * seen).sum() > 0:

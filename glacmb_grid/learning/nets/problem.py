@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -61,15 +61,16 @@ class Problem:
         if not (self.fit >= 0).all() or not (self.stop >= 0).all() or not self.fit.any(axis=1).all():
             raise ValueError("weights must not be negative, and every split must fit something")
 
-    def seen(self, mask: Bools) -> tuple[Integers, Integers, Entries | None]:
-        """Indices of the samples of a mask, of the rows that they use, and the operator between the two."""
-        samples = np.flatnonzero(mask)
-        if self.operator is None:
-            return samples, samples, None
-        sample, row, weight = self.operator
-        mine = mask[sample]
-        rows, local = np.unique(row[mine], return_inverse=True)
-        return samples, rows, (np.searchsorted(samples, sample[mine]), local.reshape(-1), weight[mine])
+
+def seen(operator: Entries | None, mask: Bools) -> tuple[Integers, Integers, Entries | None]:
+    """Indices of the samples of a mask, of the rows that they use, and the operator between the two."""
+    samples = np.flatnonzero(mask)
+    if operator is None:
+        return samples, samples, None
+    sample, row, weight = operator
+    mine = mask[sample]
+    rows, local = np.unique(row[mine], return_inverse=True)
+    return samples, rows, (np.searchsorted(samples, sample[mine]), local.reshape(-1), weight[mine])
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,22 +160,28 @@ def shape_of(problem: Problem, nets: Nets, block: int | None = None) -> Shape:
     if (nets.depth < len(widths)).any():
         widths = np.maximum(widths, outputs)  # room to pass the outputs on
     layout = FeedForward(int(nets.columns.sum(axis=1).max()), tuple(map(int, widths)), outputs)
-
-    def most(weights: Floats) -> Triple:
-        parts = [problem.seen(w > 0) for w in weights[np.unique(nets.split)]]
-        counts = [(len(samples), len(rows), len(entries[0]) if entries else 0) for samples, rows, entries in parts]
-        return _largest([tuple(map(rounded, count)) for count in counts])
-
-    fit, stop = most(problem.fit), most(problem.stop)
-    if block is None:
-        units = sum(layout.widths)
-        size = 4 * (fit[1] * (3 * units + 2 * layout.predictors) + stop[1] * (units + layout.predictors))
-        size += 24 * size_of(layout)
-        on_cpu = jax.default_backend() == "cpu"
-        room = max((_CACHE_BYTES if on_cpu else _ACCELERATOR_BYTES) // size, 4)
-        few = _power(-(-len(nets) // (2 if on_cpu else jax.local_device_count())))  # independent of the number of cores
-        block = min(_power(min(room, 64 if on_cpu else 1 << 14) + 1) // 2, few)
+    used = np.unique(nets.split)
+    fit, stop = (largest_counts(problem.operator, weights[used] > 0) for weights in (problem.fit, problem.stop))
+    block = block or block_of(layout, fit, stop, len(nets))
     return Shape(block, layout, fit, stop, bool((nets.gamma != 0).any()))
+
+
+def largest_counts(operator: Entries | None, masks: Iterable[Bools]) -> Triple:
+    """Padded numbers of samples, rows and operator entries that are enough for every mask."""
+    parts = [seen(operator, mask) for mask in masks]
+    counts = [(len(samples), len(rows), len(entries[0]) if entries else 0) for samples, rows, entries in parts]
+    return _largest([(0, 0, 0), *(tuple(map(rounded, count)) for count in counts)])
+
+
+def block_of(layout: FeedForward, fit: Triple, stop: Triple, count: int) -> int:
+    """How many slots fit into a core's cache or an accelerator, and are of use to `count` nets."""
+    units = sum(layout.widths)
+    size = 4 * (fit[1] * (3 * units + 2 * layout.predictors) + stop[1] * (units + layout.predictors))
+    size += 24 * size_of(layout)
+    on_cpu = jax.default_backend() == "cpu"
+    room = max((_CACHE_BYTES if on_cpu else _ACCELERATOR_BYTES) // size, 4)
+    few = _power(-(-count // (2 if on_cpu else jax.local_device_count())))  # independent of the number of cores
+    return min(_power(min(room, 64 if on_cpu else 1 << 14) + 1) // 2, few)
 
 
 def largest(*shapes: Shape) -> Shape:
@@ -194,11 +201,11 @@ def largest(*shapes: Shape) -> Shape:
 
 def slots_of(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Slot]:
     """A function from the number of a net to its padded data."""
-    seen = lru_cache(maxsize=256)(lambda part, split: problem.seen(getattr(problem, part)[split] > 0))
+    looked = lru_cache(maxsize=256)(lambda part, split: seen(problem.operator, getattr(problem, part)[split] > 0))
 
     def look(net: int, part: str, size: Triple) -> Look:
         split, columns = int(nets.split[net]), np.flatnonzero(nets.columns[net])
-        samples, rows, operator = seen(part, split)
+        samples, rows, operator = looked(part, split)
         values = problem.rows[nets.matrix[net]][rows[:, None], columns].T
         target, weight = problem.target[nets.target[net], samples], getattr(problem, part)[split, samples]
         entries = [padded(a, size[2:]) for a in operator or ()]
@@ -240,7 +247,7 @@ def initial(nets: Nets, layout: FeedForward) -> Floats:
 def require_finite(problem: Problem, nets: Nets) -> None:
     """Raise if a value that a net uses is missing or infinite."""
     for s in np.unique(nets.split):
-        samples, rows, _ = problem.seen((problem.fit[s] > 0) | (problem.stop[s] > 0))
+        samples, rows, _ = seen(problem.operator, (problem.fit[s] > 0) | (problem.stop[s] > 0))
         mine = nets[nets.split == s]
         values = problem.rows[np.unique(mine.matrix)][:, rows][..., mine.columns.any(axis=0)]
         if not np.isfinite(values).all() or not np.isfinite(problem.target[np.unique(mine.target)][:, samples]).all():

@@ -13,7 +13,7 @@ import scipy.sparse
 from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.level import Levels, levels_of
 from glacmb_grid.learning.nets.module import FeedForward as Module
-from glacmb_grid.learning.nets.problem import Nets, Problem, Shape, shape_of
+from glacmb_grid.learning.nets.problem import Nets, Problem, Shape, block_of, largest_counts
 from glacmb_grid.learning.recipes import most_features
 from glacmb_grid.learning.table import Bools, Floats, Integers, Table
 from glacmb_grid.learning.tabular import features_of
@@ -183,23 +183,20 @@ def padded(widths: Sequence[int], depth: int) -> list[int]:
     return [*widths, *[0] * (depth - len(widths))]
 
 
-def shape_for(problem: Problem, nets: Nets, settings: FeedForward, common: Shape | None) -> Shape:
-    """A shape from the settings, not from the selected features: nets are bit-identical within one shape."""
+def shape_for(
+    table: Table,
+    count: int,
+    fit: Sequence[Bools],
+    stop: Sequence[Bools],
+    recipes: Sequence[Recipe],
+    settings: FeedForward,
+) -> Shape:
+    """A shape from the settings and masks, not from the selected features: nets are bit-identical within one shape."""
     depth = max(len(w) for w in settings.widths)
     outputs = 2 if any(settings.heteroscedastic) else 1
     layers = tuple(max(*column, outputs) for column in zip(*(padded(w, depth) for w in settings.widths), strict=True))
-    shape = shape_of(problem, nets, settings.block)
-    shape = shape._replace(
-        layout=Module(problem.rows.shape[2], layers, outputs), dynamic="dynamic" in settings.weighting
-    )
-    if common is None:
-        return shape
-    return shape._replace(
-        block=max(shape.block, common.block),
-        fit=_larger(shape.fit, common.fit),
-        stop=_larger(shape.stop, common.stop),
-    )
-
-
-def _larger(a: tuple[int, int, int], b: tuple[int, int, int]) -> tuple[int, int, int]:
-    return max(a[0], b[0]), max(a[1], b[1]), max(a[2], b[2])
+    layout = Module(most_features(table.rows, recipes), layers, outputs)
+    operator = _operator(table.operator)
+    fitted, stopped = largest_counts(operator, fit), largest_counts(operator, stop)
+    block = settings.block or block_of(layout, fitted, stopped, count)
+    return Shape(block, layout, fitted, stopped, "dynamic" in settings.weighting)
