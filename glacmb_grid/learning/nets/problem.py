@@ -50,17 +50,6 @@ class Problem:
     stop: Floats
     operator: Entries | None = None
 
-    def __post_init__(self) -> None:
-        if self.rows.ndim != 3 or any(a.ndim != 2 for a in (self.target, self.fit, self.stop)):
-            raise ValueError("rows must be (matrix, row, predictor), target, fit and stop (number, sample)")
-        samples = {a.shape[1] for a in (self.target, self.fit, self.stop)}
-        if self.operator is None:
-            samples.add(self.rows.shape[1])
-        if len(samples) > 1 or self.fit.shape != self.stop.shape:
-            raise ValueError("target, fit and stop (and rows, without an operator) must have the same samples")
-        if not (self.fit >= 0).all() or not (self.stop >= 0).all() or not self.fit.any(axis=1).all():
-            raise ValueError("weights must not be negative, and every split must fit something")
-
 
 def seen(operator: Entries | None, mask: Bools) -> tuple[Integers, Integers, Entries | None]:
     """Indices of the samples of a mask, of the rows that they use, and the operator between the two."""
@@ -109,15 +98,6 @@ class Nets:
     epochs: Integers
     seed: Integers
 
-    def __post_init__(self) -> None:
-        if len({len(getattr(self, f.name)) for f in fields(self)}) > 1:
-            raise ValueError("all arrays must have one entry for each net")
-        present = self.widths > 0
-        if (present[:, 1:] & ~present[:, :-1]).any():
-            raise ValueError("a layer of width 0 must not be followed by another layer")
-        if not self.columns.any(axis=1).all():
-            raise ValueError("every net needs a predictor")
-
     def __len__(self) -> int:
         return len(self.seed)
 
@@ -154,49 +134,47 @@ class Shape(NamedTuple):
 
 
 def shape_of(problem: Problem, nets: Nets, block: int | None = None) -> Shape:
-    """The smallest shape for these nets; by default, `block` slots fit into a core's cache or an accelerator."""
-    outputs = 2 if nets.heteroscedastic.any() else 1
+    """The smallest shape for these nets; for `block` see `shape_for`."""
+    outputs, used = 2 if nets.heteroscedastic.any() else 1, np.unique(nets.split)
     widths = nets.widths[:, : nets.depth.max()].max(axis=0)
     if (nets.depth < len(widths)).any():
         widths = np.maximum(widths, outputs)  # room to pass the outputs on
     layout = FeedForward(int(nets.columns.sum(axis=1).max()), tuple(map(int, widths)), outputs)
-    used = np.unique(nets.split)
-    fit, stop = (largest_counts(problem.operator, weights[used] > 0) for weights in (problem.fit, problem.stop))
-    block = block or block_of(layout, fit, stop, len(nets))
-    return Shape(block, layout, fit, stop, bool((nets.gamma != 0).any()))
+    fit, stop = problem.fit[used] > 0, problem.stop[used] > 0
+    return shape_for(layout, problem.operator, fit, stop, len(nets), bool((nets.gamma != 0).any()), block)
 
 
-def largest_counts(operator: Entries | None, masks: Iterable[Bools]) -> Triple:
+def shape_for(
+    layout: FeedForward,
+    operator: Entries | None,
+    fit: Iterable[Bools],
+    stop: Iterable[Bools],
+    count: int,
+    dynamic: bool,
+    block: int | None = None,
+) -> Shape:
+    """The shape for `count` nets that fit and stop on these masks (sample,), see `Shape`.
+
+    By default, `block` slots fit into a core's cache or an accelerator.
+    """
+    fitted, stopped = _most(operator, fit), _most(operator, stop)
+    if block is None:
+        units = sum(layout.widths)
+        size = 4 * (fitted[1] * (3 * units + 2 * layout.predictors) + stopped[1] * (units + layout.predictors))
+        size += 24 * size_of(layout)
+        on_cpu = jax.default_backend() == "cpu"
+        room = max((_CACHE_BYTES if on_cpu else _ACCELERATOR_BYTES) // size, 4)
+        few = _power(-(-count // (2 if on_cpu else jax.local_device_count())))  # independent of the number of cores
+        block = min(_power(min(room, 64 if on_cpu else 1 << 14) + 1) // 2, few)
+    return Shape(block, layout, fitted, stopped, dynamic)
+
+
+def _most(operator: Entries | None, masks: Iterable[Bools]) -> Triple:
     """Padded numbers of samples, rows and operator entries that are enough for every mask."""
     parts = [seen(operator, mask) for mask in masks]
     counts = [(len(samples), len(rows), len(entries[0]) if entries else 0) for samples, rows, entries in parts]
-    return _largest([(0, 0, 0), *(tuple(map(rounded, count)) for count in counts)])
-
-
-def block_of(layout: FeedForward, fit: Triple, stop: Triple, count: int) -> int:
-    """How many slots fit into a core's cache or an accelerator, and are of use to `count` nets."""
-    units = sum(layout.widths)
-    size = 4 * (fit[1] * (3 * units + 2 * layout.predictors) + stop[1] * (units + layout.predictors))
-    size += 24 * size_of(layout)
-    on_cpu = jax.default_backend() == "cpu"
-    room = max((_CACHE_BYTES if on_cpu else _ACCELERATOR_BYTES) // size, 4)
-    few = _power(-(-count // (2 if on_cpu else jax.local_device_count())))  # independent of the number of cores
-    return min(_power(min(room, 64 if on_cpu else 1 << 14) + 1) // 2, few)
-
-
-def largest(*shapes: Shape) -> Shape:
-    """A shape large enough for the nets of all given shapes, so that they share one compiled function."""
-    layouts = [s.layout for s in shapes]
-    outputs = max(a.outputs for a in layouts)
-    deepest = max(len(a.widths) for a in layouts)
-    widths = tuple(max(outputs, *(a.widths[i] for a in layouts if i < len(a.widths))) for i in range(deepest))
-    return Shape(
-        max(s.block for s in shapes),
-        FeedForward(max(a.predictors for a in layouts), widths, outputs),
-        _largest([s.fit for s in shapes]),
-        _largest([s.stop for s in shapes]),
-        any(s.dynamic for s in shapes),
-    )
+    samples, rows, entries = (rounded(max(c)) for c in zip((0, 0, 0), *counts, strict=True))
+    return samples, rows, entries
 
 
 def slots_of(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Slot]:
@@ -275,8 +253,3 @@ def rounded(count: int) -> int:
 def _power(number: int) -> int:
     """The smallest power of two that is not below a number."""
     return 1 << max(number - 1, 0).bit_length()
-
-
-def _largest(triples: list[Any]) -> Triple:
-    samples, rows, entries = map(max, zip(*triples, strict=True))
-    return samples, rows, entries
