@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glacmb_grid.learning.nets import Nets, Problem, enable_compilation_cache, largest, shape_of, train
+from glacmb_grid.learning.nets import Nets, Problem, enable_compilation_cache, shape_of, train
 
 WIDTHS, PREDICTORS, ROWS, STOPPING = (40, 20, 10, 5), 27, 109, 22
 RATE, NOISE, L1 = 0.003, 0.1, 1e-3
@@ -212,7 +212,7 @@ def search(share: float) -> dict[str, float]:
     tuned = mixed_nets(folds * INNER * CONFIGURATIONS, folds * INNER, CONFIGURATIONS)
     final = mixed_nets(folds * MEMBERS, folds * INNER, 1)
     final = replace(final, widths=np.tile(WIDTHS, (len(final), 1)), split=np.arange(len(final)) % (folds * INNER))
-    shape = largest(shape_of(problem, tuned), shape_of(problem, final))
+    shape = shape_of(problem, tuned)  # the final nets are no larger
     begun = time.perf_counter()
     epochs = sum(int(train(problem, nets, patience=PATIENCE, shape=shape).epochs.sum()) for nets in (tuned, final))
     seconds = time.perf_counter() - begun

@@ -51,9 +51,7 @@ class Fit:
     """The data and settings that all splits share, and the search."""
 
     def __init__(self, table: Table, forcing: Forcing, seen: Bools, settings: TemperatureIndex) -> None:
-        used = table.used_rows(np.asarray(seen.any(axis=0)))
-        self.rows = {n: v[used] for n, v in forcing.items()}
-        self.operator, self.target, self.seen = table.operator[:, used], table.target, seen
+        self.rows, self.operator, self.target, self.seen = forcing, table.operator, table.target, seen
         self.fixed = {n: float(getattr(settings, n)) for n in SETTINGS}
         self.centre, self.spread = np.array(settings.prior_mean), np.array(settings.prior_sd)
         self.residual_sd = settings.residual_sd
@@ -121,8 +119,11 @@ class Fit:
             left = [snow_left(sums, r, 1.0, snow_to_ice) for r in ratios]
             unit = [balance_of(sums[:, 0], v, r, 1.0, snow_to_ice) for v, r in zip(left, ratios, strict=True)]
             observed = self.operator @ np.array(unit).mean(axis=-1).T
-            square = weight @ observed**2 / sd**2 + 1 / sp**2 + (ratios / sf) ** 2
-            product = weight @ (observed * self.target[:, None]) / sd**2 + p0 / sp**2 + ratios * f0 / sf**2
+            sums = np.stack([observed**2, observed * self.target[:, None]], axis=-1).reshape(len(observed), -1)
+            # One split at a time: the last bit of a product of matrices depends on the number of rows.
+            square, product = np.moveaxis(np.array([w @ sums for w in weight]).reshape(len(weight), -1, 2), -1, 0)
+            square = square / sd**2 + 1 / sp**2 + (ratios / sf) ** 2
+            product = product / sd**2 + p0 / sp**2 + ratios * f0 / sf**2
             p = np.clip(product / square, least, most)
             cost = 0.5 * square * p**2 - product * p + 0.5 * ((bias - b0) / sb) ** 2
             k = cost.argmin(axis=1)

@@ -99,7 +99,7 @@ class DesignModel(Model):
         if self.annual_only:
             require_annual(table, folds, self.name)
         recipes = recipes_of(table, self.settings)
-        kinds = kinds_of_level(folds, samples) if self.has_level else [None]
+        kinds = kinds_of_level(task.folds, samples) if self.has_level else [None]
         hypers = [h if k is None else {**h, "level": k} for k in kinds for h in self.hypers()]
         candidates = [Candidate(r, h) for r, h in product(range(len(recipes)), hypers)]
         tuned = _tune(self, table, folds, recipes, candidates, task.seed)

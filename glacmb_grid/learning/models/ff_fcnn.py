@@ -48,7 +48,7 @@ class FeedForwardEnsemble(Model):
 
     def predict(self, parameters: xr.Dataset, rows: xr.Dataset, below: Predictions) -> xr.DataArray:
         """Balance by every member, (fold, member, row), m w.e."""
-        from glacmb_grid.learning.nets.ensembles import predict_ensembles
+        from glacmb_grid.learning.nets.predict import predict_ensembles
 
         del below
         return predict_ensembles(parameters, rows)

@@ -6,7 +6,6 @@ from glacmb_grid.learning.nets.predict import forward as forward
 from glacmb_grid.learning.nets.problem import Nets as Nets
 from glacmb_grid.learning.nets.problem import Problem as Problem
 from glacmb_grid.learning.nets.problem import Shape as Shape
-from glacmb_grid.learning.nets.problem import largest as largest
 from glacmb_grid.learning.nets.problem import shape_of as shape_of
 from glacmb_grid.learning.nets.train import Trained as Trained
 from glacmb_grid.learning.nets.train import enable_compilation_cache as enable_compilation_cache

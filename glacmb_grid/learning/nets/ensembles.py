@@ -1,285 +1,258 @@
 """Ensembles of networks: chosen on inner splits, trained in every fold.
 
 Every configuration is tried on the inner splits of every block of folds, then an ensemble of the chosen one is trained
-in every fold. All nets of a scheme share one compiled function.
+in every fold. Blocks and folds have their numbers in the whole scheme, and nets the shape that serves the whole scheme,
+also where only a part of it is fitted.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise, product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from glacmb_grid.folds.masks import Folds
 from glacmb_grid.learning.contract import Task
-from glacmb_grid.learning.features import Features
-from glacmb_grid.learning.level import Levels, kinds_of_level
-from glacmb_grid.learning.nets.module import FeedForward as Module
-from glacmb_grid.learning.nets.predict import forward
+from glacmb_grid.learning.level import kinds_of_level
+from glacmb_grid.learning.nets.predict import balance, forward
 from glacmb_grid.learning.nets.problem import Shape
 from glacmb_grid.learning.nets.train import Trained, train
 from glacmb_grid.learning.nets.training_sets import (
     Net,
     TrainingSet,
     drawn_groups,
-    padded,
     problem_of,
-    shape_for,
     training_set,
+    whole_shape,
 )
-from glacmb_grid.learning.ragged import pack, unpack
+from glacmb_grid.learning.ragged import pack
 from glacmb_grid.learning.recipes import recipes_of
 from glacmb_grid.learning.search import (
     Candidate,
     InnerMean,
     Tuned,
     inner_masks,
-    prediction,
     search_record,
 )
-from glacmb_grid.learning.table import Bools, Floats, Integers, Table, rows_of, table_of
+from glacmb_grid.learning.table import Bools, Floats, Integers, Table, table_of
+from glacmb_grid.learning.tabular import features_of
 from glacmb_grid.settings import FeedForward, Recipe
 
 _MATRIX_BYTES = 400e6  # of predictor matrices in memory at a time
-Place = tuple[int, int, tuple[Bools, Bools]]  # block, inner split, and its masks
+Masks = tuple[Bools, Bools]  # fitted, scored or stopped on
 
 
 def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
     """Choose a configuration in every block and train an ensemble in every fold: see the model's `fit`."""
-    folds, members = task.folds, settings.members
-    table = table_of(task.samples)
+    table, shape = table_of(task.samples), (len(task.own), settings.members)
     recipes = recipes_of(table, settings)
-    candidates = configurations(settings, len(recipes), kinds_of_level(folds, task.samples), task.seed)
+    candidates = configurations(settings, len(recipes), kinds_of_level(task.folds, task.samples), task.seed)
     if task.checkpoints is not None:
         task.checkpoints.mkdir(parents=True, exist_ok=True)
-    plan = FitPlan(table, folds, settings, recipes, candidates, task.seed, task.checkpoints)
+    plan = Plan(table, task, settings, recipes, candidates)
     tuned, epochs, inner_loss = _search(plan)
-    trained, sets = _ensembles(plan, tuned, epochs)
-    shape = (len(folds), members)
-    record = search_record(recipes, candidates, tuned, [s.features for s in sets], folds)
-    widths = [candidates[c].hyper["widths"] for c in tuned.choice]
-    counts = [_count_parameters(len(s.features.kept), w) for s, w in zip(sets, widths, strict=True)]
-    out = record.merge(pack([{**s.features.state(), **s.levels.state()} for s in sets])).assign(
-        parameters=(("fold", "member", "parameter"), trained.parameters.reshape(*shape, -1)),
-        loss=(("fold", "member", "epoch", "part"), trained.loss.reshape(*shape, -1, 2)),
-        inner_loss=(("fold", "inner", "inner_epoch", "part"), inner_loss),
-        best_epoch=(("fold", "member"), trained.best_epoch.reshape(shape)),
-        target_centre=("fold", [s.centre for s in sets]),
-        target_scale=("fold", [s.scale for s in sets]),
-        parameter_count=("fold", np.array(counts)),
+    trained, sets = _ensembles(plan, tuned.choice, epochs)
+    record = search_record(recipes, candidates, tuned, [s.features for s in sets], task.own)
+    sizes = [[len(s.features.kept), *candidates[c].hyper["widths"], 1] for s, c in zip(sets, tuned.choice, strict=True)]
+    longest = max(t.loss.shape[1] for t in trained)
+    loss = [np.pad(t.loss, ((0, 0), (0, longest - t.loss.shape[1]), (0, 0)), constant_values=np.nan) for t in trained]
+    layout = {n: getattr(trained[0].layout, n) for n in ("predictors", "widths", "outputs")}
+    return (
+        record.merge(pack([{**s.features.state(), **s.levels.state()} for s in sets]))
+        .assign(
+            parameters=(
+                ("fold", "member", "parameter"),
+                np.concatenate([t.parameters for t in trained]).reshape(*shape, -1),
+            ),
+            loss=(("fold", "member", "epoch", "part"), np.concatenate(loss).reshape(*shape, -1, 2)),
+            inner_loss=(("fold", "inner", "inner_epoch", "part"), inner_loss),
+            best_epoch=(("fold", "member"), np.concatenate([t.best_epoch for t in trained]).reshape(shape)),
+            target_centre=("fold", [s.centre for s in sets]),
+            target_scale=("fold", [s.scale for s in sets]),
+            parameter_count=("fold", [sum(a * b + b for a, b in pairwise(s)) for s in sizes]),
+        )
+        .assign_coords(part=["fit", "stop"])
+        .assign_attrs({**record.attrs, "layout": json.dumps(layout)})
     )
-    layout = {n: getattr(trained.layout, n) for n in ("predictors", "widths", "outputs")}
-    return out.assign_coords(part=["fit", "stop"]).assign_attrs({**record.attrs, "layout": json.dumps(layout)})
-
-
-def predict_ensembles(parameters: xr.Dataset, rows: xr.Dataset) -> xr.DataArray:
-    """Balance by every member, (fold, member, row), m w.e."""
-    new = rows_of(rows)
-    candidates = [json.loads(str(c)) for c in parameters["candidate"].values]
-    layout = json.loads(parameters.attrs["layout"])
-    shape = Module(layout["predictors"], tuple(layout["widths"]), layout["outputs"])
-    members = parameters.sizes["member"]
-    out = np.empty((parameters.sizes["fold"], members, len(new.year)))
-    for fold in range(len(out)):
-        state = unpack(parameters, fold)
-        features = Features.from_state(state)
-        values = features.design(new).values
-        matrix = np.zeros((1, len(new.year), shape.predictors), np.float32)
-        matrix[0, :, : values.shape[1]] = values
-        columns = np.tile(np.arange(shape.predictors) < max(values.shape[1], 1), (members, 1))
-        own = candidates[int(parameters["choice"].values[fold])]["widths"]
-        widths = np.tile(padded(own, len(shape.widths)), (members, 1))
-        standard = forward(shape, parameters["parameters"].values[fold], columns, widths, matrix)[0]
-        centre, scale = (float(parameters[n].values[fold]) for n in ("target_centre", "target_scale"))
-        empty = np.zeros(0)
-        learnt = TrainingSet(features, empty, empty, empty > 0, centre, scale, Levels.from_state(state))
-        out[fold] = learnt.balance(standard, new.glacier)
-    return prediction(out, parameters)
-
-
-@dataclass(frozen=True)
-class FitPlan:
-    """The data and settings of a fit of all folds."""
-
-    table: Table
-    folds: Folds
-    settings: FeedForward
-    recipes: Sequence[Recipe]
-    candidates: Sequence[Candidate]
-    seed: int
-    checkpoints: Path | None
-
-    def train(self, nets: Sequence[Net], common: Shape | None, name: str) -> tuple[Trained, Shape, Any]:
-        """Train nets: the result, the shape for the next call, and the problem and nets that the engine trained."""
-        problem, many = problem_of(self.table, nets, self.recipes, self.settings)
-        shape = shape_for(problem, many, self.settings, common)
-        checkpoint = None if self.checkpoints is None else self.checkpoints / name
-        trained = train(problem, many, patience=self.settings.patience, shape=shape, checkpoint=checkpoint)
-        return trained, shape, (problem, many)
-
-    def train_and_predict(self, nets: Sequence[Net], common: Shape | None, name: str) -> tuple[Trained, Floats, Shape]:
-        """Train nets: the result, the balance of all rows by each, (net, row), m w.e., and the shape."""
-        trained, shape, (problem, many) = self.train(nets, common, name)
-        standard = forward(trained.layout, trained.parameters, many.columns, many.widths, problem.rows, many.matrix)[0]
-        glacier = self.table.rows.glacier
-        return trained, np.array([n.on.balance(v, glacier) for n, v in zip(nets, standard, strict=True)]), shape
-
-    def splits(self) -> list[Place]:
-        """All inner splits of all blocks."""
-        return [(b, i, m) for b, f in enumerate(self.folds.first) for i, m in enumerate(inner_masks(self.folds, f))]
-
-    def parts(self, items: Sequence[Any], kinds: int = 1) -> Iterator[Sequence[Any]]:
-        """Chunks of splits or folds whose matrices, `kinds` for each, fit into memory."""
-        size = 4 * len(self.table.rows.year) * 3 * len(self.table.rows.names) * kinds
-        step = max(1, int(_MATRIX_BYTES / max(size, 1)))
-        for start in range(0, len(items), step):
-            yield items[start : start + step]
-
-    def selected(self, place: Place) -> Bools:
-        """Observations on which the features of an inner split are learnt."""
-        return self.folds.selected(self.folds.first[place[0]], place[2][0])
 
 
 def configurations(settings: FeedForward, recipes: int, levels: Sequence[str], seed: int) -> list[Candidate]:
     """The configurations to try: all combinations, or as many of them as the settings allow, drawn at random."""
-    every: list[tuple[Any, ...]] = list(
-        product(
-            range(recipes),
-            levels,
-            settings.widths,
-            settings.learning_rate,
-            settings.input_noise,
-            settings.l1,
-            settings.weighting,
-            settings.heteroscedastic,
-        )
-    )
+    names = ("widths", "learning_rate", "input_noise", "l1", "weighting", "heteroscedastic")
+    every: list[tuple[Any, ...]] = list(product(range(recipes), levels, *(getattr(settings, n) for n in names)))
     if len(every) > settings.configurations:
         drawn = np.random.default_rng(seed).choice(len(every), settings.configurations, replace=False)
         every = [every[i] for i in np.sort(drawn)]
-    names = ("level", "widths", "learning_rate", "input_noise", "l1", "weighting", "heteroscedastic")
-    return [Candidate(r, dict(zip(names, (rest[0], list(rest[1]), *rest[2:]), strict=True))) for r, *rest in every]
+    return [
+        Candidate(recipe, {"level": level, "widths": list(widths), **dict(zip(names[1:], rest, strict=True))})
+        for recipe, level, widths, *rest in every
+    ]
 
 
-def _count_parameters(predictors: int, widths: Sequence[int]) -> int:
-    sizes = [predictors, *widths, 1]
-    return int(sum(a * b + b for a, b in pairwise(sizes)))
+@dataclass(frozen=True)
+class Plan:
+    """The data and settings of a fit."""
+
+    table: Table
+    task: Task
+    settings: FeedForward
+    recipes: Sequence[Recipe]
+    candidates: Sequence[Candidate]
+
+    @cached_property
+    def own(self) -> Integers:
+        """Numbers of the folds to fit."""
+        return np.arange(len(self.task.folds))[slice(None) if self.task.part is None else list(self.task.part)]
+
+    @cached_property
+    def blocks(self) -> tuple[Integers, Integers]:
+        """Numbers of the blocks to search in, and for every fold to fit the place of its block among them."""
+        folds = self.task.folds
+        return np.unique(folds.by_fold(np.arange(len(folds.first)))[self.own], return_inverse=True)
+
+    @cached_property
+    def splits(self) -> list[tuple[int, int, Masks]]:
+        """Block, number and masks of all inner splits of the scheme."""
+        folds = self.task.folds
+        return [(b, i, m) for b, f in enumerate(folds.first) for i, m in enumerate(inner_masks(folds, f))]
+
+    def own_splits(self) -> Iterator[tuple[int, int, int, Masks, Bools]]:
+        """Of inner splits to search on: block, its place among those to search in, number, masks, what to select on."""
+        folds = self.task.folds
+        place = {int(b): k for k, b in enumerate(self.blocks[0])}
+        for b, i, masks in self.splits:
+            if b in place:
+                yield b, place[b], i, masks, folds.selected(folds.first[b], masks[0])
+
+    def chunks(self, items: Sequence[Any], recipes: int = 1) -> Iterator[Sequence[Any]]:
+        """Chunks of splits or folds whose matrices, `recipes` for each, fit into memory."""
+        size = 4 * len(self.table.rows.year) * 3 * len(self.table.rows.names) * recipes
+        step = max(1, int(_MATRIX_BYTES / max(size, 1)))
+        for start in range(0, len(items), step):
+            yield items[start : start + step]
+
+    def shape(self, members: int, masks: Sequence[Masks]) -> Shape:
+        """The shape for so many nets on each of these masks of the whole scheme."""
+        fit, stop = zip(*masks, strict=True)
+        return whole_shape(self.table, members * len(masks), fit, stop, self.recipes, self.settings)
+
+    def train(self, nets: Sequence[Net], shape: Shape, name: str) -> tuple[Trained, Callable[[], list[Floats]]]:
+        """Train nets: the result, and a function that gives the balance of all rows by each net, (row,), m w.e."""
+        problem, many = problem_of(self.table, nets, shape)
+        checkpoint = None if self.task.checkpoints is None else self.task.checkpoints / name
+        done = train(problem, many, patience=self.settings.patience, shape=shape, checkpoint=checkpoint)
+
+        def predicted() -> list[Floats]:
+            out = forward(done.layout, done.parameters, many.columns, many.widths, problem.rows, many.matrix)
+            glacier = self.table.rows.glacier
+            return [
+                balance(v, n.on.centre, n.on.scale, n.on.levels, glacier) for n, v in zip(nets, out[:, 0], strict=True)
+            ]
+
+        return done, predicted
+
+    def seed_of(self, *place: int) -> int:
+        """A seed from the run's seed and the place of a net."""
+        return int(np.random.SeedSequence([self.task.seed, *place]).generate_state(1)[0])
 
 
-def _search(plan: FitPlan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
+def _search(plan: Plan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
     """Try every configuration on the inner splits: what each block chose, for how many epochs, and the losses."""
-    table, folds, settings, seed, candidates = plan.table, plan.folds, plan.settings, plan.seed, plan.candidates
-    blocks = len(folds.first)
-    kinds = list(dict.fromkeys(_kind(c) for c in candidates))
-    inner = InnerMean(blocks, len(candidates), len(table.target))
-    best = np.zeros((blocks, len(candidates), folds.inner), np.int64)
-    curves = np.full((blocks, len(candidates), folds.inner, settings.epochs, 2), np.nan, np.float32)
-    common: Shape | None = None
-    for number, part in enumerate(plan.parts(plan.splits(), len(kinds))):
+    table, settings, candidates, (blocks, block) = plan.table, plan.settings, plan.candidates, plan.blocks
+    shape = plan.shape(len(candidates), [m for *_, m in plan.splits])
+    inner = InnerMean(len(blocks), len(candidates), len(table.target))
+    best = np.zeros((len(blocks), len(candidates), plan.task.folds.inner), np.int64)
+    curves = np.full((*best.shape, settings.epochs, 2), np.nan, np.float32)
+    for chunk in plan.chunks(list(plan.own_splits()), len({c.recipe for c in candidates})):
         nets, jobs = [], []
-        for place in part:
-            b, i, (inner_fit, inner_score) = place
-            sets = {
-                k: training_set(table, inner_fit, inner_score, plan.selected(place), plan.recipes[k[0]], k[1:], seed)
-                for k in kinds
-            }
+        for b, k, i, (fit, score), select in chunk:
+            features: dict[int, Any] = {}
+            sets: dict[tuple[Any, ...], TrainingSet] = {}
             for n, c in enumerate(candidates):
-                nets.append(Net(sets[_kind(c)], c.hyper, _seed_of(seed, b, i, n), settings.epochs))
-                jobs.append((b, i, n, inner_score))
-        trained, values, common = plan.train_and_predict(nets, common, f"search-{number}")
-        for (b, i, n, score), balance, epoch, loss in zip(jobs, values, trained.best_epoch, trained.loss, strict=True):
-            inner.add(b, n, score, table.observed(balance, score))
-            best[b, n, i] = epoch + 1
-            curves[b, n, i] = loss
+                kind = (c.recipe, c.hyper["level"], c.hyper["weighting"])
+                if c.recipe not in features:
+                    features[c.recipe] = features_of(table, select, plan.recipes[c.recipe], plan.task.seed)
+                if kind not in sets:
+                    sets[kind] = training_set(table, features[c.recipe], c.hyper, fit, score)
+                nets.append(Net(sets[kind], c.hyper, plan.seed_of(b, i, n), settings.epochs))
+                jobs.append((k, i, n, score))
+        trained, predicted = plan.train(nets, shape, f"search-{chunk[0][0]}-{chunk[0][2]}")
+        for (k, i, n, score), values, epoch, loss in zip(
+            jobs, predicted(), trained.best_epoch, trained.loss, strict=True
+        ):
+            inner.add(k, n, score, table.observed(values, score))
+            best[k, n, i], curves[k, n, i] = epoch + 1, loss
     choice, error, _ = inner.choose(table.target)
-    at = np.arange(blocks)
+    at = np.arange(len(blocks))
     epochs = np.array([max(int(np.median(row[row > 0])), 1) for row in best[at, choice]])
-    predicted = _inner_ensembles(plan, choice, epochs)
-    tuned = Tuned(*map(folds.by_fold, (choice, error, predicted)))
-    return tuned, folds.by_fold(epochs), folds.by_fold(curves[at, choice])
+    tuned = Tuned(choice[block], error[block], _inner_ensembles(plan, choice, epochs)[block])
+    return tuned, epochs[block], curves[at, choice][block]
 
 
-def _kind(candidate: Candidate) -> tuple[int, str, str]:
-    """Recipe, level and weighting of a candidate, which determine its training set."""
-    return candidate.recipe, candidate.hyper["level"], candidate.hyper["weighting"]
-
-
-def _inner_ensembles(plan: FitPlan, choice: Integers, epochs: Integers) -> Floats:
+def _inner_ensembles(plan: Plan, choice: Integers, epochs: Integers) -> Floats:
     """Predictions of inner splits by ensembles of the chosen configuration, (block, sample), m w.e., else NaN.
 
     They are trained for the median number of epochs of the block's splits: unlike the nets of the search, they do not
     stop where the loss on the scored rows of their own split is lowest.
     """
-    table, members = plan.table, plan.settings.members
-    inner = InnerMean(len(plan.folds.first), 1, len(table.target))
-    nothing = np.zeros(len(table.target), bool)
-    common: Shape | None = None
-    for number, part in enumerate(plan.parts(plan.splits())):
+    table, members, nothing = plan.table, plan.settings.members, np.zeros(len(plan.table.target), bool)
+    shape = plan.shape(members, [(fit, nothing) for *_, (fit, _) in plan.splits])
+    inner = InnerMean(len(choice), 1, len(table.target))
+    for chunk in plan.chunks(list(plan.own_splits())):
         nets = []
-        for place in part:
-            b, i, (inner_fit, inner_score) = place
-            candidate = plan.candidates[int(choice[b])]
-            recipe, *kind = _kind(candidate)
-            one = training_set(
-                table, inner_fit, nothing, plan.selected(place), plan.recipes[recipe], (kind[0], kind[1]), plan.seed,
-                asked=inner_score,
-            )  # fmt: skip
-            nets += [Net(one, candidate.hyper, _seed_of(plan.seed, 3, b, i, m), int(epochs[b])) for m in range(members)]
-        _, values, common = plan.train_and_predict(nets, common, f"inner-{number}")
-        for (b, _, (_, score)), balance in zip(part, values.reshape(len(part), members, -1).mean(axis=1), strict=True):
-            inner.add(b, 0, score, table.observed(balance, score))
+        for b, k, i, (fit, score), select in chunk:
+            recipe, hyper = plan.candidates[int(choice[k])].recipe, plan.candidates[int(choice[k])].hyper
+            features = features_of(table, select, plan.recipes[recipe], plan.task.seed)
+            one = training_set(table, features, hyper, fit, nothing, asked=score)
+            nets += [Net(one, hyper, plan.seed_of(3, b, i, m), int(epochs[k])) for m in range(members)]
+        _, predicted = plan.train(nets, shape, f"inner-{chunk[0][0]}-{chunk[0][2]}")
+        values = np.reshape(predicted(), (len(chunk), members, -1)).mean(axis=1)
+        for (_, k, _, (_, score), _), mean in zip(chunk, values, strict=True):
+            inner.add(k, 0, score, table.observed(mean, score))
     return inner.mean[:, 0]
 
 
-def _ensembles(plan: FitPlan, tuned: Tuned, epochs: Integers) -> tuple[Trained, list[TrainingSet]]:
+def _ensembles(plan: Plan, choice: Integers, epochs: Integers) -> tuple[list[Trained], list[TrainingSet]]:
     """Train the members of every fold: all nets in order of folds, and the training set of each first member."""
-    folds = plan.folds
-    parts: list[Trained] = []
-    firsts: list[TrainingSet] = []
-    common: Shape | None = None
-    for part in plan.parts(range(len(folds))):
-        nets: list[Net] = []
-        for fold in part:
-            members = _members(plan, fold, plan.candidates[int(tuned.choice[fold])], int(epochs[fold]))
-            firsts.append(members[0].on)
-            nets += members
-        trained, common, _ = plan.train(nets, common, f"ensembles-{part[0]}")
-        parts.append(trained)
-    longest = max(p.loss.shape[1] for p in parts)
-    losses = [np.pad(p.loss, ((0, 0), (0, longest - p.loss.shape[1]), (0, 0)), constant_values=np.nan) for p in parts]
-    joined = {n: np.concatenate([getattr(p, n) for p in parts]) for n in ("parameters", "best_epoch", "epochs")}
-    return Trained(layout=parts[0].layout, loss=np.concatenate(losses), **joined), firsts
+    folds = plan.task.folds
+    shape = plan.shape(1, [m for fold in range(len(folds)) for m in _member_masks(plan, fold)])
+    trained, firsts = [], []
+    for chunk in plan.chunks(list(zip(plan.own.tolist(), choice.tolist(), epochs.tolist(), strict=True))):
+        members = [_members(plan, fold, plan.candidates[chosen], limit) for fold, chosen, limit in chunk]
+        firsts += [nets[0].on for nets in members]
+        trained.append(plan.train([net for nets in members for net in nets], shape, f"ensembles-{chunk[0][0]}")[0])
+    return trained, firsts
 
 
-def _members(plan: FitPlan, fold: int, candidate: Candidate, epochs: int) -> list[Net]:
+def _member_masks(plan: Plan, fold: int) -> list[Masks]:
+    """What each member of a fold fits and stops on."""
+    folds, members = plan.task.folds, plan.settings.members
+    fit, stop = folds.fit[fold], folds.stop[fold]
+    if stop.any():
+        return [(fit, stop)] * members
+    if plan.settings.finish == "early_stopping":
+        splits = list(inner_masks(folds, fold))
+        return [splits[m % len(splits)] for m in range(members)]
+    return [(fit, stop)] * members
+
+
+def _members(plan: Plan, fold: int, candidate: Candidate, epochs: int) -> list[Net]:
     """The nets of one fold: the first trains on all its rows, the others on groups drawn with replacement."""
-    table, folds, settings, seed = plan.table, plan.folds, plan.settings, plan.seed
-    fit, select = folds.fit[fold], folds.select[fold]
-    recipe, level, weights = _kind(candidate)
-    splits = list(inner_masks(folds, fold))
+    table, settings, hyper = plan.table, plan.settings, candidate.hyper
+    fit = plan.task.folds.fit[fold]
+    features = features_of(table, plan.task.folds.select[fold], plan.recipes[candidate.recipe], plan.task.seed)
     nets: list[Net] = []
-    for member in range(settings.members):
-        seen, stop = fit, folds.stop[fold]
-        if settings.finish == "early_stopping" and not stop.any():
-            seen, stop = splits[member % len(splits)]
-        drawn = drawn_groups(table, fit, settings, _seed_of(seed, 2, fold, member)) if member else None
-        one = training_set(table, fit, stop, select, plan.recipes[recipe], (level, weights), seed, drawn=drawn)
+    for member, (seen, stop) in enumerate(_member_masks(plan, fold)):
+        drawn = drawn_groups(table, fit, settings, plan.seed_of(2, fold, member)) if member else None
+        one = training_set(table, features, hyper, fit, stop, drawn=drawn)
         if stop.any() and (one.fit * seen).sum() > 0:
             one = replace(one, fit=one.fit * seen / (one.fit * seen).sum())
-        if nets:
-            one = replace(one, features=nets[0].on.features)
         limit = settings.epochs if stop.any() else epochs
-        nets.append(Net(one, candidate.hyper, _seed_of(seed, 1, fold, member), limit))
+        nets.append(Net(one, hyper, plan.seed_of(1, fold, member), limit))
     return nets
-
-
-def _seed_of(seed: int, *place: int) -> int:
-    """A seed from the run's seed and the place of a net."""
-    return int(np.random.SeedSequence([seed, *place]).generate_state(1)[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ import xarray as xr
 
 from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.nets.module import FeedForward, variables_of
+from glacmb_grid.learning.nets.predict import chosen, layout_of
 from glacmb_grid.learning.ragged import unpack
 
 
@@ -45,9 +45,7 @@ def network(parameters: xr.Dataset, *, fold: Any, member: int) -> tuple[FeedForw
     standardised: ``(feature - centre) * inverse_scale``.
     """
     number = parameters["fold"].values.tolist().index(fold)
-    hyper = json.loads(str(parameters["candidate"].values[int(parameters["choice"].values[number])]))
-    layout = json.loads(parameters.attrs["layout"])
-    padded = FeedForward(layout["predictors"], tuple(layout["widths"]), layout["outputs"])
+    hyper, padded = chosen(parameters, number), layout_of(parameters)
     features = Features.from_state(unpack(parameters, number))
     trained = features.names[features.kept].tolist()  # in the order of the net's inputs
     names = parameters["feature"].values[parameters["selected"].values[number]].tolist()

@@ -2,14 +2,57 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
+import xarray as xr
 
+from glacmb_grid.learning.features import Features
+from glacmb_grid.learning.level import Levels
 from glacmb_grid.learning.nets.module import FeedForward, applied, variables_of
 from glacmb_grid.learning.nets.problem import Bools, Floats, Integers, rounded
+from glacmb_grid.learning.ragged import unpack
+from glacmb_grid.learning.search import prediction
+from glacmb_grid.learning.table import rows_of
+
+
+def predict_ensembles(parameters: xr.Dataset, rows: xr.Dataset) -> xr.DataArray:
+    """Balance by every member, (fold, member, row), m w.e."""
+    new, layout, members = rows_of(rows), layout_of(parameters), parameters.sizes["member"]
+    out = np.empty((parameters.sizes["fold"], members, len(new.year)))
+    for fold in range(len(out)):
+        state = unpack(parameters, fold)
+        values = Features.from_state(state).design(new).values
+        matrix = np.zeros((1, len(new.year), layout.predictors), np.float32)
+        matrix[0, :, : values.shape[1]] = values
+        columns = np.tile(np.arange(layout.predictors) < max(values.shape[1], 1), (members, 1))
+        widths = np.tile(chosen(parameters, fold)["widths"], (members, 1))
+        standard = forward(layout, parameters["parameters"].values[fold], columns, widths, matrix)[:, 0]
+        centre, scale = (float(parameters[n].values[fold]) for n in ("target_centre", "target_scale"))
+        out[fold] = balance(standard, centre, scale, Levels.from_state(state), new.glacier)
+    return prediction(out, parameters)
+
+
+def chosen(parameters: xr.Dataset, fold: int) -> dict[str, Any]:
+    """Hyper-parameters that a fold has chosen."""
+    words = parameters["candidate"].values[int(parameters["choice"].values[fold])]
+    return dict(json.loads(str(words)))
+
+
+def layout_of(parameters: xr.Dataset) -> FeedForward:
+    """The network that all nets are padded to."""
+    layout = json.loads(parameters.attrs["layout"])
+    return FeedForward(layout["predictors"], tuple(layout["widths"]), layout["outputs"])
+
+
+def balance(standard: Floats, centre: float, scale: float, levels: Levels, glacier: npt.NDArray[np.str_]) -> Any:
+    """Balance of rows from standardised ones, (..., row), m w.e."""
+    return centre + scale * standard.astype(np.float64) + levels.at(glacier)
 
 
 def forward(
@@ -19,8 +62,8 @@ def forward(
     widths: Integers,
     rows: Floats,
     matrix: Integers | None = None,
-) -> tuple[Floats, Floats]:
-    """Standardised balance of rows by trained nets.
+) -> Floats:
+    """Outputs of rows by trained nets: the standardised balance and, with a second output, the log of its variance.
 
     Parameters
     ----------
@@ -36,9 +79,7 @@ def forward(
 
     Returns
     -------
-    mean : float32 array, (net, row)
-    variance : float32 array, (net, row)
-        Of the balance of a single row; (net, 0) if the layout has no such output.
+    float32 array, (net, output, row)
     """
     count = rows.shape[1]
     filled = np.zeros((rows.shape[0], rows.shape[2], rounded(count)), np.float32)
@@ -48,8 +89,7 @@ def forward(
     used = np.arange(layout.predictors) < columns.sum(axis=1)[:, None]
     matrix = np.zeros(len(parameters), np.int64) if matrix is None else matrix
     nets = (parameters, order, used, np.count_nonzero(widths, axis=1), matrix)
-    out = np.asarray(_forward(jax.tree.map(jnp.asarray, nets), jnp.asarray(filled), layout))[..., :count]
-    return out[:, 0], np.exp(out[:, 1]) if layout.outputs > 1 else out[:, 0, :0]
+    return np.asarray(_forward(jax.tree.map(jnp.asarray, nets), jnp.asarray(filled), layout))[..., :count]
 
 
 @partial(jax.jit, static_argnames="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -50,26 +50,16 @@ class Problem:
     stop: Floats
     operator: Entries | None = None
 
-    def __post_init__(self) -> None:
-        if self.rows.ndim != 3 or any(a.ndim != 2 for a in (self.target, self.fit, self.stop)):
-            raise ValueError("rows must be (matrix, row, predictor), target, fit and stop (number, sample)")
-        samples = {a.shape[1] for a in (self.target, self.fit, self.stop)}
-        if self.operator is None:
-            samples.add(self.rows.shape[1])
-        if len(samples) > 1 or self.fit.shape != self.stop.shape:
-            raise ValueError("target, fit and stop (and rows, without an operator) must have the same samples")
-        if not (self.fit >= 0).all() or not (self.stop >= 0).all() or not self.fit.any(axis=1).all():
-            raise ValueError("weights must not be negative, and every split must fit something")
 
-    def seen(self, mask: Bools) -> tuple[Integers, Integers, Entries | None]:
-        """Indices of the samples of a mask, of the rows that they use, and the operator between the two."""
-        samples = np.flatnonzero(mask)
-        if self.operator is None:
-            return samples, samples, None
-        sample, row, weight = self.operator
-        mine = mask[sample]
-        rows, local = np.unique(row[mine], return_inverse=True)
-        return samples, rows, (np.searchsorted(samples, sample[mine]), local.reshape(-1), weight[mine])
+def seen(operator: Entries | None, mask: Bools) -> tuple[Integers, Integers, Entries | None]:
+    """Indices of the samples of a mask, of the rows that they use, and the operator between the two."""
+    samples = np.flatnonzero(mask)
+    if operator is None:
+        return samples, samples, None
+    sample, row, weight = operator
+    mine = mask[sample]
+    rows, local = np.unique(row[mine], return_inverse=True)
+    return samples, rows, (np.searchsorted(samples, sample[mine]), local.reshape(-1), weight[mine])
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,15 +98,6 @@ class Nets:
     epochs: Integers
     seed: Integers
 
-    def __post_init__(self) -> None:
-        if len({len(getattr(self, f.name)) for f in fields(self)}) > 1:
-            raise ValueError("all arrays must have one entry for each net")
-        present = self.widths > 0
-        if (present[:, 1:] & ~present[:, :-1]).any():
-            raise ValueError("a layer of width 0 must not be followed by another layer")
-        if not self.columns.any(axis=1).all():
-            raise ValueError("every net needs a predictor")
-
     def __len__(self) -> int:
         return len(self.seed)
 
@@ -153,52 +134,56 @@ class Shape(NamedTuple):
 
 
 def shape_of(problem: Problem, nets: Nets, block: int | None = None) -> Shape:
-    """The smallest shape for these nets; by default, `block` slots fit into a core's cache or an accelerator."""
-    outputs = 2 if nets.heteroscedastic.any() else 1
+    """The smallest shape for these nets; for `block` see `shape_for`."""
+    outputs, used = 2 if nets.heteroscedastic.any() else 1, np.unique(nets.split)
     widths = nets.widths[:, : nets.depth.max()].max(axis=0)
     if (nets.depth < len(widths)).any():
         widths = np.maximum(widths, outputs)  # room to pass the outputs on
     layout = FeedForward(int(nets.columns.sum(axis=1).max()), tuple(map(int, widths)), outputs)
+    fit, stop = problem.fit[used] > 0, problem.stop[used] > 0
+    return shape_for(layout, problem.operator, fit, stop, len(nets), bool((nets.gamma != 0).any()), block)
 
-    def most(weights: Floats) -> Triple:
-        parts = [problem.seen(w > 0) for w in weights[np.unique(nets.split)]]
-        counts = [(len(samples), len(rows), len(entries[0]) if entries else 0) for samples, rows, entries in parts]
-        return _largest([tuple(map(rounded, count)) for count in counts])
 
-    fit, stop = most(problem.fit), most(problem.stop)
+def shape_for(
+    layout: FeedForward,
+    operator: Entries | None,
+    fit: Iterable[Bools],
+    stop: Iterable[Bools],
+    count: int,
+    dynamic: bool,
+    block: int | None = None,
+) -> Shape:
+    """The shape for `count` nets that fit and stop on these masks (sample,), see `Shape`.
+
+    By default, `block` slots fit into a core's cache or an accelerator.
+    """
+    fitted, stopped = _most(operator, fit), _most(operator, stop)
     if block is None:
         units = sum(layout.widths)
-        size = 4 * (fit[1] * (3 * units + 2 * layout.predictors) + stop[1] * (units + layout.predictors))
+        size = 4 * (fitted[1] * (3 * units + 2 * layout.predictors) + stopped[1] * (units + layout.predictors))
         size += 24 * size_of(layout)
         on_cpu = jax.default_backend() == "cpu"
         room = max((_CACHE_BYTES if on_cpu else _ACCELERATOR_BYTES) // size, 4)
-        few = _power(-(-len(nets) // (2 if on_cpu else jax.local_device_count())))  # independent of the number of cores
+        few = _power(-(-count // (2 if on_cpu else jax.local_device_count())))  # independent of the number of cores
         block = min(_power(min(room, 64 if on_cpu else 1 << 14) + 1) // 2, few)
-    return Shape(block, layout, fit, stop, bool((nets.gamma != 0).any()))
+    return Shape(block, layout, fitted, stopped, dynamic)
 
 
-def largest(*shapes: Shape) -> Shape:
-    """A shape large enough for the nets of all given shapes, so that they share one compiled function."""
-    layouts = [s.layout for s in shapes]
-    outputs = max(a.outputs for a in layouts)
-    deepest = max(len(a.widths) for a in layouts)
-    widths = tuple(max(outputs, *(a.widths[i] for a in layouts if i < len(a.widths))) for i in range(deepest))
-    return Shape(
-        max(s.block for s in shapes),
-        FeedForward(max(a.predictors for a in layouts), widths, outputs),
-        _largest([s.fit for s in shapes]),
-        _largest([s.stop for s in shapes]),
-        any(s.dynamic for s in shapes),
-    )
+def _most(operator: Entries | None, masks: Iterable[Bools]) -> Triple:
+    """Padded numbers of samples, rows and operator entries that are enough for every mask."""
+    parts = [seen(operator, mask) for mask in masks]
+    counts = [(len(samples), len(rows), len(entries[0]) if entries else 0) for samples, rows, entries in parts]
+    samples, rows, entries = (rounded(max(c)) for c in zip((0, 0, 0), *counts, strict=True))
+    return samples, rows, entries
 
 
 def slots_of(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Slot]:
     """A function from the number of a net to its padded data."""
-    seen = lru_cache(maxsize=256)(lambda part, split: problem.seen(getattr(problem, part)[split] > 0))
+    looked = lru_cache(maxsize=256)(lambda part, split: seen(problem.operator, getattr(problem, part)[split] > 0))
 
     def look(net: int, part: str, size: Triple) -> Look:
         split, columns = int(nets.split[net]), np.flatnonzero(nets.columns[net])
-        samples, rows, operator = seen(part, split)
+        samples, rows, operator = looked(part, split)
         values = problem.rows[nets.matrix[net]][rows[:, None], columns].T
         target, weight = problem.target[nets.target[net], samples], getattr(problem, part)[split, samples]
         entries = [padded(a, size[2:]) for a in operator or ()]
@@ -240,7 +225,7 @@ def initial(nets: Nets, layout: FeedForward) -> Floats:
 def require_finite(problem: Problem, nets: Nets) -> None:
     """Raise if a value that a net uses is missing or infinite."""
     for s in np.unique(nets.split):
-        samples, rows, _ = problem.seen((problem.fit[s] > 0) | (problem.stop[s] > 0))
+        samples, rows, _ = seen(problem.operator, (problem.fit[s] > 0) | (problem.stop[s] > 0))
         mine = nets[nets.split == s]
         values = problem.rows[np.unique(mine.matrix)][:, rows][..., mine.columns.any(axis=0)]
         if not np.isfinite(values).all() or not np.isfinite(problem.target[np.unique(mine.target)][:, samples]).all():
@@ -268,8 +253,3 @@ def rounded(count: int) -> int:
 def _power(number: int) -> int:
     """The smallest power of two that is not below a number."""
     return 1 << max(number - 1, 0).bit_length()
-
-
-def _largest(triples: list[Any]) -> Triple:
-    samples, rows, entries = map(max, zip(*triples, strict=True))
-    return samples, rows, entries

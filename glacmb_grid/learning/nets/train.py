@@ -68,12 +68,11 @@ def train(
     *,
     patience: int,
     shape: Shape | None = None,
-    start: Floats | None = None,
     checkpoint: Path | None = None,
     every: float = 60.0,
     progress: Progress | None = None,
 ) -> Trained:
-    """Train all nets.
+    """Train all nets: Adam on full batches, with fresh noise on the predictors in every epoch; see also `losses`.
 
     Parameters
     ----------
@@ -83,39 +82,25 @@ def train(
         A net stops when its best epoch lies more than this many epochs back.
     shape : Shape, optional
         By default that of `shape_of`. Nets are bit-identical among calls of the same shape.
-    start : float32 array, (net, parameter), optional
-        Initial parameters in the layout of `shape`; by default kernels are normal with variance 1 / inputs.
     checkpoint : Path, optional
-        File for the state. If it exists, training resumes from it; a damaged file, or one of another training, is
-        renamed with a warning.
+        File for the state, to resume from. A damaged file, or one of another training, is renamed with a warning.
     every : float
         Seconds between two checkpoints.
     progress : callable, optional
         Called after every segment with the number of trained nets and of epochs run by all nets since the start; an
         exception that it raises ends the training.
 
-    Returns
-    -------
-    Trained
-
     Raises
     ------
     InputError
         If a net would use missing values.
-
-    Notes
-    -----
-    Adam on full batches, with fresh Gaussian noise on the standardised predictors in every epoch; for the loss see
-    `losses`.
     """
     require_finite(problem, nets)
-    run = _Run(problem, nets, shape or shape_of(problem, nets), patience, start, progress)
+    run = _Run(problem, nets, shape or shape_of(problem, nets), patience, progress)
     if checkpoint is not None:
         run.resume(checkpoint, every)
-    lanes = _lanes()
-    with ThreadPoolExecutor(lanes) as pool:
-        for lane in [pool.submit(run.lane, number) for number in range(lanes)]:
-            lane.result()
+    with ThreadPoolExecutor(_lanes()) as pool:
+        list(pool.map(run.lane, range(_lanes())))
     if checkpoint is not None:
         run.save()
     return run.out
@@ -125,17 +110,10 @@ class _Run:
     """A call of `train`: the queue of nets, the states in each lane, and the results."""
 
     def __init__(
-        self,
-        problem: Problem,
-        nets: Nets,
-        shape: Shape,
-        patience: int,
-        start: Floats | None,
-        progress: Progress | None,
+        self, problem: Problem, nets: Nets, shape: Shape, patience: int, progress: Progress | None = None
     ) -> None:
         self.problem, self.nets, self.shape, self.patience, self.progress = problem, nets, shape, patience, progress
-        self.start = initial(nets, shape.layout) if start is None else start
-        self.slot = slots_of(problem, nets, shape)
+        self.start, self.slot = initial(nets, shape.layout), slots_of(problem, nets, shape)
         count, epochs = len(nets), int(nets.epochs.max(initial=1))
         self.out = Trained(
             np.zeros((count, size_of(shape.layout)), np.float32),

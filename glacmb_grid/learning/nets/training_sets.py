@@ -13,18 +13,15 @@ import scipy.sparse
 from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.level import Levels, levels_of
 from glacmb_grid.learning.nets.module import FeedForward as Module
-from glacmb_grid.learning.nets.problem import Nets, Problem, Shape, shape_of
+from glacmb_grid.learning.nets.problem import Entries, Nets, Problem, Shape, shape_for
 from glacmb_grid.learning.recipes import most_features
-from glacmb_grid.learning.table import Bools, Floats, Integers, Table
-from glacmb_grid.learning.tabular import features_of
+from glacmb_grid.learning.table import Bools, Floats, Table
 from glacmb_grid.settings import FeedForward, Recipe
 
 _LEAST_GROUPS = 8  # with fewer groups there is no bootstrap: a draw could miss most of them
 _GAMMA = 1.0  # exponent of the dynamic weighting
 _CLIP = 4.0  # weights lie between 1/4 and 4
 _NOISE_SHARE = 0.5  # of the target's spread, added to reported uncertainty in quadrature
-
-Kind = tuple[str, str]  # of the level, of the weighting
 
 
 @dataclass(frozen=True)
@@ -39,49 +36,52 @@ class TrainingSet:
     scale: float
     levels: Levels
 
-    def balance(self, standard: npt.NDArray[np.float32], glacier: npt.NDArray[np.str_]) -> Floats:
-        """Balance of rows from standardised ones, (..., row), m w.e."""
-        return np.asarray(self.centre + self.scale * standard.astype(np.float64) + self.levels.at(glacier))
+
+@dataclass(frozen=True)
+class Net:
+    """One net to train: its training set, hyper-parameters, seed and largest number of epochs."""
+
+    on: TrainingSet
+    hyper: dict[str, Any]
+    seed: int
+    epochs: int
 
 
 def training_set(
     table: Table,
+    features: Features,
+    hyper: dict[str, Any],
     fit: Bools,
     stop: Bools,
-    select: Bools,
-    recipe: Recipe,
-    kind: Kind,
-    seed: int,
     *,
     drawn: Floats | None = None,
     asked: Bools | None = None,
 ) -> TrainingSet:
-    """Learn features and scaling, and weigh the observations.
+    """Learn the scaling of the target, and weigh the observations.
 
     Parameters
     ----------
     table : Table
-    fit, stop, select : bool arrays, (sample,)
-        Observations to fit on, to stop on, and to learn features on.
-    recipe : Recipe
-    kind : (str, str)
-        Whether the level of the glacier is taken out (`glacier` or `none`), and how observations are weighted.
-    seed : int
+    features : Features
+    hyper : dict
+        `level`: whether the level of the glacier is taken out (`glacier` or `none`); `weighting` of observations.
+    fit, stop : bool arrays, (sample,)
+        Observations to fit on and to stop on.
     drawn : float64 array, (sample,), optional
         How often each observation was drawn by a bootstrap.
     asked : bool array, (sample,), optional
-        More observations to predict than those fitted on; by default those stopped on.
+        Observations to predict beside those fitted on; by default those stopped on.
     """
-    levels = levels_of(kind[0], table, fit)
-    target, years = table.target - table.operator @ levels.at(table.rows.glacier), table.years
+    levels, years = levels_of(hyper["level"], table, fit), table.years
+    target = table.target - table.operator @ levels.at(table.rows.glacier)
     centre = float((years[fit] @ target[fit]) / (years[fit] @ years[fit]))
     scale = float(np.sqrt(np.mean((target[fit] - years[fit] * centre) ** 2)))
     scale = scale if scale > 1e-9 else 1.0
-    weights = fit * weighting((target - years * centre) / scale, table.uncertainty / scale, fit, kind[1])
+    standard = (target - years * centre) / scale
+    weights = fit * weighting(standard, table.uncertainty / scale, fit, hyper["weighting"])
     if drawn is not None and (weights * drawn).sum() > 0:
         weights = weights * drawn
     asked = stop if asked is None else asked
-    features = features_of(table, select, recipe, seed)
     return TrainingSet(features, weights / weights.sum(), stop / max(stop.sum(), 1), asked, centre, scale, levels)
 
 
@@ -109,55 +109,38 @@ def drawn_groups(table: Table, fit: Bools, settings: FeedForward, seed: int) -> 
     return drawn
 
 
-@dataclass(frozen=True)
-class Net:
-    """One net to train: its training set, hyper-parameters, seed and largest number of epochs."""
-
-    on: TrainingSet
-    hyper: dict[str, Any]
-    seed: int
-    epochs: int
-
-
-def problem_of(
-    table: Table, nets: Sequence[Net], recipes: Sequence[Recipe], settings: FeedForward
-) -> tuple[Problem, Nets]:
+def problem_of(table: Table, nets: Sequence[Net], shape: Shape) -> tuple[Problem, Nets]:
     """The arrays that the engine trains on; nets that share features share a matrix."""
-    sets: list[TrainingSet] = list({id(n.on): n.on for n in nets}.values())
+    sets = list({id(n.on): n.on for n in nets}.values())
     place = {id(s): i for i, s in enumerate(sets)}
-    number = np.array([place[id(n.on)] for n in nets])
     designs = {id(s.features): s.features for s in sets}
-    matrix_of = {key: i for i, key in enumerate(designs)}
-    width = most_features(table.rows, recipes)
+    number = {key: i for i, key in enumerate(designs)}
+    width, depth = shape.layout.predictors, len(shape.layout.widths)
     rows = np.zeros((len(designs), len(table.rows.year), width), np.float32)
     used = np.zeros(len(designs), np.int64)
-    for key, features in designs.items():
+    for i, (key, features) in enumerate(designs.items()):
         here = table.used_rows(np.any([(s.fit > 0) | s.asked for s in sets if id(s.features) == key], axis=0))
         values = features.design(table.rows.take(here)).values  # no other row is used
-        rows[matrix_of[key], here, : values.shape[1]] = values
-        used[matrix_of[key]] = max(values.shape[1], 1)
-    glacier, years = table.rows.glacier, table.years
-    targets = [(table.target - table.operator @ s.levels.at(glacier) - years * s.centre) / s.scale for s in sets]
-    used_samples = [(s.fit > 0) | (s.stop > 0) for s in sets]
-    problem = Problem(
-        rows,
-        np.array([np.where(m, t, 0.0) for t, m in zip(targets, used_samples, strict=True)], np.float32),
-        np.array([s.fit for s in sets], np.float32),
-        np.array([s.stop for s in sets], np.float32),
-        _operator(table.operator),
-    )
-    matrix = np.array([matrix_of[id(sets[n].features)] for n in number])
-    depth = max(len(w) for w in settings.widths)
+        rows[i, here, : values.shape[1]] = values
+        used[i] = max(values.shape[1], 1)
+    target = np.zeros((len(sets), len(table.target)), np.float32)
+    for standard, s in zip(target, sets, strict=True):
+        mine = (s.fit > 0) | (s.stop > 0)
+        own = table.target - table.operator @ s.levels.at(table.rows.glacier) - table.years * s.centre
+        standard[mine] = own[mine] / s.scale
+    fit, stop = (np.array([getattr(s, n) for s in sets], np.float32) for n in ("fit", "stop"))
+    on = np.array([place[id(n.on)] for n in nets])
+    matrix = np.array([number[id(n.on.features)] for n in nets])
 
     def each(name: str) -> npt.NDArray[np.float32]:
         return np.array([n.hyper[name] for n in nets], np.float32)
 
     many = Nets(
         matrix=matrix,
-        target=number,
-        split=number,
+        target=on,
+        split=on,
         columns=np.arange(width) < used[matrix][:, None],
-        widths=np.array([padded(n.hyper["widths"], depth) for n in nets], np.int64),
+        widths=np.array([deepened(n.hyper["widths"], depth) for n in nets], np.int64),
         learning_rate=each("learning_rate"),
         noise=each("input_noise"),
         l1=each("l1"),
@@ -166,10 +149,27 @@ def problem_of(
         epochs=np.array([n.epochs for n in nets], np.int64),
         seed=np.array([n.seed for n in nets], np.int64),
     )
-    return problem, many
+    return Problem(rows, target, fit, stop, _entries(table.operator)), many
 
 
-def _operator(operator: scipy.sparse.csr_matrix) -> tuple[Integers, Integers, npt.NDArray[np.float32]] | None:
+def whole_shape(
+    table: Table,
+    count: int,
+    fit: Sequence[Bools],
+    stop: Sequence[Bools],
+    recipes: Sequence[Recipe],
+    settings: FeedForward,
+) -> Shape:
+    """A shape from the settings and the masks of a whole scheme: nets are bit-identical within one shape."""
+    depth = max(len(w) for w in settings.widths)
+    outputs = 2 if any(settings.heteroscedastic) else 1
+    layers = zip(*(deepened(w, depth) for w in settings.widths), strict=True)
+    layout = Module(most_features(table.rows, recipes), tuple(max(*layer, outputs) for layer in layers), outputs)
+    dynamic = "dynamic" in settings.weighting
+    return shape_for(layout, _entries(table.operator), fit, stop, count, dynamic, settings.block)
+
+
+def _entries(operator: scipy.sparse.csr_matrix) -> Entries | None:
     """Entries of the observation operator; None if sample i is row i."""
     entries = operator.tocoo()
     square = operator.shape[0] == operator.shape[1] == entries.nnz
@@ -178,28 +178,6 @@ def _operator(operator: scipy.sparse.csr_matrix) -> tuple[Integers, Integers, np
     return entries.row.astype(np.int64), entries.col.astype(np.int64), entries.data.astype(np.float32)
 
 
-def padded(widths: Sequence[int], depth: int) -> list[int]:
-    """Widths padded with zeros to this many layers."""
+def deepened(widths: Sequence[int], depth: int) -> list[int]:
+    """Widths with zeros for the layers that a net does not have."""
     return [*widths, *[0] * (depth - len(widths))]
-
-
-def shape_for(problem: Problem, nets: Nets, settings: FeedForward, common: Shape | None) -> Shape:
-    """A shape from the settings, not from the selected features: nets are bit-identical within one shape."""
-    depth = max(len(w) for w in settings.widths)
-    outputs = 2 if any(settings.heteroscedastic) else 1
-    layers = tuple(max(*column, outputs) for column in zip(*(padded(w, depth) for w in settings.widths), strict=True))
-    shape = shape_of(problem, nets, settings.block)
-    shape = shape._replace(
-        layout=Module(problem.rows.shape[2], layers, outputs), dynamic="dynamic" in settings.weighting
-    )
-    if common is None:
-        return shape
-    return shape._replace(
-        block=max(shape.block, common.block),
-        fit=_larger(shape.fit, common.fit),
-        stop=_larger(shape.stop, common.stop),
-    )
-
-
-def _larger(a: tuple[int, int, int], b: tuple[int, int, int]) -> tuple[int, int, int]:
-    return max(a[0], b[0]), max(a[1], b[1]), max(a[2], b[2])
