@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES
 
 NUMBER, TEXT, FLAG, DATE = "number", "text", "flag", "date"
+_DTYPES = {NUMBER: "f8", TEXT: "O", FLAG: "?", DATE: "M8[ns]"}
 _KINDS = {NUMBER: "fiu", TEXT: "OUT", FLAG: "biu", DATE: "M"}  # kinds of numpy dtypes
 
 
@@ -92,6 +95,28 @@ def check(ds: xr.Dataset, schema: Schema, *, name: str | None = None) -> None:
             found="; ".join(found for _, found in wrong) + f" (present: {listing(ds.variables, 20)})",
             remedy=f"pass what {schema.source} gives",
         )
+
+
+def empty(schema: Schema, names: Iterable[str] | None = None, **along: Any) -> xr.Dataset:
+    """A Dataset of a schema without any glacier, row or fold: it shows what would be made of one that has some.
+
+    Parameters
+    ----------
+    schema : Schema
+    names : iterable of str, optional
+        The variables to have, by default all of the schema.
+    along : int or array
+        Lengths of dimensions, or their coordinates; all other dimensions have no entries.
+    """
+    size = {d: v if isinstance(v, int) else len(v) for d, v in along.items()}
+    coordinates = {n: f for n, f in schema.coordinates.items() if n not in along}
+
+    def holding_nothing(fields: Mapping[str, Field]) -> dict[str, Any]:
+        return {n: (f.dims, np.empty([size.get(d, 0) for d in f.dims], _DTYPES[f.kind])) for n, f in fields.items()}
+
+    wanted = schema.variables if names is None else {n: schema.variables[n] for n in names}
+    given = {d: v for d, v in along.items() if not isinstance(v, int)}
+    return xr.Dataset(holding_nothing(wanted), coords={**holding_nothing(coordinates), **given})
 
 
 def _differences(ds: xr.Dataset, schema: Schema, described: Mapping[str, Field]) -> Iterator[tuple[str, str]]:

