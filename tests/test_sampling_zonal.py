@@ -685,7 +685,7 @@ def test_different_grids_have_different_digests():
 def monthly(orography=True):
     ds = xr.Dataset(
         {"t2m": (("glacier", "time"), np.array([[270.0, 280.0], [271.0, 281.0]], np.float32), {"units": "K"})},
-        coords={"glacier": ["a", "b"]},
+        coords={"glacier": ["a", "b"], "time": np.array(["2001-01", "2001-07"], "datetime64[ns]")},
     )
     return ds.assign(orography=("glacier", np.array([2000.0, 3500.0]))) if orography else ds
 
@@ -715,7 +715,7 @@ def test_a_correction_needs_the_orography():
 
 
 def test_without_temperature_there_is_nothing_to_correct():
-    ds = monthly(orography=False).rename(t2m="tp")
+    ds = monthly(orography=False).rename(t2m="tp").drop_attrs()
     xr.testing.assert_identical(correct_temperature(ds, HEIGHT), ds)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from glacmb_grid.learning.table import table_of
 from glacmb_grid.learning.tabular import Split
 from glacmb_grid.settings import ExtraTrees, Protocol, Recipe, Ridge
 from glacmb_grid.validation.audit import scrambled
+from glacmb_grid.vocabulary import Meaning
 
 PENALTIES = [0.1, 3.0, 50.0]
 RECIPES = [Recipe(), Recipe(predictors=["useless_*"]), Recipe(correlation=0.2, keep=2, ranking="correlation")]
@@ -157,22 +157,23 @@ def test_the_climatology_of_an_inner_glacier_does_not_reach_into_withheld_years(
 # ---- recipes that suit a table ----
 
 
-def table_with(toys, names, glaciers=10, gaps=False):
+def table_with(toys, names, glaciers=10, gaps=False, monthly=False):
+    """Columns of a user's table, those of one monthly series if `monthly`."""
     values = np.random.default_rng(0).normal(size=(4 * glaciers, len(names)))
     if gaps:
         values[3, 1] = np.nan
     glacier, year = (a.ravel() for a in np.indices((glaciers, 4)))
-    table = table_of(toys.table(values, np.zeros(4 * glaciers), glacier, year + 2000, names))
-    return replace(table, rows=replace(table.rows, from_table=True))
+    meanings = [Meaning(n, "table", calendar_month=m if monthly else 0) for m, n in enumerate(names, 1)]
+    return table_of(toys.table(values, np.zeros(4 * glaciers), glacier, year + 2000, names, meanings))
 
 
 def test_recipes_suit_the_table(toys):
     few = [f"x{i}" for i in range(5)]
-    months = [f"t_{m:02d}" for m in range(1, 13)]
+    months = [f"m{m}" for m in range(12)]
     plain = recipes_of(table_with(toys, few), Ridge())
     assert all(r.keep is None and r.gaps == "mean" for r in plain)
     assert any("anomaly" in r.parts for r in plain)
-    assert any(r.take == "seasonal" for r in recipes_of(table_with(toys, months), Ridge()))
+    assert any(r.take == "seasonal" for r in recipes_of(table_with(toys, months, monthly=True), Ridge()))
     assert not any("anomaly" in r.parts for r in recipes_of(table_with(toys, few, glaciers=3), Ridge()))
     many = recipes_of(table_with(toys, [f"x{i}" for i in range(100)]), Ridge())
     assert {r.keep for r in many} >= {None, 27, 9}
