@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from glacmb_grid.errors import InputError
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning.registry import fit, predict
 from glacmb_grid.samples import build_samples
@@ -21,11 +22,13 @@ from glacmb_grid.schemas import (
     ROWS,
     SAMPLES,
     SCHEMAS,
+    TERRAIN,
     TEXT,
     UPSCALED,
     Field,
     Schema,
     check,
+    empty,
 )
 from glacmb_grid.upscaling.products import upscale
 
@@ -119,7 +122,7 @@ def chain(toys):
         PREDICTORS.name: predictors,
         SAMPLES.name: samples,
         ROWS.name: samples,
-        FOLDS.name: folds,
+        FOLDS.name: folds.to_dataset(),
         PARAMETERS.name: parameters,
         PREDICTIONS.name: predicted.to_dataset(name="predicted"),
         UPSCALED.name: upscaled,
@@ -136,16 +139,24 @@ def test_what_the_rooms_give_is_what_the_schemas_say_and_each_required_variable_
 
 
 def test_the_borders_refuse_what_is_not_theirs(chain):
-    predictors, samples, folds = (chain[s.name] for s in (PREDICTORS, SAMPLES, FOLDS))
+    predictors, samples, stored = (chain[s.name] for s in (PREDICTORS, SAMPLES, FOLDS))
+    folds = Folds.from_dataset(stored)
     parameters = chain[PARAMETERS.name]
     bare = samples.drop_vars("stem")
     for call in (
         lambda: build_samples(predictors.drop_vars("stem"), None),
         lambda: fit("mean", bare, folds),
-        lambda: fit("mean", samples, folds.drop_vars("inner_fit")),
+        lambda: Folds.from_dataset(stored.drop_vars("inner_fit")),
         lambda: predict(parameters, bare),
         lambda: predict(parameters.drop_attrs(), samples),
         lambda: upscale(lambda rows: None, predictors, bare, folds),
     ):
         with pytest.raises(InputError, match="pass what"):
             call()
+
+
+def test_a_dataset_without_any_glacier_is_what_its_schema_says():
+    made = empty(PREDICTORS, year=[2000, 2001], month=12)
+    check(made, Schema(PREDICTORS.name, "", PREDICTORS.variables, PREDICTORS.coordinates))
+    assert made.sizes == {"glacier": 0, "year": 2, "predictor": 0, "month": 12, "band": 0}
+    assert list(empty(TERRAIN, ["slope"]).data_vars) == ["slope"]

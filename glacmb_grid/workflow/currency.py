@@ -16,6 +16,9 @@ from glacmb_grid.workflow.sources import RASTERS
 from glacmb_grid.workflow.stages import Stage
 from glacmb_grid.workflow.table import table
 
+LAYOUT = 2
+"""Of the stored results: raised where what a stage stores changes, so that older results are made again."""
+
 Upstream = dict[str, tuple[str, str]]  # key and content by stage
 
 
@@ -52,7 +55,7 @@ def wanted_mark(
     made_of = {
         "inputs": {what: [(i.name, i.content) for i in found] for what, found in inputs.items()},
         "needs": {n: key for n, (key, _) in upstream.items()},
-        "version": versions().get("glacmb-grid", ""),
+        "version": f"{versions().get('glacmb-grid', '')} (layout {LAYOUT})",
     }
     return {
         **made_of,
