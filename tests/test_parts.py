@@ -43,6 +43,8 @@ SETTINGS = {
     ),
 }
 BLEND = ("mean", "ridge")
+SLOW = ("ff_fcnn", "ff_fcnn_neighbours", "temperature_index")
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in REGISTRY]
 
 
 def model_in(name):
@@ -97,7 +99,7 @@ def same(found, expected):
     assert found.attrs == expected.attrs
 
 
-@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("name", NAMES)
 def test_blocks_fitted_one_by_one_are_what_they_are_in_the_whole(name, samples, folds, fitted):
     whole, parts = fitted(name)
     joined = join(parts, sum(parts_of(folds), ()))
@@ -111,6 +113,7 @@ def test_blocks_fitted_one_by_one_are_what_they_are_in_the_whole(name, samples, 
     np.testing.assert_array_equal(alone, other[list(parts_of(folds)[1])])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("finish", ["refit", "early_stopping"])
 def test_the_network_is_the_same_in_parts_of_any_size_and_however_many_matrices_are_held(
     finish, samples, folds, monkeypatch

@@ -8,6 +8,7 @@ several minima close to each other, where the month changes in which the snow is
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from glacmb_grid.learning.degree_days import HIGHEST, LOWEST, SETTINGS, balance_of, snow_left, sums_of
 from glacmb_grid.learning.least_squares import minimise
+from glacmb_grid.learning.search import workers
 from glacmb_grid.learning.table import Table
 from glacmb_grid.settings import TemperatureIndex
 
@@ -65,24 +67,28 @@ class Fit:
         width = _CELL * self.smear / spread[2]  # from the middle of a cell to its edge
         point = np.clip((start - centre) / spread, lower, upper)
         moving = np.ones(len(point), bool)
-        for _ in range(_MOVES):
-            cell = np.rint(point[:, 2] / width)
-            for splits in [np.flatnonzero(moving & (cell == c)) for c in np.unique(cell[moving])]:
-                middle = cell[splits[0]] * width
-                low, high = lower.copy(), upper.copy()
-                low[2], high[2] = max(lower[2], middle - width), min(upper[2], middle + width)
-                point[splits] = self.within(point[splits], splits, self.shared(middle, width), low, high)
-                bias = point[splits, 2]
-                moving[splits] = (bias <= low[2]) & (low[2] > lower[2]) | (bias >= high[2]) & (high[2] < upper[2])
-            if not moving.any():
-                break
+
+        def search_cell(splits: Integers) -> None:
+            middle = float(np.rint(point[splits[0], 2] / width)) * width
+            low, high = lower.copy(), upper.copy()
+            low[2], high[2] = max(lower[2], middle - width), min(upper[2], middle + width)
+            point[splits] = self.within(point[splits], splits, self.shared(middle, width), low, high)
+            bias = point[splits, 2]
+            moving[splits] = (bias <= low[2]) & (low[2] > lower[2]) | (bias >= high[2]) & (high[2] < upper[2])
+
+        with ThreadPoolExecutor(workers()) as pool:
+            for _ in range(_MOVES):
+                cell = np.rint(point[:, 2] / width)
+                cells = [np.flatnonzero(moving & (cell == c)) for c in np.unique(cell[moving])]
+                if not cells:
+                    break
+                list(pool.map(search_cell, sorted(cells, key=len, reverse=True)))
         return np.asarray(centre + spread * point)
 
     def within(self, start: Floats, splits: Integers, shared: dict[str, Any], lower: Floats, upper: Floats) -> Floats:
         """Search within a cell; standardised parameters, (split, 3)."""
         own = self.seen[splits] / self.residual_sd
-        low, high = np.tile(lower, (len(start), 1)), np.tile(upper, (len(start), 1))
-        return minimise(residuals, start, shared, own, low, high, self.block)
+        return minimise(residuals, start, shared, own, lower, upper, self.block)
 
     def shared(self, middle: float, width: float) -> dict[str, Any]:
         """The data of a cell for `residuals`; `middle` and `width` in units of the prior's spread."""
