@@ -71,6 +71,8 @@ class Model(ABC):
         Keys of `NEEDS`: what samples must hold for this model.
     resumable : bool
         Whether the fit uses `Task.checkpoints`.
+    compiles : bool
+        Whether the fit compiles programs, which a run keeps for the next one.
     informative : bool
         False for a model that no other is built on: it predicts the same balance everywhere, or was fitted elsewhere.
     stops_early : bool
@@ -82,6 +84,7 @@ class Model(ABC):
     settings_type: ClassVar[type[Section]]
     needs: ClassVar[tuple[str, ...]] = ()
     resumable: ClassVar[bool] = False
+    compiles: ClassVar[bool] = False
     informative: ClassVar[bool] = True
     stops_early: ClassVar[bool] = False
 

@@ -21,6 +21,15 @@ from glacmb_grid.learning.search import limited_threads
 Part = tuple[int, ...]  # positions of folds
 
 
+def fit(model: Model, task: Task) -> xr.Dataset:
+    """Fit a model, with programs compiled by earlier fits where it compiles any."""
+    if model.compiles:
+        from glacmb_grid.learning.nets import enable_compilation_cache
+
+        enable_compilation_cache()
+    return fit_model(model, task)
+
+
 @dataclass(frozen=True)
 class Engine:
     """Fits in this process, on its threads.
@@ -37,7 +46,7 @@ class Engine:
         """The name of each task and its parameters, as they are ready; `say` takes a line of progress."""
         del say
         for name, task in tasks.items():
-            yield name, fit_model(model, task)
+            yield name, fit(model, task)
 
 
 @dataclass(frozen=True)
@@ -110,4 +119,4 @@ def _fit_part(
     if task.checkpoints is not None:
         task = replace(task, checkpoints=task.checkpoints / f"folds-{part[0]}")
     with limited_threads(get_worker().state.nthreads):
-        return fit_model(model, task)
+        return fit(model, task)

@@ -18,6 +18,7 @@ class FeedForwardEnsemble(Model):
     settings_type: ClassVar = FeedForward
     resumable: ClassVar[bool] = True
     stops_early: ClassVar[bool] = True
+    compiles: ClassVar[bool] = True
 
     def fit(self, task: Task) -> xr.Dataset:
         """Choose a configuration in every block and train an ensemble in every fold.

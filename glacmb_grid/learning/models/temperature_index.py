@@ -25,6 +25,7 @@ class DegreeDays(Model):
 
     settings_type: ClassVar = TemperatureIndex
     needs: ClassVar[tuple[str, ...]] = ("monthly_forcing",)
+    compiles: ClassVar[bool] = True
 
     def fit(self, task: Task) -> xr.Dataset:
         """Fit the parameters of all folds and inner splits at once by penalised least squares.
