@@ -274,7 +274,7 @@ def test_what_goes_wrong_afterwards_does_not_hide_what_failed_first(world, tmp_p
     def gone(*_):
         raise InputError("data", expected="a folder", found="none", remedy="mount it")
 
-    def broken(*_):
+    def broken(*_, **__):
         raise InputError("the first", expected="a", found="b", remedy="c")
 
     monkeypatch.setattr(runner, "_gather_failures", gone)

@@ -160,7 +160,8 @@ def _is_noticed(wired, tmp_path, stage, what, pattern, change):
     assert states[stage][0] == "stale"
     assert f"input {what}." in states[stage][1]
     needs = {s.name: s.needs for s in table(config)}
-    on = {stage}
+    on = {s.name for s in table(config) if any(w == what for _, w in s.files)}
+    assert stage in on
     for name, its in needs.items():
         on |= {name} if on & set(its) else set()
     expected = {n: "stale" if n in on else "current" for n in states if n not in ("audit", "study")}

@@ -32,6 +32,7 @@ def fit_model_in_schemes(
     samples: xr.Dataset,
     folds: Mapping[str, Folds],
     bases: Fits,
+    parts: Sequence[str],
     optional: bool,
     protocol: Protocol,
     seed: int,
@@ -49,9 +50,9 @@ def fit_model_in_schemes(
             samples,
             masks,
             seed,
-            {n: p for n, p in given[scheme].items() if n in model.built_on},
+            {n: p for n, p in given[scheme].items() if n in parts},
             work.checkpoints(scheme) if model.resumable else None,
-            skipped=tuple(n for n in model.built_on if n not in given[scheme]),
+            skipped=tuple(n for n in parts if n not in given[scheme]),
         )
         for scheme, masks in folds.items()
     }
@@ -81,19 +82,20 @@ def evaluate(
     folds: Mapping[str, Folds],
     predictions: Mapping[str, pd.DataFrame],
     fits: Fits,
+    models: Sequence[str],
     schemes: Sequence[str],
     scores: Scores,
     seed: int,
 ) -> dict[str, Any]:
     """Scores of all models in the same folds, with predictions, comparisons, slices and choices."""
     del work
-    filled = [t for t in predictions.values() if len(t)] or list(predictions.values())[:1]
+    filled = [predictions[m] for m in models if len(predictions[m])] or [predictions[models[0]]]
     table = pd.concat(filled)
     table = table[table["scheme"].isin(schemes)]
     order = table["scheme"].map(list(schemes).index)
     table = table.iloc[np.argsort(order, kind="stable")]
     bootstrap: dict[str, Any] = {"draws": scores.bootstrap, "level": scores.level, "seed": seed}
-    records = {(s, m): record_of(f) for m, by in fits.items() for s in schemes if (f := by[s]) is not None}
+    records = {(s, m): record_of(f) for m in models for s in schemes if (f := fits[m][s]) is not None}
     return {
         "predictions": table,
         "scores": score(table, **bootstrap),

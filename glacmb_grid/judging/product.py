@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,9 @@ def make_products(
     folds: Folds,
     fits: Fits,
     predictions: pd.DataFrame,
+    name: str,
     model: str,
+    compared: Sequence[str],
     title: str,
     institution: str,
     truth: xr.Dataset | None = None,
@@ -42,22 +44,23 @@ def make_products(
     glaciers = glaciers_dataset(outlines.loc[ids])
     measured = np.isin(ids.astype(str), samples["glacier"].values.astype(str))
     fitted = {n: p.load() for n, p in fitted_in(fits, PRODUCT_SCHEME).items()}
-    balances: dict[str, xr.Dataset] = {}
-    for name in fitted if truth is not None else [n for n in fitted if n == model]:
-        balances[name] = upscale(partial(predict, fitted[name], built_on=fitted), predictors, samples, folds)
-    if model not in balances:
+    if model not in fitted:
         raise InputError(
             f"product: model {model}",
             expected="a model that could be fitted",
             found="one that lacks its data, see the messages of its stage",
             remedy="choose another `product.model`, or give the data that it needs",
         )
-    gaps = {n: int(b["mean"].isnull().sum()) for n, b in balances.items()}
-    if gaps[model]:
+
+    def balance_by(one: str) -> xr.Dataset:
+        return upscale(partial(predict, fitted[one], built_on=fitted), predictors, samples, folds)
+
+    balance = balance_by(model)
+    if gaps := int(balance["mean"].isnull().sum()):
         raise InputError(
             f"product: model {model}",
             expected="a balance for every glacier and year",
-            found=f"none for {gaps[model]} of {balances[model]['mean'].size}",
+            found=f"none for {gaps} of {balance['mean'].size}",
             remedy="complete its predictions, or choose another `product.model`",
         )
     residual = residual_variance(predictions, ids, predictors["year"].values)
@@ -65,16 +68,18 @@ def make_products(
         "title": title,
         "institution": institution or "not stated",
         "source": f"glacmb_grid, model {model}, folds that leave one glacier out",
+        "configuration": name,
         **work.provenance,
     }
-    product = build_product(balances[model], residual, predictors, glaciers, measured, attrs=attrs)
+    product = build_product(balance, residual, predictors, glaciers, measured, attrs=attrs)
     nearest = sampled[["nearest_land", "land_distance"]].sel(glacier=ids).load()
     product = product.assign({n: ("glacier", v.values, v.attrs) for n, v in nearest.data_vars.items()})
     product.attrs["glaciers_failed"] = len(outlines) - product.sizes["glacier"]
     work.say(f"{product.sizes['glacier']} glaciers x {product.sizes['year']} years by {model}")
     if truth is None:
         return {"product": product}
-    complete = {n: b["mean"].values for n, b in balances.items() if not gaps[n]}
+    means = {m: (balance if m == model else balance_by(m))["mean"].values for m in compared if m in fitted}
+    complete = {m: mean for m, mean in means.items() if np.isfinite(mean).all()}
     return {"product": product, "truth_scores": _against_truth(truth, complete, predictors, measured)}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.errors import InputError
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.protocols import name_of
 from glacmb_grid.judging.fits import Fits, record_of
@@ -104,8 +105,13 @@ def study(
     drawn = []
     for model in models:
         for scheme, masks in folds.items():
-            fit = fits[model.name][scheme]
-            assert fit is not None
+            if (fit := fits[model.name][scheme]) is None:
+                raise InputError(
+                    "study: models",
+                    expected="models that could be fitted",
+                    found=f"{model.name}, which lacks its data, see the messages of its stage",
+                    remedy="take it out of `study.models`",
+                )
             table = importance(samples, masks, fit.load(), repeats=study.repeats, seed=seed)
             drawn.append(table.assign(model=model.name))
     weights = pd.concat(drawn, ignore_index=True)

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import CancelledError, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
@@ -67,9 +67,17 @@ def _active_client() -> Any:
     from distributed import Client
 
     try:
-        return Client.current(allow_global=True)  # type: ignore[no-untyped-call]
+        client = Client.current(allow_global=True)  # type: ignore[no-untyped-call]
     except ValueError:
         return None
+    if client.asynchronous:
+        raise InputError(
+            "the active dask client",
+            expected="one that waits for its results",
+            found="an asynchronous one",
+            remedy="open it without `asynchronous=True`, or name a scheduler: `compute: {scheduler: threads}`",
+        )
+    return client if client.status == "running" else None
 
 
 @contextmanager
@@ -78,7 +86,7 @@ def _naming_killed_workers() -> Iterator[None]:
 
     try:
         yield
-    except KilledWorker as error:
+    except (KilledWorker, CancelledError) as error:  # the latter where what a job needs was on that worker only
         raise _worker_killed("distributed") from error
 
 

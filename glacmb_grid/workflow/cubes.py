@@ -294,7 +294,9 @@ def make_samples(work: Work, *, observed: pd.DataFrame, unmatched: pd.DataFrame,
 
 
 def take_samples(work: Work, *, samples: xr.Dataset) -> Made:
-    """The samples of a user's own table."""
+    """The samples of a user's own table, with the notes of their reader."""
     glaciers = len(np.unique(samples["glacier"].values.astype(str)))
     work.say(f"{samples.sizes['sample']} rows of {glaciers} glaciers, {samples.sizes['predictor']} predictors")
+    for note in samples.attrs["notes"].splitlines():
+        work.say(f"note: {note}")
     return {"samples": samples}

@@ -82,7 +82,7 @@ def differences(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
     if stages := [n for n in changed_stages if n in known]:
         reasons.append(f"stage {listing(stages, 4)} changed")
     if stages := [n for n in new["needs"] if n not in known]:
-        reasons.append(f"stage {listing(stages, 4)} is read too")
+        reasons.append(f"stage {listing(stages, 4)} is now read too")
     if stages := [n for n in known if n not in new["needs"]]:
         reasons.append(f"stage {listing(stages, 4)} is no longer read")
     if old.get("version") != new["version"]:

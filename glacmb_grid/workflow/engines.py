@@ -6,8 +6,10 @@ runs beside it, so that every engine gives the same numbers.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Any
 
 import xarray as xr
@@ -19,6 +21,8 @@ from glacmb_grid.learning.ragged import PREFIX, join
 from glacmb_grid.learning.search import limited_threads
 
 Part = tuple[int, ...]  # positions of folds
+
+_ONE_AT_A_TIME = Lock()  # a fit uses all threads of its worker
 
 
 def fit(model: Model, task: Task) -> xr.Dataset:
@@ -71,6 +75,9 @@ class OnCluster(Engine):
                 sent[id(value)] = value, self.client.scatter(value, broadcast=True, hash=False)
             return sent[id(value)][1]
 
+        if not self.client.scheduler_info()["workers"]:
+            say("waiting for a worker of the cluster")
+            self.client.wait_for_workers(1)
         jobs: dict[Any, tuple[str, Part]] = {}
         found: dict[str, dict[Part, xr.Dataset]] = {name: {} for name in tasks}
         parts = {name: [tuple(b.tolist()) for b in task.folds.blocks] for name, task in tasks.items()}
@@ -83,9 +90,11 @@ class OnCluster(Engine):
                     jobs[self.client.submit(_fit_part, model, *tables, bases, rest, part, pure=False)] = (name, part)
             for number, job in enumerate(as_completed(list(jobs)), 1):  # type: ignore[no-untyped-call]
                 name, part = jobs[job]
-                found[name][part] = job.result()
+                found[name][part], notes = job.result()
                 job.release()
-                say(f"{name}: folds {part[0] + 1} to {part[-1] + 1} fitted, job {number} of {len(jobs)}")
+                for note in notes:
+                    warnings.warn(note, UserWarning, stacklevel=1)
+                say(f"{name}: {len(part)} of {len(tasks[name].folds)} folds fitted, job {number} of {len(jobs)}")
                 if len(found[name]) == len(parts[name]):
                     yield name, in_order(found.pop(name))
         finally:
@@ -110,13 +119,15 @@ def _fit_part(
     bases: Mapping[str, xr.Dataset],
     rest: Mapping[str, Any],
     part: Part,
-) -> xr.Dataset:
-    """Fit some folds of a task, on a worker."""
+) -> tuple[xr.Dataset, list[str]]:
+    """Fit some folds of a task, on a worker: the parameters, and what was warned of."""
     from distributed import get_worker
 
     own = {n: p.isel(fold=list(part)) for n, p in bases.items()}
     task = Task(samples, folds, built_on=own, part=part, **rest)
     if task.checkpoints is not None:
         task = replace(task, checkpoints=task.checkpoints / f"folds-{part[0]}")
-    with limited_threads(get_worker().state.nthreads):
-        return fit(model, task)
+    with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught, limited_threads(get_worker().state.nthreads):
+        warnings.simplefilter("default", UserWarning)
+        parameters = fit(model, task)
+    return parameters, [str(w.message) for w in caught if issubclass(w.category, UserWarning)]

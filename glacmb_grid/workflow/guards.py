@@ -33,11 +33,11 @@ def require_apart(config: Judged, store: RunStore) -> None:
     ours = [n.split("/")[0] for n in (*every, *OTHERS) if not (made_here and n == RAW.stage)]
     folders = {store.root.resolve() / n for n in ours}
     problems = Problems()
-    for stage in every.values():
-        for paths, what in stage.files:
-            given = [Path(p) for p in ([paths] if isinstance(paths, (str, Path)) else paths)]
-            with problems.collect():
-                _require_input_apart(given, what, folders, store.root)
+    inputs = {(what, str(paths)): paths for stage in every.values() for paths, what in stage.files}
+    for (what, _), paths in inputs.items():
+        given = [Path(p) for p in ([paths] if isinstance(paths, (str, Path)) else paths)]
+        with problems.collect():
+            _require_input_apart(given, what, folders, store.root)
     problems.raise_if_any()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -166,7 +167,10 @@ def _handed(reads: Mapping[str, Any], store: RunStore) -> dict[str, Any]:
     for name, one in reads.items():
         if isinstance(one, Source):
             if one.open is not None:
-                out[name] = one.open()
+                with warnings.catch_warnings():
+                    if one.noted:
+                        warnings.simplefilter("ignore", UserWarning)
+                    out[name] = one.open()
         else:
             out[name] = read(store, one) if isinstance(one, Artefact) else _handed(one, store)
     return out
@@ -218,7 +222,6 @@ def _work(
         return FORMATS[artefact.kind].read(folder / artefact.file, True)
 
     provenance = {
-        "configuration": str(config.as_written(config.name)),
         "configuration_digest": key,
         "inputs": "; ".join(f"{what}: {text}" for what, text in describe_inputs(inputs).items()),
         "versions": "; ".join(f"{n} {v}" for n, v in versions().items()),

@@ -10,12 +10,12 @@ import geopandas as gpd
 import pandas as pd
 import xarray as xr
 
-from glacmb_grid.errors import Problems
+from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.failures import Failure
 from glacmb_grid.inputs.albedo import open_codes
 from glacmb_grid.inputs.climate import open_climate
 from glacmb_grid.inputs.elevation import open_elevation
-from glacmb_grid.inputs.files import open_dataset
+from glacmb_grid.inputs.files import find_file, open_dataset
 from glacmb_grid.inputs.links import read_link_table
 from glacmb_grid.inputs.observations import read_observations
 from glacmb_grid.inputs.outlines import sound_outlines
@@ -103,7 +103,15 @@ def truth(c: RunConfig) -> Source:
     assert path is not None
 
     def read() -> xr.Dataset:
-        return open_dataset(path)[["glacier_id", "mass_balance"]].load()
+        ds = open_dataset(find_file(path, what="known truth"))
+        if absent := [n for n in ("glacier_id", "mass_balance") if n not in ds]:
+            raise InputError(
+                f"{path}: {', '.join(absent)}",
+                expected="the known truth of a synthetic region: glacier_id, mass_balance",
+                found=listing(ds.variables),
+                remedy="name the file `truth.nc` that was written with the region, or leave `product.truth` out",
+            )
+        return ds[["glacier_id", "mass_balance"]].load()
 
     return Source(read, ((path, "truth"),), made_by=_made_by(c))
 
@@ -119,7 +127,7 @@ def own_table(c: TableConfig) -> Source:
         monthly = {n: m.model_dump() for n, m in s.monthly.items()}
         return read_samples_table(s.path, **options, folds=s.folds.model_dump(), monthly=monthly)
 
-    return Source(read, ((s.path, "samples"),), {"samples": s})
+    return Source(read, ((s.path, "samples"),), {"samples": s}, noted=True)
 
 
 def given(c: Judged, settings: Iterable[tuple[str, Section]]) -> Source | None:

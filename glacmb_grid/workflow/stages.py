@@ -29,6 +29,8 @@ class Source:
         The settings that say how it is read, by key.
     lazy : bool
         Whether values are read only when they are used: errors met then name the damaged file.
+    noted : bool
+        Whether what is opened holds all that it warns of, so that a run need not show it twice.
     made_by : tuple of str
         Stages that make the files, of a synthetic region.
     """
@@ -37,6 +39,7 @@ class Source:
     files: Files
     settings: Mapping[str, Any] = field(default_factory=dict)
     lazy: bool = False
+    noted: bool = False
     made_by: tuple[str, ...] = ()
 
 

@@ -121,8 +121,8 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
 def _fold_options(c: Judged) -> dict[str, Option]:
     kept = {k: v for k, v in dict(c.validation).items() if k not in ("models", "schemes")}
     return {
-        "validation": Option("validation", kept | {"asked": c.validation.schemes}, c.validation),
-        "schemes": Option("schemes", plan.schemes_of(c)),
+        "validation": Option("validation", kept | {"schemes": c.validation.schemes}, c.validation),
+        "schemes": Option("schemes fitted", plan.schemes_of(c)),
     }
 
 
@@ -152,7 +152,7 @@ def _judging_stages(c: Judged) -> list[Stage]:
                 "fits": {m: {s: a.fit_of(m, s) for s in schemes} for m in compared},
             },
             a.EVALUATION,
-            {**bootstrap, **options(c, schemes="validation.schemes")},
+            {**bootstrap, **options(c, schemes="validation.schemes"), "models": Option("models", compared)},
         ),
         Stage(
             "audit",
@@ -208,7 +208,8 @@ def _fit_stage(c: Judged, model: Model, models: dict[str, Model], schemes: list[
         {"fits": {s: a.fit_of(name, s) for s in schemes}, "predictions": a.predictions_of(name)},
         {
             "model": Option(f"models.{name}", model.settings, model),
-            "optional": Option("left out where the samples lack its data", optional),
+            "parts": Option(f"{name} built on", list(model.built_on)),
+            "optional": Option("may be left out", optional),
             **options(c, protocol="protocol", seed="seed"),
         },
     )
@@ -233,5 +234,10 @@ def _product_stage(c: RunConfig) -> Stage:
             **({"truth": sources.truth(c)} if c.product.truth else {}),
         },
         {"product": a.PRODUCT, "truth_scores": a.TRUTH_SCORES},
-        {**options(c, model="product.model"), **text},
+        {
+            **options(c, model="product.model"),
+            **text,
+            "name": Option("name", str(c.as_written(c.name))),
+            "compared": Option("models", wanted if c.product.truth else [c.product.model]),
+        },
     )
