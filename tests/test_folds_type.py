@@ -156,7 +156,7 @@ def test_what_is_no_stored_form_is_refused():
     stored = by_hand().to_dataset()
     with pytest.raises(ValueError, match=r"(?s)folds.*'inner_fit' is missing"):
         gg.Folds.from_dataset(stored.drop_vars("inner_fit"))
-    with pytest.raises(ValueError, match=r"'fit' has dimensions \('sample', 'fold'\)"):
+    with pytest.raises(ValueError, match=r"'fit' has dimensions \(sample, fold\)"):
         gg.Folds.from_dataset(stored.transpose())
 
 
