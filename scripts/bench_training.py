@@ -227,35 +227,45 @@ def peak_memory() -> float:
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
+def samples_of(values: Any, target: Any, glacier: Any, year: Any) -> Any:
+    """A table of predictors that nothing is known of, (row, predictor): every row observed once."""
+    import xarray as xr
+
+    from glacmb_grid.samples import with_operator
+    from glacmb_grid.vocabulary import Meaning, meaning_coordinates
+    from glacmb_grid.weights import identity
+
+    names = [f"S{i}" for i in range(len(values))]
+    predictors = [f"x{i}" for i in range(values.shape[1])]
+    samples = xr.Dataset(
+        {"predictors": (("row", "predictor"), values), "mass_balance": ("sample", target)},
+        coords={
+            "predictor": np.array(predictors, dtype=object),
+            "sample": np.array(names, dtype=object),
+            "glacier": ("sample", glacier),
+            "year": ("sample", year),
+            "row_glacier": ("row", glacier),
+            "row_year": ("row", year),
+            **meaning_coordinates([Meaning(n) for n in predictors]),
+        },
+    )
+    return with_operator(samples, identity(names))
+
+
 def full_nested_run(share: float) -> dict[str, float]:
     """The model `ff_fcnn` on 109 x 271 of noise and signal: selection, search and ensembles in a share of the folds."""
     import numpy as np
-    import xarray as xr
 
     from glacmb_grid.folds.schemes import make_folds
     from glacmb_grid.learning.registry import fit
-    from glacmb_grid.samples import with_operator
     from glacmb_grid.settings import FeedForward, Recipe
-    from glacmb_grid.weights import identity
 
     rng = np.random.default_rng(1)
     rows = 109
     values = rng.normal(size=(rows, CANDIDATES))
     group = np.array([f"G{i % FOLDS}" for i in range(rows)], dtype=object)
-    names = [f"S{i}" for i in range(rows)]
     target = 0.4 * values[:, :8].sum(axis=1) / np.sqrt(8) + 0.2 * rng.normal(size=rows)
-    samples = xr.Dataset(
-        {"predictors": (("row", "predictor"), values), "mass_balance": ("sample", target)},
-        coords={
-            "predictor": np.array([f"x{i}" for i in range(CANDIDATES)], dtype=object),
-            "sample": np.array(names, dtype=object),
-            "glacier": ("sample", group),
-            "year": ("sample", 2000 + np.arange(rows) // FOLDS),
-            "row_glacier": ("row", group),
-            "row_year": ("row", 2000 + np.arange(rows) // FOLDS),
-        },
-    )
-    samples = with_operator(samples, identity(names))
+    samples = samples_of(values, target, group, 2000 + np.arange(rows) // FOLDS)
     folds = make_folds(samples, "logo", inner=INNER).take(range(max(1, round(FOLDS * share))))
     selected = [Recipe(correlation=0.1, collinearity=0.95, keep=k) for k in (27, 9)]
     settings = FeedForward(
@@ -294,12 +304,9 @@ TABLES = (  # model, rows, predictors, groups, seconds that it may take
 def wide_table(number: float) -> dict[str, float]:
     """One of `TABLES`, leaving one group out, with the recipes and alternatives that are the defaults."""
     import numpy as np
-    import xarray as xr
 
     from glacmb_grid.folds.schemes import make_folds
     from glacmb_grid.learning.registry import fit
-    from glacmb_grid.samples import with_operator
-    from glacmb_grid.weights import identity
 
     model, rows, columns, groups, _ = TABLES[int(number)]
     rng = np.random.default_rng(0)
@@ -307,21 +314,8 @@ def wide_table(number: float) -> dict[str, float]:
     values = 0.7 * factors @ rng.normal(size=(20, columns)) + rng.normal(size=(rows, columns))
     target = values[:, :5] @ [0.3, -0.2, 0.2, 0.1, 0.1] + 0.5 * rng.normal(size=rows)
     glacier = np.array([f"G{i:03d}" for i in np.sort(np.arange(rows) % groups)], dtype=object)
-    names = [f"S{i}" for i in range(rows)]
     year = 1950 + np.arange(rows) % 60
-    samples = xr.Dataset(
-        {"predictors": (("row", "predictor"), values), "mass_balance": ("sample", target)},
-        coords={
-            "predictor": np.array([f"x{i}" for i in range(columns)], dtype=object),
-            "derived": ("predictor", np.zeros(columns, bool)),
-            "sample": np.array(names, dtype=object),
-            "glacier": ("sample", glacier),
-            "year": ("sample", year),
-            "row_glacier": ("row", glacier),
-            "row_year": ("row", year),
-        },
-    )
-    samples = with_operator(samples, identity(names))
+    samples = samples_of(values, target, glacier, year)
     folds = make_folds(samples, "logo", parts=groups)
     begun = time.perf_counter()
     fit(model, samples, folds)
