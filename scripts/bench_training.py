@@ -29,7 +29,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glacmb_grid.learning.nets import Nets, Problem, enable_compilation_cache, shape_of, train
+from glacmb_grid.learning.compilation import enable_compilation_cache
+from glacmb_grid.learning.nets import Nets, Problem, shape_of, train
 
 WIDTHS, PREDICTORS, ROWS, STOPPING = (40, 20, 10, 5), 27, 109, 22
 RATE, NOISE, L1 = 0.003, 0.1, 1e-3
@@ -372,8 +373,8 @@ def measure(quick: bool) -> list[Line]:
             lines.append((f"10,000 nets on {os.cpu_count()} cores", 1 / several, "net-epochs/s", None, True))
         lines.append(("10,000 nets on a GPU: no GPU at hand", None, "net-epochs/s", None, True))
     else:
-        several = with_nets(10_000, 100, None, 2)
-        lines.append((f"10,000 nets on {device}", 1 / several, "net-epochs/s", None, True))
+        several = with_nets(10_000, 500, None, 2)
+        lines.append((f"10,000 nets on {device}, 500 epochs", 1 / several, "net-epochs/s", None, True))
         if torch is not None:
             lines.append(("PyTorch loop on a CPU / this device (aim)", torch / several, "x", 1000.0, True))
     found = apart("search", 0.1 if quick else 1.0)

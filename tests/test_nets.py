@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from glacmb_grid.errors import InputError
+from glacmb_grid.learning.compilation import enable_compilation_cache
 from glacmb_grid.learning.nets import (
     FeedForward,
     Nets,
     Problem,
-    enable_compilation_cache,
     forward,
     losses,
     shape_of,

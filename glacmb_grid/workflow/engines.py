@@ -28,7 +28,7 @@ _ONE_AT_A_TIME = Lock()  # a fit uses all threads of its worker
 def fit(model: Model, task: Task) -> xr.Dataset:
     """Fit a model, with programs compiled by earlier fits where it compiles any."""
     if model.compiles:
-        from glacmb_grid.learning.nets import enable_compilation_cache
+        from glacmb_grid.learning.compilation import enable_compilation_cache
 
         enable_compilation_cache()
     return fit_model(model, task)

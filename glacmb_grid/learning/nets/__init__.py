@@ -8,5 +8,4 @@ from glacmb_grid.learning.nets.problem import Problem as Problem
 from glacmb_grid.learning.nets.problem import Shape as Shape
 from glacmb_grid.learning.nets.problem import shape_of as shape_of
 from glacmb_grid.learning.nets.train import Trained as Trained
-from glacmb_grid.learning.nets.train import enable_compilation_cache as enable_compilation_cache
 from glacmb_grid.learning.nets.train import train as train

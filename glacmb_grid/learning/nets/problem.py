@@ -180,23 +180,24 @@ def _most(operator: Entries | None, masks: Iterable[Bools]) -> Triple:
 def slots_of(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Slot]:
     """A function from the number of a net to its padded data."""
     looked = lru_cache(maxsize=256)(lambda part, split: seen(problem.operator, getattr(problem, part)[split] > 0))
+    depth, size = nets.depth, nets.columns.sum(axis=1)
 
-    def look(net: int, part: str, size: Triple) -> Look:
+    def look(net: int, part: str, sizes: Triple) -> Look:
         split, columns = int(nets.split[net]), np.flatnonzero(nets.columns[net])
         samples, rows, operator = looked(part, split)
         values = problem.rows[nets.matrix[net]][rows[:, None], columns].T
         target, weight = problem.target[nets.target[net], samples], getattr(problem, part)[split, samples]
-        entries = [padded(a, size[2:]) for a in operator or ()]
-        padded_rows = padded(values, (shape.layout.predictors, size[1]))
-        return Look(padded_rows, padded(target, size[:1]), padded(weight, size[:1]), tuple(entries) or None)  # type: ignore[arg-type]
+        entries = [padded(a, sizes[2:]) for a in operator or ()]
+        padded_rows = padded(values, (shape.layout.predictors, sizes[1]))
+        return Look(padded_rows, padded(target, sizes[:1]), padded(weight, sizes[:1]), tuple(entries) or None)  # type: ignore[arg-type]
 
     def slot(net: int) -> Slot:
-        used = np.arange(shape.layout.predictors) < nets.columns[net].sum()
+        used = np.arange(shape.layout.predictors) < size[net]
         return Slot(
             fit=look(net, "fit", shape.fit),
             stop=look(net, "stop", shape.stop) if shape.stop[0] else None,
             keep_last=not problem.stop[nets.split[net]].any(),
-            depth=np.int32(nets.depth[net]),
+            depth=np.int32(depth[net]),
             noise=(nets.noise[net] * used).astype(np.float32),
             rate=np.float32(nets.learning_rate[net]),
             l1=np.float32(nets.l1[net]),

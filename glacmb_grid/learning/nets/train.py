@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 import time
 from collections import deque
@@ -153,7 +152,8 @@ class _Run:
         where, *leaves = self.held.get(number, [np.full(self.slots, -1)])
         if not leaves and not self.waiting:
             return
-        nets = [self.slot(max(int(net), 0)) for net in where]  # empty slots hold the first net, unused
+        unused = self.slot(0)  # what empty slots hold
+        nets = [unused if net < 0 else self.slot(int(net)) for net in where]
         average = self.shape.fit[0] if self.shape.dynamic else 0
         state = self.put(begun(self.start[where], average))
         if leaves:
@@ -186,24 +186,21 @@ class _Run:
 
     def harvest(self, state: State, losses: Floats, before: Integers, where: Integers) -> None:
         """Store the losses of a segment (epoch, slot, part) and the nets that stopped, and free their slots."""
-        epoch, best = np.asarray(state.epoch), np.asarray(state.best_epoch)
-        parameters: Floats | None = None
-        ran = 0
-        for slot in np.flatnonzero(where >= 0):
-            net = int(where[slot])
-            limit = int(self.nets.epochs[net])
-            first, last = int(before[slot]), min(int(before[slot]) + len(losses), limit)
-            self.out.loss[net, first:last] = losses[: last - first, slot]
-            end = min(int(best[slot]) + self.patience + 1, limit)
-            ran += min(int(epoch[slot]), end) - first
-            if epoch[slot] >= end:
-                parameters = np.asarray(state.best) if parameters is None else parameters
-                self.out.parameters[net], self.out.best_epoch[net] = parameters[slot], best[slot]
-                self.out.epochs[net] = end
-                self.finished[net] = True
-                where[slot] = -1
+        live = np.flatnonzero(where >= 0)
+        nets, first, epoch = where[live], before[live], np.asarray(state.epoch)[live]
+        limit, best = self.nets.epochs[nets], np.asarray(state.best_epoch)[live]
+        row, step = np.nonzero(first[:, None] + np.arange(len(losses)) < limit[:, None])
+        self.out.loss[nets[row], first[row] + step] = losses[step, live[row]]
+        end = np.minimum(best + self.patience + 1, limit)
+        stopped = epoch >= end
+        if stopped.any():
+            done = nets[stopped]
+            self.out.parameters[done] = np.asarray(state.best)[live[stopped]]
+            self.out.best_epoch[done], self.out.epochs[done] = best[stopped], end[stopped]
+            self.finished[done] = True
+            where[live[stopped]] = -1
         with self.lock:
-            self.ran += ran
+            self.ran += int((np.minimum(epoch, end) - first).sum())
 
     def resume(self, file: Path, every: float) -> None:
         """Resume from a checkpoint if there is one, and keep writing it."""
@@ -235,33 +232,6 @@ class _Run:
             for lane, held in list(self.held.items()):
                 arrays |= {f"{lane}.{i}": array for i, array in enumerate(held)} | {f"{lane}.count": len(held)}
             save(self.file, self.digest, arrays)
-
-
-def enable_compilation_cache(folder: Path | None = None) -> Path | None:
-    """Cache compiled functions on disk for later processes.
-
-    Parameters
-    ----------
-    folder : Path, optional
-        By default a folder in the user's cache directory.
-
-    Returns
-    -------
-    Path or None
-        The folder; None if it cannot be written: then every process compiles again.
-    """
-    try:
-        if folder is None:
-            folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glacmb_grid" / "compiled"
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except (OSError, RuntimeError):  # read-only, full, or no home
-        return None
-    update: Callable[[str, Any], None] = jax.config.update
-    update("jax_compilation_cache_dir", str(folder))
-    update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    return folder
 
 
 def _lanes() -> int:
