@@ -108,33 +108,38 @@ def test_these_are_all_stages(world, tmp_path):
     assert tuple(s.name for s in table(load_config(world.at(tmp_path))) if not s.on_request) == STAGES
 
 
-OFTEN = ("samples", "learning/ff_fcnn", "products")  # the others in the whole suite only
+OFTEN = ("samples", "learning/ff_fcnn", "products")
+GROUPS = [STAGES[::2], STAGES[1::2]]  # damaged together, in the whole suite only
 
 
-@pytest.mark.parametrize("stage", [s if s in OFTEN else pytest.param(s, marks=pytest.mark.slow) for s in STAGES])
+@pytest.mark.parametrize("stages", [*[(s,) for s in OFTEN], *[pytest.param(g, marks=pytest.mark.slow) for g in GROUPS]])
 @pytest.mark.parametrize("kind", KINDS)
-def test_damage_between_two_runs_ends_in_the_right_result(world, tmp_path, kind, stage):
-    """All results of a stage are damaged at once; nothing else is made again, since its content is the same again."""
+def test_damage_between_two_runs_ends_in_the_right_result(world, tmp_path, kind, stages):
+    """All results of some stages are damaged at once; nothing else is made again: its content is the same again."""
     config = load_config(world.run(tmp_path, link=True))
     before = results(config.root)
-    for entry in entries(config.root / stage):
-        KINDS[kind](entry)
+    for stage in stages:
+        for entry in entries(config.root / stage):
+            KINDS[kind](entry)
     said = []
     if kind == "foreign":
-        assert ("current", "") in [(s, why) for n, s, why in status(config) if n == stage]
+        assert not [(n, s, why) for n, s, why in status(config) if n in STAGES and s != "current"]
         assert run(config, say=said.append) == []
         mine = {n: c for n, c in results(config.root).items() if n not in before}
         assert {Path(n).name for n in mine} == {"notes.txt", ".DS_Store"}
+        assert len(mine) >= 2 * len(stages)
         assert results(config.root) == {**before, **mine}
-        assert run(config, stage=stage, overwrite=True, say=said.append) == [stage]
+        for stage in stages:
+            assert run(config, stage=stage, overwrite=True, say=said.append) == [stage]
         assert results(config.root) == {**before, **mine}
         return
     if kind == "lost":
         states = {name: state for name, state, _ in status(config)}
-        assert {n for n in STAGES if states[n] != "current"} == {stage}
-        assert states[stage] == "stale"
-    assert run(config, say=said.append) == [stage]
-    assert any(line.startswith(f"{stage} (damaged: ") for line in said), said
+        assert {n for n in STAGES if states[n] != "current"} == set(stages)
+        assert {states[n] for n in stages} == {"stale"}
+    assert run(config, say=said.append) == list(stages)
+    for stage in stages:
+        assert any(line.startswith(f"{stage} (damaged: ") for line in said), said
     assert results(config.root) == before
     if kind == "lost":
         assert run(config, say=said.append) == []
@@ -323,7 +328,7 @@ def test_damage_while_a_run_is_under_way_is_named(world, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(2))
 def test_kill_9_at_random_moments_reruns_to_the_same_bytes(world, tmp_path, part):
-    """Ten times each: whatever is left is whole or not there, and in the end all is as if nothing had happened."""
+    """Five times each: whatever is left is whole or not there, and in the end all is as if nothing had happened."""
     path = world.run(tmp_path, link=True)
     root, before = tmp_path / "out", results(tmp_path / "out")
     server = multiprocessing.get_context("forkserver")  # loads the package once for all processes
@@ -340,7 +345,7 @@ def test_kill_9_at_random_moments_reruns_to_the_same_bytes(world, tmp_path, part
     started = time.monotonic()
     assert run_for(None) == 0
     whole, draw, killed = time.monotonic() - started, np.random.default_rng(part), 0
-    while killed < 10:
+    while killed < 5:
         killed += run_for(draw.uniform(0, whole)) == -signal.SIGKILL
     store = RunStore(root)
     for stage in STAGES:

@@ -40,6 +40,8 @@ from glacmb_grid.settings import (
 from glacmb_grid.validation.audit import scrambled
 from glacmb_grid.validation.predictions import out_of_fold
 
+pytestmark = pytest.mark.ends
+
 SCHEMES = ("logo", "loyo", "both_out")
 FEW = ["degree_days_*", "snowfall_*", "elevation_mean", "slope"]
 

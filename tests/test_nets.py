@@ -27,6 +27,8 @@ from glacmb_grid.learning.nets.module import places_of, size_of
 from glacmb_grid.learning.nets.problem import initial
 from glacmb_grid.learning.nets.step import segment
 
+pytestmark = pytest.mark.ends
+
 PREDICTORS, ROWS = 5, 40
 
 

@@ -16,6 +16,8 @@ from glacmb_grid.upscaling import products
 from glacmb_grid.upscaling.products import build_product, residual_variance, upscale, withheld
 from glacmb_grid.validation.predictions import out_of_fold
 
+pytestmark = pytest.mark.ends
+
 
 @pytest.fixture(scope="module")
 def predictors(toys):

@@ -24,6 +24,8 @@ from glacmb_grid.stores.formats import read_zarr, write_zarr
 from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.stores.seals import files_below, foreign, inspect, seal
 
+pytestmark = pytest.mark.ends
+
 
 def write(store, stage, key="k", **files):
     """A finished stage with these files."""
