@@ -15,6 +15,7 @@ import xarray as xr
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.failures import Failure, failing
 from glacmb_grid.sampling.grid import Grid, grid_of
+from glacmb_grid.sampling.true_north import jacobian, turned
 from glacmb_grid.sampling.zonal import ROUNDING, bounds_on, overlap_weights
 from glacmb_grid.vocabulary import EARTH_RADIUS
 
@@ -147,6 +148,10 @@ def _terrain_of(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, grid: Grid) -> di
     count = len(weights.rows)
     seen = np.bincount(row, area, count)
     north, east = _gradient(values, column, grid, rows.start)
+    if not grid.is_geographic:
+        y, x = np.divmod(column, values.shape[1])
+        north, east, scale = turned(north, east, jacobian(grid, y + rows.start, x + columns.start))
+        area = area * scale
     steepness = np.hypot(north, east)
     with np.errstate(invalid="ignore", divide="ignore"):
         slope = _means(row, area, np.degrees(np.arctan(steepness)), count)
@@ -181,7 +186,7 @@ def _window(glaciers: gpd.GeoDataFrame, grid: Grid) -> list[slice]:
 def _gradient(elevation: npt.NDArray[np.floating], cell: Integers, grid: Grid, first_row: int) -> tuple[Floats, Floats]:
     """Slope towards north and east (m per m) at cells of a window that starts at row `first_row` of the grid.
 
-    Central differences; one-sided at edges and next to voids, NaN between two voids.
+    On a projected grid along its y and x axes, m per unit of length. Central differences; one-sided at edges and next to voids, NaN between two voids.
     """
     height, width = elevation.shape
     y, x = np.divmod(cell, width)
