@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import glacmb_grid.sampling.terrain
 from glacmb_grid.errors import InputError
 from glacmb_grid.sampling.grid import grid_of
-from glacmb_grid.sampling.terrain import elevation_statistics, terrain, without_elevation
+from glacmb_grid.sampling.terrain import elevation_statistics, terrain
+from glacmb_grid.sampling.terrain_checks import without_elevation
 from glacmb_grid.sampling.true_north import jacobian
 from glacmb_grid.sampling.zonal import overlap_weights
 from glacmb_grid.vocabulary import EARTH_RADIUS

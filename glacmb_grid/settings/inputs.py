@@ -94,10 +94,16 @@ class Climate(Section):
 
 
 class Elevation(Section):
-    """Digital elevation model."""
+    """Digital elevation model.
+
+    `units` is that of the heights, by default what the files state, else metres. `compare` looks whether they agree
+    with the elevations that the inventory states for its outlines.
+    """
 
     files: list[str] = Field(min_length=1)
     min_coverage: float = Field(0.5, ge=0, le=1)
+    units: Literal["m", "ft", "us-ft", "km", "dm", "cm"] | None = None
+    compare: bool = True
 
 
 class Albedo(Section):

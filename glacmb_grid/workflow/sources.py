@@ -60,7 +60,7 @@ def climate(c: RunConfig) -> Source:
 def elevation(c: RunConfig) -> Source:
     """The elevation model."""
     s = c.elevation
-    read = partial(open_elevation, s.files)
+    read = partial(open_elevation, s.files, units=s.units)
     return Source(read, ((s.files, "elevation model"),), {"elevation": s}, made_by=_made_by(c))
 
 
