@@ -130,8 +130,7 @@ def _to_geographic(raw: gpd.GeoDataFrame, file: Path, declared: str | None) -> g
             expected="longitudes and latitudes in degrees",
             found=f"coordinates from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g})"
             + (": latitude stands where longitude should" if swapped else ""),
-            remedy="swap x and y of the file, for instance `outlines.geometry.map(lambda g: shapely.transform(g, lambda "
-            "c: c[:, ::-1]))`"
+            remedy="swap x and y of the outlines (in QGIS: Swap X and Y coordinates)"
             if swapped
             else "declare the reference system that the coordinates are in",
         )

@@ -270,6 +270,7 @@ def linked(tables: ObservedTables, outlines: gpd.GeoDataFrame, links: Links) -> 
         suffix=links.suffix,
         position=links.position,
         max_distance_km=links.max_distance_km,
+        versions=tables.versions,
     )
 
 
