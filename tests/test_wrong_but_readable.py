@@ -134,6 +134,17 @@ def test_an_orography_thousands_of_metres_off_is_told():
     tell_far_orography(xr.DataArray([2400.0, 3900.0], dims="glacier", coords=glacier), elevation)
 
 
+@pytest.mark.parametrize(
+    "heights", [[3.0, 2.9, 3.1], [0.0, 0.0, 0.0], [6000.0, 5800.0, 3000.0], [9842.0, 9500.0, np.nan]]
+)
+def test_elevations_that_the_orography_contradicts_are_refused(heights):
+    glacier = {"glacier": ["a", "b", "c"]}
+    orography = xr.DataArray([2500.0, 2400.0, 2600.0], dims="glacier", coords=glacier)
+    with pytest.raises(InputError, match="the orography at") as raised:
+        tell_far_orography(orography, xr.DataArray(heights, dims="glacier", coords=glacier))
+    assert "elevation: {units: ft}" in raised.value.remedy
+
+
 def test_a_balance_of_the_whole_is_not_given_to_a_piece():
     pieces = gpd.GeoDataFrame(
         geometry=[shapely.box(10.80, 46.85, 10.83, 46.88), shapely.box(10.84, 46.85, 10.85, 46.88)],

@@ -11,8 +11,8 @@ _COMMON = frozenset(
     re.findall(
         r"\w+",
         "glacier glaciers glaciar glaciares ghiacciaio ghiacciai vedretta gletscher ferner kees glacieret gl f k g v "
-        "bre breen brae braeen brean isbrae fonna jokull jokul lednik lednika ledniki bingchuan bing chuan icecap ice cap "
-        "dome no nr num number de del della di do da la le les el los las des du of the and",
+        "bre breen brae braeen brean isbrae fonna jokull jokul lednik lednika ledniki bingchuan bing chuan icecap ice "
+        "cap dome no nr num number de del della di do da la le les el los las des du of the and",
     )
 )
 _ENDINGS = re.compile(
