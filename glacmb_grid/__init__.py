@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from glacmb_grid.inputs.albedo import summer_albedo as summer_albedo
     from glacmb_grid.inputs.climate import open_climate as open_climate
     from glacmb_grid.inputs.elevation import open_elevation as open_elevation
+    from glacmb_grid.inputs.link_tables import read_link_table as read_link_table
     from glacmb_grid.inputs.links import link as link
-    from glacmb_grid.inputs.links import read_link_table as read_link_table
     from glacmb_grid.inputs.observations import read_observations as read_observations
     from glacmb_grid.inputs.outlines import glaciers_dataset as glaciers_dataset
     from glacmb_grid.inputs.outlines import read_outlines as read_outlines
@@ -70,7 +70,7 @@ _HOMES = {
     "out_of_fold": "validation.predictions",
     "overlap_weights": "sampling.zonal",
     "predict": "learning.registry",
-    "read_link_table": "inputs.links",
+    "read_link_table": "inputs.link_tables",
     "read_observations": "inputs.observations",
     "read_outlines": "inputs.outlines",
     "read_samples_table": "inputs.own_table",

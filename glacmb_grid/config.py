@@ -30,6 +30,7 @@ _PATHS = {
     ("observations", "path"),
     ("observations", "links", "table"),
     ("observations", "links", "positions"),
+    ("observations", "links", "versions"),
     ("product", "truth"),
     ("samples", "path"),
     ("store", "root"),
@@ -90,6 +91,16 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"key {text!r} is given twice", key.start_mark)
             seen.add(text)
         return super().construct_mapping(node, deep)
+
+
+# Numbers with a leading zero (0507, an identifier) are octal in YAML, and 12:30 is 750: both are text here.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:int"]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)$"), list("-+0123456789")
+)
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:

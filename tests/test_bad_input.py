@@ -115,6 +115,47 @@ def test_a_sound_region_is_told_in_words(sound):
     assert "4 glacier-years to learn from" in found
 
 
+def test_outlines_of_another_region_or_with_swapped_axes_say_where_they_lie(region):
+    moved(region, {"RGI60-08.00001": (18.5, 67.9, 18.6, 68.0)})
+    text = refused(region)
+    assert "the outlines lie at longitudes 18.50..18.60, latitudes 67.90..68.00" in text
+    moved(region, {n: (b[1], b[0], b[3], b[2]) for n, b in BOXES.items()})
+    assert "latitude and longitude seem to be swapped" in refused(region)
+
+
+@pytest.mark.parametrize(
+    ("heights", "says"),
+    [
+        (lambda z: z * 0, "cells of exactly 0 m"),
+        (lambda z: z / 1000, "look like kilometres"),
+        (lambda z: z + 3000, "they differ by +3"),
+        (lambda z: z / 0.3048, "look like feet"),
+    ],
+)
+def test_an_elevation_model_of_other_heights_is_seen_by_check(region, heights, says):
+    table = outlines().assign(Zmed=[2600, 2650])
+    (region / "outlines.gpkg").unlink()
+    table.to_file(region / "outlines.gpkg")
+    assert checked(region)
+    with rasterio.open(region / "dem.tif") as file:
+        values = file.read(1)
+    (region / "dem.tif").unlink()
+    raster(region / "dem.tif", heights(values.astype("float32")).astype("float32"))
+    assert says in refused(region)
+
+
+def test_sites_without_an_outline_come_with_the_line_that_links_them(region):
+    rows = ["9,2019,-300,,10.85,46.64,NEAR", "8,2019,-300,,0,0,FAR", "7,2019,-300,RGI60-11.09999,,,OTHER"]
+    header = "WGMS_ID,YEAR,ANNUAL_BALANCE,RGI_ID,LONGITUDE,LATITUDE,NAME"
+    known = [f"{i},{y},{-500 - 10 * i},RGI60-11.0000{i},,," for i in (1, 2) for y in (2019, 2020, 2021)]
+    (region / "fog.csv").write_text("\n".join([header, *known, *rows]) + "\n")
+    found = checked(region)
+    (line,) = [t for t in found if t.startswith("site 9 NEAR")]
+    assert "`observations: {links: {mapping: {'9': RGI60-11.00002}}}`" in line
+    assert "unmatched: 1 site(s): no outline with this identifier" in found
+    assert "unmatched: 1 site(s): its position is outside all outlines" in found
+
+
 def test_an_incomplete_last_year_is_listed(sound):
     assert "incomplete hydrological years left out: 2021" in checked(sound)
 
@@ -400,7 +441,7 @@ HOSTILE = [
     *(written("x.dat", b"PK\x03\x04" + b"\x00" * 99, key) for key in ("climate.files", "elevation.files")),
     *(
         lambda region, key=key: f"{key}=."
-        for key in ("glaciers.path", "climate.files", "climate.invariant", "elevation.files", "observations.path")
+        for key in ("glaciers.path", "climate.files", "climate.invariant", "observations.path")
     ),
 ]
 

@@ -392,3 +392,10 @@ def test_the_template_of_high_mountain_asia_is_complete_and_sound(monkeypatch):
 def test_regridding_that_is_not_offered(value, says):
     with pytest.raises((InputError, InputErrors), match=says):
         load_config(Path(__file__).parents[1] / "configs" / "demo.yaml", [f"regrid={value}"])
+
+
+def test_identifiers_with_leading_zeros_are_no_octal_numbers(tmp_path):
+    text = GOOD + "  links: {mapping: {0507: 0012, 12:30: b, 491: 7, '009': c}}\n"
+    assert load(tmp_path, text).observations.links.mapping == {"0507": "0012", "12:30": "b", "491": "7", "009": "c"}
+    assert load(tmp_path, GOOD, "observations.links.mapping={0507: a}").observations.links.mapping == {"0507": "a"}
+    assert load(tmp_path, GOOD + "seed: 10\n").seed == 10

@@ -9,9 +9,12 @@ import pytest
 import shapely
 
 from glacmb_grid.errors import InputError, InputErrors
-from glacmb_grid.inputs.links import link, read_link_table
+from glacmb_grid.inputs.link_tables import read_link_table
+from glacmb_grid.inputs.links import link
+from glacmb_grid.inputs.names import can_be_same
 from glacmb_grid.inputs.observations import read_observations
 from glacmb_grid.inputs.outlines import read_outlines
+from glacmb_grid.inputs.versions import read_versions
 
 SHARED = """YEAR,WGMS_ID,POLITICAL_UNIT,NAME,AREA,WINTER_BALANCE,SUMMER_BALANCE,ANNUAL_BALANCE,REMARKS,RGI_ID
 2001,491,AT,HINTEREIS,8.0,,,-1173.0,,RGI50-11.00897
@@ -382,7 +385,8 @@ def test_an_identifier_and_a_position_that_contradict(tmp_path, position):
 
 
 def test_a_position_inside_two_outlines(tmp_path):
-    glaciers = outlines(tmp_path, ("a", "b"), (HINTEREIS, shapely.box(10.70, 46.80, 10.75, 46.82)))
+    with pytest.warns(UserWarning, match="a and b"):
+        glaciers = outlines(tmp_path, ("a", "b"), (HINTEREIS, shapely.box(10.70, 46.80, 10.75, 46.82)))
     with pytest.raises(InputError, match="inside a, b"):
         link(observed(("491", "", *IN_HINTEREIS)), glaciers)
 
@@ -411,6 +415,134 @@ def test_all_ambiguous_sites_come_at_once(tmp_path):
 def test_a_position_across_the_antimeridian(tmp_path):
     glaciers = outlines(tmp_path, ("RGI60-19.00001",), (shapely.box(179.99, -70.0, 180.0, -69.99),))
     assert only(link(observed(("1", "RGI50-19.00001", -179.999, -69.995)), glaciers))[1] == "suffix"
+
+
+# --- names, versions, lists of identifiers
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("HINTEREIS F.", "Hintereisferner", True),
+        ("VERNAGT FERNER", "Vernagtferner", True),
+        ("KESSELWAND F.", "Hintereisferner", False),
+        ("STORBREEN", "Storbreen (Storbrean)", True),
+        ("STORGLACIAEREN", "Storglaci\u00e4ren", True),
+        ("ISFALLSGLACIAEREN", "Storglaci\u00e4ren", False),
+        ("URUMQI GLACIER NO. 1 E-BRANCH", "Urumqi Glacier No. 1", True),
+        ("GLACIER NO. 50", "Glacier No. 46", False),
+        ("TS.TUYUKSUYSKIY", "Tsentralniy Tuyuksuyskiy", True),
+        ("GRIES", "Griesgletscher", True),
+        ("GRIES", "Rhonegletscher", False),
+        ("AALFOTBREEN", "\u00c5lfotbreen", True),
+        ("SILVRETTA", "", True),
+        ("SILVRETTA", "AT4J143OE125", True),
+    ],
+)
+def test_names_of_one_glacier_in_several_spellings(one, other, same):
+    assert can_be_same(one, other) == can_be_same(other, one) == same
+
+
+def named(tmp_path, *names):
+    return outlines(tmp_path).assign(name=list(names))
+
+
+def test_a_position_inside_a_neighbour_of_another_name_is_not_linked(tmp_path):
+    """Sorted: RGI50-11.00719 is Vernagtferner, RGI50-11.00897 Hintereisferner."""
+    glaciers = named(tmp_path, "Vernagtferner", "Hintereisferner")
+    site = observed(("491", "", *IN_VERNAGT))
+    found = only(link(site.assign(name="KESSELWAND F."), glaciers))
+    assert found[0] == ""
+    assert "inside RGI50-11.00719 (Vernagtferner), but the site is called KESSELWAND F." in found[2]
+    assert "`observations: {links: {mapping: {'491': RGI50-11.00719}}}`" in found[2]
+    assert only(link(site.assign(name="VERNAGT FERNER"), glaciers))[:2] == ("RGI50-11.00719", "position")
+    assert only(link(site, glaciers))[:2] == ("RGI50-11.00719", "position")  # nothing says that it is another
+    table = pd.DataFrame({"site": ["491"], "rgi_id": "", "name": ["KESSELWAND"], "longitude": 10.81, "latitude": 46.81})
+    assert only(link(observed(("491", "", *UNKNOWN)), glaciers, positions=table))[0] == ""
+
+
+def test_a_position_inside_an_unnamed_neighbour_of_the_named_one_is_not_linked(tmp_path):
+    beside = shapely.box(10.721, 46.80, 10.74, 46.82)
+    glaciers = outlines(tmp_path, shapes=(HINTEREIS, beside)).assign(name=["", "Hintereisferner"])
+    found = only(link(observed(("491", "", 10.73, 46.81)).assign(name="HINTEREIS F."), glaciers))
+    assert found[0] == ""
+    assert "RGI50-11.00897 (Hintereisferner) has a similar name" in found[2]
+    assert "mapping: {'491': RGI50-11.00897}" in found[2]
+    assert only(link(observed(("1", "", 10.73, 46.81)).assign(name="OTHER"), glaciers))[1] == "position"
+
+
+def test_a_suffix_whose_outline_has_another_name_is_not_linked(tmp_path):
+    site = observed(("491", "RGI60-11.00897", *IN_HINTEREIS)).assign(name="GRIES")
+    assert "Hintereisferner" in only(link(site, named(tmp_path, "x", "Hintereisferner")))[2]
+    assert only(link(site, named(tmp_path, "x", "Griesgletscher")))[1] == "suffix"
+
+
+def test_the_nearest_outline_is_offered_to_a_site_beside_it(tmp_path):
+    reason = only(link(observed(("491", "", 10.725, 46.81)), outlines(tmp_path)))[2]
+    assert reason.startswith("its position is outside all outlines; RGI50-11.00897 is 0.4 km away")
+    assert "mapping: {'491': RGI50-11.00897}" in reason
+
+
+def test_pieces_of_the_outline_with_the_identifier_are_told(tmp_path):
+    glaciers = outlines(tmp_path, ("RGI50-11.00897_d01", "RGI50-11.00897_d02"))
+    assert "merge_pieces: true" in only(link(observed(("1", "RGI50-11.00897", *UNKNOWN)), glaciers))[2]
+
+
+OF_2025 = """country,short_name,names,id,latitude,longitude,gtng_region,glims_id,rgi50_ids,rgi60_ids,rgi70_ids,remarks
+AT,HINTEREIS F.,Hintereisferner,491,46.8,10.77,11,G0,RGI50-11.00897,RGI60-11.00897,RGI2000-v7.0-G-11-03116,
+AT,TWO,,0507,46.83,10.8,11,,,RGI60-11.00787|RGI60-11.00788,"RGI2000-v7.0-G-11-00001, RGI2000-v7.0-G-11-00002",
+AT,NONE,,9,,,11,,,,,
+"""
+
+
+def test_the_glaciers_of_the_releases_since_2025(tmp_path):
+    found = read_link_table(write(tmp_path, OF_2025))
+    assert found.groupby("site", sort=False)["rgi_id"].agg(list).to_dict() == {
+        "491": ["RGI50-11.00897", "RGI60-11.00897", "RGI2000-v7.0-G-11-03116"],
+        "507": ["RGI60-11.00787", "RGI60-11.00788", "RGI2000-v7.0-G-11-00001", "RGI2000-v7.0-G-11-00002"],
+        "9": [""],
+    }
+    glaciers = outlines(tmp_path, ("RGI2000-v7.0-G-11-03116", "RGI2000-v7.0-G-11-00002"))
+    linked = link(observed(("491", "", *UNKNOWN), ("507", "", *UNKNOWN)), glaciers, table=found)
+    assert linked.observations["link"].tolist() == ["exact", "exact"]
+    assert linked.observations["glacier"].tolist() == ["RGI2000-v7.0-G-11-03116", "RGI2000-v7.0-G-11-00002"]
+
+
+VERSIONS = """rgi7_id,rgi6_id,rgi7_reg,rgi6_reg,km2,rgi7_area_fraction,rgi6_area_fraction,n_rgi7,n_rgi6
+RGI2000-v7.0-G-11-03116,RGI60-11.00897,11,11,8.0,0.99,0.98,1,1
+RGI2000-v7.0-G-11-00001,RGI60-11.00719,11,11,4.0,0.99,0.45,2,1
+RGI2000-v7.0-G-11-00002,RGI60-11.00719,11,11,4.0,0.99,0.55,2,1
+"""
+
+
+def test_identifiers_of_rgi_6_find_outlines_of_rgi_7_and_back(tmp_path):
+    versions = read_versions(write(tmp_path, VERSIONS))
+    glaciers = outlines(tmp_path, ("RGI2000-v7.0-G-11-03116", "RGI2000-v7.0-G-11-00002"))
+    linked = link(observed(("491", "RGI60-11.00897", *UNKNOWN)), glaciers, versions=versions)
+    assert only(linked)[:2] == ("RGI2000-v7.0-G-11-03116", "version")
+    part = only(link(observed(("489", "RGI60-11.00719", *UNKNOWN)), glaciers, versions=versions))
+    assert part[0] == ""
+    assert "RGI2000-v7.0-G-11-00002 shares 55% of it, which are 99% of RGI2000-v7.0-G-11-00002" in part[2]
+    back = link(observed(("1", "RGI2000-v7.0-G-11-03116", *UNKNOWN)), outlines(tmp_path, ("RGI60-11.00897", "b")),
+                versions=versions)  # fmt: skip
+    assert only(back)[:2] == ("RGI60-11.00897", "version")
+    with pytest.raises(InputError, match="rgi6_links"):
+        read_versions(write(tmp_path, "rgi7_id,rgi6_id\na,b\n"))
+
+
+def test_outlines_of_another_version_tell_which_is_which(tmp_path):
+    old = gpd.GeoDataFrame(
+        {"RGIId": ["RGI60-11.00897", "RGI60-11.00719"]},
+        geometry=[shapely.box(10.70, 46.80, 10.722, 46.82), shapely.box(10.80, 46.80, 10.86, 46.82)],
+        crs=4326,
+    )
+    old.to_file(tmp_path / "rgi6.gpkg")
+    glaciers = outlines(tmp_path, ("RGI2000-v7.0-G-11-03116", "RGI2000-v7.0-G-11-00002"))
+    versions = read_versions(tmp_path / "rgi6.gpkg")
+    sites = observed(("491", "RGI60-11.00897", *UNKNOWN), ("489", "RGI60-11.00719", *UNKNOWN))
+    linked = link(sites, glaciers, versions=versions)
+    assert linked.observations[["glacier", "link"]].to_numpy().tolist() == [["RGI2000-v7.0-G-11-03116", "version"]]
+    assert "shares 33% of it" in linked.unmatched["reason"][0]
 
 
 # --- real data -------------------------------------------------------------------------------------------------------

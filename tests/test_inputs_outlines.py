@@ -153,6 +153,67 @@ def test_touching_pieces_become_one_polygon(tmp_path):
     assert merged.geometry["G"].geom_type == "Polygon"
 
 
+def test_names_of_columns_in_any_case_and_those_of_the_chinese_inventory(tmp_path):
+    assert list(read_outlines(save(tmp_path, [ring()], ["a"], column="RGIID", name="a.gpkg")).index) == ["a"]
+    more = {"Glc_Name": ["Urumqi No.1"], "Min_Elev": [3740.0], "Max_Elev": [4484.0], "Mean_Elev": [4063.0]}
+    table = gpd.GeoDataFrame({"FCGI_ID": [None], "GLIMS_ID": ["G086814E43111N"], **more}, geometry=[ring()], crs=4326)
+    table.to_file(tmp_path / "cgi2.shp")
+    found = read_outlines(tmp_path / "cgi2.shp")
+    assert list(found.index) == ["G086814E43111N"]
+    assert found["name"].tolist() == ["Urumqi No.1"]
+    assert found[["zmin", "zmed", "zmax"]].to_numpy().tolist() == [[3740.0, 4063.0, 4484.0]]
+
+
+def test_elevations_of_the_inventory_without_its_codes_for_nothing(tmp_path):
+    path = save(tmp_path, [ring(), ring(10.8)], Zmin=["2500", "-999"], Zmed=[3000, 0], Zmax=[3400, 3300])
+    found = read_outlines(path)
+    np.testing.assert_array_equal(found["zmin"], [2500, np.nan])
+    np.testing.assert_array_equal(found["zmed"], [3000, np.nan])
+    np.testing.assert_array_equal(found["zmax"], [3400, 3300])
+    path = save(
+        tmp_path, [ring(), ring(10.8)], ["a_d01", "a_d02"], name="p.gpkg", zmin_m=[2500, 2400], zmax_m=[3000, 3100]
+    )
+    assert read_outlines(path, merge_pieces=True)[["zmin", "zmax"]].to_numpy().tolist() == [[2400, 3100]]
+
+
+@pytest.mark.parametrize("numbers", [[11.00897, 11.0001], [1.2345678901234567e17, 1.0]])
+def test_decimal_numbers_are_no_identifiers(tmp_path, numbers):
+    path = save(tmp_path, [ring(), ring(10.8)], numbers, column="glacier_id")
+    with pytest.raises(InputError, match="lose digits") as raised:
+        read_outlines(path)
+    assert "as text" in message(raised)
+
+
+def test_complexes_of_rgi_7_are_no_glaciers(tmp_path):
+    ids = ["RGI2000-v7.0-C-11-00001", "RGI2000-v7.0-G-11-00002"]
+    path = save(tmp_path, [ring(), ring(10.8)], ids, column="rgi_id")
+    with pytest.raises(InputError, match=r"complexes of RGI 7: RGI2000-v7.0-C-11-00001") as raised:
+        read_outlines(path)
+    assert "product G" in message(raised)
+    found, failures = sound_outlines(path)
+    assert list(found.index) == ids[1:]
+    assert [f.glacier for f in failures] == ids[:1]
+    with pytest.raises(InputError, match="product G"):
+        sound_outlines(save(tmp_path, [ring()], ids[:1], column="rgi_id", name="c.gpkg"))
+
+
+def test_one_outline_under_two_identifiers(tmp_path):
+    moved = shapely.transform(ring(), lambda c: c + 0.0005)
+    path = save(tmp_path, [ring(), moved, ring(10.8)], ["G001", "g001", "H"])
+    with pytest.raises(InputError, match="two identifiers: G001 and g001") as raised:
+        read_outlines(path)
+    message(raised)
+    found, failures = sound_outlines(path)
+    assert list(found.index) == ["H"]
+    assert sorted(f.glacier for f in failures) == ["G001", "g001"]
+
+
+def test_outlines_over_each_other_are_told(tmp_path):
+    path = save(tmp_path, [ring(), ring(10.705, 46.805, 0.005), ring(10.72)], ["big", "small", "beside"])
+    with pytest.warns(UserWarning, match=r"1 pair\(s\).*big and small \(100% of the smaller\)"):
+        assert len(read_outlines(path)) == 3
+
+
 # --- geometry --------------------------------------------------------------------------------------------------------
 
 
@@ -219,6 +280,11 @@ def test_a_polygon_without_area_is_refused(tmp_path):
         read_outlines(save(tmp_path, [flat, ring()]))
 
 
+def test_the_polygons_of_a_collection_are_taken(tmp_path):
+    path = save(tmp_path, [shapely.GeometryCollection([ring(), shapely.Point(10.7, 46.8)])])
+    assert read_outlines(path)["area"].iloc[0] == pytest.approx(geodesic(ring()), rel=1e-6)
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
@@ -268,6 +334,33 @@ def test_a_shapefile_without_its_companions(tmp_path, suffix, says):
     assert says in message(raised)
 
 
+def test_geoparquet(tmp_path):
+    table = gpd.GeoDataFrame({"RGIId": ["a", "b"]}, geometry=[ring(), ring(10.8)], crs=4326)
+    table.to_crs(32632).to_parquet(tmp_path / "o.parquet")
+    assert read_outlines(tmp_path / "o.parquet")["area"].iloc[0] == pytest.approx(geodesic(ring()), rel=1e-4)
+    pd.DataFrame({"RGIId": ["a"]}).to_parquet(tmp_path / "plain.parquet")
+    with pytest.raises(InputError, match="GeoParquet") as raised:
+        read_outlines(tmp_path / "plain.parquet")
+    message(raised)
+
+
+@pytest.mark.parametrize("part", [".shp", ".shx", ".dbf"])
+def test_a_shapefile_that_breaks_off(tmp_path, part):
+    path = save(tmp_path, [ring(10 + k / 10) for k in range(9)], name="outlines.shp")
+    content = path.with_suffix(part).read_bytes()
+    path.with_suffix(part).write_bytes(content[: int(0.7 * len(content))])
+    with pytest.raises(InputError, match="breaks off") as raised:
+        read_outlines(path)
+    assert f"outlines{part}" in message(raised)
+
+
+def test_latitude_in_the_place_of_longitude(tmp_path):
+    path = save(tmp_path, [shapely.transform(ring(120.0), lambda c: c[:, ::-1])])
+    with pytest.raises(InputError, match="latitude stands where longitude should") as raised:
+        read_outlines(path)
+    message(raised)
+
+
 def test_the_dataset_for_products(tmp_path):
     ds = glaciers_dataset(read_outlines(save(tmp_path, [ring(), ring(10.8)])))
     assert list(ds["glacier"].values) == ["RGI60-11.00001", "RGI60-11.00002"]
@@ -303,13 +396,13 @@ def test_an_outline_across_the_antimeridian_is_one_glacier_however_it_is_drawn(t
         "jump": shapely.Polygon([(179.9, 71.0), (-179.8, 71.0), (-179.8, 71.1), (179.9, 71.1)]),
         "reverse": shapely.Polygon([(179.9, 71.0), (179.9, 71.1), (-179.8, 71.1), (-179.8, 71.0)]),
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # nothing is mended
-        found = read_outlines(save(tmp_path, list(ways.values()), list(ways)), merge_pieces=merge)
-    assert found["area"].to_numpy() == pytest.approx([geodesic(whole)] * 4, rel=1e-4)
-    assert (found["longitude"].abs() > 179.7).all()
-    assert (found["longitude"].abs() <= 180).all()
-    assert found.geometry["jump"].equals(whole)
+    for way, shape in ways.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # nothing is mended
+            found = read_outlines(save(tmp_path, [shape], [way], name=f"{way}.gpkg"), merge_pieces=merge)
+        assert found["area"].to_numpy() == pytest.approx([geodesic(whole)], rel=1e-4)
+        assert 179.7 < abs(found["longitude"].iloc[0]) <= 180
+        assert way != "jump" or found.geometry["jump"].equals(whole)
 
 
 # --- one by one

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import zipfile
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -12,8 +15,9 @@ from rasterio.transform import Affine
 
 from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.inputs.albedo import open_albedo, summer_albedo
-from glacmb_grid.inputs.elevation import open_elevation
-from glacmb_grid.sampling.terrain import terrain, without_elevation
+from glacmb_grid.inputs.elevation import open_elevation, tile_troubles
+from glacmb_grid.sampling.terrain import terrain
+from glacmb_grid.sampling.terrain_checks import without_elevation
 from glacmb_grid.sampling.zonal import overlap_weights, sample
 
 WEST, NORTH, STEP = 10.7, 46.9, 0.01
@@ -224,12 +228,67 @@ def test_a_raster_without_any_georeference(tmp_path):
         open_elevation(path)
 
 
-def test_scaled_values_are_refused(tmp_path):
-    path = tiff(tmp_path / "dem.tif", plane())
+@pytest.mark.parametrize(
+    ("stored", "how"),
+    [
+        (lambda z: z * 10, {"scales": (0.1,)}),
+        (lambda z: z - 2000, {"offsets": (2000.0,)}),
+        (lambda z: z * 10, {"tags": {"scale_factor": "0.1", "add_offset": "0"}}),  # as AppEEARS writes them
+        (lambda z: z / 0.3048, {"units": ("ft",)}),
+        (lambda z: z / 0.3048, {"units": ("US survey foot",)}),
+        (lambda z: z / 1000, {"units": ("km",)}),
+        (lambda z: z * 10, {"units": ("decimetre",)}),
+        (lambda z: z, {"units": ("metre",)}),
+    ],
+)
+def test_scale_offset_and_unit_that_a_file_states_are_heeded(tmp_path, stored, how):
+    path = tiff(tmp_path / "dem.tif", stored(plane(dtype="float64")).astype("float32"))
     with rasterio.open(path, "r+") as file:
-        file.scales = (0.1,)
-    with pytest.raises(InputError, match=r"scale of 0\.1"):
+        file.update_tags(**how.pop("tags", {}))
+        for name, value in how.items():
+            setattr(file, name, value)
+    np.testing.assert_allclose(open_elevation(path), plane(), atol=0.01)
+
+
+def test_a_unit_can_be_declared_and_an_unknown_one_is_refused(tmp_path):
+    path = tiff(tmp_path / "dem.tif", (plane(dtype="float64") / 0.3048).astype("float32"))
+    np.testing.assert_allclose(open_elevation(path, units="ft"), plane(), atol=0.01)
+    with rasterio.open(path, "r+") as file:
+        file.units = ("K",)
+    with pytest.raises(InputError, match=r"elevation: \{units: m\}") as raised:
         open_elevation(path)
+    assert "'K'" in message(raised)
+    np.testing.assert_allclose(open_elevation(path, units="ft"), plane(), atol=0.01)
+
+
+def test_the_vertical_unit_of_a_compound_reference_system(tmp_path):
+    values = (plane(dtype="float64") / 0.3048).astype("float32")
+    path = tiff(tmp_path / "dem.tif", values, crs="EPSG:4326+8228")  # NAVD88 height in feet
+    dem = open_elevation(path)
+    np.testing.assert_allclose(dem, plane(), atol=0.01)
+    assert dem.rio.crs.to_epsg() == 4326
+
+
+def test_high_feet_without_a_unit_are_no_voids(tmp_path):
+    path = tiff(tmp_path / "dem.tif", (plane() / 0.3048).astype("float32"))
+    with pytest.raises(InputError, match="look like feet") as raised:
+        open_elevation(path).load()
+    assert "elevation: {units: ft}" in message(raised)
+
+
+@pytest.mark.parametrize(
+    ("crs", "says"),
+    [
+        ("EPSG:4807", "grad"),  # NTF (Paris)
+        ('GEOGCS["x",DATUM["d",SPHEROID["s",6378137,298.257]],PRIMEM["Paris",2.33722917],'
+         'UNIT["degree",0.0174532925199433]]', "Paris"),
+        ('LOCAL_CS["site grid",UNIT["metre",1]]', "site grid"),
+    ],
+)  # fmt: skip
+def test_reference_systems_that_cannot_be_used(tmp_path, crs, says):
+    with pytest.raises(InputError) as raised:
+        open_elevation(tiff(tmp_path / "dem.tif", plane(), crs=crs))
+    assert says in message(raised)
 
 
 @pytest.mark.parametrize("kept", [0.9, 0.5, 0.02, 0])
@@ -250,6 +309,132 @@ def test_all_broken_tiles_are_named(tmp_path):
         open_elevation(tmp_path / "*.tif")
     assert "a.tif" in str(raised.value)
     assert "b.tif" in str(raised.value)
+
+
+# --- as it was delivered
+
+
+def test_counts_and_masks_beside_the_tiles_are_not_read(tmp_path):
+    """ASTGTM and Copernicus deliver them in the same or the next folder; their names sort before or after."""
+    values = plane()
+    values[2, 3] = -9999
+    tiff(tmp_path / "ASTGTMV003_N46E010_dem.tif", values, nodata=-9999)
+    tiff(tmp_path / "ASTGTMV003_N46E010_num.tif", np.full((6, 8), 12, "int16"))
+    with pytest.warns(UserWarning, match=r"1 file.*N46E010_num\.tif"):
+        dem = open_elevation(tmp_path / "*.tif")
+    assert np.isnan(dem[2, 3])
+    assert float(np.nanmin(dem)) == 3000
+    with pytest.raises(InputError, match=r"counts, masks or qualities"):
+        open_elevation(tmp_path / "*_num.tif")
+
+
+@pytest.mark.parametrize("pack", [None, "zip", "tar", "tar.gz"])
+def test_a_delivery_of_copernicus_as_folder_or_archive(tmp_path, pack):
+    name = "Copernicus_DSM_COG_10_N46_00_E010_00"
+    top = tmp_path / "in" / name
+    for folder in ("AUXFILES", "DEM", "PREVIEW"):
+        (top / folder).mkdir(parents=True)
+    for part in ("EDM", "FLM", "HEM", "WBM"):
+        tiff(top / "AUXFILES" / f"{name}_{part}.tif", np.ones((6, 8), "float32"))
+    tiff(top / "DEM" / f"{name}_DEM.tif", plane(dtype="float32"))
+    tiff(top / "PREVIEW" / f"{name}_QL.tif", np.ones((6, 8), "float32"))
+    (top / "DEM" / "readme.txt").write_text("x")
+    given = tmp_path / "in"
+    if pack:
+        kind = {"zip": "zip", "tar": "tar", "tar.gz": "gztar"}[pack]
+        given = shutil.make_archive(str(tmp_path / "delivery"), kind, tmp_path / "in")
+    with pytest.warns(UserWarning, match=r"5 file.* and 1 more"):
+        dem = open_elevation(given)
+    np.testing.assert_array_equal(dem, plane())
+    if pack is None:
+        with pytest.warns(UserWarning, match="not read"):
+            np.testing.assert_array_equal(open_elevation(tmp_path / "in" / "*" / "*" / "*.tif"), plane())
+
+
+def hgt(path, south, west, heights):
+    """A tile of SRTM3: 1201 x 1201, big-endian, points on the degrees."""
+    path.write_bytes(np.asarray(heights).astype(">i2").tobytes())
+    return path
+
+
+def test_srtm_tiles_plain_zipped_and_with_their_neighbours(tmp_path):
+    west = np.add.outer(3 * np.arange(1201), np.arange(1201))
+    east = np.add.outer(3 * np.arange(1201), 1200 + np.arange(1201))
+    hgt(tmp_path / "N46E010.hgt", 46, 10, west)
+    hgt(tmp_path / "n46e011.hgt", 46, 11, east)
+    with zipfile.ZipFile(tmp_path / "NASADEM_HGT_n46e011.zip", "w") as file:
+        file.write(tmp_path / "n46e011.hgt", "n46e011.hgt")
+        file.write(tmp_path / "n46e011.hgt", "n46e011.num")
+    with pytest.warns(UserWarning, match=r"n46e011\.num"):
+        dem = open_elevation([tmp_path / "N46E010.hgt", tmp_path / "NASADEM_HGT_n46e011.zip"])
+    assert dem.shape == (1201, 2401)
+    np.testing.assert_array_equal(dem[::100, ::100], np.add.outer(3 * np.arange(1201), np.arange(2401))[::100, ::100])
+    glaciers = outlines(here=(10.4, 46.4, 10.5, 46.5), across=(10.9, 46.4, 12.1, 46.5), north=(10.4, 47.1, 10.5, 47.2))
+    assert tile_troubles(dem, glaciers) == {
+        "across": "the tile N46E012.hgt is missing",
+        "north": "the tile N47E010.hgt is missing",
+    }
+
+
+def test_a_folder_or_archive_without_elevations(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "readme.zip").write_bytes(b"PK")
+    for name in ("empty", "readme.zip"):
+        with pytest.raises(InputError, match=name) as raised:
+            open_elevation(tmp_path / name)
+        message(raised)
+
+
+def test_files_over_each_other_that_hold_different_things(tmp_path):
+    """An unknown companion: only the values tell."""
+    tiff(tmp_path / "a_uncertainty.tif", np.full((6, 8), 0.7, "float32"))
+    tiff(tmp_path / "z.tif", plane(dtype="float32"))
+    with pytest.raises(InputError, match=r"median difference of 30\d\d m") as raised:
+        open_elevation(tmp_path / "*.tif")
+    assert "z.tif" in message(raised)
+    tiff(tmp_path / "a_uncertainty.tif", plane(dtype="float32") + 3)  # a model of another year
+    assert float(open_elevation(tmp_path / "*.tif")[0, 0]) == 3003
+
+
+def test_eight_bits_are_no_elevations(tmp_path):
+    tiff(tmp_path / "shade.tif", np.full((6, 8), 200, "uint8"))
+    with pytest.raises(InputError, match="uint8"):
+        open_elevation(tmp_path / "shade.tif")
+    tiff(tmp_path / "z.tif", plane())
+    with pytest.warns(UserWarning, match=r"8-bit.*shade\.tif"):
+        np.testing.assert_array_equal(open_elevation(tmp_path / "*.tif"), plane())
+
+
+def test_a_damaged_tile_fails_its_glaciers_only(tmp_path):
+    step = 1 / 20
+    for lon in (10, 11):
+        transform = Affine(step, 0, lon, 0, -step, 47)
+        tiff(tmp_path / f"ASTGTMV003_N46E0{lon}_dem.tif", plane(20, 20), transform=transform)
+    (tmp_path / "ASTGTMV003_N46E011_dem.tif").write_bytes(b"II*\x00 no raster")
+    with pytest.warns(UserWarning, match=r"1 of 2 file\(s\) cannot be read.*N46E011"):
+        dem = open_elevation(tmp_path / "*.tif")
+    glaciers = outlines(a=(10.3, 46.3, 10.5, 46.5), b=(11.3, 46.3, 11.5, 46.5), c=(10.3, 45.3, 10.5, 45.5))
+    failures = without_elevation(terrain(dem, glaciers), 0.5, tile_troubles(dem, glaciers))
+    reasons = {f.glacier: f.reason for f in failures}
+    assert sorted(reasons) == ["b", "c"]
+    assert "ASTGTMV003_N46E011_dem.tif cannot be read" in reasons["b"]
+    assert "the tile ASTGTMV003_N45E010_dem.tif is missing" in reasons["c"]
+
+
+def test_a_tile_that_is_lost_while_it_is_read_fails_its_glaciers_only(tmp_path):
+    values = plane(6, 16)
+    for k in range(2):
+        tiff(tmp_path / f"{k}.tif", values[:, 8 * k : 8 * k + 8], west=WEST + 8 * k * STEP)
+    dem = open_elevation(tmp_path / "*.tif")
+    (tmp_path / "1.tif").write_bytes(b"")
+    box = (WEST + 0.012, NORTH - 0.048, WEST + 0.038, NORTH - 0.012)
+    glaciers = outlines(a=box, b=(box[0] + 0.1, box[1], box[2] + 0.1, box[3]))
+    found = terrain(dem, glaciers)
+    (failure,) = without_elevation(found, 0.5)
+    assert failure.glacier == "b"
+    assert "1.tif" in failure.reason
+    with pytest.raises(InputError, match=r"1\.tif"):
+        terrain(dem, glaciers.loc[["b"]])
 
 
 # --- albedo ----------------------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def quiet(_):
 
 WIRED = {
     "elevation": {"files": "raw/dem/dem.vrt"},
-    "observations": {"links": {"table": "raw/fog/links.csv"}},
+    "observations": {"links": {"table": "raw/fog/links.csv", "versions": "raw/fog/rgi6_links.csv"}},
     "validation": {"models": ["mean"]},
     "product": {"model": "mean"},
 }
@@ -63,6 +63,7 @@ def add_what_is_not_there(folder):
         )
     table = pd.read_csv(raw / "fog" / "FOG_A_GLACIER.csv")
     (raw / "fog" / "links.csv").write_text(f"WGMS_ID,RGI_ID\n{table['WGMS_ID'][0]},RGI60-13.99999\n")
+    (raw / "fog" / "rgi6_links.csv").write_text("rgi7_id,rgi6_id,rgi7_area_fraction,rgi6_area_fraction\na,b,1,1\n")
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,7 @@ DECLARED = {
     ("observations", "observations"): ("raw/fog/FOG_EE_MASS_BALANCE.csv", append),
     ("observations", "link table"): ("raw/fog/links.csv", append),
     ("observations", "glacier positions"): ("raw/fog/FOG_A_GLACIER.csv", append),
+    ("observations", "other version"): ("raw/fog/rgi6_links.csv", append),
     ("terrain", "elevation model"): ("raw/dem/dem.vrt", append),
     ("albedo", "albedo rasters"): ("raw/albedo/*.tif", change_pixel),
     ("products", "truth"): ("raw/truth.nc", append),

@@ -3,73 +3,102 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import geopandas as gpd
 import numpy as np
-import numpy.typing as npt
-import rasterio
-import rasterio.errors
+import pyproj
+import rasterio.crs
 import rioxarray  # noqa: F401 - makes `.rio`
+import shapely
 import xarray as xr
-from rasterio.windows import Window
-from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from glacmb_grid.errors import InputError, Problems
-from glacmb_grid.inputs.files import find_files
-from glacmb_grid.inputs.rasters import Header, read_header, require_crs, unreadable
+from glacmb_grid.errors import InputError, Problems, listing
+from glacmb_grid.inputs.elevation_files import Degree, degree_of, elevation_files, named_for
+from glacmb_grid.inputs.mosaic import Mosaic, Windows
+from glacmb_grid.inputs.rasters import Header, UnreadableRasterError, read_header, require_crs
 
-LOWEST, HIGHEST = -450.0, 8900.0  # m; values outside are voids in files without a nodata value
-_OFF = 0.01  # of a cell; largest offset of a tile from the lattice of the others
-_SAME_STEP = 1e-6  # of a cell
+UNITS = {"m": 1.0, "ft": 0.3048, "us-ft": 1200 / 3937, "km": 1000.0, "dm": 0.1, "cm": 0.01}
+_SPELLINGS = {
+    "m": ("metre", "metres", "meter", "meters", "masl", "m asl", "m a.s.l.", "mamsl"),
+    "ft": ("foot", "feet", "international foot", "international feet"),
+    "us-ft": ("us survey foot", "us survey feet", "us_survey_foot", "foot_us", "us foot", "us-foot", "ftus"),
+    "km": ("kilometre", "kilometres", "kilometer", "kilometers"),
+    "dm": ("decimetre", "decimetres", "decimeter", "decimeters"),
+    "cm": ("centimetre", "centimetres", "centimeter", "centimeters"),
+}
+_DAMAGED = "damaged_files"  # attribute of a model: the files that cannot be read
+_TILES = "tiles"  # attribute: names of its tiles, where these state their square degree
+_NEAR = 0.01  # degrees; how far a tile may lie from the square degree that its name states
 
-Heights = npt.NDArray[np.float32]
 
-
-def open_elevation(paths: str | Path | Iterable[str | Path]) -> xr.DataArray:
+def open_elevation(paths: str | Path | Iterable[str | Path], *, units: str | None = None) -> xr.DataArray:
     """A digital elevation model, one file or several tiles.
 
     Parameters
     ----------
     paths : path, pattern or several
-        GeoTIFF or other rasters that GDAL reads, in metres. Tiles lie on one lattice and may overlap or leave gaps;
-        those on both sides of the antimeridian become neighbours.
+        GeoTIFF, .hgt or other rasters that GDAL reads; folders and archives (.zip, .tar) as they were delivered, of
+        which the elevations are taken and counts, masks and qualities left out. Tiles lie on one lattice and may
+        overlap or leave gaps; those on both sides of the antimeridian become neighbours.
+    units : str, optional
+        Unit of the heights: m, ft, us-ft, km, dm or cm. Default: what the files state, else m.
 
     Returns
     -------
     xr.DataArray, (y, x), m
         float32; NaN for nodata, for heights impossible on land, and between tiles. If tiles overlap, the first valid
-        value in the order of the files. Only headers are read; a selection reads its window of the tiles (`.chunk`
-        gives a dask array).
+        value in the order of the files. Only headers are read, and a few rows of files that lie over each other; a
+        selection reads its window of the tiles (`.chunk` gives a dask array). A file that cannot be read is left out
+        with a note as long as others can.
 
     Raises
     ------
     InputError
-        Unreadable file, no reference system, several bands, tiles that differ in reference system, resolution or
-        offset.
+        Unreadable files, no reference system, an unknown unit, several bands, tiles that differ in reference system,
+        resolution or offset, files over the same place that hold different things.
+
+    See Also
+    --------
+    tile_troubles : Which glaciers lie on tiles that are missing or damaged.
     """
-    files = find_files(paths, what="elevation model")
+    files = elevation_files(paths)
     problems = Problems()
     with ThreadPoolExecutor(4 * (os.cpu_count() or 1)) as pool:
-        headers = list(pool.map(lambda f: problems.attempt(lambda: _header(f)), files))
-    problems.raise_if_any()
-    mosaic = _Mosaic.of([h for h in headers if h is not None])
+        headers = list(pool.map(lambda f: problems.attempt(lambda: _header(f, units)), files))
+    sound = [h for h in headers if h is not None]
+    damaged = [p for p in problems.found if isinstance(p, UnreadableRasterError)]
+    if not sound or len(damaged) < len(problems.found):
+        problems.raise_if_any()
+    sound = _of_heights(sound)
+    mosaic = Mosaic.of(sound)
+    mosaic.require_agreement()
     x, y = mosaic.centres
+    lost = {Path(p.where).name: p.found for p in damaged}
     dem = xr.DataArray(
-        xr.Variable(("y", "x"), indexing.LazilyIndexedArray(_Windows(mosaic))),
+        xr.Variable(("y", "x"), indexing.LazilyIndexedArray(Windows(mosaic))),
         coords={"y": y, "x": x},
         name="elevation",
+        attrs={"units": "m", _TILES: _square_degrees(sound), _DAMAGED: lost},
     )
-    with_crs: xr.DataArray = dem.rio.write_crs(headers[0].crs)  # type: ignore[union-attr]
+    if lost:
+        texts = [f"{name} ({reason})" for name, reason in lost.items()]
+        warnings.warn(
+            f"elevation model: {len(lost)} of {len(files)} file(s) cannot be read, and glaciers there will fail: "
+            f"{listing(texts, 4)}; download them again",
+            stacklevel=2,
+        )
+    with_crs: xr.DataArray = dem.rio.write_crs(sound[0].crs)
     return with_crs
 
 
-def _header(file: Path) -> Header:
-    header = read_header(file)
+def _header(file: Path, units: str | None) -> Header:
+    header = read_header(file, scaled=True)
     a, b, _, d = header.transform[:4]
     if b or d or a <= 0:
         raise InputError(
@@ -79,145 +108,93 @@ def _header(file: Path) -> Header:
             remedy="warp it first, for instance with `gdalwarp`",
         )
     require_crs(file, header.crs)
-    return header
+    system = pyproj.CRS.from_user_input(header.crs)
+    stated = header.units
+    if system.is_compound:
+        plane, vertical = system.sub_crs_list[:2]
+        header = replace(header, crs=rasterio.crs.CRS.from_wkt(plane.to_wkt()))
+        stated = stated or vertical.axis_info[0].unit_name
+    factor = UNITS[units] if units else _factor(stated, file)
+    return replace(header, scale=header.scale * factor, offset=header.offset * factor)
 
 
-@dataclass(frozen=True)
-class _Tile:
-    """A raster on the lattice, with its first row and column counted from the north-west."""
-
-    header: Header
-    row: int
-    column: int
-
-    def read(self, rows: slice, columns: slice) -> Heights:
-        """Heights of a window of the tile, rows from north to south, NaN if missing."""
-        height = self.header.shape[0]
-        upwards = self.header.transform[4] > 0
-        first = height - rows.stop if upwards else rows.start
-        window = Window(columns.start, first, columns.stop - columns.start, rows.stop - rows.start)
-        try:
-            with rasterio.open(self.header.file) as raster:
-                stored = raster.read(1, window=window, masked=True)
-        except (rasterio.errors.RasterioError, OSError) as error:
-            raise unreadable(self.header.file, error) from error
-        values: Heights = stored.astype(np.float32).filled(np.nan)
-        with np.errstate(invalid="ignore"):
-            values[~((values >= LOWEST) & (values <= HIGHEST))] = np.nan
-        return values[::-1] if upwards else values
+def _factor(stated: str, file: Path) -> float:
+    """Metres per unit that a file states; 1 where it states none."""
+    text = " ".join(stated.lower().split())
+    for unit, factor in UNITS.items():
+        if text in ("", unit, *_SPELLINGS.get(unit, ())):
+            return factor
+    raise InputError(
+        f"{file}",
+        expected="elevations in metres or another unit of length",
+        found=f"the unit {stated!r}",
+        remedy="name a file of elevations, or declare their unit: `elevation: {units: m}` (m, ft, us-ft, km, dm or cm)",
+    )
 
 
-@dataclass(frozen=True)
-class _Mosaic:
-    """Tiles on one lattice."""
-
-    tiles: tuple[_Tile, ...]
-    shape: tuple[int, int]
-    west: float
-    north: float
-    step: tuple[float, float]
-
-    @classmethod
-    def of(cls, headers: list[Header]) -> _Mosaic:
-        """The tiles in place; an InputError if one does not fit the first."""
-        first = headers[0]
-        dx, dy = first.transform[0], abs(first.transform[4])
-        problems = Problems()
-        for other in headers[1:]:
-            with problems.collect():
-                _require_fit(first, other)
-        problems.raise_if_any()
-        west = _in_one_piece(headers, dx)
-        north = np.array([h.north for h in headers])
-        columns = np.rint((west - west.min()) / dx).astype(int)
-        rows = np.rint((north.max() - north) / dy).astype(int)
-        tiles = tuple(_Tile(h, int(r), int(c)) for h, r, c in zip(headers, rows, columns, strict=True))
-        shape = (max(t.row + t.header.shape[0] for t in tiles), max(t.column + t.header.shape[1] for t in tiles))
-        return cls(tiles, shape, float(west.min()), float(north.max()), (dx, dy))
-
-    @property
-    def centres(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Coordinates of the cell centres, x ascending, y descending."""
-        x = self.west + self.step[0] * (np.arange(self.shape[1]) + 0.5)
-        y = self.north - self.step[1] * (np.arange(self.shape[0]) + 0.5)
-        return np.asarray(x, np.float64), np.asarray(y, np.float64)
-
-    def read(self, rows: slice, columns: slice) -> Heights:
-        """Heights of a window from the tiles that overlap it."""
-        out = np.full((rows.stop - rows.start, columns.stop - columns.start), np.nan, np.float32)
-        for tile in self.tiles:
-            height, width = tile.header.shape
-            r0, r1 = max(rows.start, tile.row), min(rows.stop, tile.row + height)
-            c0, c1 = max(columns.start, tile.column), min(columns.stop, tile.column + width)
-            if r0 >= r1 or c0 >= c1:
-                continue
-            place = out[r0 - rows.start : r1 - rows.start, c0 - columns.start : c1 - columns.start]
-            missing = np.isnan(place)
-            if missing.any():
-                found = tile.read(slice(r0 - tile.row, r1 - tile.row), slice(c0 - tile.column, c1 - tile.column))
-                np.copyto(place, found, where=missing)
-        return out
-
-
-def _require_fit(first: Header, other: Header) -> None:
-    def refuse(expected: str, found: str, remedy: str) -> InputError:
-        return InputError(f"{other.file}", expected=f"{expected}, as in {first.file}", found=found, remedy=remedy)
-
-    if other.crs != first.crs:
-        raise refuse(f"{first.crs}", f"{other.crs}", f"warp it first: `gdalwarp -t_srs {first.crs}`")
-    step, steps = ((first.transform[0], abs(first.transform[4])), (other.transform[0], abs(other.transform[4])))
-    if any(abs(a - b) > _SAME_STEP * a for a, b in zip(step, steps, strict=True)):
-        raise refuse(
-            f"cells of {step[0]:.9g} x {step[1]:.9g}",
-            f"{steps[0]:.9g} x {steps[1]:.9g}",
-            f"bring all tiles to one resolution: `gdalbuildvrt -tr {step[0]:.9g} {step[1]:.9g} dem.vrt TILES` and name "
-            "dem.vrt, or `gdalwarp -tr`",
+def _of_heights(headers: list[Header]) -> list[Header]:
+    """The headers without those of 8-bit values: counts, masks and shadings."""
+    small = [h for h in headers if h.dtype in ("uint8", "int8")]
+    if len(small) == len(headers):
+        raise InputError(
+            f"{small[0].file}",
+            expected="elevations, as 16-bit or larger numbers",
+            found=f"values of type {small[0].dtype}: a mask, a count or a shaded picture",
+            remedy="name the file of the elevations",
         )
-    off = [abs(v - round(v)) for v in ((other.west - first.west) / step[0], (other.north - first.north) / step[1])]
-    if max(off) > _OFF:
-        raise refuse(
-            "cells on the same lattice",
-            f"an offset of {off[0]:.2g} cells in x and {off[1]:.2g} in y",
-            "warp it first: `gdalwarp -tap -tr`",
+    if small:
+        warnings.warn(
+            f"elevation model: {len(small)} file(s) of 8-bit values hold no elevations and are not read: "
+            f"{listing((h.file.name for h in small), 4)}",
+            stacklevel=3,
         )
+    return [h for h in headers if h not in small]
 
 
-def _in_one_piece(headers: list[Header], step: float) -> npt.NDArray[np.float64]:
-    """Western edges; for geographic tiles counted eastward from the widest gap, with the middle in -180..180."""
-    west = np.array([h.west for h in headers])
-    if not headers[0].crs.is_geographic or len(headers) == 1:
-        return west
-    turn = west % 360
-    width = np.array([h.shape[1] for h in headers]) * step
-    order = np.argsort(turn)
-    reach = np.maximum.accumulate(turn[order] + width[order])
-    gap = np.append(turn[order][1:] - reach[:-1], turn[order][0] + 360 - reach[-1])
-    start = turn[order][(int(np.argmax(gap)) + 1) % len(order)]
-    east = start + (turn - start) % 360
-    middle = (east.min() + (east + width).max()) / 2
-    moved = east - 360 * np.floor((middle + 180) / 360)
-    return west if np.abs(moved - west).max() < 1e-6 else np.asarray(moved)
+def _square_degrees(headers: list[Header]) -> dict[Degree, str]:
+    """Names of tiles by the square degree that they state and cover; empty unless all do."""
+    out = {}
+    for h in headers:
+        place = degree_of(h.file.name)
+        size = h.shape[1] * h.transform[0], h.shape[0] * abs(h.transform[4])
+        if place is None or not h.crs.is_geographic or max(abs(s - 1) for s in size) > _NEAR:
+            return {}
+        if abs(h.west - place.longitude) > _NEAR or abs(h.north - place.latitude - 1) > _NEAR:
+            return {}
+        out[place] = h.file.name
+    return out
 
 
-class _Windows(BackendArray):
-    """A mosaic as a backend array for lazy indexing in xarray."""
+def tile_troubles(dem: xr.DataArray, glaciers: gpd.GeoDataFrame) -> dict[str, str]:
+    """Why glaciers may have no elevation: tiles of square degrees that are missing, files that cannot be read.
 
-    def __init__(self, mosaic: _Mosaic) -> None:
-        self.mosaic = mosaic
-        self.shape = mosaic.shape
-        self.dtype = np.dtype(np.float32)
+    Parameters
+    ----------
+    dem : xr.DataArray
+        From `open_elevation`.
+    glaciers : GeoDataFrame
+        Index of glacier ids, EPSG:4326.
 
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        """Values of a selection."""
-        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._window)
-
-    def _window(self, key: tuple[Any, ...]) -> Any:
-        """A selection (integer or slice of each dimension), read as the smallest window around it."""
-        spans, picks = [], []
-        for k, n in zip(key, self.shape, strict=True):
-            chosen = range(n)[k] if isinstance(k, slice) else range(int(k) % n, int(k) % n + 1)
-            low, high = (min(chosen), max(chosen) + 1) if len(chosen) else (0, 0)
-            spans.append(slice(low, high))
-            picks.append([c - low for c in chosen] if isinstance(k, slice) and chosen.step != 1 else slice(None))
-        values = self.mosaic.read(*spans)[picks[0]][:, picks[1]]
-        return values[tuple(slice(None) if isinstance(k, slice) else 0 for k in key)]
+    Returns
+    -------
+    dict of str
+        Reasons by glacier, of those that lie on such a tile. Empty where tiles do not state their place.
+    """
+    tiles, damaged = dem.attrs.get(_TILES) or {}, dem.attrs.get(_DAMAGED) or {}
+    if not tiles:
+        return {}
+    lost = {place: f"{name} cannot be read: {why}" for name, why in damaged.items() if (place := degree_of(name))}
+    like = next(iter(tiles.values()))
+    bounds = np.floor(glaciers.bounds.to_numpy()).astype(int)
+    reasons = {}
+    for glacier, shape, (x0, y0, x1, y1) in zip(glaciers.index, glaciers.geometry, bounds, strict=True):
+        squares = [(y, x) for y in range(y0, y1 + 1) for x in range(x0, x1 + 1)]
+        absent = {Degree(y, (x + 180) % 360 - 180): (y, x) for y, x in squares}
+        found = [
+            lost.get(place, f"the tile {named_for(like, place)} is missing")
+            for place, (y, x) in absent.items()
+            if place not in tiles and shape.intersects(shapely.box(x, y, x + 1, y + 1))
+        ]
+        if found:
+            reasons[str(glacier)] = "; ".join(found)
+    return reasons

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -14,17 +13,15 @@ import pandas as pd
 import shapely
 
 from glacmb_grid.errors import InputError, Problems, listing
-from glacmb_grid.inputs.files import find_file
+from glacmb_grid.inputs.names import are_alike, can_be_same
 from glacmb_grid.inputs.outlines import PIECE
-from glacmb_grid.inputs.tables import column, positions, read_table, site_name
+from glacmb_grid.inputs.tables import site_name
+from glacmb_grid.inputs.versions import SAME_SHARE, in_other_version
 
 _RGI_5_OR_6 = re.compile(r"^RGI[56]0-(\d{2}\.\d{5})$")  # versions that share their suffixes
 _KM_PER_DEGREE = 111.2
 _FAR = 10.0  # times the allowed distance; beyond it a position contradicts an identifier in any case
-_SITE = ("fogid", "wgms_id", "glacier_id", "site")
-_GLACIER = ("rgiid", "rgi_id", "rgi7_id")
-_LONGITUDE = ("cenlon", "longitude", "lon")
-_LATITUDE = ("cenlat", "latitude", "lat")
+_NEAR_KM = 5.0  # from an outline that may be meant
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,8 @@ class Linked:
     Attributes
     ----------
     observations : DataFrame
-        Rows with an outline: as read, with `glacier` (outline id) and `link` (mapping, exact, suffix or position).
+        Rows with an outline: as read, with `glacier` (outline id) and `link` (mapping, exact, version, suffix or
+        position).
     unmatched : DataFrame
         The other rows, with a `reason`.
     """
@@ -54,25 +52,6 @@ class Linked:
         return f"<code>{escape(repr(self))}</code>{reasons}"
 
 
-def read_link_table(path: str | Path) -> pd.DataFrame:
-    """A table of sites with their RGI ids, positions, or both.
-
-    Parameters
-    ----------
-    path : str or Path
-        CSV, possibly with comment lines before the header: the RGI-FoG links table or the FoG "A" glacier table.
-
-    Returns
-    -------
-    DataFrame
-        Columns `site`, `rgi_id`, `longitude`, `latitude` (blank or NaN if missing).
-    """
-    file = find_file(path, what="link table")
-    raw = read_table(file, header=_SITE)
-    table = pd.DataFrame({"site": column(raw, _SITE).map(site_name), "rgi_id": column(raw, _GLACIER)})
-    return table.join(positions(raw, _LONGITUDE, _LATITUDE, file))[table["site"] != ""]
-
-
 def link(
     observations: pd.DataFrame,
     glaciers: gpd.GeoDataFrame,
@@ -83,11 +62,13 @@ def link(
     suffix: bool = True,
     position: bool = True,
     max_distance_km: float = 2.0,
+    versions: pd.DataFrame | None = None,
 ) -> Linked:
     """Link observations to outlines.
 
     The first of these that succeeds: the explicit mapping; the identifier in the observations or the link table; the
-    suffix that RGI 5 and RGI 6 share for a glacier, if a known position confirms it; the outline around the position.
+    outline of another version of the inventory that is the same glacier, by `versions`; the suffix that RGI 5 and RGI 6
+    share for a glacier, if a known position confirms it; the outline around the position, unless its name is another.
 
     Parameters
     ----------
@@ -103,6 +84,8 @@ def link(
         Whether these two kinds of link are allowed.
     max_distance_km : float
         Largest distance from an outline at which a position confirms a suffix.
+    versions : DataFrame or GeoDataFrame, optional
+        From `read_versions`.
 
     Raises
     ------
@@ -116,6 +99,8 @@ def link(
         _check_mapping(chosen, observations, glaciers)
     sites = _sites(observations, table, positions)
     finder = _Finder(glaciers, chosen, suffix, position, max_distance_km)
+    if versions is not None:
+        finder.know(in_other_version(dict.fromkeys(i for ids in sites["rgi_ids"] for i in ids), versions, glaciers))
     found: dict[str, tuple[str, str, str]] = {}
     for site in sites.index.astype(str):
         with problems.collect():
@@ -153,12 +138,16 @@ def _check_mapping(mapping: Mapping[str, str], observations: pd.DataFrame, glaci
 def _sites(observations: pd.DataFrame, table: pd.DataFrame | None, positions: pd.DataFrame | None) -> pd.DataFrame:
     """One row per site with all its RGI ids and a position; the observations take precedence over the tables."""
     extra = [t for t in (table, positions) if t is not None]
-    everything = pd.concat([observations[["site", "rgi_id", "longitude", "latitude"]], *extra], ignore_index=True)
+    columns = ["site", "rgi_id", "name", "longitude", "latitude"]
+    everything = pd.concat([observations[columns], *(t.reindex(columns=columns) for t in extra)], ignore_index=True)
     everything = everything[everything["site"].isin(observations["site"])]
     rows = everything.groupby("site", sort=True)
     known = everything.dropna(subset=["longitude", "latitude"]).drop_duplicates("site").set_index("site")
     ids = {str(site): tuple(dict.fromkeys(i for i in group["rgi_id"] if i)) for site, group in rows}
-    sites = pd.DataFrame({"rgi_ids": pd.Series(ids, dtype=object)})
+    names = {
+        str(site): tuple(dict.fromkeys(n for n in group["name"] if isinstance(n, str) and n)) for site, group in rows
+    }
+    sites = pd.DataFrame({"rgi_ids": pd.Series(ids, dtype=object), "names": pd.Series(names, dtype=object)})
     return sites.join(known[["longitude", "latitude"]])
 
 
@@ -172,10 +161,19 @@ class _Finder:
 
     def __post_init__(self) -> None:
         self.suffixes: dict[str, str] = {}
+        self.versions: dict[str, pd.DataFrame] = {}
+        self.names: pd.Series = self.glaciers["name"] if "name" in self.glaciers else pd.Series("", self.glaciers.index)
+        self.pieces: dict[str, list[str]] = {}
         for glacier in self.glaciers.index:
             match = _RGI_5_OR_6.match(glacier)
             if match:
                 self.suffixes[match.group(1)] = glacier
+            elif PIECE.search(glacier):
+                self.pieces.setdefault(PIECE.sub("", glacier), []).append(glacier)
+
+    def know(self, same: pd.DataFrame) -> None:
+        """Remember which outlines share ice with those of another version."""
+        self.versions = {str(old): rows for old, rows in same.groupby("old")}
 
     def find(self, site: pd.Series) -> tuple[str, str, str]:
         """Outline and kind of link, or blanks and the reason why there is none."""
@@ -188,12 +186,67 @@ class _Finder:
         exact = [i for i in site["rgi_ids"] if i in self.glaciers.index]
         if exact:
             return self._exact(name, exact, point)
-        by_suffix = self._by_suffix(name, site["rgi_ids"], point) if self.suffix else None
+        by_version = self._by_version(name, site["rgi_ids"])
+        if by_version is not None:
+            return by_version
+        by_suffix = self._by_suffix(site, point) if self.suffix else None
         if by_suffix is not None:
             return by_suffix
         if self.position and point is not None:
-            return self._by_position(name, point)
-        return "", "", "no outline with this identifier" if site["rgi_ids"] else "neither identifier nor position"
+            return self._by_position(site, point)
+        return "", "", self._without(site, point)
+
+    def _without(self, site: pd.Series, point: shapely.Point | None) -> str:
+        """Why a site has no outline."""
+        for one in site["rgi_ids"]:
+            if one in self.pieces:
+                return (
+                    f"its outline is in pieces ({listing(self.pieces[one], 2)}): set `glaciers: {{merge_pieces: true}}`"
+                )
+        why = "no outline with this identifier" if site["rgi_ids"] else "neither identifier nor position"
+        return why + self._meant(site, point)
+
+    def _meant(self, site: pd.Series, point: shapely.Point | None) -> str:
+        """The outline that may be meant, by name or by distance, and how to link it."""
+        near = list(self.glaciers.index)
+        if point is not None:
+            reach = _NEAR_KM / _KM_PER_DEGREE
+            stretch = 1 / max(np.cos(np.deg2rad(point.y)), 0.05)
+            box = shapely.box(point.x - reach * stretch, point.y - reach, point.x + reach * stretch, point.y + reach)
+            near = [str(self.glaciers.index[k]) for k in self.glaciers.sindex.query(box)]
+            near = sorted(near, key=lambda g: self._distance_km(g, point))
+        alike = [g for g in near if any(are_alike(self.names[g], n) for n in site["names"])]
+        if alike and (point is not None or len(alike) == 1):
+            return (
+                f"; {self._called(alike[0])} has a similar name: if it is the same, {_pasted(str(site.name), alike[0])}"
+            )
+        if near and point is not None:
+            away = self._distance_km(near[0], point)
+            text = f"{self._called(near[0])} is {away:.1f} km away"
+            return f"; {text}: if it is the same, {_pasted(str(site.name), near[0])}"
+        return ""
+
+    def _called(self, glacier: str) -> str:
+        name = self.names[glacier]
+        return f"{glacier} ({name})" if isinstance(name, str) and name else glacier
+
+    def _by_version(self, name: str, ids: tuple[str, ...]) -> tuple[str, str, str] | None:
+        known = [self.versions[i] for i in ids if i in self.versions]
+        if not known:
+            return None
+        rows = pd.concat(known)
+        same = rows[(rows["old_share"] >= SAME_SHARE) & (rows["new_share"] >= SAME_SHARE)]
+        found = list(dict.fromkeys(same["new"]))
+        if len(found) > 1:
+            raise _undecided(name, "one outline", f"the same glacier in another version for several: {listing(found)}")
+        if found:
+            return str(found[0]), "version", ""
+        best = rows.sort_values("old_share").iloc[-1]
+        why = (
+            f"{best['old']} is another glacier in this version: {best['new']} shares {best['old_share']:.0%} of it, "
+            f"which are {best['new_share']:.0%} of {best['new']}; if it is the same, {_pasted(name, str(best['new']))}"
+        )
+        return "", "", why
 
     def _exact(self, name: str, ids: list[str], point: shapely.Point | None) -> tuple[str, str, str]:
         if len(ids) > 1:
@@ -207,8 +260,9 @@ class _Finder:
                 raise _undecided(name, expected, found, "correct the identifier or the position, or ")
         return ids[0], "exact", ""
 
-    def _by_suffix(self, name: str, ids: tuple[str, ...], point: shapely.Point | None) -> tuple[str, str, str] | None:
-        suffixes = [m.group(1) for i in ids if (m := _RGI_5_OR_6.match(i))]
+    def _by_suffix(self, site: pd.Series, point: shapely.Point | None) -> tuple[str, str, str] | None:
+        name = str(site.name)
+        suffixes = [m.group(1) for i in site["rgi_ids"] if (m := _RGI_5_OR_6.match(i))]
         found = {self.suffixes[s] for s in suffixes if s in self.suffixes}  # never of RGI 7, whose identifiers are new
         if not found:
             return None
@@ -221,16 +275,39 @@ class _Finder:
         distance = self._distance_km(glacier, point)
         if distance > self.max_distance_km:
             return "", "", f"same suffix as {glacier}, but its position lies {distance:.0f} km away"
+        if other := self._other_name(site, glacier):
+            why = f"same suffix as {self._called(glacier)}, but the site is called {other}"
+            return "", "", f"{why}; if it is the same, {_pasted(name, glacier)}"
         return glacier, "suffix", ""
 
-    def _by_position(self, name: str, point: shapely.Point) -> tuple[str, str, str]:
-        holders = self._around(point)
+    def _by_position(self, site: pd.Series, point: shapely.Point) -> tuple[str, str, str]:
+        name, holders = str(site.name), self._around(point)
         if len(holders) > 1:
             raise _undecided(name, "a position inside one outline", f"inside {listing(holders)}")
         if holders and PIECE.search(holders[0]):
             expected, found = "a position inside the outline of a whole glacier", f"inside {holders[0]}, a piece of one"
             raise _undecided(name, expected, found, "merge the pieces, `glaciers: {merge_pieces: true}`, or ")
-        return (holders[0], "position", "") if holders else ("", "", "its position is outside all outlines")
+        if not holders:
+            return "", "", "its position is outside all outlines" + self._meant(site, point)
+        (glacier,) = holders
+        other = self._other_name(site, glacier)
+        meant = "" if self.names[glacier] and not other else self._meant(site, point)
+        if other or ("similar name" in meant and glacier not in meant):
+            why = (
+                f"its position lies inside {self._called(glacier)}, but the site is called {other or site['names'][0]}"
+            )
+            return (
+                "",
+                "",
+                why + (meant if "similar name" in meant else f"; if it is the same, {_pasted(name, glacier)}"),
+            )
+        return glacier, "position", ""
+
+    def _other_name(self, site: pd.Series, glacier: str) -> str:
+        """The name of a site that cannot be that of an outline; empty where one of its names can."""
+        names, own = site["names"], self.names[glacier]
+        fits = not names or not isinstance(own, str) or any(can_be_same(own, n) for n in names)
+        return "" if fits else str(names[0])
 
     def _around(self, point: shapely.Point) -> list[str]:
         hits = self.glaciers.sindex.query(point, predicate="intersects")
@@ -244,6 +321,11 @@ class _Finder:
         squeeze = np.array([np.cos(np.deg2rad(point.y)), 1.0])
         near = shapely.transform(point, lambda c: (c + np.array([turn, 0.0])) * squeeze)
         return float(shapely.distance(shapely.transform(outline, lambda c: c * squeeze), near)) * _KM_PER_DEGREE
+
+
+def _pasted(site: str, glacier: str) -> str:
+    """The line that links a site by hand."""
+    return f"`observations: {{links: {{mapping: {{'{site}': {glacier}}}}}}}`"
 
 
 def _undecided(name: str, expected: str, found: str, before: str = "") -> InputError:

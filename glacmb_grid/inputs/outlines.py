@@ -9,7 +9,6 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyproj
 import shapely
 import shapely.geometry.polygon
@@ -17,13 +16,14 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.failures import Failure, failing
+from glacmb_grid.inputs import inventories
 from glacmb_grid.inputs.files import find_file
 from glacmb_grid.inputs.vectors import read_vectors
 from glacmb_grid.polygons import continuous
 from glacmb_grid.vocabulary import GLACIER_ID_ATTRS
 
-_ID_COLUMNS = ("rgi_id", "RGIId", "RGIID", "glacier_id")
-_NAME_COLUMNS = ("glac_name", "Name", "name")
+_COMPLEX = re.compile(r"^RGI\d*-v[\d.]+-C-")
+_SAME, _OVERLAP = 0.8, 0.1  # shares of area: the same outline twice, more than a common border
 PIECE = re.compile(r"_d\d+$")  # ending of the identifier of a part of a glacier
 _LARGEST_REPAIR = 0.01  # largest relative change of area by the repair of invalid rings
 _GEOD = pyproj.Geod(ellps="WGS84")
@@ -46,7 +46,7 @@ def read_outlines(
     layer : str, optional
         Needed if the file has several.
     id_column : str, optional
-        Default: the first of rgi_id, RGIId, RGIID, glacier_id.
+        Default: the first of rgi_id, RGIId, glacier_id, GLIMS_ID, FCGI_ID, glac_id, in any case, that is filled.
     crs : str, optional
         Coordinate reference system of a file that does not state it.
     merge_pieces : bool
@@ -56,12 +56,13 @@ def read_outlines(
     -------
     GeoDataFrame
         Index `glacier` sorted; columns `name`, `area` (km2, on the ellipsoid), `longitude`, `latitude` (degrees, of a
-        point inside), `geometry`.
+        point inside), `geometry`; where the inventory states them, `zmin`, `zmed` and `zmax` (m, NaN if unknown).
 
     Raises
     ------
     InputError
-        No reference system, blank or duplicate identifiers, missing or invalid geometry; names the file and glaciers.
+        No reference system, blank or duplicate identifiers, complexes of RGI 7 instead of glaciers, missing or invalid
+        geometry, one outline under two identifiers; names the file and glaciers.
 
     See Also
     --------
@@ -98,14 +99,19 @@ def _read_all(
 ) -> tuple[gpd.GeoDataFrame, list[Failure], list[InputError]]:
     file = find_file(path, what="glacier outlines")
     raw = read_vectors(file, layer, crs)
-    column = _id_column(raw, file, id_column)
-    ids = _ids(raw[column])
+    column = inventories.id_column(raw, file, id_column)
+    ids = inventories.ids(raw[column], f"{file}: {column}")
     rows = [f"row {k}" for k in range(len(raw))]
-    named = {"glacier": np.where(ids == "", rows, ids), "blank": ids == "", "name": _names(raw)}
+    named = {
+        "glacier": np.where(ids == "", rows, ids),
+        "blank": ids == "",
+        "name": inventories.names(raw),
+        **inventories.heights(raw),
+    }
     raw = gpd.GeoDataFrame(named, geometry=_unbroken(np.asarray(raw.geometry.array)), crs=raw.crs)
     failures: list[Failure] = []
     errors: list[InputError] = []
-    for check in (_without_id, _with_duplicate_id, _without_polygon, _beyond_repair):
+    for check in (_without_id, _complexes, _with_duplicate_id, _without_polygon, _beyond_repair, _twice):
         invalid, variable, reason, error = check(raw, file, column)
         if invalid.any():
             failures += failing(invalid, raw["glacier"].to_numpy(), variable, [reason] * int(invalid.sum()), error)
@@ -120,25 +126,6 @@ def _read_all(
     return _with_measures(glaciers.sort_index()), failures, errors
 
 
-def _id_column(raw: gpd.GeoDataFrame, file: Path, wanted: str | None) -> str:
-    for name in (wanted,) if wanted else _ID_COLUMNS:
-        if name in raw.columns:
-            return str(name)
-    raise InputError(
-        f"{file}: {wanted or ' / '.join(_ID_COLUMNS)}",
-        expected="a column with the glaciers' identifiers",
-        found=f"columns {listing(raw.columns, 30)}",
-        remedy="name it: `glaciers: {id: COLUMN}`" + ("" if len(raw.columns) > 1 else "; is the .dbf file missing?"),
-    )
-
-
-def _ids(values: pd.Series) -> npt.NDArray[np.object_]:
-    """Identifiers as text, empty if missing."""
-    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
-        values = values.astype("Int64")
-    return np.asarray(values.astype("string").str.strip().fillna("").astype(object))
-
-
 _Found = tuple[npt.NDArray[np.bool_], str, str, InputError]  # which are invalid, variable, reason, error
 
 
@@ -151,6 +138,17 @@ def _without_id(raw: gpd.GeoDataFrame, file: Path, column: str) -> _Found:
         remedy="give these outlines an identifier or remove them",
     )
     return blank, column, "no identifier", error
+
+
+def _complexes(raw: gpd.GeoDataFrame, file: Path, column: str) -> _Found:
+    found = raw["glacier"].str.match(_COMPLEX).to_numpy(bool)
+    error = InputError(
+        f"{file}: {column}",
+        expected="outlines of single glaciers",
+        found=f"glacier complexes of RGI 7: {listing(raw['glacier'][found])}",
+        remedy="download the product G (glaciers) of RGI 7, RGI2000-v7.0-G-..., instead of C (complexes)",
+    )
+    return found, column, "a glacier complex of RGI 7 (C), not a glacier (G)", error
 
 
 def _with_duplicate_id(raw: gpd.GeoDataFrame, file: Path, column: str) -> _Found:
@@ -198,11 +196,63 @@ def _beyond_repair(raw: gpd.GeoDataFrame, file: Path, column: str) -> _Found:
     return broken, "geometry", f"invalid rings whose repair changes the area by more than {_LARGEST_REPAIR:.0%}", error
 
 
-def _names(raw: gpd.GeoDataFrame) -> list[str]:
-    for column in _NAME_COLUMNS:
-        if column in raw.columns:
-            return [str(v) if isinstance(v, str) else "" for v in raw[column]]
-    return [""] * len(raw)
+def _twice(raw: gpd.GeoDataFrame, file: Path, column: str) -> _Found:
+    """Outlines that others repeat; tells of such as overlap in part."""
+    twice = np.zeros(len(raw), bool)
+    same, some = [], []
+    for i, j, share, alike in overlapping(np.asarray(raw.geometry.array, dtype=object)):
+        pair = f"{raw['glacier'].iloc[i]} and {raw['glacier'].iloc[j]}"
+        if alike > _SAME:
+            same.append(pair)
+            twice[[i, j]] = True
+        elif share > _OVERLAP:
+            some.append(f"{pair} ({share:.0%} of the smaller)")
+    if some:
+        warnings.warn(
+            f"{file}: {len(some)} pair(s) of outlines lie over each other, so that their ice counts twice: "
+            f"{listing(some, 4)}",
+            stacklevel=5,
+        )
+    error = InputError(
+        f"{file}: geometry",
+        expected="every outline once",
+        found=f"the same outline under two identifiers: {listing(same, 6)}",
+        remedy="remove one of each pair; keep one date of outlines of several dates",
+    )
+    return twice, "geometry", "the same outline stands there under another identifier", error
+
+
+def overlapping(shapes: npt.NDArray[np.object_]) -> list[tuple[int, int, float, float]]:
+    """Pairs of polygons that lie over each other.
+
+    Parameters
+    ----------
+    shapes : array of shapely polygons
+        Valid or not, none empty.
+
+    Returns
+    -------
+    list of (int, int, float, float)
+        Two numbers, the first smaller, and the shares of the common area in the smaller polygon and in both together.
+        Pairs that share less than half of the smaller one may be missing.
+    """
+    if len(shapes) < 2:
+        return []
+    tree = shapely.STRtree(shapes)
+    sound = np.where(shapely.is_valid(shapes), shapes, shapely.buffer(shapes, 0))
+    inside, holder = tree.query(shapely.point_on_surface(sound), predicate="intersects")
+    bounds = shapely.bounds(shapes)
+    near, other = tree.query(shapely.points((bounds[:, :2] + bounds[:, 2:]) / 2))
+    size = bounds[:, 2:] - bounds[:, :2]
+    alike = (np.abs(size[near] - size[other]) <= 0.1 * size[near]).all(axis=1)
+    pairs = {(min(a, b), max(a, b)) for a, b in zip(inside.tolist(), holder.tolist(), strict=True)}
+    pairs |= {(min(a, b), max(a, b)) for a, b in zip(near[alike].tolist(), other[alike].tolist(), strict=True)}
+    out = []
+    for i, j in sorted(pairs):
+        if i != j and (common := shapely.area(shapely.intersection(sound[i], sound[j]))) > 0:
+            one, two = shapely.area(sound[i]), shapely.area(sound[j])
+            out.append((i, j, float(common / min(one, two)), float(common / (one + two - common))))
+    return out
 
 
 def _repaired(raw: gpd.GeoDataFrame, file: Path) -> gpd.GeoSeries:
@@ -218,8 +268,10 @@ def _repaired(raw: gpd.GeoDataFrame, file: Path) -> gpd.GeoSeries:
 
 
 def _unbroken(shapes: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
-    """2-D outlines with longitudes below 180; an outline across the antimeridian stays in one piece."""
+    """2-D polygons with longitudes below 180; an outline across the antimeridian stays in one piece."""
     shapes = shapely.force_2d(shapes)
+    mixed = shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION
+    shapes[mixed] = [_polygons_only(g) for g in shapes[mixed]]
     finite = np.flatnonzero(np.isfinite(shapely.bounds(shapes)).all(axis=1))
     shapes[finite] = continuous(shapes[finite])
     beyond = shapely.bounds(shapes)[:, 0] >= 180
@@ -239,7 +291,8 @@ def _whole(piece: str) -> str:
 
 def _merged(raw: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     whole = raw.assign(glacier=raw["glacier"].map(_whole))
-    return whole.dissolve(by="glacier", aggfunc={"name": "first"})
+    heights = {n: how for n, how in (("zmin", "min"), ("zmed", "mean"), ("zmax", "max")) if n in raw}
+    return whole.dissolve(by="glacier", aggfunc={"name": "first", **heights})
 
 
 def _with_measures(glaciers: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
@@ -248,7 +301,8 @@ def _with_measures(glaciers: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     longitude = (inside.x.to_numpy() + 180) % 360 - 180
     measured = glaciers.assign(area=area, longitude=longitude, latitude=inside.y.to_numpy())
     measured.index.name = "glacier"
-    return measured[["name", "area", "longitude", "latitude", "geometry"]]
+    heights = [n for n in inventories.HEIGHTS if n in measured]
+    return measured[["name", "area", "longitude", "latitude", *heights, "geometry"]]
 
 
 def _area(shape: shapely.Geometry) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import struct
 import warnings
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import pyproj
 import pyproj.exceptions
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.inputs.files import first_bytes
 
+_SHAPEFILE = b"\x00\x00\x27\x0a"
 _GDAL_ERRORS = (OSError, ValueError, RuntimeError)  # those of pyogrio are RuntimeErrors
 
 
@@ -24,6 +28,10 @@ def read_vectors(file: Path, layer: str | None, crs: str | None) -> gpd.GeoDataF
 
 
 def _read_layer(file: Path, layer: str | None) -> gpd.GeoDataFrame:
+    if file.is_file():
+        _refuse_truncated(file)
+        if first_bytes(file, 4, "a vector file") == b"PAR1":
+            return _read_parquet(file)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=UserWarning, module="pyogrio")
@@ -38,6 +46,42 @@ def _read_layer(file: Path, layer: str | None) -> gpd.GeoDataFrame:
             found=(str(error) or type(error).__name__).splitlines()[0],
             remedy="check the path; a shapefile needs its .shx, .dbf and .prj beside it",
         ) from error
+
+
+def _read_parquet(file: Path) -> gpd.GeoDataFrame:
+    """GeoParquet, for which the GDAL of the wheels has no driver."""
+    try:
+        return gpd.read_parquet(file)
+    except _GDAL_ERRORS as error:
+        raise InputError(
+            f"{file}",
+            expected="GeoParquet, with its geometry described",
+            found=(str(error) or type(error).__name__).splitlines()[0],
+            remedy="write it with geopandas (`to_parquet`) or GDAL, or convert it to GeoPackage",
+        ) from error
+
+
+def _refuse_truncated(file: Path) -> None:
+    """Raise an InputError if a part of a shapefile is shorter than its header says: GDAL is silent about it."""
+    if file.suffix.lower() != ".shp":
+        return
+    parts = {p.suffix.lower(): p for p in file.parent.glob(f"{glob.escape(file.stem)}.*") if p.is_file()}
+    expected = {}
+    for suffix in (".shp", ".shx"):
+        head = first_bytes(parts[suffix], 100, "a shapefile") if suffix in parts else b""
+        if len(head) == 100 and head.startswith(_SHAPEFILE):
+            expected[parts[suffix]] = 2 * int.from_bytes(head[24:28], "big")
+    if ".dbf" in parts and len(head := first_bytes(parts[".dbf"], 12, "the table of a shapefile")) == 12:
+        rows, start, width = struct.unpack("<IHH", head[4:12])
+        expected[parts[".dbf"]] = start + rows * width
+    for part, size in expected.items():
+        if part.stat().st_size < size:
+            raise InputError(
+                f"{part}",
+                expected=f"{size} bytes, as its header says",
+                found=f"{part.stat().st_size}: the file breaks off",
+                remedy="copy or download the shapefile again, with all its parts",
+            )
 
 
 def _layer(layers: list[str], wanted: str | None, file: Path) -> str:
@@ -80,11 +124,15 @@ def _to_geographic(raw: gpd.GeoDataFrame, file: Path, declared: str | None) -> g
     raw = raw.to_crs(4326)
     x0, y0, x1, y1 = raw.total_bounds
     if not (-360 <= x0 <= x1 <= 360 and -90 <= y0 <= y1 <= 90):
+        swapped = -90 <= x0 <= x1 <= 90 and -360 <= y0 <= y1 <= 360
         raise InputError(
             f"{file}",
             expected="longitudes and latitudes in degrees",
-            found=f"coordinates from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g})",
-            remedy="declare the reference system that the coordinates are in",
+            found=f"coordinates from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g})"
+            + (": latitude stands where longitude should" if swapped else ""),
+            remedy="swap x and y of the outlines (in QGIS: Swap X and Y coordinates)"
+            if swapped
+            else "declare the reference system that the coordinates are in",
         )
     return raw
 

@@ -27,10 +27,29 @@ STANDARD = -0.0065  # K m-1, of the standard atmosphere
 STEEPEST, WEAKEST = -0.0098, 0.0  # K m-1: dry adiabatic; valley inversions do not reach the glaciers
 LEAST_CELLS, LEAST_RANGE = 6, 300.0  # cells, m; with fewer or flatter cells no slope is fitted
 _FAR = 1500.0  # m; a 9 km orography differs by hundreds of metres, not by thousands
+_BELOW, _ABOVE = 1000.0, 2500.0  # m; glaciers lie on the mountains of a cell, seldom below its mean
 
 
 def tell_far_orography(orography: xr.DataArray, elevation: xr.DataArray) -> None:
-    """Warn if the model's orography differs implausibly from the glaciers' elevations, (glacier,), m."""
+    """Warn if the model's orography differs implausibly from the glaciers' elevations, (glacier,), m.
+
+    Raises
+    ------
+    InputError
+        Where most glaciers lie more than 1000 m below it or 2500 m above.
+    """
+    above = elevation.values - orography.values
+    known = np.isfinite(above)
+    if known.any() and np.mean((above[known] < -_BELOW) | (above[known] > _ABOVE)) > 0.5:
+        middle = np.median(elevation.values[known]), np.median(orography.values[known])
+        raise InputError(
+            "elevation model, climate: invariant",
+            expected=f"glaciers at most {_BELOW:g} m below and {_ABOVE:g} m above the orography of the climate",
+            found=f"most of {int(known.sum())} glaciers farther off: in the median they lie at {middle[0]:.0f} m, the "
+            f"orography at {middle[1]:.0f} m",
+            remedy="check that the elevation model holds heights in metres (`elevation: {units: ft}` declares another "
+            "unit) over the same region, and the invariant file geopotential in m2 s-2",
+        )
     far = np.abs(orography.values - elevation.values) > _FAR
     if far.any():
         pairs = zip(orography["glacier"].values[far], orography.values[far], strict=True)

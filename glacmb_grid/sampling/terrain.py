@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -12,17 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from glacmb_grid.errors import InputError, listing
-from glacmb_grid.failures import Failure, failing
+from glacmb_grid.errors import InputError
 from glacmb_grid.sampling.grid import Grid, grid_of
-from glacmb_grid.sampling.zonal import ROUNDING, bounds_on, overlap_weights
+from glacmb_grid.sampling.terrain_checks import undeclared_void
+from glacmb_grid.sampling.true_north import jacobian, turned
+from glacmb_grid.sampling.zonal import bounds_on, overlap_weights
 from glacmb_grid.vocabulary import EARTH_RADIUS
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 BANDS = 10
-_NEARLY_WHOLE = 0.95
-_FAR_ABOVE_SEA = 500.0  # m
 _HALF = 1e-9  # of an area: tolerance for two equal halves
 _CELLS_A_SIDE = 1024  # of the squares that are processed together
 
@@ -36,6 +34,7 @@ _ATTRS = {
     "eastness": ("1", "sine of the mean aspect, 0 where all is flat"),
     "hypsometry": ("m", "mean elevation of each tenth of the glacier's area, from the lowest to the highest"),
     "elevation_coverage": ("1", "share of the glacier's area with a valid elevation"),
+    "undeclared_void": ("m", "value of cells that seem to be voids which are not declared; NaN where there are none"),
 }
 _HEIGHTS = ("elevation_min", "elevation_max", "elevation_mean", "elevation_median", "hypsometry")
 
@@ -54,74 +53,44 @@ def terrain(dem: xr.DataArray, glaciers: gpd.GeoDataFrame) -> xr.Dataset:
     -------
     xr.Dataset, (glacier,) and (glacier, band)
         See the attributes; `elevation_coverage` is the share of the area with elevations. NaN where there are none:
-        see `without_elevation`.
+        see `without_elevation`. Glaciers whose part of the model cannot be read have none, and `unread` says why.
+
+    Raises
+    ------
+    InputError
+        Where the model can be read for no glacier.
     """
     grid = grid_of(dem, name="elevation model")
     dem = dem.transpose(grid.y, grid.x)
     groups = _neighbours(glaciers, grid)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        parts = list(pool.map(lambda rows: _terrain_of(dem, glaciers.iloc[rows], grid), groups))
+        parts = list(pool.map(lambda rows: _readable(dem, glaciers.iloc[rows], grid), groups))
     order = np.argsort(np.concatenate(groups))
-    return _as_dataset({n: np.concatenate([p[n] for p in parts])[order] for n in _ATTRS}, glaciers.index.to_numpy())
+    unread = np.concatenate([errors for _, errors in parts])[order]
+    if all(unread):
+        raise unread[0]
+    found = {n: np.concatenate([p[n] for p, _ in parts])[order] for n in _ATTRS}
+    ds = _as_dataset(found, glaciers.index.to_numpy())
+    if any(unread):
+        reasons = np.array([f"{e.where}: {e.found}" if e else "" for e in unread], dtype=object)
+        ds["unread"] = ("glacier", reasons, {"long_name": "why the elevation model cannot be read there"})
+    return ds
 
 
-def tell_voids(terrain: xr.Dataset) -> None:
-    """Warn if a noticeable part of a glacier has no elevation, which its means and hypsometry then ignore."""
-    uncovered = terrain["elevation_coverage"].values < _NEARLY_WHOLE
-    if uncovered.any():
-        share = terrain["elevation_coverage"].values[uncovered]
-        ids = [f"{g} ({c:.0%})" for g, c in zip(terrain["glacier"].values[uncovered], share, strict=True)]
-        warnings.warn(
-            f"the elevation model has voids inside {len(ids)} glacier(s), which are treated as if at the elevations of "
-            f"the rest: {listing(ids)}; fill them, or raise `elevation.min_coverage` to refuse such glaciers",
-            stacklevel=2,
-        )
-
-
-def without_elevation(terrain: xr.Dataset, least: float) -> list[Failure]:
-    """Glaciers with too few elevations, or with implausible ones.
-
-    Parameters
-    ----------
-    terrain : xr.Dataset, (glacier,)
-        From `terrain`.
-    least : float
-        Smallest share of the area.
-
-    Raises
-    ------
-    InputError
-        If these are all glaciers.
-    """
-    ids, coverage = terrain["glacier"].values, terrain["elevation_coverage"].values
-    uncovered = ~((coverage >= least - ROUNDING) & (coverage > 0))
-    shares = [f"{g} ({c:.0%})" for g, c in zip(ids[uncovered], coverage[uncovered], strict=True)]
-    error = InputError(
-        "elevation model",
-        expected=f"valid elevations over at least {least:.0%} of every glacier",
-        found=f"{int(uncovered.sum())} of {len(coverage)} glaciers below that: {listing(shares)}",
-        remedy="add the missing tiles or fill the voids; or lower `elevation.min_coverage`, or leave these "
-        "glaciers out",
-    )
-    reasons = [f"{c:.0%} of its area have an elevation, at least {least:.0%} are required" for c in coverage[uncovered]]
-    found = failing(uncovered, ids, "elevation", reasons, error)
-    zero = (terrain["elevation_min"].values == 0) & (terrain["elevation_median"].values > _FAR_ABOVE_SEA) & ~uncovered
-    error = InputError(
-        "elevation model",
-        expected="elevations, with the voids declared as such",
-        found=f"cells of exactly 0 m inside {int(zero.sum())} glacier(s) that lie far above: {listing(ids[zero])}",
-        remedy="declare them as voids, for instance with `gdal_edit.py -a_nodata 0`, and fill them if possible",
-    )
-    reason = "cells of exactly 0 m though it lies far above: undeclared voids (`gdal_edit.py -a_nodata 0`)"
-    found += failing(zero, ids, "elevation", [reason] * int(zero.sum()), error)
-    level = ~np.isfinite(terrain["slope"].values) & ~uncovered & ~zero
-    error = InputError(
-        "elevation model",
-        expected="neighbours of the glaciers' cells, for the slope",
-        found=f"only voids around the cells of {int(level.sum())} glacier(s): {listing(ids[level])}",
-        remedy="fill the voids, or leave these glaciers out",
-    )
-    return found + failing(level, ids, "slope", ["only voids around its cells"] * int(level.sum()), error)
+def _readable(
+    dem: xr.DataArray, glaciers: gpd.GeoDataFrame, grid: Grid
+) -> tuple[dict[str, Floats], npt.NDArray[np.object_]]:
+    """Statistics of glaciers, without values for those whose part of the model cannot be read, and the errors."""
+    errors = np.full(len(glaciers), None, dtype=object)
+    try:
+        return _terrain_of(dem, glaciers, grid), errors
+    except InputError as error:
+        if len(glaciers) == 1:
+            errors[0] = error
+            nothing = {n: np.full((1, BANDS) if n == "hypsometry" else 1, np.nan) for n in _ATTRS}
+            return {**nothing, "elevation_coverage": np.zeros(1)}, errors
+    parts = [_readable(dem, glaciers.iloc[[k]], grid) for k in range(len(glaciers))]
+    return {n: np.concatenate([p[n] for p, _ in parts]) for n in _ATTRS}, np.concatenate([e for _, e in parts])
 
 
 def _neighbours(glaciers: gpd.GeoDataFrame, grid: Grid) -> list[Integers]:
@@ -147,6 +116,10 @@ def _terrain_of(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, grid: Grid) -> di
     count = len(weights.rows)
     seen = np.bincount(row, area, count)
     north, east = _gradient(values, column, grid, rows.start)
+    if not grid.is_geographic:
+        y, x = np.divmod(column, values.shape[1])
+        north, east, scale = turned(north, east, jacobian(grid, y + rows.start, x + columns.start))
+        area = area * scale
     steepness = np.hypot(north, east)
     with np.errstate(invalid="ignore", divide="ignore"):
         slope = _means(row, area, np.degrees(np.arctan(steepness)), count)
@@ -163,6 +136,7 @@ def _terrain_of(dem: xr.DataArray, glaciers: gpd.GeoDataFrame, grid: Grid) -> di
     return {
         **{n: np.where(void.reshape(-1, *[1] * (v.ndim - 1)), np.nan, v) for n, v in out.items()},
         "elevation_coverage": coverage,
+        "undeclared_void": undeclared_void(row, elevation[valid], count),
     }
 
 
@@ -180,6 +154,8 @@ def _window(glaciers: gpd.GeoDataFrame, grid: Grid) -> list[slice]:
 
 def _gradient(elevation: npt.NDArray[np.floating], cell: Integers, grid: Grid, first_row: int) -> tuple[Floats, Floats]:
     """Slope towards north and east (m per m) at cells of a window that starts at row `first_row` of the grid.
+
+    On a projected grid along its axes, m per unit of length.
 
     Central differences; one-sided at edges and next to voids, NaN between two voids.
     """

@@ -31,9 +31,11 @@ def _one_season(months: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(months))
 
 
-def _text_keys(mapping: Any) -> Any:
-    """YAML reads a bare 491 as a number."""
-    return {str(k): v for k, v in mapping.items()} if isinstance(mapping, dict) else mapping
+def _as_text(mapping: Any) -> Any:
+    """Identifiers as text: YAML reads a bare 491 as a number."""
+    if not isinstance(mapping, dict):
+        return mapping
+    return {str(k): str(v) if isinstance(v, int) and not isinstance(v, bool) else v for k, v in mapping.items()}
 
 
 def _lapse_rate(value: Any) -> Any:
@@ -94,10 +96,16 @@ class Climate(Section):
 
 
 class Elevation(Section):
-    """Digital elevation model."""
+    """Digital elevation model.
+
+    `units` is that of the heights, by default what the files state, else metres. `compare` looks whether they agree
+    with the elevations that the inventory states for its outlines.
+    """
 
     files: list[str] = Field(min_length=1)
     min_coverage: float = Field(0.5, ge=0, le=1)
+    units: Literal["m", "ft", "us-ft", "km", "dm", "cm"] | None = None
+    compare: bool = True
 
 
 class Albedo(Section):
@@ -110,11 +118,16 @@ class Albedo(Section):
 
 
 class Links(Section):
-    """How observations find their outlines."""
+    """How observations find their outlines.
+
+    `table` relates sites and identifiers, `positions` sites and places; `versions` relates identifiers of RGI 6 and 7,
+    a table of RGI 7 or the outlines of the other version; `mapping` links sites by hand.
+    """
 
     table: Path | None = None
     positions: Path | None = None
-    mapping: Annotated[dict[str, str], BeforeValidator(_text_keys)] = {}
+    versions: Path | None = None
+    mapping: Annotated[dict[str, str], BeforeValidator(_as_text)] = {}
     suffix: bool = True
     position: bool = True
     max_distance_km: float = Field(2.0, ge=0)

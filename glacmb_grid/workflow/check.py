@@ -18,7 +18,7 @@ from glacmb_grid.inputs.links import Linked
 from glacmb_grid.inputs.plausible import quick_look
 from glacmb_grid.judging import plan
 from glacmb_grid.predictors import build_predictors, matching
-from glacmb_grid.sampling.grid import Curvilinear, any_grid_of
+from glacmb_grid.sampling.grid import Curvilinear, Grid, any_grid_of
 from glacmb_grid.sampling.regrid import no_xesmf
 from glacmb_grid.sampling.zonal import overlap_weights
 from glacmb_grid.schemas import ALBEDO, GLACIERS, SAMPLED, TERRAIN, empty
@@ -33,6 +33,8 @@ from glacmb_grid.workflow.table import table
 from glacmb_grid.years import complete_years, hydrological_year, start_month
 
 _ANY = 1e-9  # share of an outline: any overlap will do
+_LOOKED_AT = 12  # glaciers whose elevations are looked at
+_TOLD = 8  # sites without an outline that are told one by one
 
 
 def check(config: Judged) -> list[str]:
@@ -105,6 +107,9 @@ def _check_cubes(config: RunConfig) -> list[str]:
                     uncovered, lines = _check_area(glaciers, grid, what, least)
                     found += lines
                     left = left[~left.index.isin(uncovered)] if least > _ANY else left
+        if dem is not None and len(left):
+            with problems.collect():
+                found += _check_elevations(config, left, dem)
         with problems.collect():
             _check_left(len(left))
         years: list[int] = []
@@ -197,6 +202,16 @@ def _predictor_names(config: RunConfig, variables: list[str], monthly: list[str]
     return [str(n) for n in built["predictor"].values]
 
 
+def _check_elevations(config: RunConfig, glaciers: gpd.GeoDataFrame, dem: xr.DataArray) -> list[str]:
+    """Look at the elevations of some glaciers, as the stage `terrain` does at all."""
+    some = glaciers.iloc[np.unique(np.linspace(0, len(glaciers) - 1, _LOOKED_AT).astype(int))]
+    _, failures = cubes.look_at_terrain(some, dem, config.elevation.min_coverage, config.elevation.compare)
+    if not failures:
+        return []
+    bad = listing((f"{f.glacier} ({f.reason})" for f in failures), 4)
+    return [f"elevation model: of {len(some)} glaciers looked at a run leaves out {len(failures)}: {bad}"]
+
+
 def _check_left(count: int) -> None:
     """Raise if no glacier lies on both the climate and the elevation model."""
     if not count:
@@ -230,9 +245,22 @@ def _check_area(
     raise InputError(
         what,
         expected="cells under every glacier" + (f", at least {least:.0%} of its area" if least > _ANY else ""),
-        found=f"x {x0:.3f}..{x1:.3f}, y {y0:.3f}..{y1:.3f}, which {left}",
-        remedy="download a larger area, or leave these glaciers out of the outlines",
+        found=f"x {x0:.3f}..{x1:.3f}, y {y0:.3f}..{y1:.3f}, which {left}; {_where(glaciers, cells)}",
+        remedy="give files and outlines of the same region: download another area, or name other outlines",
     )
+
+
+def _where(glaciers: gpd.GeoDataFrame, grid: Grid) -> str:
+    """Where the outlines lie, and whether they would lie on the grid with their axes swapped."""
+    x0, y0, x1, y1 = glaciers.total_bounds
+    text = f"the outlines lie at longitudes {x0:.2f}..{x1:.2f}, latitudes {y0:.2f}..{y1:.2f}"
+    middle = glaciers["latitude"].mean(), glaciers["longitude"].mean()
+    if grid.is_geographic and all(
+        min(edges[0], edges[-1]) <= at <= max(edges[0], edges[-1])
+        for edges, at in zip((grid.x_edges, grid.y_edges), middle, strict=True)
+    ):
+        text += ": latitude and longitude seem to be swapped"
+    return text
 
 
 def _check_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Dataset, problems: Problems) -> list[int]:
@@ -270,6 +298,19 @@ def _describe_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Data
     return found + ([f"incomplete hydrological years left out: {listing(incomplete)}"] if incomplete else [])
 
 
+def _unmatched(linked: Linked) -> list[str]:
+    """A line for sites that may have an outline, and one that counts the reasons of the others."""
+    sites = linked.unmatched.drop_duplicates("site")
+    reasons = sites["reason"].astype(str)
+    meant = reasons.str.contains("mapping|merge_pieces", regex=True)
+    called = [f"{s} {n}".strip() for s, n in zip(sites["site"], sites["name"].fillna(""), strict=True)]
+    lines = [f"site {c}: {r}" for c, r, told in zip(called, reasons, meant, strict=True) if told]
+    more = [f"{len(lines) - _TOLD} more sites with such a hint: see unmatched.csv"] if len(lines) > _TOLD else []
+    counts = reasons[~meant].str.replace(r"[^ ]*\d[^ ]*", "...", regex=True).value_counts()
+    others = [f"unmatched: {n} site(s): {why}" for why, n in counts.items()]
+    return lines[:_TOLD] + more + others[:_TOLD]
+
+
 def _check_links(
     config: RunConfig, linked: Linked, left: gpd.GeoDataFrame, years: list[int], problems: Problems
 ) -> list[str]:
@@ -278,6 +319,7 @@ def _check_links(
     found = [
         f"{len(observed)} observations linked to outlines ({kinds or 'none'}), {len(linked.unmatched)} rows unmatched"
     ]
+    found += _unmatched(linked)
     if not years:
         return found
     usable = observed[observed["year"].isin(years) & observed["glacier"].isin(left.index)]

@@ -13,6 +13,7 @@ import xarray as xr
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.failures import FILE, Failure, surviving
 from glacmb_grid.inputs.albedo import decode_albedo, summer_albedo
+from glacmb_grid.inputs.elevation import tile_troubles
 from glacmb_grid.inputs.links import Linked, link
 from glacmb_grid.inputs.outlines import glaciers_dataset
 from glacmb_grid.inputs.plausible import implausible, quick_look
@@ -22,7 +23,8 @@ from glacmb_grid.sampling.grid import Curvilinear, Grid, any_grid_of, grid_of
 from glacmb_grid.sampling.lapse_rate import correct_temperature, fitted_lapse_rate, rates_of, tell_far_orography
 from glacmb_grid.sampling.nearest import far_from_land, nearest_valid, valid_cells
 from glacmb_grid.sampling.regrid import grid_around, regrid_weights, xesmf_weights
-from glacmb_grid.sampling.terrain import tell_voids, terrain, without_elevation
+from glacmb_grid.sampling.terrain import terrain
+from glacmb_grid.sampling.terrain_checks import compare_with_inventory, tell_voids, without_elevation
 from glacmb_grid.sampling.zonal import overlap_weights, sample, without_cover, without_valid
 from glacmb_grid.settings import Albedo, Climate, Links, Predictors, Regrid, Sampling, Synthetic
 from glacmb_grid.stores.work import Work
@@ -127,14 +129,26 @@ def make_weights(
     return {"weights": weights.to_dataset().assign(land_distance=("row", distance)), "failures": failures}
 
 
-def make_terrain(work: Work, *, outlines: gpd.GeoDataFrame, dem: xr.DataArray, min_coverage: float) -> Made:
-    """The topography of every glacier."""
-    del work
+def look_at_terrain(
+    outlines: gpd.GeoDataFrame, dem: xr.DataArray, min_coverage: float, compare: bool
+) -> tuple[xr.Dataset, list[Failure]]:
+    """The topography of glaciers with plausible elevations, and why others have none."""
     topography = terrain(dem, outlines)
-    failures = without_elevation(topography, min_coverage)
+    failures = without_elevation(topography, min_coverage, tile_troubles(dem, outlines))
     reasons = {f.glacier: f.reason for f in failures}
     topography = topography.isel(glacier=surviving(topography["glacier"].values, reasons))
     tell_voids(topography)
+    if compare:
+        compare_with_inventory(topography, outlines)
+    return topography.drop_vars(["unread", "undeclared_void"], errors="ignore"), failures
+
+
+def make_terrain(
+    work: Work, *, outlines: gpd.GeoDataFrame, dem: xr.DataArray, min_coverage: float, compare: bool
+) -> Made:
+    """The topography of every glacier."""
+    del work
+    topography, failures = look_at_terrain(outlines, dem, min_coverage, compare)
     return {"terrain": topography, "failures": failures}
 
 
@@ -256,6 +270,7 @@ def linked(tables: ObservedTables, outlines: gpd.GeoDataFrame, links: Links) -> 
         suffix=links.suffix,
         position=links.position,
         max_distance_km=links.max_distance_km,
+        versions=tables.versions,
     )
 
 

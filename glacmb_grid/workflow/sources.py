@@ -16,9 +16,10 @@ from glacmb_grid.inputs.albedo import open_codes
 from glacmb_grid.inputs.climate import open_climate
 from glacmb_grid.inputs.elevation import open_elevation
 from glacmb_grid.inputs.files import find_file, open_dataset
-from glacmb_grid.inputs.links import read_link_table
+from glacmb_grid.inputs.link_tables import read_link_table
 from glacmb_grid.inputs.observations import read_observations
 from glacmb_grid.inputs.outlines import sound_outlines
+from glacmb_grid.inputs.versions import read_versions
 from glacmb_grid.settings import Given, Judged, RunConfig, Section, TableConfig
 from glacmb_grid.workflow.stages import Files, Source
 
@@ -60,7 +61,7 @@ def climate(c: RunConfig) -> Source:
 def elevation(c: RunConfig) -> Source:
     """The elevation model."""
     s = c.elevation
-    read = partial(open_elevation, s.files)
+    read = partial(open_elevation, s.files, units=s.units)
     return Source(read, ((s.files, "elevation model"),), {"elevation": s}, made_by=_made_by(c))
 
 
@@ -77,6 +78,7 @@ class ObservedTables(NamedTuple):
     observed: pd.DataFrame
     table: pd.DataFrame | None
     positions: pd.DataFrame | None
+    versions: pd.DataFrame | None = None
 
 
 def observations(c: RunConfig) -> Source:
@@ -89,11 +91,13 @@ def observations(c: RunConfig) -> Source:
             lambda: read_observations(s.path, units=s.units, default_uncertainty=s.default_uncertainty)
         )
         tables = [problems.attempt(partial(read_link_table, p)) if p else None for p in (links.table, links.positions)]
+        versions = problems.attempt(partial(read_versions, links.versions)) if links.versions else None
         problems.raise_if_any()
         assert observed is not None
-        return ObservedTables(observed, *tables)
+        return ObservedTables(observed, tables[0], tables[1], versions)
 
-    tables = [(p, what) for p, what in ((links.table, "link table"), (links.positions, "glacier positions")) if p]
+    named = (links.table, "link table"), (links.positions, "glacier positions"), (links.versions, "other version")
+    tables = [(p, what) for p, what in named if p]
     return Source(read, ((s.path, "observations"), *tables), {"observations": s}, made_by=_made_by(c))
 
 

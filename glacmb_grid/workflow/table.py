@@ -73,7 +73,7 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
             cubes.make_terrain,
             {"outlines": a.OUTLINES, "dem": sources.elevation(c)},
             {"terrain": a.TERRAIN, "failures": failures("terrain")},
-            options(c, min_coverage="elevation.min_coverage"),
+            options(c, min_coverage="elevation.min_coverage", compare="elevation.compare"),
         ),
         Stage(
             "sampled",

@@ -1,0 +1,81 @@
+"""What the attributes of glacier inventories are called: identifiers, names and elevations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from glacmb_grid.errors import InputError, listing
+
+# Columns of RGI 7, RGI 5 and 6, and the second Chinese inventory, compared without regard to case
+_ID_COLUMNS = ("rgi_id", "rgiid", "glacier_id", "glims_id", "fcgi_id", "glac_id")
+_NAME_COLUMNS = ("glac_name", "name", "glc_name")
+HEIGHTS = {
+    "zmin": ("zmin_m", "zmin", "min_elev"),
+    "zmed": ("zmed_m", "zmed", "zmean_m", "mean_elev"),
+    "zmax": ("zmax_m", "zmax", "max_elev"),
+}
+_LARGEST_WHOLE = 2.0**53  # beyond it, decimal numbers lose digits
+
+
+def id_column(raw: gpd.GeoDataFrame, file: Path, wanted: str | None) -> str:
+    """The column of identifiers: the wanted one, else the first known one that is filled; an InputError without."""
+    if wanted and wanted in raw.columns:
+        return wanted
+    lower = {str(n).casefold(): str(n) for n in reversed(raw.columns)}
+    known = [lower[n] for n in _ID_COLUMNS if n in lower] if wanted is None else []
+    filled = [n for n in known if not raw[n].isna().all() and not (raw[n].astype("string").str.strip() == "").all()]
+    if known:
+        return (filled or known)[0]
+    raise InputError(
+        f"{file}: {wanted or ' / '.join(_ID_COLUMNS)}",
+        expected="a column with the glaciers' identifiers",
+        found=f"columns {listing(raw.columns, 30)}",
+        remedy="name it: `glaciers: {id: COLUMN}`" + ("" if len(raw.columns) > 1 else "; is the .dbf file missing?"),
+    )
+
+
+def ids(values: pd.Series, where: str) -> npt.NDArray[np.object_]:
+    """Identifiers as text, empty if missing.
+
+    Raises
+    ------
+    InputError
+        Decimal numbers, of which digits are lost: 11.00010 is kept as 11.0001, and 17 digits are not kept at all.
+    """
+    if pd.api.types.is_float_dtype(values):
+        known = values.dropna()
+        if lost := [v for v in known if v % 1 or abs(v) >= _LARGEST_WHOLE]:
+            raise InputError(
+                where,
+                expected="identifiers as text",
+                found=f"decimal numbers, which lose digits: {listing(map(repr, lost), 4)}",
+                remedy="export the table with this column as text, or name another column, `glaciers: {id: COLUMN}`",
+            )
+        values = values.astype("Int64")
+    text = values.astype("string").str.replace("\\x00", "", regex=False).str.strip()
+    return np.asarray(text.fillna("").astype(object))
+
+
+def heights(raw: gpd.GeoDataFrame) -> dict[str, npt.NDArray[np.float64]]:
+    """Lowest, median and highest elevation that the inventory states, m; NaN for its codes of missing values."""
+    lower = {str(n).casefold(): n for n in reversed(raw.columns)}
+    out = {}
+    for name, columns in HEIGHTS.items():
+        if (found := next((lower[c] for c in columns if c in lower), None)) is not None:
+            values = pd.to_numeric(raw[found], errors="coerce").to_numpy(np.float64, na_value=np.nan)
+            out[name] = np.where((values > 0) & (values < 9000), values, np.nan)
+    return out
+
+
+def names(raw: gpd.GeoDataFrame) -> list[str]:
+    """Names of the glaciers, empty where there is none."""
+    lower = {str(n).casefold(): n for n in reversed(raw.columns)}
+    for column in _NAME_COLUMNS:
+        if column in lower:
+            return [v.strip() if isinstance(v, str) else "" for v in raw[lower[column]]]
+    return [""] * len(raw)

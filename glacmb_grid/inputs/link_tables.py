@@ -1,0 +1,51 @@
+"""Tables of sites with the identifiers and positions of their glaciers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from glacmb_grid.inputs.files import find_file
+from glacmb_grid.inputs.tables import column, positions, read_table, site_name
+
+_SITE = ("fogid", "wgms_id", "glacier_id", "site")
+_SITE_OF_FOG = "id"  # in `glacier.csv` of the Fluctuations of Glaciers since 2025
+_GLACIER = ("rgiid", "rgi_id", "rgi7_id")
+_LISTS = ("rgi50_ids", "rgi60_ids", "rgi70_ids")
+_NAME = ("name", "short_name", "glacier_name")
+_LONGITUDE = ("cenlon", "longitude", "lon")
+_LATITUDE = ("cenlat", "latitude", "lat")
+
+
+def read_link_table(path: str | Path) -> pd.DataFrame:
+    """A table of sites with their RGI ids, positions, or both.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV, possibly with comment lines before the header: the RGI-FoG links table, the FoG "A" glacier table, or
+        `glacier.csv` of the releases since 2025, whose cells list the identifiers of three versions of the RGI.
+
+    Returns
+    -------
+    DataFrame
+        Columns `site`, `rgi_id`, `name`, `longitude`, `latitude` (blank or NaN if missing); one row
+        for each identifier.
+    """
+    file = find_file(path, what="link table")
+    raw = read_table(file, header=(*_SITE, *_LISTS))
+    of_fog = [n for n in _LISTS if n in raw]
+    site = column(raw, (*_SITE, _SITE_OF_FOG) if of_fog else _SITE).map(site_name)
+    identifiers = [raw[n].map(_listed) for n in of_fog] or [column(raw, _GLACIER).map(_listed)]
+    listed = [list(dict.fromkeys(i for some in row for i in some)) or [""] for row in zip(*identifiers, strict=True)]
+    table = pd.DataFrame({"site": site, "rgi_id": pd.Series(listed, index=raw.index, dtype=object)})
+    table["name"] = column(raw, _NAME)
+    table = table.join(positions(raw, _LONGITUDE, _LATITUDE, file))[table["site"] != ""]
+    return table.explode("rgi_id", ignore_index=True)
+
+
+def _listed(cell: str) -> list[str]:
+    """Identifiers in a cell, separated by bars, commas, semicolons or blanks."""
+    return [i for i in re.split(r"[|,;\s]+", cell) if i]
