@@ -196,6 +196,7 @@ class SampleTable(Section):
     where: dict[str, Any] = {}
     predictors: Literal["all"] | list[str] = "all"
     exclude: list[str] = []
+    allow: list[str] = []
     coordinates: bool = False
     default_uncertainty: float = Field(0.2, gt=0)
     monthly: dict[str, Monthly] = {}

@@ -38,6 +38,7 @@ def read_samples_table(
     predictions: Mapping[str, str] | None = None,
     predictors: Literal["all"] | Sequence[str] = "all",
     exclude: Sequence[str] = (),
+    allow: Sequence[str] = (),
     where: Mapping[str, object] | None = None,
     name: str | None = None,
     area: str | None = None,
@@ -75,6 +76,8 @@ def read_samples_table(
         twelve columns are taken.
     exclude : sequence of str
         Names and patterns of columns that are not predictors.
+    allow : sequence of str
+        Names and patterns of predictors that may tell nearly all of the target; otherwise such are refused.
     where : mapping, optional
         Column -> value or values; only rows with these values are read.
     coordinates : bool
@@ -110,8 +113,8 @@ def read_samples_table(
     Raises
     ------
     InputError or InputErrors
-        Missing columns, blank identifiers, text among numbers, infinite values, implausible targets, a predictor that
-        is a copy of the target or named like a mass balance.
+        Missing columns, blank identifiers, text among numbers, infinite values, implausible targets, predictors that
+        alone or together tell the target or are named like a mass balance.
     """
     notes = Notes()
     columns = {
@@ -147,7 +150,7 @@ def read_samples_table(
     derived = choice.not_in_table(derived)
     taken = choice.with_derived(derived, series)
     by_name = {n: numbers[n] if n in numbers else derived[n].values for n in taken}
-    refuse_leaks(file, by_name, values["target"], predictors, notes)
+    refuse_leaks(file, by_name, values["target"], labels, predictors, allow, notes)
     meanings = meanings_of_columns(taken, at, series, derived)
     samples = assemble(taken, meanings, numbers, derived, labels, values, default_uncertainty)
     samples = with_forcing(samples, forcing, days, north)
