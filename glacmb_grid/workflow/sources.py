@@ -13,11 +13,12 @@ import xarray as xr
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.failures import Failure
 from glacmb_grid.inputs.albedo import open_codes
+from glacmb_grid.inputs.balances import read_observations
+from glacmb_grid.inputs.balances.releases import package_beside
 from glacmb_grid.inputs.climate import open_climate
 from glacmb_grid.inputs.elevation import open_elevation
 from glacmb_grid.inputs.files import find_file, open_dataset
 from glacmb_grid.inputs.links import read_link_table
-from glacmb_grid.inputs.observations import read_observations
 from glacmb_grid.inputs.outlines import sound_outlines
 from glacmb_grid.settings import Given, Judged, RunConfig, Section, TableConfig
 from glacmb_grid.workflow.stages import Files, Source
@@ -86,14 +87,22 @@ def observations(c: RunConfig) -> Source:
     def read() -> ObservedTables:
         problems = Problems()
         observed = problems.attempt(
-            lambda: read_observations(s.path, units=s.units, default_uncertainty=s.default_uncertainty)
+            lambda: read_observations(
+                s.path,
+                units=s.units,
+                default_uncertainty=s.default_uncertainty,
+                columns={str(role): name for role, name in s.columns.items()},
+                missing=s.missing,
+                periods=s.periods,
+            )
         )
         tables = [problems.attempt(partial(read_link_table, p)) if p else None for p in (links.table, links.positions)]
         problems.raise_if_any()
         assert observed is not None
         return ObservedTables(observed, *tables)
 
-    tables = [(p, what) for p, what in ((links.table, "link table"), (links.positions, "glacier positions")) if p]
+    beside = ((links.table, "link table"), (links.positions, "glacier positions"), (package_beside(s.path), "units"))
+    tables = [(p, what) for p, what in beside if p]
     return Source(read, ((s.path, "observations"), *tables), {"observations": s}, made_by=_made_by(c))
 
 
