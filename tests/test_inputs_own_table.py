@@ -823,12 +823,12 @@ def test_fahrenheit_is_recognised_and_told(tmp_path):
     np.testing.assert_allclose(column(declared, name), column(expected, name), rtol=1e-5)
     found = refused_frame(frame, tmp_path, monthly={"temperature": {"columns": "t2m_*", "units": "degC"}})
     assert "when read as degC" in found
-    frame[months] -= 22  # a mean of 19 is cold in Fahrenheit and hot in Celsius, 14 is either
+    frame[months] -= 27  # 14 in the mean and 36 in July
     with pytest.warns(UserWarning, match="t2m read as degF"):
         of(frame, tmp_path)
-    frame[months] -= 5
+    either = monthly_frame(**{"t2m_{:02d}": (CELSIUS + 8, 1.0)})  # 13 in the mean and 25 in July
     with pytest.warns(UserWarning, match="t2m read as degC.*also possible: degF"):
-        of(frame, tmp_path)
+        of(either, tmp_path)
 
 
 @pytest.mark.parametrize("mean", [-12.0, -4.0, 3.0, 8.0])
