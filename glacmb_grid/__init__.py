@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from glacmb_grid.folds.schemes import make_folds as make_folds
     from glacmb_grid.inputs.albedo import open_albedo as open_albedo
     from glacmb_grid.inputs.albedo import summer_albedo as summer_albedo
+    from glacmb_grid.inputs.balances import read_observations as read_observations
     from glacmb_grid.inputs.climate import open_climate as open_climate
     from glacmb_grid.inputs.elevation import open_elevation as open_elevation
     from glacmb_grid.inputs.link_tables import read_link_table as read_link_table
     from glacmb_grid.inputs.links import link as link
-    from glacmb_grid.inputs.observations import read_observations as read_observations
     from glacmb_grid.inputs.outlines import glaciers_dataset as glaciers_dataset
     from glacmb_grid.inputs.outlines import read_outlines as read_outlines
     from glacmb_grid.inputs.own_table import read_samples_table as read_samples_table
@@ -71,7 +71,7 @@ _HOMES = {
     "overlap_weights": "sampling.zonal",
     "predict": "learning.registry",
     "read_link_table": "inputs.link_tables",
-    "read_observations": "inputs.observations",
+    "read_observations": "inputs.balances",
     "read_outlines": "inputs.outlines",
     "read_samples_table": "inputs.own_table",
     "run": "workflow.runner",

@@ -17,6 +17,7 @@ from glacmb_grid.vocabulary import MASS_BALANCE_ATTRS
 from glacmb_grid.weights import Weights, from_entries, identity
 
 _KEPT = ("site", "name", "link", "time_system", "uncertainty_given")
+_KEPT_IF_KNOWN = ("method", "begin", "end")
 
 
 def build_samples(predictors: xr.Dataset, linked: pd.DataFrame) -> tuple[xr.Dataset, pd.DataFrame]:
@@ -76,7 +77,8 @@ def build_samples(predictors: xr.Dataset, linked: pd.DataFrame) -> tuple[xr.Data
     )
     place = {n: ("sample", rows[f"row_{n}"].values) for n in ("longitude", "latitude", "area") if f"row_{n}" in rows}
     samples = samples.assign_coords(place)
-    texts = {k: ("sample", taken[k].to_numpy().astype(object)) for k in _KEPT if k != "uncertainty_given"}
+    kept = [k for k in (*_KEPT, *_KEPT_IF_KNOWN) if k in taken and k != "uncertainty_given"]
+    texts = {k: ("sample", taken[k].to_numpy().astype(object)) for k in kept}
     samples = samples.assign_coords(texts)
     return with_operator(samples, identity(names)), linked[~inside].reset_index(drop=True)
 
@@ -103,9 +105,10 @@ def as_table(samples: xr.Dataset) -> pd.DataFrame:
     operator = operator_of(samples)
     if not operator.is_identity:
         raise ValueError(f"only annual samples make a table; {listing(operator.rows, 3)} are not all annual")
-    columns = ["glacier", "year", "mass_balance", "mass_balance_uncertainty", *_KEPT]
+    more = [k for k in _KEPT_IF_KNOWN if k in samples.coords]
+    columns = ["glacier", "year", "mass_balance", "mass_balance_uncertainty", *_KEPT, *more]
     table = pd.DataFrame({"sample": samples["sample"].values} | {c: samples[c].values for c in columns})
-    for text in ("sample", "glacier", "site", "name", "link", "time_system"):
+    for text in ("sample", "glacier", "site", "name", "link", "time_system", *more):
         table[text] = table[text].astype(str)
     values = pd.DataFrame(samples["predictors"].values, columns=[str(p) for p in samples["predictor"].values])
     return pd.concat([table, values], axis=1)

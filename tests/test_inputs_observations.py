@@ -9,10 +9,10 @@ import pytest
 import shapely
 
 from glacmb_grid.errors import InputError, InputErrors
+from glacmb_grid.inputs.balances import read_observations
 from glacmb_grid.inputs.link_tables import read_link_table
 from glacmb_grid.inputs.links import link
 from glacmb_grid.inputs.names import can_be_same
-from glacmb_grid.inputs.observations import read_observations
 from glacmb_grid.inputs.outlines import read_outlines
 from glacmb_grid.inputs.versions import read_versions
 
@@ -190,11 +190,27 @@ def test_an_empty_table(tmp_path, text):
     refused(tmp_path, text)
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-def test_other_encodings_are_named(tmp_path, encoding):
-    text = SHARED.replace("VERNAGT", "ÖTZTAL")
-    assert "UTF-8" in refused(tmp_path, text, encoding=encoding)
-    assert len(read(tmp_path, text)) == 3
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-8", "utf-8-sig"])
+def test_encodings_of_spreadsheets_and_older_releases(tmp_path, encoding):
+    found = read(tmp_path, SHARED.replace("VERNAGT", "ÖTZTAL"), encoding=encoding)
+    assert found["name"].tolist()[2] == "ÖTZTAL"
+    assert found["mass_balance"].tolist() == pytest.approx([-1.173, -0.647, -0.215])
+
+
+@pytest.mark.parametrize(
+    ("raw", "what"),
+    [
+        (b"PK\x03\x04....[Content_Types].xml", "a spreadsheet (.xlsx)"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "an old spreadsheet"),
+        (SHARED.encode("utf-16-le"), "without its mark"),
+        (b"%PDF-1.7", "PDF"),
+    ],
+)
+def test_what_is_no_text_is_named(tmp_path, raw, what):
+    (tmp_path / "balance.csv").write_bytes(raw)
+    with pytest.raises(InputError, match=r"save it as CSV|give the table as CSV") as raised:
+        read_observations(tmp_path / "balance.csv", units="mm w.e.")
+    assert what in str(raised.value)
 
 
 @pytest.mark.parametrize(("east", "north"), [("632000", "5180000"), ("10.7", "95"), ("-181", "46")])

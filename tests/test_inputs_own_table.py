@@ -344,7 +344,7 @@ def test_bad_positions_and_uncertainties(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "what"),
-    [(b"PK\x03\x04xx", "spreadsheet"), (b"\x1f\x8bxx", "gunzip"), (b"PAR1 cut off", "Parquet"), (b"a,\xe9\n", "UTF-8")],
+    [(b"PK\x03\x04xx", "spreadsheet"), (b"\x1f\x8bxx", "gunzip"), (b"PAR1 cut off", "Parquet")],
 )
 def test_other_files(tmp_path, content, what):
     path = tmp_path / "table.csv"
@@ -713,7 +713,8 @@ def test_the_samples_of_a_cube_written_as_a_table(tmp_path, toys):
 
     cube = toys.samples(toys.predictors())
     as_table(cube).to_csv(tmp_path / "samples.csv", index=False)
-    with pytest.warns(UserWarning, match="tp read as m month-1"):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         samples = read_samples_table(
             tmp_path / "samples.csv",
             glacier="glacier",
@@ -722,7 +723,9 @@ def test_the_samples_of_a_cube_written_as_a_table(tmp_path, toys):
             target_units="m w.e.",
             uncertainty="mass_balance_uncertainty",
             exclude=["sample", "site", "name", "link", "time_system", "uncertainty_given"],
+            allow=["*"],  # the balance of toys is a formula of degree days and snowfall
         )
+    assert any("tp read as m month-1" in str(w.message) for w in caught)
     assert samples["predictor"].values.tolist() == cube["predictor"].values.tolist()
     np.testing.assert_allclose(samples["predictors"].values, cube["predictors"].values, rtol=1e-6)
     np.testing.assert_allclose(samples["precipitation"].values, cube["precipitation"].values, rtol=1e-5)
@@ -801,3 +804,110 @@ def test_the_continental_glaciers_of_china(real_data):
     assert len(set(samples["glacier"].values)) == len(set(samples["group"].values)) == 13
     assert samples.sizes["predictor"] == 36
     assert "fold_logo" not in samples.coords
+
+
+# --- units that nobody declared --------------------------------------------------------------------------------------
+
+
+def test_fahrenheit_is_recognised_and_told(tmp_path):
+    frame = monthly_frame(**{"t2m_{:02d}": (CELSIUS, 1.0)})
+    months = [f"t2m_{m}" for m in MONTHS]
+    expected = of(frame, tmp_path)
+    assert "t2m read as degC" in expected.attrs["notes"]
+    frame[months] = frame[months] * 1.8 + 32
+    with pytest.warns(UserWarning, match="t2m read as degF; declare it"):
+        samples = of(frame, tmp_path)
+    name = "degree_days_annual"
+    np.testing.assert_allclose(column(samples, name), column(expected, name), rtol=1e-5)
+    declared = of(frame, tmp_path, monthly={"temperature": {"columns": "t2m_*", "units": "degrees Fahrenheit"}})
+    np.testing.assert_allclose(column(declared, name), column(expected, name), rtol=1e-5)
+    found = refused_frame(frame, tmp_path, monthly={"temperature": {"columns": "t2m_*", "units": "degC"}})
+    assert "when read as degC" in found
+    frame[months] -= 27  # 14 in the mean and 36 in July
+    with pytest.warns(UserWarning, match="t2m read as degF"):
+        of(frame, tmp_path)
+    either = monthly_frame(**{"t2m_{:02d}": (CELSIUS + 8, 1.0)})  # 13 in the mean and 25 in July
+    with pytest.warns(UserWarning, match="t2m read as degC.*also possible: degF"):
+        of(either, tmp_path)
+
+
+@pytest.mark.parametrize("mean", [-12.0, -4.0, 3.0, 8.0])
+def test_cold_and_mild_months_stay_celsius(tmp_path, mean):
+    frame = monthly_frame(**{"t2m_{:02d}": (CELSIUS - 5 + mean, 1.0)})
+    assert "t2m read as degC" in of(frame, tmp_path).attrs["notes"]
+    frame[[f"t2m_{m}" for m in MONTHS]] += 273.15
+    assert "t2m read as K" in of(frame, tmp_path).attrs["notes"]
+
+
+# --- glaciers under two names, missing values, units of the target ---------------------------------------------------
+
+
+@pytest.mark.parametrize("pair", [("G001", "g001"), ("1", "01"), ("A 1", "A_1"), ("A1", "A1 ".upper() + "\u2060b")])
+def test_one_glacier_under_two_identifiers(tmp_path, pair):
+    frame = monthly_frame().assign(x=np.arange(40) % 7)
+    frame["gid"] = frame["gid"].replace({"g0": pair[0], "g1": pair[1]})
+    if "\u2060" in pair[1]:
+        assert "A1 b" in set(of(frame, tmp_path)["glacier"].values)
+        return
+    found = refused_frame(frame, tmp_path)
+    assert repr(pair[0]) in found
+    assert repr(pair[1]) in found
+
+
+def test_a_nul_byte_in_an_identifier(tmp_path):
+    frame = monthly_frame().assign(x=np.arange(40) % 7)
+    frame["gid"] = ["g0\0" if g == "g0" and y > 2002 else g for g, y in zip(frame["gid"], frame["year"], strict=True)]
+    assert len(set(of(frame, tmp_path)["glacier"].values)) == 8
+
+
+def test_missing_balances_and_other_units_in_own_tables(tmp_path):
+    frame = monthly_frame().assign(x=np.arange(40) % 7)
+    frame["mb"] = (frame["mb"] * 1000).round()
+    frame.loc[4, "mb"] = -999
+    millimetres = {"target_units": "mm w.e."}
+    assert "missing-value codes -999.0 in line(s) 6" in refused_frame(frame, tmp_path, **millimetres)
+    with pytest.warns(UserWarning, match="left out 1 of 40 rows"):
+        assert of(frame, tmp_path, missing=[-999], **millimetres).sizes["sample"] == 39
+    frame.loc[4, "mb"] = -600
+    frame.loc[frame["gid"] == "g3", "mb"] /= 1000
+    assert "glacier 'g3'" in refused_frame(frame, tmp_path, **millimetres)
+
+
+def test_stakes_on_the_tongue(tmp_path):
+    frame = monthly_frame(**{"t2m_{:02d}": (CELSIUS, 1.0), "tp_{:02d}": (RAIN, 0.001)})
+    frame["height"] = 2000.0 + 40 * np.arange(40)
+    frame["mb"] = (frame["height"] - 2900) / 75  # -12 m at the tongue
+    monthly = {"precipitation": {"columns": "tp_*", "units": "m month-1"}}
+    assert "within -10..10 m w.e." in refused_frame(frame, tmp_path, monthly=monthly, allow=["*"])
+    with pytest.warns(UserWarning, match="height: R2 1.000"):
+        samples = of(frame, tmp_path, monthly=monthly, elevation="HEIGHT", limits=(-20, 10), allow=["height"])
+    assert samples["mass_balance"].min() == -12
+    assert "height" in samples["predictor"].values
+    np.testing.assert_array_equal(samples["hypsometry"].values[:, 0], frame["height"])
+    median = frame.groupby("gid")["height"].transform("median")
+    np.testing.assert_array_equal(samples["orography"].values, median)
+
+    from glacmb_grid.learning.degree_days import balance, forcing_of
+
+    settings = {"lapse_rate": -0.0065, "temperature_spread": 4.0, "snow_threshold": 1.0, "snow_spread": 2.0}
+    simulated = balance(forcing_of(samples), np.array([0.007, 1.5, 0.0]), {**settings, "snow_to_ice": 0.6})
+    own = pd.DataFrame({"b": simulated, "h": frame["height"], "g": frame["gid"]})
+    slopes = own.groupby("g")[["b", "h"]].apply(lambda d: np.polyfit(d["h"], d["b"], 1)[0])
+    assert (slopes > 0.002).all()  # m w.e. per m: higher stakes lose less
+    assert "-500..9000" in refused_frame(frame.assign(height=-9999), tmp_path, elevation="height", limits=(-20, 10))
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_encodings_of_own_tables(tmp_path, encoding):
+    path = put(tmp_path, SMALL.replace("height", "Höhe"), encoding=encoding)
+    samples = read_samples_table(path, **ROLES)
+    assert samples["predictor"].values.tolist() == ["Höhe", "slope"]
+    assert column(samples, "Höhe")[0] == 3000
+
+
+def test_a_column_called_line_beside_an_odd_quote(tmp_path):
+    text = SMALL.replace("slope", "line").replace("10.5", '"10.5')
+    assert "quote" in refused(tmp_path, text)
+    assert column(read(tmp_path, SMALL.replace("slope", "line")), "line")[0] == 10.5
+    latin = put(tmp_path, SMALL.replace("slope", "line").replace("height", "Höhe"), encoding="latin-1")
+    assert read_samples_table(latin, **ROLES)["predictor"].values.tolist() == ["Höhe", "line"]

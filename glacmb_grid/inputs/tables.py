@@ -27,10 +27,18 @@ MISSING: Final = [
 ]
 """Cells without a value, for readers that compare exactly; `is_blank` accepts these words in any case."""
 _BLANK = ("", "nan", "na", "n/a", "null", "none")
-_MISSING_CODES = (9999.0, -9999.0, 99999.0, -99999.0)
+_MISSING_CODES = (9999.0, -9999.0, 99999.0, -99999.0, -999.0)
 DEGREES = {"longitude": (-180.0, 360.0), "latitude": (-90.0, 90.0)}
 _SEPARATORS = ",;\t"
 _LINES_BEFORE_HEADER = 50
+_GROUPED = re.compile(r"[+-]?\d{1,3}(?:[, '\u2019\u00a0\u202f\u2009]\d{3})+(?:\.\d*)?|[+-]?\d{1,3}(?:\.\d{3})+,\d*")
+_OWN_LINE = "line (column of the table)"  # what a user's column `line` is called, so as not to be taken for LINE
+_NOT_TEXT: Final = (
+    (b"\xd0\xcf\x11\xe0", "an old spreadsheet (.xls)", "save it as CSV (UTF-8)"),
+    (b"\x1f\x8b", "a gzip archive", "unpack it first: gunzip"),
+    (b"\x89HDF", "an HDF5 (NetCDF) file", "save it as CSV"),
+    (b"%PDF", "a PDF document", "give the table as CSV"),
+)
 
 
 @dataclass(frozen=True)
@@ -44,9 +52,12 @@ class Column:
     def not_numbers(self, broken: Bools) -> InputError:
         """The error for cells that should be numbers."""
         cells = self.cells(broken)
-        comma = any(re.fullmatch(r"[+-]?\d+,\d+", cell) for cell in cells)
         found = f"{listing(map(repr, cells), 4)} in {self.place(broken)}"
-        remedy = "use a point for decimals" if comma else "correct or empty these cells"
+        remedy = "correct or empty these cells"
+        if any(_GROUPED.fullmatch(cell) for cell in cells):
+            remedy = "write thousands without a separator, 1234.5 (if the comma is a decimal one, use a point)"
+        elif any(re.fullmatch(r"[+-]?\d+,\d+", cell) for cell in cells):
+            remedy = "use a point for decimals"
         return InputError(self.where, expected="a number", found=found, remedy=remedy)
 
     def require_filled(self, blank: Bools) -> None:
@@ -69,7 +80,7 @@ class Column:
         return years.astype(np.int64)
 
     def refuse_missing_codes(self, values: Floats) -> None:
-        """Raise an InputError if codes such as -9999 stand among observed values (in the unit of the file)."""
+        """Raise an InputError if codes such as -9999 stand among uncertainties (in the unit of the file)."""
         code = np.isin(values, _MISSING_CODES)
         if code.any():
             raise InputError(
@@ -77,18 +88,6 @@ class Column:
                 expected="measured values",
                 found=f"missing-value codes {listing(sorted(set(values[code].tolist())))} in {self.place(code)}",
                 remedy="empty these cells or remove the rows",
-            )
-
-    def require_balances(self, metres: Floats, largest: float, units: str, setting: str) -> None:
-        """Raise an InputError if balances (m w.e.) are implausibly large; `setting` is the key of their unit."""
-        far = np.abs(metres) > largest
-        if far.any():
-            other = "mm w.e." if units == "m w.e." else "m w.e."
-            raise InputError(
-                self.where,
-                expected=f"annual balances within +-{largest:g} m w.e. when read as {units}",
-                found=f"{int(far.sum())} of {len(far)} outside, such as {_rounded(metres[far])} in {self.place(far)}",
-                remedy=f"if most values are like these, declare `{setting % other}`, else correct these rows",
             )
 
     def require_degrees(self, degrees: Floats, low: float, high: float) -> None:
@@ -131,9 +130,14 @@ def read_table(file: Path, *, header: Collection[str] | None = None) -> pd.DataF
     Raises
     ------
     InputError
-        Not UTF-8, no header, a wrong number of cells in a row, a duplicate column name.
+        Not text, no header, a wrong number of cells in a row, a duplicate column name.
     """
-    lines = _text(file).splitlines(keepends=True)
+    return table_of_text(decoded(first_bytes(file, -1, "a CSV file"), f"{file}"), f"{file}", header=header)
+
+
+def table_of_text(text: str, file: str, *, header: Collection[str] | None = None) -> pd.DataFrame:
+    """What `read_table` gives, from text that was read already; `file` is its name for messages."""
+    lines = text.splitlines(keepends=True)
     found = find_header(lines, header)
     if found is None:
         raise InputError(
@@ -153,7 +157,7 @@ def read_table(file: Path, *, header: Collection[str] | None = None) -> pd.DataF
             found=str(error),
             remedy="correct the quotes in this line, or export the table again",
         ) from error
-    names = [n.lower() for n in records[0][1]]
+    names = [_OWN_LINE if n.lower() == LINE else n.lower() for n in records[0][1]]
     while names and not names[-1]:
         names.pop()
     cells = [_cells(row, len(names), line, file) for line, row in records[1:]]
@@ -162,16 +166,27 @@ def read_table(file: Path, *, header: Collection[str] | None = None) -> pd.DataF
     return table.assign(**{LINE: [line for line, _ in records[1:]]})
 
 
-def _text(file: Path) -> str:
+def decoded(raw: bytes, file: str) -> str:
+    """Text in UTF-8, in UTF-16 with its mark, or else in Windows-1252 (Latin-1); an InputError if it is none."""
+    kinds = [(kind, remedy) for magic, kind, remedy in _NOT_TEXT if raw.startswith(magic)]
+    if raw.startswith(b"PK\x03\x04"):
+        sheet = b"[Content_Types].xml" in raw[:4096] or b"xl/" in raw[:65536]
+        kinds.append(
+            ("a spreadsheet (.xlsx)", "save it as CSV (UTF-8)")
+            if sheet
+            else ("a ZIP archive or spreadsheet", "unpack it first: unzip")
+        )
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return raw.decode("utf-16", errors="replace")
     try:
-        return first_bytes(file, -1, "a CSV file").decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{file}: line {error.object[: error.start].count(10) + 1}",
-            expected="text in UTF-8",
-            found=f"byte 0x{error.object[error.start]:02x}, as in Latin-1 or UTF-16",
-            remedy="save it as UTF-8, for instance with `iconv -f latin1 -t utf8`",
-        ) from error
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("cp1252", errors="replace")
+    if not kinds and text[:1000].count("\0") > len(text[:1000]) / 4:
+        kinds.append(("text in UTF-16 or UTF-32 without its mark", "save it as CSV (UTF-8)"))
+    for kind, remedy in kinds:
+        raise InputError(file, expected="a table as text (CSV)", found=kind, remedy=remedy)
+    return text
 
 
 def find_header(lines: Sequence[str], names: Collection[str] | None) -> tuple[int, str, list[str]] | None:
@@ -188,7 +203,7 @@ def find_header(lines: Sequence[str], names: Collection[str] | None) -> tuple[in
     return None
 
 
-def _cells(row: list[str], width: int, line: int, file: Path) -> list[str]:
+def _cells(row: list[str], width: int, line: int, file: str) -> list[str]:
     if len(row) < width or any(row[width:]):
         raise InputError(
             f"{file}: line {line}",
@@ -199,7 +214,7 @@ def _cells(row: list[str], width: int, line: int, file: Path) -> list[str]:
     return row[:width]
 
 
-def check_names(names: list[str], file: Path) -> None:
+def check_names(names: list[str], file: str | Path) -> None:
     """Raise an InputError if a column name occurs more than once."""
     duplicates = sorted({n for n in names if n and names.count(n) > 1})
     if duplicates:
@@ -237,7 +252,9 @@ def numbers(cells: pd.Series[str], lines: pd.Series[int], where: str) -> Floats:
     return values
 
 
-def positions(table: pd.DataFrame, longitude: Collection[str], latitude: Collection[str], file: Path) -> pd.DataFrame:
+def positions(
+    table: pd.DataFrame, longitude: Collection[str], latitude: Collection[str], file: str | Path
+) -> pd.DataFrame:
     """Columns `longitude` in -180..180 and `latitude`, degrees; NaN in both where either is blank."""
     cells = {"longitude": column(table, longitude), "latitude": column(table, latitude)}
     east, north = (numbers(text, table[LINE], f"{file}: {name}") for name, text in cells.items())

@@ -58,6 +58,23 @@ NameWithUnit = Annotated[str, AfterValidator(_with_unit)]
 Months = Annotated[tuple[Annotated[int, Field(ge=1, le=12)], ...], AfterValidator(_one_season), Field(min_length=1)]
 
 
+BalanceUnits = Literal["mm w.e.", "m w.e.", "kg m-2", "cm w.e."]
+BalanceRole = Literal[
+    "site",
+    "year",
+    "mass_balance",
+    "uncertainty",
+    "name",
+    "rgi_id",
+    "longitude",
+    "latitude",
+    "time_system",
+    "method",
+    "begin",
+    "end",
+]
+
+
 class Synthetic(Section):
     """A region of known truth, written as raw files into ``${store.root}/raw`` before anything else."""
 
@@ -134,11 +151,19 @@ class Links(Section):
 
 
 class Observations(Section):
-    """Annual glacier-wide balances."""
+    """Annual glacier-wide balances: a table, or a release of FoG (its ZIP or its folder).
+
+    `units` may be left out where the release's `datapackage.json` says them. `columns`: role -> the table's own name
+    of its column. `missing`: numbers that stand for missing balances. `periods`: balances of several years are
+    refused (`annual`) or left out.
+    """
 
     path: Path
-    units: Literal["mm w.e.", "m w.e.", "kg m-2"]
+    units: BalanceUnits | None = None
     default_uncertainty: float = Field(0.2, gt=0)
+    columns: dict[BalanceRole, str] = {}
+    missing: list[float] | None = None
+    periods: Literal["annual", "leave_out"] = "annual"
     links: Links = Links()
 
 
@@ -190,13 +215,18 @@ class Monthly(Section):
 
 
 class SampleTable(Section):
-    """A user's own table of glacier-years: columns by their role, and what may be learnt from."""
+    """A user's own table of glacier-years: columns by their role, and what may be learnt from.
+
+    `elevation`: at which a row was measured (a stake), m; `orography`: that of its monthly temperature. `limits`:
+    plausible balances, m w.e. `missing`: numbers that stand for missing balances. `allow`: predictors that may tell
+    nearly all of the target.
+    """
 
     path: Path
     glacier: str
     year: str
     target: str
-    target_units: Literal["mm w.e.", "m w.e.", "kg m-2"]
+    target_units: BalanceUnits
     uncertainty: str | None = None
     group: str | None = None
     region: str | None = None
@@ -205,10 +235,15 @@ class SampleTable(Section):
     name: str | None = None
     area: str | None = None
     time_system: str | None = None
+    elevation: str | None = None
+    orography: str | None = None
+    limits: Amounts = (-10.0, 10.0)
+    missing: list[float] | None = None
     folds: SampleFolds = SampleFolds()
     where: dict[str, Any] = {}
     predictors: Literal["all"] | list[str] = "all"
     exclude: list[str] = []
+    allow: list[str] = []
     coordinates: bool = False
     default_uncertainty: float = Field(0.2, gt=0)
     monthly: dict[str, Monthly] = {}

@@ -13,11 +13,12 @@ import xarray as xr
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.failures import Failure
 from glacmb_grid.inputs.albedo import open_codes
+from glacmb_grid.inputs.balances import read_observations
+from glacmb_grid.inputs.balances.releases import package_beside
 from glacmb_grid.inputs.climate import open_climate
 from glacmb_grid.inputs.elevation import open_elevation
 from glacmb_grid.inputs.files import find_file, open_dataset
 from glacmb_grid.inputs.link_tables import read_link_table
-from glacmb_grid.inputs.observations import read_observations
 from glacmb_grid.inputs.outlines import sound_outlines
 from glacmb_grid.inputs.versions import read_versions
 from glacmb_grid.settings import Given, Judged, RunConfig, Section, TableConfig
@@ -88,7 +89,14 @@ def observations(c: RunConfig) -> Source:
     def read() -> ObservedTables:
         problems = Problems()
         observed = problems.attempt(
-            lambda: read_observations(s.path, units=s.units, default_uncertainty=s.default_uncertainty)
+            lambda: read_observations(
+                s.path,
+                units=s.units,
+                default_uncertainty=s.default_uncertainty,
+                columns={str(role): name for role, name in s.columns.items()},
+                missing=s.missing,
+                periods=s.periods,
+            )
         )
         tables = [problems.attempt(partial(read_link_table, p)) if p else None for p in (links.table, links.positions)]
         versions = problems.attempt(partial(read_versions, links.versions)) if links.versions else None
@@ -96,8 +104,8 @@ def observations(c: RunConfig) -> Source:
         assert observed is not None
         return ObservedTables(observed, tables[0], tables[1], versions)
 
-    named = (links.table, "link table"), (links.positions, "glacier positions"), (links.versions, "other version")
-    tables = [(p, what) for p, what in named if p]
+    named = [(links.table, "link table"), (links.positions, "glacier positions"), (links.versions, "other version")]
+    tables = [(p, what) for p, what in [*named, (package_beside(s.path), "units")] if p]
     return Source(read, ((s.path, "observations"), *tables), {"observations": s}, made_by=_made_by(c))
 
 

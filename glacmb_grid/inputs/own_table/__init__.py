@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,7 @@ from glacmb_grid.inputs.own_table.leaks import refuse_leaks
 from glacmb_grid.inputs.own_table.monthly import monthly_series
 from glacmb_grid.inputs.own_table.notes import Notes, describe
 from glacmb_grid.inputs.own_table.rows import labels_of, rows_where, rows_with_target, values_of
-from glacmb_grid.inputs.own_table.samples import assemble, meanings_of_columns, with_forcing
+from glacmb_grid.inputs.own_table.samples import assemble, at_elevations, meanings_of_columns, with_forcing
 from glacmb_grid.inputs.own_table.table import open_table
 from glacmb_grid.inputs.units import BalanceUnits
 
@@ -38,10 +38,15 @@ def read_samples_table(
     predictions: Mapping[str, str] | None = None,
     predictors: Literal["all"] | Sequence[str] = "all",
     exclude: Sequence[str] = (),
+    allow: Sequence[str] = (),
     where: Mapping[str, object] | None = None,
     name: str | None = None,
     area: str | None = None,
     time_system: str | None = None,
+    elevation: str | None = None,
+    orography: str | None = None,
+    limits: tuple[float, float] = (-10.0, 10.0),
+    missing: Collection[float] | None = None,
     coordinates: bool = False,
     default_uncertainty: float = 0.2,
     monthly: Mapping[str, Mapping[str, str | None]] | None = None,
@@ -65,6 +70,16 @@ def read_samples_table(
         Column of the groups that `logo` leaves out. Default, also for blank cells: the glacier.
     region, latitude, longitude, name, area, time_system : str, optional
         Columns that become coordinates; a blank region is unknown.
+    elevation : str, optional
+        Column of the elevation at which a row was measured (a stake), m, where the temperature index then works; a
+        predictor too.
+    orography : str, optional
+        Column of the elevation of the table's monthly temperature, m. Default: the median elevation of the glacier's
+        rows.
+    limits : (float, float)
+        Plausible balances, m w.e.: on the tongue of a glacier they are lower than any of a whole glacier.
+    missing : collection of float, optional
+        Numbers that stand for missing balances; others then are balances. Default: known codes are refused.
     folds : mapping, optional
         `logo` and `loyo`: columns with the user's own folds.
     predictions : mapping, optional
@@ -75,6 +90,8 @@ def read_samples_table(
         twelve columns are taken.
     exclude : sequence of str
         Names and patterns of columns that are not predictors.
+    allow : sequence of str
+        Names and patterns of predictors that may tell nearly all of the target; otherwise such are refused.
     where : mapping, optional
         Column -> value or values; only rows with these values are read.
     coordinates : bool
@@ -100,7 +117,8 @@ def read_samples_table(
         series, or else the column's own; `source` is "table" or the series that it was computed from. If the table has
         monthly temperature (K) and snowfall or precipitation (m w.e. per month): these and `days`, (row, month), in the
         order of the hydrological year; `temperature` has the attribute `clipped` (1 if frozen months are 0 degrees
-        Celsius). The operator is the identity. `attrs["notes"]`: lines on what was found and assumed.
+        Celsius). With `elevation`: `hypsometry` (row, band) and `orography` (row), m. The operator is the identity.
+        `attrs["notes"]`: lines on what was found and assumed.
 
     Warns
     -----
@@ -110,8 +128,8 @@ def read_samples_table(
     Raises
     ------
     InputError or InputErrors
-        Missing columns, blank identifiers, text among numbers, infinite values, implausible targets, a predictor that
-        is a copy of the target or named like a mass balance.
+        Missing columns, blank identifiers, text among numbers, infinite values, implausible targets, predictors that
+        alone or together tell the target or are named like a mass balance.
     """
     notes = Notes()
     columns = {
@@ -128,14 +146,17 @@ def read_samples_table(
         "name": name,
         "area": area,
         "time_system": time_system,
+        "elevation": elevation,
+        "orography": orography,
         **{f"given_{model}": column for model, column in (predictions or {}).items()},
     }
     roles = {role: column for role, column in columns.items() if column is not None}
     file = find_file(path, what="samples")
     table = open_table(file, [*roles.values(), *(where or {})], glacier)
     at, chosen = find_columns(table, roles, where or {})
-    table = rows_with_target(rows_where(table, chosen, where or {}), at["target"], target_units, notes)
-    labels, values = labels_of(table, at), values_of(table, at, target_units)
+    table = rows_with_target(rows_where(table, chosen, where or {}), at["target"], target_units, missing, notes)
+    labels = labels_of(table, at)
+    values = values_of(table, at, target_units, limits, missing, labels["glacier"], notes)
     choice = PredictorColumns(table, at, chosen.values(), predictors, exclude, coordinates, notes)
     series = monthly_series(choice.numeric, monthly or {}, file, notes)
     months = list(dict.fromkeys(c for s in series for c in s.columns))
@@ -147,10 +168,12 @@ def read_samples_table(
     derived = choice.not_in_table(derived)
     taken = choice.with_derived(derived, series)
     by_name = {n: numbers[n] if n in numbers else derived[n].values for n in taken}
-    refuse_leaks(file, by_name, values["target"], predictors, notes)
+    refuse_leaks(file, by_name, values["target"], labels, predictors, allow, notes)
     meanings = meanings_of_columns(taken, at, series, derived)
     samples = assemble(taken, meanings, numbers, derived, labels, values, default_uncertainty)
-    samples = with_forcing(samples, forcing, days, north)
+    samples = at_elevations(with_forcing(samples, forcing, days, north), values, labels)
+    if "elevation" in values and "orography" not in values and forcing.temperature is not None:
+        notes.note("the temperature index takes the climate to be that of the median elevation of each glacier's rows")
     describe(samples, labels, [s.stem for s in series], [numbers[c] for s in series for c in s.columns], notes)
     samples.attrs["notes"] = "\n".join(notes.lines)
     return samples

@@ -98,7 +98,8 @@ class PredictorColumns:
     ) -> None:
         self.table, self.notes, self.exclude = table, notes, list(exclude)
         self.patterns = ["*"] if predictors == "all" else list(predictors)
-        self.roles = {c: r for r, c in at.items() if r != "area"} | dict.fromkeys(where_columns, "where")
+        known_everywhere = ("area", "elevation", "orography")
+        self.roles = {c: r for r, c in at.items() if r not in known_everywhere} | dict.fromkeys(where_columns, "where")
         self.roles |= {at[r]: r for r in ("glacier", "year", "target")}
         free = [n for n in table.columns if n not in self.roles and not self._is_excluded(n)]
         self.floats = {n: table.floats(n) for n in free if not table.is_number(n)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +21,15 @@ from glacmb_grid.years import NORTHERN_START, SEASONS, SOUTHERN_START, calendar_
 _ANNUAL_WATER = (0.05, 10.0)  # m w.e., plausible annual amounts
 _GUESSED_UNITS = ("m day-1", "m month-1", "mm day-1", "mm month-1")
 _CLIPPED_SHARE = 0.05
+_WARMEST_MONTH, _WARMEST_YEAR = 32.0, 18.0  # degrees Celsius, at a glacier or in its grid cell, in the mean of a table
+_MILD_YEAR = 10.0  # degrees Celsius, a cold year in Fahrenheit
+_FAHRENHEIT = ("degf", "f", "fahrenheit", "°f", "deg f", "degrees fahrenheit", "degree fahrenheit")
+_KELVIN: dict[str, Callable[[Floats], Floats]] = {
+    "K": lambda v: v,
+    "degC": lambda v: v + MELTING_POINT,
+    "degF": lambda v: (v - 32.0) / 1.8 + MELTING_POINT,
+}
+"""To K, in the order in which units are tried."""
 _NOISE = 1e-3  # negative amounts up to this share of the largest come from the packing of files
 
 
@@ -96,32 +105,64 @@ def _in_kelvin(values: Floats, series: Series, file: Path, notes: Notes) -> tupl
     """Temperatures in K, (row, month), and their unit in the table; None if they cannot be temperatures."""
     if np.isnan(values).all():
         return None, ""
-    unit = series.units or ("K" if float(np.nanmedian(values)) > 150 else "degC")
-    known = temperature_unit(unit)
-    if known is None:
-        raise InputError(
-            f"samples: monthly: {series.stem}: units", expected="K or degC", found=repr(unit), remedy="correct the unit"
+    if series.units:
+        unit = _temperature_unit(series.units, series.stem)
+        kelvin = _KELVIN[unit](values)
+        if problem := _no_temperature(kelvin, unit):
+            raise InputError(
+                f"{file}: {series.stem}",
+                expected="monthly temperatures within -90..60 degrees Celsius that differ between the months",
+                found=problem,
+                remedy=f"correct `samples: {{monthly: {{{series.stem}: {{units: ...}}}}}}`",
+            )
+        return kelvin, series.units
+    problems = {unit: _no_temperature(read(values), unit) for unit, read in _KELVIN.items()}
+    possible = [unit for unit, problem in problems.items() if not problem]
+    declare = f"`samples: {{monthly: {{{series.stem}: {{columns: ..., units: %s}}}}}}`"
+    if not possible:
+        likely = "K" if float(np.nanmedian(values)) > 150 else "degC"
+        notes.warn(
+            f"{file}: {series.stem} not used as a temperature ({problems[likely]}): no degree days, no temperature "
+            "index"
         )
-    celsius = values - MELTING_POINT if known == "K" else values
+        return None, ""
+    unit = possible[0]
+    told = f"{series.stem} read as {unit}; declare it with {declare % unit}"
+    mild = unit == "degC" and "degF" in possible and float(np.nanmean(values)) > _MILD_YEAR
+    if unit == "degF" or mild:
+        notes.warn(f"{file}: {told}" + ("; also possible: degF" if mild else ""))
+    else:
+        notes.note(told)
+    return _KELVIN[unit](values), unit
+
+
+def _temperature_unit(text: str, stem: str) -> str:
+    if " ".join(text.casefold().replace("_", " ").split()) in _FAHRENHEIT:
+        return "degF"
+    known = temperature_unit(text)
+    if known is None:
+        where = f"samples: monthly: {stem}: units"
+        raise InputError(where, expected="K or degC (or degF)", found=repr(text), remedy="correct the unit")
+    return known
+
+
+def _no_temperature(kelvin: Floats, unit: str) -> str:
+    """Why values cannot be monthly temperatures in a unit; empty if they can."""
+    celsius = kelvin - MELTING_POINT
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a month without any value
         usual = np.nanmean(celsius, axis=0)
     low, high = float(np.nanmin(celsius)), float(np.nanmax(celsius))
     if low < -90 or high > 60:
-        problem = f"{low:.4g}..{high:.4g} degrees Celsius when read as {unit}"
-    elif not _is_clipped(celsius + MELTING_POINT) and np.nanmax(np.abs(usual)) < 0.5:
-        problem = "monthly means all near 0, like anomalies or standardised values"
-    else:
-        return celsius + MELTING_POINT, unit
-    if series.units:
-        raise InputError(
-            f"{file}: {series.stem}",
-            expected="monthly temperatures within -90..60 degrees Celsius that differ between the months",
-            found=problem,
-            remedy=f"correct `samples: {{monthly: {{{series.stem}: {{units: ...}}}}}}`",
-        )
-    notes.warn(f"{file}: {series.stem} not used as a temperature ({problem}): no degree days, no temperature index")
-    return None, ""
+        return f"{low:.4g}..{high:.4g} degrees Celsius when read as {unit}"
+    warmest, mean = float(np.nanmax(usual)), float(np.nanmean(usual))
+    if warmest > _WARMEST_MONTH or (mean > _WARMEST_YEAR and not _is_clipped(kelvin)):
+        return f"{mean:.3g} degrees Celsius in the mean, {warmest:.3g} in the warmest month, when read as {unit}"
+    if unit != "degF" and not _is_clipped(kelvin) and np.nanmax(np.abs(usual)) < 0.5:
+        return "monthly means all near 0, like anomalies or standardised values"
+    if unit == "degF" and (mean < -35 or np.ptp(usual) < 2):
+        return f"{mean:.3g} degrees Celsius in the mean when read as {unit}"
+    return ""
 
 
 def _is_clipped(kelvin: Floats) -> bool:

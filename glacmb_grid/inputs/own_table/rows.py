@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from glacmb_grid.errors import InputError, Problems, listing
+from glacmb_grid.inputs.balances.identifiers import cleaned, refuse_twins
+from glacmb_grid.inputs.balances.judged import Said, judge_units, refuse_codes
 from glacmb_grid.inputs.own_table.notes import Notes
 from glacmb_grid.inputs.own_table.table import Floats, Table
 from glacmb_grid.inputs.tables import DEGREES, Column
 from glacmb_grid.inputs.units import TO_METRES, BalanceUnits
 
-_LARGEST, _SMALLEST = 10.0, 0.02  # m w.e., plausible bounds of the largest annual balance in a table
+_SMALLEST = 0.02  # m w.e., plausible bound of the largest annual balance in a table
+_LARGEST_UNCERTAINTY = 10.0  # m w.e.
 
 
 def rows_where(table: Table, chosen: Mapping[str, str], where: Mapping[str, object]) -> Table:
@@ -42,12 +46,12 @@ def _comparable(text: str) -> str:
         return text.casefold()
 
 
-def rows_with_target(table: Table, column: str, units: str, notes: Notes) -> Table:
-    """Rows with an observed balance; an InputError if there are none, or if a balance is text."""
+def rows_with_target(table: Table, column: str, units: str, missing: Collection[float] | None, notes: Notes) -> Table:
+    """Rows with an observed balance (none of the `missing`); an InputError if there are none, or if one is text."""
     values, broken = table.floats(column)
     if broken.any():
         raise table.column(column).not_numbers(broken)
-    blank = np.isnan(values)
+    blank = np.isnan(values) | np.isin(values, list(missing or ()))
     if blank.all():
         raise InputError(
             f"{table.file}: {column}",
@@ -70,6 +74,11 @@ def labels_of(table: Table, at: Mapping[str, str]) -> dict[str, Any]:
     with problems.collect():
         labels["glacier"] = identifiers(table, at["glacier"])
         table.column(at["glacier"]).require_filled(np.asarray(labels["glacier"] == ""))
+        refuse_twins(
+            labels["glacier"],
+            f"{table.file}: {at['glacier']}",
+            "write the identifier of each glacier in one way: a glacier under two would stand on both sides of a split",
+        )
     with problems.collect():
         labels["year"] = table.column(at["year"]).whole_years(table.floats(at["year"])[0])
     problems.raise_if_any()
@@ -86,17 +95,28 @@ def labels_of(table: Table, at: Mapping[str, str]) -> dict[str, Any]:
 
 
 def identifiers(table: Table, column: str) -> Any:
-    """Cells without the `.0` that spreadsheets append to integers; leading zeros stay."""
-    stems = ((text, text.removesuffix(".0")) for text in table.texts(column))
+    """Cells without the `.0` that spreadsheets append to integers and what cannot be seen; leading zeros stay."""
+    stems = ((text, text.removesuffix(".0")) for text in map(cleaned, table.texts(column)))
     return np.array([stem if stem.isdigit() else text for text, stem in stems], dtype=object)
 
 
-def values_of(table: Table, at: Mapping[str, str], units: BalanceUnits) -> dict[str, Floats]:
-    """Numbers by role, (row,): balances in m w.e., degrees, area; InputErrors for text and implausible values."""
+def values_of(
+    table: Table,
+    at: Mapping[str, str],
+    units: BalanceUnits,
+    limits: tuple[float, float],
+    missing: Collection[float] | None,
+    glacier: npt.ArrayLike,
+    notes: Notes,
+) -> dict[str, Floats]:
+    """Numbers by role, (row,): balances in m w.e., degrees, area, elevation; InputErrors for impossible values.
+
+    `limits` are those of plausible balances, m w.e.; `glacier` labels the rows.
+    """
     problems = Problems()
     values: dict[str, Floats] = {}
     balances = ["target", "uncertainty", *(r for r in at if r.startswith("given_"))]
-    for role in (*balances, "latitude", "longitude", "area"):
+    for role in (*balances, "latitude", "longitude", "area", "elevation", "orography"):
         if role not in at:
             continue
         with problems.collect():
@@ -107,10 +127,20 @@ def values_of(table: Table, at: Mapping[str, str], units: BalanceUnits) -> dict[
             values[role] = numbers * (TO_METRES[units] if role in balances else 1.0)
     problems.raise_if_any()
     with problems.collect():
-        _check_target(values["target"], units, table.column(at["target"]))
+        column = table.column(at["target"])
+        said = Said(units, "samples: {target_units: %s}", "samples: {missing: [%s]}")
+        _check_spread(values["target"], units, column)
+        odd = refuse_codes(values["target"] / TO_METRES[units], column, said, limits) if missing is None else []
+        odd += judge_units(values["target"], glacier, column, said, limits)
+        for note in odd:
+            notes.note(note)
     if "uncertainty" in values:
         with problems.collect():
-            table.column(at["uncertainty"]).require_uncertainties(values["uncertainty"], _LARGEST, units)
+            table.column(at["uncertainty"]).require_uncertainties(values["uncertainty"], _LARGEST_UNCERTAINTY, units)
+    for role in ("elevation", "orography"):
+        if role in values:
+            with problems.collect():
+                _check_elevation(values[role], table.column(at[role]))
     with problems.collect():
         for role in ("latitude", "longitude"):
             if role in values:
@@ -121,9 +151,18 @@ def values_of(table: Table, at: Mapping[str, str], units: BalanceUnits) -> dict[
     return values
 
 
-def _check_target(metres: Floats, units: BalanceUnits, column: Column) -> None:
-    column.refuse_missing_codes(metres / TO_METRES[units])
-    column.require_balances(metres, _LARGEST, units, "samples: {target_units: %s}")
+def _check_elevation(metres: Floats, column: Column) -> None:
+    wrong = ~((metres > -500) & (metres < 9000))
+    if wrong.any():
+        raise InputError(
+            column.where,
+            expected="the elevation of every row within -500..9000 m",
+            found=f"{listing(map(repr, column.cells(wrong)), 4)} in {column.place(wrong)}",
+            remedy="correct these cells, or remove the rows",
+        )
+
+
+def _check_spread(metres: Floats, units: BalanceUnits, column: Column) -> None:
     largest = float(np.abs(metres).max())
     if 0 < largest < _SMALLEST:
         raise InputError(

@@ -98,6 +98,23 @@ def assemble(
     return samples.assign_coords(area=("sample", values["area"])) if "area" in values else samples
 
 
+def at_elevations(samples: xr.Dataset, values: Mapping[str, Floats], labels: Mapping[str, Any]) -> xr.Dataset:
+    """Samples with the elevation of every row for the temperature index, (row, band) m, and that of its climate, (row).
+
+    Without a column of the latter, it is the median elevation of the glacier's rows; a constant is part of what the
+    temperature index fits.
+    """
+    if "elevation" not in values:
+        return samples
+    height = values["elevation"]
+    middle = pd.Series(height).groupby(labels["glacier"]).transform("median").to_numpy(np.float64)
+    units = {"units": "m"}
+    return samples.assign(
+        hypsometry=(("row", "band"), height[:, None], units),
+        orography=("row", values.get("orography", middle), units),
+    )
+
+
 def with_forcing(samples: xr.Dataset, forcing: Forcing, days: Floats, north: Bools) -> xr.Dataset:
     """Samples with monthly temperature, water and days, (row, month), if there are both temperature and water."""
     if forcing.temperature is None or not forcing.water:

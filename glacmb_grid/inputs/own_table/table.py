@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import itertools
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.files import first_bytes
-from glacmb_grid.inputs.tables import LINE, MISSING, Column, check_names, find_header, is_blank, read_table
+from glacmb_grid.inputs.tables import LINE, MISSING, Column, check_names, decoded, find_header, is_blank, read_table
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -30,12 +31,6 @@ Texts = npt.NDArray[np.object_]
 _BOOLS: Final = {"true": 1.0, "false": 0.0}
 _SAMPLED_LINES = 200
 _HEAD_BYTES = 1 << 20
-_NOT_TABLES: Final = (
-    (b"PK\x03\x04", "a spreadsheet or ZIP archive", "save it as CSV or Parquet"),
-    (b"\xd0\xcf\x11\xe0", "an old spreadsheet", "save it as CSV or Parquet"),
-    (b"\x1f\x8b", "a gzip archive", "unpack it first: gunzip"),
-    (b"\x89HDF", "an HDF5 (NetCDF) file", "save it as CSV or Parquet"),
-)
 
 
 @dataclass(frozen=True)
@@ -123,9 +118,6 @@ def open_table(file: Path, as_text: Sequence[str], glacier: str) -> Table:
     The CSV columns `as_text` stay text, so that identifiers keep leading zeros; the column `glacier` marks the header.
     """
     head = first_bytes(file, _HEAD_BYTES, "a CSV or Parquet file")
-    for magic, kind, remedy in _NOT_TABLES:
-        if head.startswith(magic):
-            raise InputError(f"{file}", expected="a CSV or Parquet file", found=kind, remedy=remedy)
     table = _open_parquet(file) if head.startswith(b"PAR1") else _open_csv(file, head, as_text, glacier)
     if not len(table):
         raise InputError(f"{file}", expected="rows", found="only a header", remedy="give a table with observations")
@@ -149,7 +141,11 @@ def _open_parquet(file: Path) -> Table:
 
 def _open_csv(file: Path, head: bytes, as_text: Sequence[str], glacier: str) -> Table:
     """Read with pyarrow, columns of numbers as numbers; fall back to `read_table`, whose errors name the line."""
+    text = decoded(head, f"{file}")  # an error for spreadsheets and archives
     whole = len(head) < _HEAD_BYTES
+    if not _is_utf8(file):
+        _, _, names = find_header(text.splitlines(keepends=True), [glacier]) or (0, ",", [])
+        return _open_slowly(file, names, glacier)
     sampled = head.decode("utf-8-sig", errors="replace").splitlines(keepends=True)
     sampled = sampled if whole or len(sampled) == 1 else sampled[:-1]
     start, separator, names = find_header(sampled, [glacier]) or find_header(sampled, None) or (0, ",", [])
@@ -183,6 +179,19 @@ def _open_csv(file: Path, head: bytes, as_text: Sequence[str], glacier: str) -> 
         table = Table(file, columns, np.arange(read.num_rows), _LineNumbers(file, start, separator))
         return table.only(~table.empty_rows())
     return _open_slowly(file, names, glacier)
+
+
+def _is_utf8(file: Path) -> bool:
+    """Whether a file is text in UTF-8, read part by part."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with file.open("rb") as stream:
+        try:
+            for part in iter(lambda: stream.read(_HEAD_BYTES), b""):
+                decoder.decode(part)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True
 
 
 def _has_open_quote(file: Path) -> bool:
