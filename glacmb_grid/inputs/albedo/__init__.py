@@ -15,10 +15,12 @@ import rasterio.errors
 import rioxarray  # noqa: F401 - makes `.rio`
 import xarray as xr
 
-from glacmb_grid.errors import InputError, listing
+from glacmb_grid.errors import InputError
+from glacmb_grid.inputs.albedo.seasons import seasons_told, summer_albedo
 from glacmb_grid.inputs.files import find_files
 from glacmb_grid.inputs.rasters import open_raster, require_crs, unreadable
-from glacmb_grid.schemas import DAILY_ALBEDO, check
+
+__all__ = ["decode_albedo", "open_albedo", "open_codes", "seasons_told", "summer_albedo"]
 
 _DAY = re.compile(r"doy(\d{4})(\d{3})")
 LAND, CLOUD = 125, 150
@@ -185,52 +187,3 @@ def _read(path: str, layout: _Layout) -> npt.NDArray[np.uint8]:
             remedy="download one area and one product for all days",
         )
     return values
-
-
-def summer_albedo(
-    sampled: xr.Dataset, *, months: Iterable[int] = (6, 7, 8), min_days: int = 3, min_coverage: float = 0.2
-) -> xr.Dataset:
-    """Seasonal statistics of daily zonal means.
-
-    Parameters
-    ----------
-    sampled : xr.Dataset, (glacier, time)
-        `albedo`, `albedo_coverage`, `land`, `cloud` from sampling a cube of `open_albedo`.
-    months : iterable of int
-        Calendar months of the season, within one calendar year.
-    min_days : int
-        A season with fewer usable days is NaN.
-    min_coverage : float
-        Share of the glacier with albedo that makes a day usable.
-
-    Returns
-    -------
-    xr.Dataset, (glacier, year)
-        `albedo_mean`, `albedo_min` (1), `albedo_days`, `cloud_share`, `land_share`.
-
-    Raises
-    ------
-    InputError
-        If the Dataset is not what its schema says, or has no days in these months.
-    """
-    check(sampled, DAILY_ALBEDO)
-    time = sampled["time"].dt
-    season = sampled.isel(time=np.flatnonzero(np.isin(time.month.values, list(months))))
-    if not season.sizes["time"]:
-        raise InputError(
-            "albedo", expected=f"days in the months {listing(months)}", found="none", remedy="correct `albedo.months`"
-        )
-    usable = season["albedo"].where(season["albedo_coverage"] >= min_coverage)
-    year = season["time"].dt.year.rename("year")
-    days = usable.notnull().groupby(year).sum().astype("int32")
-    enough = days >= min_days
-    out = xr.Dataset(
-        {
-            "albedo_mean": usable.groupby(year).mean().where(enough),
-            "albedo_min": usable.groupby(year).min().where(enough),
-            "albedo_days": days,
-            "cloud_share": season["cloud"].groupby(year).mean(),
-            "land_share": season["land"].groupby(year).mean(),
-        }
-    ).transpose("glacier", "year")
-    return out.drop_vars([c for c in out.coords if c not in out.dims])
