@@ -100,9 +100,14 @@ class Elevation(Section):
 
 
 class Albedo(Section):
-    """A series of daily albedo; `months` by default those of the summer of each glacier's hemisphere."""
+    """A series of daily albedo; `months` by default those of the summer of each glacier's hemisphere.
+
+    `layer` names the albedo layer where there are several, `quality` what the quality layer must say of a pixel.
+    """
 
     files: list[str] = Field(min_length=1)
+    layer: str | None = None
+    quality: Literal["usable", "best"] = "usable"
     months: Months | None = None
     min_days: int = Field(3, ge=1)
     min_coverage: float = Field(0.2, ge=0, le=1)
