@@ -30,12 +30,15 @@ class Field:
     units : str
         Empty where it has none. Only a `units` attribute that differs is wrong, not a missing one.
     required : bool
+    per : str
+        A dimension that may come before the others.
     """
 
     dims: tuple[str, ...]
     kind: str = NUMBER
     units: str = ""
     required: bool = True
+    per: str = ""
 
     def __str__(self) -> str:
         unit = f", {self.units}" if self.units else ""
@@ -128,7 +131,8 @@ def _differences(ds: xr.Dataset, schema: Schema, described: Mapping[str, Field])
             continue
         variable = ds.variables[name]
         dims = tuple(map(str, variable.dims))
-        same = dims == one.dims if schema.ordered else set(dims) == set(one.dims)
+        wanted = (one.per, *one.dims) if one.per and one.per in dims else one.dims
+        same = dims == wanted if schema.ordered else set(dims) == set(wanted)
         if not (same or (schema.open and set(one.dims) <= set(dims))):
             yield f"{name!r} {one}", f"{name!r} has dimensions ({', '.join(dims)})"
         if variable.dtype.kind not in _KINDS[one.kind]:
@@ -205,7 +209,7 @@ PREDICTORS = Schema(
     "`build_predictors`",
     {"predictors": Field(("glacier", "year", "predictor"))}
     | _numbers(("glacier", "year", "month"), required=False, temperature="K", precipitation="m")
-    | _numbers(("year", "month"), required=False, days="")
+    | {"days": Field(("year", "month"), required=False, per="glacier")}
     | _numbers(("glacier", "band"), required=False, hypsometry="m")
     | _numbers(("glacier",), required=False, orography="m"),
     _GLACIER_YEAR | _MEANING,
@@ -248,8 +252,9 @@ PRODUCT = Schema(
     "`build_product`",
     _numbers(("glacier", "year"), mass_balance="m", mass_balance_uncertainty="m")
     | _numbers(("glacier",), area="km2")
-    | {"measured": Field(("glacier",), FLAG), "year_bnds": Field(("year", "bnds"), DATE)},
-    {"glacier_id": Field(("glacier",), TEXT), "year": Field(("year",)), "time": Field(("year",), DATE)} | _PLACE,
+    | {"measured": Field(("glacier",), FLAG), "year_bnds": Field(("year", "bnds"), DATE, per="glacier")},
+    {"glacier_id": Field(("glacier",), TEXT), "year": Field(("year",)), "time": Field(("year",), DATE, per="glacier")}
+    | _PLACE,
 )
 
 SCHEMAS: Mapping[str, Schema] = MappingProxyType(

@@ -19,9 +19,22 @@ Months = npt.NDArray[np.datetime64]
 Integers = npt.NDArray[np.int64]
 
 
-def start_month(mean_latitude: float) -> int:
+def start_month(latitude: float) -> int:
     """The usual first month of the hydrological year of a hemisphere."""
-    return NORTHERN_START if mean_latitude >= 0 else SOUTHERN_START
+    return NORTHERN_START if latitude >= 0 else SOUTHERN_START
+
+
+def first_months(latitude: npt.ArrayLike, first_month: int | None = None) -> Integers:
+    """First month of the hydrological year of each glacier, (glacier,): the one given, or that of its hemisphere."""
+    if first_month is not None:
+        return np.full(np.shape(latitude), first_month, np.int64)
+    return np.where(np.asarray(latitude) >= 0, NORTHERN_START, SOUTHERN_START).astype(np.int64)
+
+
+def summer_months(latitude: float) -> tuple[int, ...]:
+    """Calendar months of the summer of a hemisphere."""
+    calendar = calendar_months(start_month(latitude))
+    return tuple(calendar[p] for p in SEASONS["summer"])
 
 
 def months_since_epoch(time: Months) -> Integers:
@@ -49,12 +62,16 @@ def hydrological_year(time: Months, first_month: int) -> tuple[Integers, Integer
     return since // 12 + 1970 + ends_next_year, since % 12
 
 
-def complete_years(time: Months, first_month: int) -> Integers:
-    """Hydrological years of which all twelve months are present, sorted."""
-    year, position = hydrological_year(time, first_month)
-    found = np.unique(np.stack([year, position]), axis=1)
-    years, counts = np.unique(found[0], return_counts=True)
-    return np.asarray(years[counts == 12])
+def complete_years(time: Months, first_month: int | Integers) -> Integers:
+    """Hydrological years of which all twelve months are present, sorted; with several first months, those of all."""
+    complete = None
+    for first in np.unique(first_month).tolist():
+        year, position = hydrological_year(time, first)
+        found = np.unique(np.stack([year, position]), axis=1)
+        years, counts = np.unique(found[0], return_counts=True)
+        own = years[counts == 12]
+        complete = own if complete is None else np.intersect1d(complete, own)
+    return np.asarray(complete if complete is not None else [], np.int64)
 
 
 def year_bounds(years: Integers, first_month: int) -> Months:

@@ -168,7 +168,6 @@ def test_several_problems_come_at_once(tmp_path):
         ({"predictors": {"reference": [2010, 1991]}}, "predictors.reference"),
         ({"predictors": {"first_month": 13}}, "predictors.first_month"),
         ({"albedo": {"files": "x", "months": [6, 13]}}, "albedo.months.1"),
-        ({"albedo": {"files": "x", "months": [12, 1, 2]}}, "albedo.months"),
         ({"albedo": {"files": "x", "months": []}}, "albedo.months"),
         ({"validation": {"models": ["ridge", "ridge"]}}, "validation.models"),
         ({"validation": {"models": []}}, "validation.models"),

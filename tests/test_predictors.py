@@ -369,3 +369,73 @@ def test_a_pattern_without_a_match_is_an_error():
     with pytest.raises(InputError, match="'ssrd_") as error:
         matching(["t2m_01", "slope"], ["slope", "ssrd_*"])
     assert "t2m_01, slope" in error.value.remedy
+
+
+# --- glaciers on both sides of the equator ---------------------------------------------------------------------------
+
+
+def both_sides(latitude, sampled=None, **options):
+    sampled = make_sampled() if sampled is None else sampled
+    glaciers = make_glaciers().assign_coords(latitude=("glacier", latitude))
+    return build_predictors(sampled, make_terrain(), glaciers, **options)
+
+
+def test_each_glacier_goes_by_the_year_of_its_own_hemisphere():
+    mixed = both_sides([46.0, -33.0, 8.0])
+    assert mixed["glacier"].values.tolist() == IDS
+    assert mixed["year"].values.tolist() == [2001, 2002, 2003], "complete on both sides"
+    assert mixed["first_month"].values.tolist() == [10, 4, 10]
+    for first, latitude, rows in ((10, 46.0, [0, 2]), (4, -33.0, [1])):
+        alone = build(latitude=latitude, first_month=first).sel(year=[2001, 2002, 2003])
+        names = mixed["predictor"].values.tolist()
+        assert set(names) == set(alone["predictor"].values.tolist())
+        expected = alone["predictors"].sel(predictor=names).values[rows]
+        np.testing.assert_array_equal(mixed["predictors"].values[rows], expected)
+        for name in ("temperature", "precipitation"):
+            np.testing.assert_array_equal(mixed[name].values[rows], alone[name].values[rows])
+        for row in rows:
+            np.testing.assert_array_equal(mixed["days"].values[row], alone["days"].values)
+            np.testing.assert_array_equal(mixed["year_bnds"].values[row], alone["year_bnds"].values)
+    assert mixed["month"].values.tolist() == [*range(1, 13)]
+    assert column(mixed, "t2m_01")[1].tolist() == [10000 + y * 100 + 1 for y in (2001, 2002, 2003)]
+    assert column(mixed, "tp_summer")[:, 0] == pytest.approx([21.0, 15.3, 21.6]), "6+7+8, 12+1+2, 6+7+8"
+    rows = as_rows(mixed, np.array([1, 0]), np.array([0, 0]))
+    assert rows["days"].dims == ("row", "month")
+    assert rows["days"].values[:, :4].tolist() == [[30, 31, 30, 31], [31, 30, 31, 31]]
+
+
+def test_southern_glaciers_have_southern_years_unless_told_otherwise():
+    assert build(latitude=-33.0).attrs["first_month"] == 4
+    assert build(latitude=33.0).attrs["first_month"] == 10
+
+
+def test_one_first_month_for_all_keeps_the_summer_of_each_hemisphere():
+    ds = both_sides([46.0, -33.0, 8.0], first_month=8)
+    assert ds.attrs["first_month"] == 8
+    assert ds["days"].dims == ("year", "month")
+    assert column(ds, "tp_summer")[:, 0] == pytest.approx([21.0, 15.3, 21.6])
+
+
+def test_parts_of_a_region_fit_together():
+    """Glaciers are made some at a time: a part that lies on one side only has the layout of the whole."""
+    whole = both_sides([46.0, -33.0, -9.0])
+    sampled, terrain, glaciers = make_sampled(), make_terrain(), make_glaciers()
+    glaciers = glaciers.assign_coords(latitude=("glacier", [46.0, -33.0, -9.0]))
+    for rows, first in (([0], [10]), ([1, 2], [4, 4])):
+        own = [one.isel(glacier=rows) for one in (sampled, terrain, glaciers)]
+        part = build_predictors(*own, first_month=first, years=whole["year"].values)
+        xr.testing.assert_identical(part, whole.isel(glacier=rows))
+
+
+def test_rates_of_each_glacier_follow_its_own_year():
+    rates = xr.DataArray(
+        np.linspace(-0.009, -0.003, 36).reshape(3, 12),
+        dims=("glacier", "month"),
+        coords={"glacier": IDS, "month": np.arange(1, 13)},
+    )
+    terrain, warm = make_terrain(spread=300.0), make_sampled(t2m=274.0, t2m_corrected=274.0)
+    glaciers = make_glaciers().assign_coords(latitude=("glacier", [46.0, -33.0, 8.0]))
+    mixed = build_predictors(warm, terrain, glaciers, lapse_rate=rates)
+    south = build_predictors(warm, terrain, glaciers, lapse_rate=rates, first_month=4)
+    expected = south.sel(year=mixed["year"])["predictors"].sel(predictor="degree_days_summer")[1]
+    np.testing.assert_array_equal(mixed["predictors"].sel(predictor="degree_days_summer")[1], expected)

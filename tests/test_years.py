@@ -16,9 +16,11 @@ from glacmb_grid.years import (
     calendar_months,
     complete_years,
     days_in_month,
+    first_months,
     hydrological_year,
     months_since_epoch,
     start_month,
+    summer_months,
     year_bounds,
 )
 
@@ -143,3 +145,16 @@ def test_months_in_the_order_of_the_year():
 def test_the_usual_start_of_each_hemisphere():
     assert (NORTHERN_START, SOUTHERN_START) == (10, 4)
     assert [start_month(x) for x in (46.5, 0.0, -0.1, -50.0)] == [10, 10, 4, 4]
+
+
+def test_first_months_by_hemisphere_or_as_given():
+    assert first_months([46.5, 0.0, -0.1]).tolist() == [10, 10, 4]
+    assert first_months([46.5, -33.0], 8).tolist() == [8, 8]
+    assert (summer_months(46.0), summer_months(-33.0)) == ((6, 7, 8), (12, 1, 2))
+
+
+def test_years_complete_in_both_hemispheres():
+    time = months("1999-06", "2002-09")
+    assert complete_years(time, 10).tolist() == [2000, 2001, 2002]
+    assert complete_years(time, 4).tolist() == [2001, 2002]
+    assert complete_years(time, np.array([10, 4, 10])).tolist() == [2001, 2002]

@@ -17,7 +17,7 @@ from glacmb_grid.settings import Protocol, Validation
 from glacmb_grid.stores.work import Work
 from glacmb_grid.validation.holdout import holdout_record
 from glacmb_grid.validation.leaks import check_folds
-from glacmb_grid.years import complete_years, start_month
+from glacmb_grid.years import complete_years, first_months
 
 
 def plan_folds(
@@ -32,8 +32,8 @@ def plan_folds(
     seed: int,
 ) -> dict[str, Any]:
     """Folds made from observations alone, so that settings that cannot work fail before hours of sampling."""
-    first = first_month or start_month(float(outlines["latitude"].mean()))
-    years = complete_years(np.array(climate["months"], "datetime64[M]").astype("datetime64[ns]"), first)
+    firsts = first_months(outlines["latitude"].to_numpy(), first_month)
+    years = complete_years(np.array(climate["months"], "datetime64[M]").astype("datetime64[ns]"), firsts)
     samples = foreseen(outlines, observed, [int(y) for y in years])
     problems = Problems()
     every = folds_of(samples, schemes, validation, seed, problems)

@@ -25,9 +25,7 @@ def _with_unit(name: str) -> str:
     return name if name == "z" else _known_variable(name)  # z: the geopotential of the invariant file
 
 
-def _one_season(months: tuple[int, ...]) -> tuple[int, ...]:
-    if {1, 12} <= set(months) and len(set(months)) < 12:
-        raise ValueError("Input should be a season within one calendar year (January and December are two seasons)")
+def _each_month_once(months: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(months))
 
 
@@ -55,7 +53,8 @@ Years = Annotated[tuple[int, int], AfterValidator(rising)]
 Amounts = Annotated[tuple[float, float], AfterValidator(rising)]
 Name = Annotated[str, AfterValidator(_known_variable)]
 NameWithUnit = Annotated[str, AfterValidator(_with_unit)]
-Months = Annotated[tuple[Annotated[int, Field(ge=1, le=12)], ...], AfterValidator(_one_season), Field(min_length=1)]
+Month = Annotated[int, Field(ge=1, le=12)]
+Months = Annotated[tuple[Month, ...], AfterValidator(_each_month_once), Field(min_length=1)]
 
 
 BalanceUnits = Literal["mm w.e.", "m w.e.", "kg m-2", "cm w.e."]
@@ -126,10 +125,15 @@ class Elevation(Section):
 
 
 class Albedo(Section):
-    """A series of MOD10A1 rasters."""
+    """A series of daily albedo; `months` by default those of the summer of each glacier's hemisphere.
+
+    `layer` names the albedo layer where there are several, `quality` what the quality layer must say of a pixel.
+    """
 
     files: list[str] = Field(min_length=1)
-    months: Months = (6, 7, 8)
+    layer: str | None = None
+    quality: Literal["usable", "best"] = "usable"
+    months: Months | None = None
     min_days: int = Field(3, ge=1)
     min_coverage: float = Field(0.2, ge=0, le=1)
 

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from glacmb_grid.folds.masks import Folds
-from glacmb_grid.predictors import as_rows
+from glacmb_grid.predictors import BY_GLACIER, as_rows
 from glacmb_grid.schemas import GLACIERS, PREDICTORS, SAMPLES, UPSCALED, check
 from glacmb_grid.vocabulary import MASS_BALANCE_ATTRS
 from glacmb_grid.years import year_bounds
@@ -136,7 +136,8 @@ def build_product(
     Returns
     -------
     xr.Dataset
-        `mass_balance` and `mass_balance_uncertainty` (glacier, year), m; `area`, `measured` (glacier,).
+        `mass_balance` and `mass_balance_uncertainty` (glacier, year), m; `area`, `measured` (glacier,). `year_bnds` and
+        `time` are by glacier, (glacier, year), where glaciers have hydrological years of their own.
 
     Raises
     ------
@@ -146,7 +147,7 @@ def build_product(
     for given, schema in ((upscaled, UPSCALED), (predictors, PREDICTORS), (glaciers, GLACIERS)):
         check(given, schema)
     years = predictors["year"].values.astype(np.int32)
-    bounds = year_bounds(years.astype(np.int64), int(predictors.attrs["first_month"]))
+    dims, bounds = _bounds_of_years(predictors)
     ds = xr.Dataset(
         {
             "mass_balance": (
@@ -168,7 +169,7 @@ def build_product(
                 },
             ),
             "area": glaciers["area"].variable,
-            "year_bnds": (("year", "bnds"), bounds),
+            "year_bnds": ((*dims, "bnds"), bounds),
             "measured": (
                 "glacier",
                 measured.astype(np.int8),
@@ -186,8 +187,8 @@ def build_product(
                 {"long_name": "hydrological year, named by the calendar year in which it ends", "units": "1"},
             ),
             "time": (
-                "year",
-                bounds[:, 0] + (bounds[:, 1] - bounds[:, 0]) // 2,
+                dims,
+                bounds[..., 0] + (bounds[..., 1] - bounds[..., 0]) // 2,
                 {"standard_name": "time", "long_name": "middle of the hydrological year", "bounds": "year_bnds"},
             ),
             "glacier_id": ("glacier", glaciers["glacier"].values, glaciers["glacier"].attrs),
@@ -197,3 +198,12 @@ def build_product(
         attrs={"Conventions": "CF-1.11", "featureType": "timeSeries", **attrs},
     )
     return ds
+
+
+def _bounds_of_years(predictors: xr.Dataset) -> tuple[tuple[str, ...], npt.NDArray[np.datetime64]]:
+    """Bounds of the hydrological years and their dimensions without the last: of all glaciers, or by glacier."""
+    years = predictors["year"].values.astype(np.int64)
+    if predictors.attrs["first_month"] != BY_GLACIER:
+        return ("year",), year_bounds(years, int(predictors.attrs["first_month"]))
+    firsts, row = np.unique(predictors["first_month"].values.astype(np.int64), return_inverse=True)
+    return ("glacier", "year"), np.stack([year_bounds(years, first) for first in firsts.tolist()])[row]

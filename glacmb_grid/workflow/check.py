@@ -12,6 +12,7 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.folds.schemes import require_grouped
+from glacmb_grid.inputs.albedo import seasons_told
 from glacmb_grid.inputs.files import closing, find_files, naming_damage
 from glacmb_grid.inputs.horizontal import is_curvilinear
 from glacmb_grid.inputs.links import Linked
@@ -30,7 +31,7 @@ from glacmb_grid.workflow import cubes
 from glacmb_grid.workflow.guards import require_apart
 from glacmb_grid.workflow.stages import Source
 from glacmb_grid.workflow.table import table
-from glacmb_grid.years import complete_years, hydrological_year, start_month
+from glacmb_grid.years import complete_years, first_months, hydrological_year
 
 _ANY = 1e-9  # share of an outline: any overlap will do
 _LOOKED_AT = 12  # glaciers whose elevations are looked at
@@ -112,6 +113,8 @@ def _check_cubes(config: RunConfig) -> list[str]:
                 found += _check_elevations(config, left, dem)
         with problems.collect():
             _check_left(len(left))
+        if albedo is not None:
+            found += _describe_albedo(config, glaciers, albedo)
         years: list[int] = []
         if cube is not None:
             years = _check_years(config, glaciers, cube, problems)
@@ -265,15 +268,15 @@ def _where(glaciers: gpd.GeoDataFrame, grid: Grid) -> str:
 
 def _check_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Dataset, problems: Problems) -> list[int]:
     """Complete hydrological years of the climate, checked against the settings."""
-    first = _first_month(config, glaciers)
+    firsts = first_months(glaciers["latitude"].to_numpy(), config.predictors.first_month)
     time = cube["time"].values
-    years = [int(y) for y in complete_years(time, first)]
+    years = [int(y) for y in complete_years(time, firsts)]
     period = config.predictors.reference
     with problems.collect():
         if not years:
             raise InputError(
                 "climate: time",
-                expected=f"at least one hydrological year of twelve months from month {first}",
+                expected=f"at least one hydrological year of twelve months from month {listing(np.unique(firsts))}",
                 found=f"{len(time)} months, {str(time[0])[:7]} to {str(time[-1])[:7]}",
                 remedy="download a longer period",
             )
@@ -287,14 +290,13 @@ def _check_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Dataset
     return years
 
 
-def _first_month(config: RunConfig, glaciers: gpd.GeoDataFrame) -> int:
-    return config.predictors.first_month or start_month(float(glaciers["latitude"].mean()))
-
-
 def _describe_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Dataset, years: list[int]) -> list[str]:
+    firsts = np.unique(first_months(glaciers["latitude"].to_numpy(), config.predictors.first_month)).tolist()
     found = [f"hydrological years {years[0]}..{years[-1]}"] if years else []
-    begun = hydrological_year(cube["time"].values, _first_month(config, glaciers))[0]
-    incomplete = sorted({int(y) for y in begun} - set(years))
+    if len(firsts) > 1:
+        found.append("outlines on both sides of the equator: years from October in the north, from April in the south")
+    begun = [hydrological_year(cube["time"].values, first)[0] for first in firsts]
+    incomplete = sorted({int(y) for y in np.concatenate(begun)} - set(years)) if begun else []
     return found + ([f"incomplete hydrological years left out: {listing(incomplete)}"] if incomplete else [])
 
 
@@ -309,6 +311,14 @@ def _unmatched(linked: Linked) -> list[str]:
     counts = reasons[~meant].str.replace(r"[^ ]*\d[^ ]*", "...", regex=True).value_counts()
     others = [f"unmatched: {n} site(s): {why}" for why, n in counts.items()]
     return lines[:_TOLD] + more + others[:_TOLD]
+
+
+def _describe_albedo(config: RunConfig, glaciers: gpd.GeoDataFrame, albedo: xr.Dataset) -> list[str]:
+    assert config.albedo is not None
+    days = albedo["time"].values.astype("datetime64[D]")
+    latitude = glaciers["latitude"].to_numpy()
+    told = seasons_told(albedo["time"].values, latitude, config.albedo.months, config.predictors.first_month)
+    return [f"albedo of {len(days)} days, {days[0]} to {days[-1]}", *told]
 
 
 def _check_links(

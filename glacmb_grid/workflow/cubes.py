@@ -12,7 +12,7 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.failures import FILE, Failure, surviving
-from glacmb_grid.inputs.albedo import decode_albedo, summer_albedo
+from glacmb_grid.inputs.albedo import decode_albedo, seasons_told, summer_albedo
 from glacmb_grid.inputs.elevation import tile_troubles
 from glacmb_grid.inputs.links import Linked, link
 from glacmb_grid.inputs.outlines import glaciers_dataset
@@ -31,7 +31,7 @@ from glacmb_grid.stores.work import Work
 from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
 from glacmb_grid.weights import Weights, from_dataset
 from glacmb_grid.workflow.sources import ObservedTables
-from glacmb_grid.years import start_month
+from glacmb_grid.years import SOUTHERN_START, complete_years, first_months
 
 _GLACIERS_AT_ONCE = 2048
 
@@ -197,13 +197,20 @@ def _stand_ins(distance: np.ndarray) -> dict[str, tuple[str, np.ndarray, dict[st
     }
 
 
-def sample_albedo(work: Work, *, outlines: gpd.GeoDataFrame, codes: xr.Dataset, albedo: Albedo) -> Made:
-    """The summer albedo of every glacier."""
+def sample_albedo(
+    work: Work, *, outlines: gpd.GeoDataFrame, codes: xr.Dataset, albedo: Albedo, first_month: int | None
+) -> Made:
+    """The albedo of the season of every glacier."""
     weights = _overlaps(work, outlines, grid_of(codes, name="albedo rasters"))
     daily = sample(codes, weights, decode=decode_albedo)[["albedo", "albedo_coverage", "land", "cloud"]]
+    latitude = outlines["latitude"].to_numpy()
+    for line in seasons_told(codes["time"].values, latitude, albedo.months, first_month):
+        work.say(f"note: {line}")
     seasonal = summer_albedo(
         work.keep("daily", daily).load(),
         months=albedo.months,
+        first_month=first_month,
+        latitude=latitude,
         min_days=albedo.min_days,
         min_coverage=albedo.min_coverage,
     )
@@ -227,7 +234,16 @@ def make_predictors(
 ) -> Made:
     """Annual predictors, `_GLACIERS_AT_ONCE` glaciers at a time."""
     outlines = outlines[_left(outlines.index.to_numpy(), failed)]
-    latitude = float(outlines["latitude"].mean())
+    firsts = first_months(outlines["latitude"].to_numpy(), predictors.first_month)
+    by_glacier = len(np.unique(firsts)) > 1
+    if by_glacier:
+        south = int((firsts == SOUTHERN_START).sum())
+        work.say(
+            f"note: {len(firsts) - south} glaciers north of the equator, hydrological years from October, and {south} "
+            "south of it, from April; seasons go by each glacier's own year, but one column of a calendar month holds "
+            "summers and winters: let models learn from seasons, `recipes: [{take: seasonal}]`"
+        )
+    years = complete_years(sampled["time"].values, firsts)
     needed = {*(predictors.monthly or VARIABLES), "t2m", "t2m_corrected", "tp", OROGRAPHY, "lapse_rate"}
     whole = sampled[[n for n in sampled.data_vars if n in needed]]
 
@@ -240,13 +256,13 @@ def make_predictors(
             terrain.sel(rows),
             glaciers_dataset(mine),
             albedo=None if albedo is None else albedo.sel(rows),
-            first_month=predictors.first_month or start_month(latitude),
+            first_month=firsts[start : start + _GLACIERS_AT_ONCE] if by_glacier else int(firsts[0]),
+            years=years,
             monthly=predictors.monthly,
             temperature_spread=predictors.temperature_spread,
             lapse_rate=rates_of(lapse_rate, here),
             reference=predictors.reference,
             coordinates=predictors.coordinates,
-            mean_latitude=latitude,
         )
 
     def parts() -> Iterator[xr.Dataset]:

@@ -70,7 +70,8 @@ def albedo(c: RunConfig) -> Source:
     """Daily albedo as codes, (time, y, x)."""
     s = c.albedo
     assert s is not None
-    return Source(partial(open_codes, s.files), ((s.files, "albedo rasters"),), {"albedo": s}, made_by=_made_by(c))
+    read = partial(open_codes, s.files, layer=s.layer, quality=s.quality)
+    return Source(read, ((s.files, "albedo rasters"),), {"albedo": s}, made_by=_made_by(c))
 
 
 class ObservedTables(NamedTuple):

@@ -95,7 +95,7 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
                 cubes.sample_albedo,
                 {"outlines": a.OUTLINES, "codes": sources.albedo(c)},
                 {"daily": a.DAILY_ALBEDO, "albedo": a.ALBEDO},
-                options(c, albedo="albedo"),
+                options(c, albedo="albedo", first_month="predictors.first_month"),
             )
         )
     reads: dict[str, Any] = {"outlines": a.OUTLINES, "sampled": a.SAMPLED, "terrain": a.TERRAIN}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,8 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.physics import SNOW_SPREAD, SNOW_THRESHOLD, positive_temperature, snow_fraction
+from glacmb_grid.predictors.months import by_year, season_positions
+from glacmb_grid.predictors.rows import PLACE, as_rows, matching
 from glacmb_grid.schemas import ALBEDO, GLACIERS, SAMPLED, TERRAIN, check
 from glacmb_grid.vocabulary import (
     MELTING_POINT,
@@ -22,20 +24,21 @@ from glacmb_grid.vocabulary import (
     meaning_coordinates,
 )
 from glacmb_grid.years import (
-    SEASONS,
+    NORTHERN_START,
     calendar_months,
     complete_years,
-    days_in_month,
-    hydrological_year,
-    start_month,
+    first_months,
     year_bounds,
 )
 
+__all__ = ["BY_GLACIER", "as_rows", "build_predictors", "by_year", "matching", "season_positions"]
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+BY_GLACIER = "by glacier"
+"""The attribute `first_month` of predictors whose glaciers have hydrological years of their own."""
 Columns = dict[Meaning, Floats]  # (glacier, year)
 
-_PLACE = ("longitude", "latitude", "area")
 _TOPOGRAPHY = ("elevation_min", "elevation_max", "elevation_mean", "elevation_median", "slope", "northness", "eastness")
 
 
@@ -45,15 +48,17 @@ def build_predictors(
     glaciers: xr.Dataset,
     *,
     albedo: xr.Dataset | None = None,
-    first_month: int = 10,
+    first_month: int | npt.ArrayLike | None = None,
+    years: Integers | None = None,
     monthly: Sequence[str] | None = None,
     temperature_spread: float = 4.0,
     lapse_rate: float | xr.DataArray = -0.0065,
     reference: tuple[int, int] | None = None,
     coordinates: bool = False,
-    mean_latitude: float | None = None,
 ) -> xr.Dataset:
     """Annual predictors of every glacier and complete hydrological year.
+
+    Months, seasons and years are those of each glacier's own hydrological year; the summer is that of its hemisphere.
 
     Parameters
     ----------
@@ -64,11 +69,14 @@ def build_predictors(
     glaciers : xr.Dataset, (glacier,)
         From `glaciers_dataset`: area, longitude, latitude.
     albedo : xr.Dataset, (glacier, year), optional
-        From `summer_albedo`; its gaps stay NaN.
-    first_month : int
-        Of the hydrological year.
+        From `summer_albedo`, by the same hydrological years; its gaps stay NaN.
+    first_month : int or (glacier,) ints, optional
+        Of the hydrological year; default October in the northern, April in the southern hemisphere. Given by glacier,
+        or where glaciers lie on both sides of the equator, years, months and days are by glacier in the result.
+    years : int array, (year,), optional
+        Hydrological years to make; default those that are complete at every glacier.
     monthly : sequence of str, optional
-        Variables with twelve monthly values and seasonal aggregates; default all available.
+        Variables with twelve monthly values (named by calendar month) and seasonal aggregates; default all available.
     temperature_spread : float
         Scatter of temperature within a month, K, for degree days.
     lapse_rate : float or xr.DataArray, (month,) or (glacier, month)
@@ -78,8 +86,6 @@ def build_predictors(
         its `_climatology` (mean of the glacier over the period) and `_anomaly`.
     coordinates : bool
         Whether longitude and latitude are predictors.
-    mean_latitude : float, optional
-        Latitude of the region, whose hemisphere defines the summer; default the mean of these glaciers.
 
     Returns
     -------
@@ -87,7 +93,9 @@ def build_predictors(
         `predictors` (glacier, year, predictor) float32; the forcing `temperature` (K, at the model's orography) and
         `precipitation` (m w.e.) (glacier, year, month), `days` (year, month), `orography` (glacier), `hypsometry`
         (glacier, band); coordinates `year_bnds`, `month` (calendar month in the order of the year) and, over
-        `predictor`, what each predictor is: the attributes of `vocabulary.Meaning`.
+        `predictor`, what each predictor is: the attributes of `vocabulary.Meaning`. Where years are by glacier,
+        `days` is (glacier, year, month), `year_bnds` (glacier, year, bnds), `month` the number of the month in the
+        glacier's own year, and `first_month` a coordinate over `glacier`.
 
     Raises
     ------
@@ -101,28 +109,60 @@ def build_predictors(
         if given is not None:
             check(given, schema)
     _require_same_glaciers(sampled, terrain, glaciers, albedo)
-    years = complete_years(sampled["time"].values, first_month)
-    if not len(years):
+    latitude = glaciers["latitude"].values
+    by_glacier = first_month is not None and np.ndim(first_month) > 0
+    single = None if by_glacier or first_month is None else int(np.asarray(first_month))
+    firsts = np.asarray(first_month, np.int64) if by_glacier else first_months(latitude, single)
+    by_glacier |= len(np.unique(firsts)) > 1
+    if not len(firsts):
+        firsts = first_months([90.0], single)
+    made = complete_years(sampled["time"].values, firsts) if years is None else np.asarray(years, np.int64)
+    if not len(made):
         raise InputError(
             "climate: time",
             expected="at least one complete hydrological year",
             found=f"{sampled.sizes['time']} months from {str(sampled['time'].values[0])[:7]}",
-            remedy=f"download from month {first_month} of one year to the month before it of the next",
+            remedy=f"download from month {firsts[0]} of one year to the month before it of the next",
         )
-    cube = by_year(sampled, years, first_month)
-    region = float(glaciers["latitude"].mean()) if mean_latitude is None else mean_latitude
-    seasons = season_positions(first_month, region)
-    columns: Columns = {}
-    for name in _monthly_names(cube, monthly):
-        _add_monthly(columns, name, cube[name if name != "t2m" else "t2m_corrected"].values, first_month, seasons)
-    rate = lapse_rate if isinstance(lapse_rate, (int, float)) else _in_year(lapse_rate, first_month)
-    _add_degree_days(columns, cube, terrain, temperature_spread, rate, seasons)
-    if albedo is not None:
-        _add_albedo(columns, albedo, years)
-    if reference is not None:
-        _add_climatology(columns, years, reference)
-    _add_static(columns, terrain, glaciers, coordinates)
-    return _assemble(columns, cube, terrain, glaciers, years, first_month)
+
+    def of(rows: Integers | slice, first: int, at_latitude: float) -> xr.Dataset:
+        cube = by_year(sampled.isel(glacier=rows), made, first)
+        ground, outlines = terrain.isel(glacier=rows), glaciers.isel(glacier=rows)
+        seasons = season_positions(first, at_latitude)
+        columns: Columns = {}
+        for name in _monthly_names(cube, monthly):
+            values = cube[name if name != "t2m" else "t2m_corrected"].values
+            _add_monthly(columns, name, values, first, seasons, NORTHERN_START if by_glacier else first)
+        _add_degree_days(columns, cube, ground, temperature_spread, _in_year(lapse_rate, rows, first), seasons)
+        if albedo is not None:
+            _add_albedo(columns, albedo.isel(glacier=rows), made)
+        if reference is not None:
+            _add_climatology(columns, made, reference)
+        _add_static(columns, ground, outlines, coordinates)
+        ds = _assemble(columns, cube, ground, outlines, made, first)
+        return _by_glacier(ds, first) if by_glacier else ds
+
+    kinds = list(zip(firsts.tolist(), (latitude >= 0).tolist(), strict=False))
+    if len(set(kinds)) <= 1:
+        return of(slice(None), int(firsts[0]), float(latitude[0]) if len(latitude) else 90.0)
+    groups = {k: np.flatnonzero([one == k for one in kinds]) for k in dict.fromkeys(kinds)}
+    parts = [of(rows, first, 1.0 if north else -1.0) for (first, north), rows in groups.items()]
+    shared: Any = {"data_vars": "minimal", "coords": "minimal", "compat": "override", "combine_attrs": "override"}
+    joined = xr.concat(parts, "glacier", join="exact", **shared)
+    return joined.isel(glacier=np.argsort(np.concatenate(list(groups.values()))))
+
+
+def _by_glacier(ds: xr.Dataset, first: int) -> xr.Dataset:
+    """Predictors of glaciers with one first month in the layout where each glacier has its own."""
+    size = ds.sizes["glacier"]
+    number = {"long_name": "number of the month within the glacier's own hydrological year"}
+    ds = ds.assign_coords(
+        month=("month", np.arange(1, 13), number),
+        year_bnds=ds["year_bnds"].expand_dims(glacier=size),
+        first_month=("glacier", np.full(size, first), {"long_name": "first month of the glacier's hydrological year"}),
+    )
+    ds = ds.assign(days=ds["days"].expand_dims(glacier=size)) if "days" in ds else ds
+    return ds.assign_attrs(first_month=BY_GLACIER)
 
 
 def _require_same_glaciers(sampled: xr.Dataset, *others: xr.Dataset | None) -> None:
@@ -131,12 +171,6 @@ def _require_same_glaciers(sampled: xr.Dataset, *others: xr.Dataset | None) -> N
     for other in others:
         if other is not None and not np.array_equal(other["glacier"].values.astype(str), expected):
             raise ValueError(f"the Dataset of {listing(other.data_vars)} has other glaciers than those sampled")
-
-
-def season_positions(first_month: int, mean_latitude: float) -> dict[str, list[int]]:
-    """Positions in the hydrological year of the months of each season of the hemisphere."""
-    shift = start_month(mean_latitude) - first_month
-    return {name: sorted((m + shift) % 12 for m in months) for name, months in SEASONS.items()}
 
 
 def _monthly_names(cube: xr.Dataset, wanted: Sequence[str] | None) -> list[str]:
@@ -152,31 +186,12 @@ def _monthly_names(cube: xr.Dataset, wanted: Sequence[str] | None) -> list[str]:
     return available if wanted is None else list(wanted)
 
 
-def by_year(sampled: xr.Dataset, years: Integers, first_month: int) -> xr.Dataset:
-    """Monthly variables as (glacier, year, month), month by its position in the hydrological year."""
-    year, position = hydrological_year(sampled["time"].values, first_month)
-    kept = np.isin(year, years)
-    order = np.flatnonzero(kept)[np.lexsort((position[kept], year[kept]))]
-    if len(order) != 12 * len(years):
-        raise InputError(
-            "climate: time",
-            expected="one value a month",
-            found=f"{len(order)} values in {len(years)} years",
-            remedy="average daily or hourly values to months first; remove duplicate months",
-        )
-    out = xr.Dataset(coords={"glacier": sampled["glacier"], "year": years, "month": calendar_months(first_month)})
-    for name in [n for n in (*VARIABLES, "t2m_corrected") if n in sampled]:
-        values = sampled[name].transpose("glacier", "time").values[:, order].astype(np.float64)
-        out[name] = (("glacier", "year", "month"), values.reshape(len(values), len(years), 12))
-    if OROGRAPHY in sampled:
-        out[OROGRAPHY] = sampled[OROGRAPHY]
-    days = days_in_month(sampled["time"].values[order]).astype(np.float64).reshape(len(years), 12)
-    return out.assign(days=(("year", "month"), days))
-
-
-def _add_monthly(columns: Columns, name: str, values: Floats, first_month: int, seasons: dict[str, list[int]]) -> None:
-    for i, month in enumerate(calendar_months(first_month)):
-        columns[Meaning(name, "climate", calendar_month=month, part="value")] = values[:, :, i]
+def _add_monthly(
+    columns: Columns, name: str, values: Floats, first_month: int, seasons: dict[str, list[int]], listed_from: int
+) -> None:
+    own = calendar_months(first_month)
+    for month in calendar_months(listed_from):
+        columns[Meaning(name, "climate", calendar_month=month, part="value")] = values[:, :, own.index(month)]
     summed = VARIABLES[name].kind == "accumulated"
     for season, positions in seasons.items():
         part = values[:, :, positions]
@@ -187,9 +202,12 @@ def _of_season(stem: str, season: str) -> Meaning:
     return Meaning(stem, "climate", season, part="value")
 
 
-def _in_year(lapse_rate: xr.DataArray, first_month: int) -> Floats:
-    """Rates in the order of the hydrological year, (glacier or 1, 1, month)."""
-    ordered = lapse_rate.sel(month=calendar_months(first_month)).transpose(..., "month").values
+def _in_year(lapse_rate: float | xr.DataArray, rows: Integers | slice, first_month: int) -> float | Floats:
+    """Rates of these glaciers in the order of the hydrological year, (glacier or 1, 1, month), or the only one."""
+    if not isinstance(lapse_rate, xr.DataArray):
+        return lapse_rate
+    own = lapse_rate.isel(glacier=rows) if "glacier" in lapse_rate.dims else lapse_rate
+    ordered = own.sel(month=calendar_months(first_month)).transpose(..., "month").values
     return np.asarray(ordered.reshape(-1, 1, 12), np.float64)
 
 
@@ -275,7 +293,7 @@ def _assemble(
             **meaning_coordinates(list(columns)),
             "month": calendar_months(first_month),
             "year_bnds": (("year", "bnds"), year_bounds(years, first_month)),
-            **{n: ("glacier", glaciers[n].values) for n in _PLACE if n in glaciers},
+            **{n: ("glacier", glaciers[n].values) for n in PLACE if n in glaciers},
         },
         attrs={"first_month": first_month},
     )
@@ -306,44 +324,3 @@ def _require_finite(ds: xr.Dataset) -> None:
             remedy="the climate (sea cells, missing months) or the elevation model (voids) has gaps: give files "
             "with valid cells under these glaciers, or leave them out",
         )
-
-
-def as_rows(predictors: xr.Dataset, glacier: Integers, year: Integers) -> xr.Dataset:
-    """Chosen glacier-years as rows.
-
-    Parameters
-    ----------
-    predictors : xr.Dataset
-        From `build_predictors`.
-    glacier, year : int arrays, (row,)
-        Positions along the two dimensions.
-
-    Returns
-    -------
-    xr.Dataset, (row, predictor), (row, month), (row, band), (row,)
-        With coordinates `row_glacier`, `row_year` and, where known, `row_longitude`, `row_latitude`, `row_area`.
-    """
-    at = {"glacier": xr.DataArray(glacier, dims="row"), "year": xr.DataArray(year, dims="row")}
-    rows = predictors.drop_vars("year_bnds", errors="ignore").isel(at)
-    names = {n: f"row_{n}" for n in ("glacier", "year", *_PLACE) if n in rows.coords}
-    return rows.reset_coords(list(names)).rename(names).set_coords(list(names.values()))
-
-
-def matching(names: Iterable[str], patterns: Sequence[str]) -> list[int]:
-    """Positions of the names that match any of the shell-style patterns.
-
-    Raises
-    ------
-    InputError
-        If a pattern matches nothing.
-    """
-    known = [str(n) for n in names]
-    for pattern in patterns:
-        if not any(fnmatchcase(n, pattern) for n in known):
-            raise InputError(
-                f"models: predictors: {pattern!r}",
-                expected="a pattern that matches some predictor",
-                found="no match",
-                remedy=f"choose among {listing(known, 40)}",
-            )
-    return [i for i, n in enumerate(known) if any(fnmatchcase(n, p) for p in patterns)]

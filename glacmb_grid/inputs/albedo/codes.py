@@ -1,0 +1,148 @@
+"""Stored values of every product in one coding: `contract.Codes`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+from glacmb_grid.errors import InputError, listing
+from glacmb_grid.inputs.albedo.contract import CLOUD, CODE, HIGHEST, LAND, MISSING, Codes, Stored
+from glacmb_grid.inputs.albedo.layers import SNOW, is_snow
+
+Quality = Literal["best", "usable"]
+TELLS_CLOUDS = "tells_clouds"
+"""Attribute of `code`: 1 where codes tell cloud and land, 0 for a product that only has values or none."""
+_SNOW_COVER = (200, 201, 211, 237, 239)  # codes of NDSI_Snow_Cover that the albedo layer does not have
+_TOLD_THOUGH_MISSING = (125, 137, 139, 150)  # land, water and cloud stay known where a file declares them as nodata
+_NOTHING_SEEN = tuple(CODE + c for c in (101, 111, 250, 251, 252, 253, 254, 255))
+_WORST = {"snow": {"best": 0, "usable": 2}, "brdf": {"best": 0, "usable": 1}}
+
+
+def to_codes(stored: Stored, layer: str, file: str) -> Codes:
+    """Stored values in the one coding.
+
+    0 is no albedo of snow or ice: exporters write it where they have no data, and it is missing here.
+
+    Raises
+    ------
+    InputError
+        Values that betray another layer, or another scale.
+    """
+    return _snow(stored, file) if is_snow(layer) else _brdf(stored, layer, file)
+
+
+def _snow(stored: Stored, file: str) -> Codes:
+    """Percent 1 to 100 and codes; also as a fraction, as converters write it who apply a scale of 0.01."""
+    if stored.offset != 0 or not np.isclose([1.0, 0.01], stored.scale, rtol=1e-6).any():
+        raise _scaled(stored, file, "percent: a scale of 1 or 0.01 and no offset")
+    values = stored.values
+    if values.dtype.kind == "f":
+        known = np.isfinite(values) & ~stored.missing
+        highest = float(values[known].max(initial=0))
+        percent = np.where(known, values, 0).astype(np.float64) * (100 if highest <= 2.5501 else 1)
+        values = np.rint(percent).astype(np.int64)
+        missing = ~known
+    else:
+        values, missing = values.astype(np.int64), stored.missing.copy()
+    missing |= values == 0
+    given = values[~missing]
+    if given.size and (given.min() < 0 or given.max() > 255):
+        raise InputError(
+            f"{file}: {SNOW}",
+            expected="albedo in percent, 1 to 100, or codes up to 255",
+            found=f"values from {given.min()} to {given.max()}",
+            remedy="give the raster as delivered; of MCD43A3 keep the layer's name, Albedo_BSA_shortwave, in the "
+            "file's name",
+        )
+    betrayed = sorted(set(np.unique(given).tolist()) & set(_SNOW_COVER))
+    if betrayed:
+        raise InputError(
+            f"{file}: {SNOW}",
+            expected="albedo in percent and its codes",
+            found=f"the codes {listing(betrayed)} of NDSI_Snow_Cover: snow cover, no albedo",
+            remedy=f"name the files of the layer {SNOW}",
+        )
+    out = np.where(values <= 100, values * 10, values + CODE)
+    return np.asarray(np.where(missing & ~np.isin(values, _TOLD_THOUGH_MISSING), MISSING, out), np.int16)
+
+
+def _brdf(stored: Stored, layer: str, file: str) -> Codes:
+    """Thousandths, or fractions as converters write them who apply the scale."""
+    known = ~stored.missing & (stored.values != 0)
+    if stored.values.dtype.kind == "f":
+        known &= np.isfinite(stored.values)
+        values = np.where(known, stored.values, 0).astype(np.float64)
+        scale = stored.scale if stored.scale != 1 else (1.0 if values.max(initial=0) <= 2 else 0.001)
+    else:
+        values = stored.values.astype(np.float64)
+        known &= (values != 32767) & (values > 0)
+        scale = stored.scale if stored.scale != 1 else 0.001
+    if stored.offset != 0 or not 1e-5 < scale <= 1:
+        raise _scaled(stored, f"{file}: {layer}", "a scale such as 0.001 and no offset")
+    thousandths = np.rint(values * scale * 1000)
+    if known.sum() > 10 and np.median(thousandths[known]) > 2 * HIGHEST:
+        raise _scaled(stored, f"{file}: {layer}", "a scale with which albedo is below 1")
+    known &= (thousandths >= 1) & (thousandths <= HIGHEST)
+    return np.asarray(np.where(known, thousandths, MISSING), np.int16)
+
+
+def _scaled(stored: Stored, where: str, expected: str) -> InputError:
+    return InputError(
+        where,
+        expected=expected,
+        found=f"a scale of {stored.scale:g} and an offset of {stored.offset:g}",
+        remedy="give the raster as delivered, or set the right scale, for instance with `gdal_edit.py -a_scale 0.001`",
+    )
+
+
+def without_poor(codes: Codes, quality: Stored, layer: str, least: Quality) -> Codes:
+    """Albedo only where its quality layer says that it is usable."""
+    worst = _WORST["snow" if is_snow(layer) else "brdf"][least]
+    poor = quality.missing | (quality.values > worst)
+    return np.asarray(np.where(poor & (codes <= HIGHEST), MISSING, codes), np.int16)
+
+
+def best_of(layers: Sequence[Codes]) -> Codes:
+    """One day from several platforms, pixel by pixel: the first albedo, else what is on the ground, else a cloud."""
+    out = layers[0]
+    for other in layers[1:]:
+        out = np.where(_told(other) > _told(out), other, out)
+    return out
+
+
+def _told(codes: Codes) -> Codes:
+    told = np.where(codes <= HIGHEST, np.int16(3), np.int16(2))
+    told[codes == CLOUD] = 1
+    told[np.isin(codes, (MISSING, *_NOTHING_SEEN))] = 0
+    return np.asarray(told, np.int16)
+
+
+def decode_albedo(codes: xr.Dataset) -> xr.Dataset:
+    """Albedo, land and cloud from codes.
+
+    Parameters
+    ----------
+    codes : xr.Dataset
+        `code` as `open_codes` gives it, of any dimensions.
+
+    Returns
+    -------
+    xr.Dataset
+        `albedo` (0..1, NaN for other codes), `land` and `cloud` (1 for their codes, else 0; NaN for products that do
+        not tell them).
+
+    Notes
+    -----
+    Code 125 (land) can be bare ice or debris. Without it summer albedo is too high, so its share is kept.
+    """
+    code = codes["code"]
+    tells = bool(code.attrs.get(TELLS_CLOUDS, 1))
+    unknown = np.float32(0 if tells else np.nan)
+    return codes.drop_vars("code").assign(
+        albedo=(code.astype("float32") / 1000.0).where(code <= HIGHEST),
+        land=(code == LAND).astype("float32") + unknown,
+        cloud=(code == CLOUD).astype("float32") + unknown,
+    )

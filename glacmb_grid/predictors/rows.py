@@ -1,0 +1,57 @@
+"""Glacier-years as rows, and predictors chosen by patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from glacmb_grid.errors import InputError, listing
+
+Integers = npt.NDArray[np.int64]
+
+PLACE = ("longitude", "latitude", "area")
+
+
+def as_rows(predictors: xr.Dataset, glacier: Integers, year: Integers) -> xr.Dataset:
+    """Chosen glacier-years as rows.
+
+    Parameters
+    ----------
+    predictors : xr.Dataset
+        From `build_predictors`.
+    glacier, year : int arrays, (row,)
+        Positions along the two dimensions.
+
+    Returns
+    -------
+    xr.Dataset, (row, predictor), (row, month), (row, band), (row,)
+        With coordinates `row_glacier`, `row_year` and, where known, `row_longitude`, `row_latitude`, `row_area`.
+    """
+    at = {"glacier": xr.DataArray(glacier, dims="row"), "year": xr.DataArray(year, dims="row")}
+    rows = predictors.drop_vars(["year_bnds", "first_month"], errors="ignore").isel(at)
+    names = {n: f"row_{n}" for n in ("glacier", "year", *PLACE) if n in rows.coords}
+    return rows.reset_coords(list(names)).rename(names).set_coords(list(names.values()))
+
+
+def matching(names: Iterable[str], patterns: Sequence[str]) -> list[int]:
+    """Positions of the names that match any of the shell-style patterns.
+
+    Raises
+    ------
+    InputError
+        If a pattern matches nothing.
+    """
+    known = [str(n) for n in names]
+    for pattern in patterns:
+        if not any(fnmatchcase(n, pattern) for n in known):
+            raise InputError(
+                f"models: predictors: {pattern!r}",
+                expected="a pattern that matches some predictor",
+                found="no match",
+                remedy=f"choose among {listing(known, 40)}",
+            )
+    return [i for i, n in enumerate(known) if any(fnmatchcase(n, p) for p in patterns)]
