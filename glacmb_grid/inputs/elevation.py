@@ -32,7 +32,7 @@ _SPELLINGS = {
     "dm": ("decimetre", "decimetres", "decimeter", "decimeters"),
     "cm": ("centimetre", "centimetres", "centimeter", "centimeters"),
 }
-_DAMAGED = "damaged_files"  # attribute of a model: the files that cannot be read
+_DAMAGED = "damaged_files"  # attribute of a model: the files that cannot be read, with reasons
 _TILES = "tiles"  # attribute: names of its tiles, where these state their square degree
 _NEAR = 0.01  # degrees; how far a tile may lie from the square degree that its name states
 
@@ -84,7 +84,7 @@ def open_elevation(paths: str | Path | Iterable[str | Path], *, units: str | Non
         xr.Variable(("y", "x"), indexing.LazilyIndexedArray(Windows(mosaic))),
         coords={"y": y, "x": x},
         name="elevation",
-        attrs={"units": "m", _TILES: _square_degrees(sound), _DAMAGED: lost},
+        attrs={"units": "m", _TILES: _square_degrees(sound), _DAMAGED: [f"{n}: {why}" for n, why in lost.items()]},
     )
     if lost:
         texts = [f"{name} ({reason})" for name, reason in lost.items()]
@@ -151,18 +151,16 @@ def _of_heights(headers: list[Header]) -> list[Header]:
     return [h for h in headers if h not in small]
 
 
-def _square_degrees(headers: list[Header]) -> dict[Degree, str]:
-    """Names of tiles by the square degree that they state and cover; empty unless all do."""
-    out = {}
+def _square_degrees(headers: list[Header]) -> list[str]:
+    """Names of tiles that state the square degree that they cover; none unless all do."""
     for h in headers:
         place = degree_of(h.file.name)
         size = h.shape[1] * h.transform[0], h.shape[0] * abs(h.transform[4])
         if place is None or not h.crs.is_geographic or max(abs(s - 1) for s in size) > _NEAR:
-            return {}
+            return []
         if abs(h.west - place.longitude) > _NEAR or abs(h.north - place.latitude - 1) > _NEAR:
-            return {}
-        out[place] = h.file.name
-    return out
+            return []
+    return [h.file.name for h in headers]
 
 
 def tile_troubles(dem: xr.DataArray, glaciers: gpd.GeoDataFrame) -> dict[str, str]:
@@ -180,18 +178,19 @@ def tile_troubles(dem: xr.DataArray, glaciers: gpd.GeoDataFrame) -> dict[str, st
     dict of str
         Reasons by glacier, of those that lie on such a tile. Empty where tiles do not state their place.
     """
-    tiles, damaged = dem.attrs.get(_TILES) or {}, dem.attrs.get(_DAMAGED) or {}
-    if not tiles:
+    names = list(dem.attrs.get(_TILES, []))
+    if not names:
         return {}
-    lost = {place: f"{name} cannot be read: {why}" for name, why in damaged.items() if (place := degree_of(name))}
-    like = next(iter(tiles.values()))
+    tiles = {degree_of(n) for n in names}
+    damaged = [text.partition(": ") for text in dem.attrs.get(_DAMAGED, [])]
+    lost = {place: f"{name} cannot be read: {why}" for name, _, why in damaged if (place := degree_of(name))}
     bounds = np.floor(glaciers.bounds.to_numpy()).astype(int)
     reasons = {}
     for glacier, shape, (x0, y0, x1, y1) in zip(glaciers.index, glaciers.geometry, bounds, strict=True):
         squares = [(y, x) for y in range(y0, y1 + 1) for x in range(x0, x1 + 1)]
         absent = {Degree(y, (x + 180) % 360 - 180): (y, x) for y, x in squares}
         found = [
-            lost.get(place, f"the tile {named_for(like, place)} is missing")
+            lost.get(place, f"the tile {named_for(names[0], place)} is missing")
             for place, (y, x) in absent.items()
             if place not in tiles and shape.intersects(shapely.box(x, y, x + 1, y + 1))
         ]

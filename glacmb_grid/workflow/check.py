@@ -339,8 +339,10 @@ def _check_links(
             raise InputError(
                 "observations",
                 expected="balances of at least two of these glaciers and two of the climate's hydrological years",
-                found=f"{len(usable)} of {usable['glacier'].nunique()} glacier(s), {usable['year'].nunique()} year(s)",
-                remedy="check `observations.links` and the climate's period",
+                found=f"{len(usable)} of {usable['glacier'].nunique()} glacier(s), {usable['year'].nunique()} year(s); "
+                f"{len(linked.unmatched)} row(s) without an outline: {listing(_unmatched(linked), 3) or 'none'}",
+                remedy="check the climate's period, and name a table with the glaciers' identifiers or positions, "
+                "`observations: {links: {table: FILE}}`",
             )
     if len(problems.found) > before:
         return found
