@@ -12,6 +12,8 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.folds.schemes import require_grouped
+from glacmb_grid.inputs.amounts import annual_amounts
+from glacmb_grid.inputs.climate import notes_of
 from glacmb_grid.inputs.files import closing, find_files, naming_damage
 from glacmb_grid.inputs.horizontal import is_curvilinear
 from glacmb_grid.inputs.links import Linked
@@ -134,8 +136,10 @@ def _opened(config: Judged, problems: Problems | None = None) -> dict[str, Any]:
 
 def _check_climate(config: RunConfig, cube: xr.Dataset, problems: Problems) -> list[str]:
     """Check values, grid, elevation correction and predictors of the climate files."""
+    told = [f"note: {n}" for n in notes_of(cube)]
     with problems.collect(), naming_damage(find_files(config.climate.files, what="climate files")):
-        quick_look(cube, source="climate files", annual_precipitation=config.climate.annual_precipitation)
+        year = quick_look(cube, source="climate files", annual_precipitation=config.climate.annual_precipitation)
+        told += annual_amounts(year, where="the area")
     if config.regrid is not None and config.regrid.engine == "xesmf" and importlib.util.find_spec("xesmf") is None:
         with problems.collect():
             raise no_xesmf("No module named 'xesmf'")
@@ -152,7 +156,7 @@ def _check_climate(config: RunConfig, cube: xr.Dataset, problems: Problems) -> l
             )
     _check_predictors(config, [str(n) for n in cube.data_vars], problems)
     months = cube["time"].values.astype("datetime64[M]")
-    return [f"climate {', '.join(map(str, cube.data_vars))}, {months[0]} to {months[-1]}"]
+    return [f"climate {', '.join(map(str, cube.data_vars))}, {months[0]} to {months[-1]}", *told]
 
 
 def _check_predictors(config: RunConfig, variables: list[str], problems: Problems) -> None:
