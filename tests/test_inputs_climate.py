@@ -686,12 +686,32 @@ def test_other_files_under_the_name_of_netcdf(tmp_path, content, found):
     assert found in message(raised)
 
 
-def test_a_zip_archive_as_the_climate_data_store_delivers_it(tmp_path):
+def test_a_zip_archive_under_any_name_with_several_members(tmp_path):
+    inner = tmp_path / "inner"
+    inner.mkdir()
     path = tmp_path / "data.nc"
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(save(inner, field(gradient()), name="a.nc"), "data_stream-moda_stepType-avgua.nc")
+        archive.write(precipitation(inner, 0.002, "m"), "data_stream-moda_stepType-avgad.nc")
+        archive.writestr("readme.txt", "nothing")
+    cube = open_climate(path, accumulated="daily_mean")
+    np.testing.assert_allclose(cube["t2m"], gradient(), rtol=1e-6)
+    np.testing.assert_allclose(cube["tp"][:, 0, 0], 0.002 * np.array(DAYS_2019_2020), rtol=1e-6)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data.nc", "inner"], "nothing is unpacked beside the data"
+
+
+def test_a_damaged_zip_archive_and_a_damaged_member(tmp_path):
+    path = tmp_path / "data.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         archive.write(save(tmp_path, field(), name="inner.nc"), "inner.nc")
-    with pytest.raises(InputError, match="unzip"):
+        archive.writestr("other.nc", "no data")
+    with pytest.raises(InputError, match=r"data\.zip: other\.nc"):
         open_climate(path, accumulated="daily_mean")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:2000] + bytes([whole[2000] ^ 255]) + whole[2001:])
+    with pytest.raises(InputError, match=r"inner\.nc") as raised:
+        open_climate(path, accumulated="daily_mean")
+    assert "download it again" in message(raised)
 
 
 def test_a_zarr_folder(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import glob
-import importlib.util
 import struct
 import warnings
 from collections.abc import Iterable, Iterator
@@ -108,7 +107,7 @@ def first_bytes(path: Path, count: int, expected: str) -> bytes:
 
 
 def open_dataset(path: Path) -> xr.Dataset:
-    """Open a NetCDF, GRIB or Zarr file lazily; an InputError if it is unreadable or shorter than its header says."""
+    """Open a NetCDF or Zarr file lazily; an InputError if it is unreadable or shorter than its header says."""
     if path.is_file():
         head = first_bytes(path, _HEADER, "a readable file")
         _check_kind(path, head)
@@ -127,9 +126,14 @@ def _open(path: Path, *, decode_times: bool = True) -> xr.Dataset:
         if engine is None and (parts := _parts(ds)):
             ds.close()
             ds = xr.open_dataset(path, chunks=parts, decode_times=decode_times)
+    track(ds)
+    return ds
+
+
+def track(ds: xr.Dataset) -> None:
+    """Have the surrounding `closing` close a Dataset."""
     if (opened := _OPENED.get()) is not None:
         opened.append(ds)
-    return ds
 
 
 def _parts(ds: xr.Dataset) -> dict[str, int]:
@@ -162,7 +166,9 @@ def naming_damage(paths: Iterable[Path]) -> Iterator[None]:
 
 
 def _damaged(path: Path) -> Iterator[tuple[str, str]]:
-    """Damaged variables of a file and the reasons, found by reading it chunk by chunk."""
+    """Damaged variables of a file and the reasons, found by reading it chunk by chunk; NetCDF and Zarr only."""
+    if path.is_file() and first_bytes(path, 4, "a readable file") in (b"GRIB", b"PK\x03\x04"):
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -198,10 +204,10 @@ def _check_kind(path: Path, head: bytes) -> None:
     """Raise an InputError for empty files and for kinds of file that the name hides."""
     kinds = [("an empty file", _BROKEN)] if not head else []
     kinds += [(kind, remedy) for magic, kind, remedy in _FOREIGN if head.lstrip()[: len(magic)] == magic]
-    if head[:4] == b"GRIB" and importlib.util.find_spec("cfgrib") is None:
-        kinds.append(("a GRIB file, which needs cfgrib", "install cfgrib, or convert the file to NetCDF"))
+    if head[:4] == b"GRIB":
+        kinds.append(("a GRIB file", "only climate files may be GRIB: convert it to NetCDF"))
     for kind, remedy in kinds:
-        raise InputError(f"{path}", expected="a readable NetCDF, GRIB or Zarr file", found=kind, remedy=remedy)
+        raise InputError(f"{path}", expected="a readable NetCDF or Zarr file", found=kind, remedy=remedy)
 
 
 def _check_classic(path: Path, head: bytes) -> None:

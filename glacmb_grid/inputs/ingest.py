@@ -120,7 +120,7 @@ def open_ingested(path: Path, accumulated: Stream, units: Mapping[str, str], exp
     """A store of `ingest` as it was written; an InputError if it was made with other settings than these."""
     ds = open_dataset(path)
     made, wanted = [ds.attrs.get(k) for k in _MARKS], [_LAYOUT, accumulated, expver]
-    if made != wanted or set(units) - {"z"}:
+    if made != wanted or set(units) - {"z", OROGRAPHY}:
         raise InputError(
             f"{path}",
             expected=f"a store of layout {_LAYOUT} ingested with `climate.accumulated` {accumulated} and "

@@ -1,4 +1,4 @@
-"""Month and stream (final or preliminary) of climate records, and one record for every month."""
+"""The stream (final or preliminary) of climate records, and one record for every month."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
-from glacmb_grid.years import FIRST_YEAR, LAST_YEAR
 
 Expver = Literal["prefer_final", "final"]
 Months = npt.NDArray[np.datetime64]
@@ -18,61 +17,13 @@ FINAL, PRELIMINARY = 1, 5
 STREAM = "stream"  # coordinate along time: FINAL or PRELIMINARY
 
 
-def on_months(piece: xr.DataArray, bounds: xr.DataArray | None, expver: Expver, where: str) -> xr.DataArray:
-    """Records of one file, (time, ...) or (time, expver, ...), with time at the first of the month and their stream.
-
-    `bounds` are the time bounds of the file, (time, 2); without them a time stamp is any instant of its month.
-    """
-    months = _months_of(piece["time"], bounds, where)
+def labelled(piece: xr.DataArray, months: Months, expver: Expver, where: str) -> xr.DataArray:
+    """Records of one source, (time, ...) or (time, expver, ...), at the first of these months and with their stream."""
     piece = _without_dimension(piece, where) if "expver" in piece.dims else _labelled(piece, where)
     stream = piece[STREAM].values
     piece = piece.drop_vars([c for c in piece.coords if c not in piece.dims])
     piece = piece.assign_coords({"time": months.astype("datetime64[ns]"), STREAM: ("time", stream)})
     return piece.isel(time=np.flatnonzero(stream == FINAL)) if expver == "final" else piece
-
-
-def _months_of(time: xr.DataArray, bounds: xr.DataArray | None, where: str) -> Months:
-    if not np.issubdtype(time.dtype, np.datetime64):
-        sample = str(time.values[0]) if time.size else "nothing"
-        raise InputError(
-            f"{where}: time",
-            expected="dates of the standard calendar",
-            found=f"{time.dtype} values such as {sample}",
-            remedy="give time a CF unit such as `hours since 1900-01-01` and a standard calendar",
-        )
-    if not time.size or np.isnat(time.values).any():
-        raise InputError(
-            f"{where}: time",
-            expected="a date for every record",
-            found=f"{int(np.isnat(time.values).sum())} of {time.size} records without a date",
-            remedy="download the file again",
-        )
-    months: Months = time.values.astype("datetime64[M]")
-    if bounds is not None and np.issubdtype(bounds.dtype, np.datetime64) and bounds.shape == (time.size, 2):
-        months = _middle_months(bounds.values, where)
-    years = months.astype("datetime64[Y]").astype(np.int64) + 1970
-    if years.min() < FIRST_YEAR or years.max() > LAST_YEAR:
-        raise InputError(
-            f"{where}: time",
-            expected=f"years within {FIRST_YEAR}..{LAST_YEAR}",
-            found=f"{years.min()}..{years.max()}",
-            remedy="correct the unit of time in the file",
-        )
-    return months
-
-
-def _middle_months(bounds: Months, where: str) -> Months:
-    start, end = bounds[:, 0].astype("datetime64[s]"), bounds[:, 1].astype("datetime64[s]")
-    days = (end - start) / np.timedelta64(1, "D")
-    odd = (days < 27) | (days > 32)
-    if odd.any():
-        raise InputError(
-            f"{where}: time bounds",
-            expected="one month for every record",
-            found=f"{listing(f'{d:g}' for d in np.unique(days[odd]))} day(s)",
-            remedy="average daily or hourly data to months first",
-        )
-    return np.asarray((start + (end - start) // 2).astype("datetime64[M]"))
 
 
 def _labels(values: npt.NDArray[np.generic], where: str) -> npt.NDArray[np.int64]:

@@ -40,9 +40,10 @@ def _rates(units: dict[str, float]) -> dict[str, Unit]:
 
 _CELSIUS = (
     *("degC", "C", "°C", "celsius", "Celsius", "deg_C", "degrees_celsius", "degree_Celsius", "degrees C"),
-    "degrees Celsius",
+    *("degrees Celsius", "degrees", "degree", "deg C", "Degrees C", "CELSIUS"),
 )
 _LENGTH = {"m": Unit(), "metres": Unit(), "mm": Unit(1e-3), "cm": Unit(1e-2)}
+_LENGTH |= dict.fromkeys(("millimeters", "millimeter", "millimetres", "l m-2"), Unit(1e-3))
 _WATER = {"m of water equivalent": Unit(), "m w.e.": Unit(), "mm w.e.": Unit(1e-3), "kg m-2": Unit(1e-3)}
 _WATER_RATES = _rates({"m": 1.0, "mm": 1e-3, "cm": 1e-2, "kg m-2": 1e-3})
 _ENERGY = {"J m-2": Unit(), "MJ m-2": Unit(1e6)}
@@ -150,7 +151,8 @@ def in_canonical_units(
     if variable.kind == "accumulated" and span != "month":
         days = xr.DataArray(days_in_month(field["time"].values), dims="time")
         values = values * (days * _PER_DAY[span])
-    return values.astype("float32").rename(name).assign_attrs(_attributes(variable))
+    declared_stream = {"stream": stream} if variable.kind == "accumulated" and unit.per is None else {}
+    return values.astype("float32").rename(name).assign_attrs(_attributes(variable) | declared_stream)
 
 
 def _attributes(variable: Variable) -> dict[str, str]:

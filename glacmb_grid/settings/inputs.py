@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from glacmb_grid.settings.base import Section, Seed, rising
 from glacmb_grid.settings.models import OwnName
-from glacmb_grid.vocabulary import VARIABLES
+from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES
 
 
 def _known_variable(name: str) -> str:
@@ -22,7 +22,11 @@ def _known_variable(name: str) -> str:
 
 
 def _with_unit(name: str) -> str:
-    return name if name == "z" else _known_variable(name)  # z: the geopotential of the invariant file
+    return name if name in ("z", OROGRAPHY) else _known_variable(name)  # z: the geopotential of the invariant file
+
+
+def _with_name(name: str) -> str:
+    return name if name in (OROGRAPHY, LAND_MASK) else _known_variable(name)
 
 
 def _each_month_once(months: tuple[int, ...]) -> tuple[int, ...]:
@@ -53,6 +57,7 @@ Years = Annotated[tuple[int, int], AfterValidator(rising)]
 Amounts = Annotated[tuple[float, float], AfterValidator(rising)]
 Name = Annotated[str, AfterValidator(_known_variable)]
 NameWithUnit = Annotated[str, AfterValidator(_with_unit)]
+NameInFiles = Annotated[str, AfterValidator(_with_name)]
 Month = Annotated[int, Field(ge=1, le=12)]
 Months = Annotated[tuple[Month, ...], AfterValidator(_each_month_once), Field(min_length=1)]
 
@@ -107,7 +112,12 @@ class Climate(Section):
     invariant: Path | None = None
     variables: list[Name] | None = Field(None, min_length=1)
     units: dict[NameWithUnit, str] = {}
+    names: dict[NameInFiles, str] = Field({}, description="our name -> the name in the files")
+    stamp: Literal["start", "within", "end"] | None = Field(
+        None, description="where in its month a record without time bounds is stamped; default: as the files tell"
+    )
     expver: Literal["prefer_final", "final"] = "prefer_final"
+    negative_precipitation: Literal["refuse", "zero"] = "refuse"
     annual_precipitation: Amounts | None = None
 
 

@@ -13,13 +13,16 @@ import xarray as xr
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.folds.schemes import require_grouped
 from glacmb_grid.inputs.albedo import seasons_told
+from glacmb_grid.inputs.amounts import annual_amounts
+from glacmb_grid.inputs.climate import notes_of
 from glacmb_grid.inputs.files import closing, find_files, naming_damage
 from glacmb_grid.inputs.horizontal import is_curvilinear
 from glacmb_grid.inputs.links import Linked
 from glacmb_grid.inputs.plausible import quick_look
 from glacmb_grid.judging import plan
 from glacmb_grid.predictors import build_predictors, matching
-from glacmb_grid.sampling.grid import Curvilinear, Grid, any_grid_of
+from glacmb_grid.report.check import unmatched_lines, whereabouts
+from glacmb_grid.sampling.grid import Curvilinear, any_grid_of
 from glacmb_grid.sampling.regrid import no_xesmf
 from glacmb_grid.sampling.zonal import overlap_weights
 from glacmb_grid.schemas import ALBEDO, GLACIERS, SAMPLED, TERRAIN, empty
@@ -35,7 +38,6 @@ from glacmb_grid.years import complete_years, first_months, hydrological_year
 
 _ANY = 1e-9  # share of an outline: any overlap will do
 _LOOKED_AT = 12  # glaciers whose elevations are looked at
-_TOLD = 8  # sites without an outline that are told one by one
 
 
 def check(config: Judged) -> list[str]:
@@ -142,8 +144,10 @@ def _opened(config: Judged, problems: Problems | None = None) -> dict[str, Any]:
 
 def _check_climate(config: RunConfig, cube: xr.Dataset, problems: Problems) -> list[str]:
     """Check values, grid, elevation correction and predictors of the climate files."""
+    told = [f"note: {n}" for n in notes_of(cube)]
     with problems.collect(), naming_damage(find_files(config.climate.files, what="climate files")):
-        quick_look(cube, source="climate files", annual_precipitation=config.climate.annual_precipitation)
+        year = quick_look(cube, source="climate files", annual_precipitation=config.climate.annual_precipitation)
+        told += annual_amounts(year, where="the area")
     if config.regrid is not None and config.regrid.engine == "xesmf" and importlib.util.find_spec("xesmf") is None:
         with problems.collect():
             raise no_xesmf("No module named 'xesmf'")
@@ -160,7 +164,7 @@ def _check_climate(config: RunConfig, cube: xr.Dataset, problems: Problems) -> l
             )
     _check_predictors(config, [str(n) for n in cube.data_vars], problems)
     months = cube["time"].values.astype("datetime64[M]")
-    return [f"climate {', '.join(map(str, cube.data_vars))}, {months[0]} to {months[-1]}"]
+    return [f"climate {', '.join(map(str, cube.data_vars))}, {months[0]} to {months[-1]}", *told]
 
 
 def _check_predictors(config: RunConfig, variables: list[str], problems: Problems) -> None:
@@ -248,22 +252,9 @@ def _check_area(
     raise InputError(
         what,
         expected="cells under every glacier" + (f", at least {least:.0%} of its area" if least > _ANY else ""),
-        found=f"x {x0:.3f}..{x1:.3f}, y {y0:.3f}..{y1:.3f}, which {left}; {_where(glaciers, cells)}",
+        found=f"x {x0:.3f}..{x1:.3f}, y {y0:.3f}..{y1:.3f}, which {left}; {whereabouts(glaciers, cells)}",
         remedy="give files and outlines of the same region: download another area, or name other outlines",
     )
-
-
-def _where(glaciers: gpd.GeoDataFrame, grid: Grid) -> str:
-    """Where the outlines lie, and whether they would lie on the grid with their axes swapped."""
-    x0, y0, x1, y1 = glaciers.total_bounds
-    text = f"the outlines lie at longitudes {x0:.2f}..{x1:.2f}, latitudes {y0:.2f}..{y1:.2f}"
-    middle = glaciers["latitude"].mean(), glaciers["longitude"].mean()
-    if grid.is_geographic and all(
-        min(edges[0], edges[-1]) <= at <= max(edges[0], edges[-1])
-        for edges, at in zip((grid.x_edges, grid.y_edges), middle, strict=True)
-    ):
-        text += ": latitude and longitude seem to be swapped"
-    return text
 
 
 def _check_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Dataset, problems: Problems) -> list[int]:
@@ -300,19 +291,6 @@ def _describe_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Data
     return found + ([f"incomplete hydrological years left out: {listing(incomplete)}"] if incomplete else [])
 
 
-def _unmatched(linked: Linked) -> list[str]:
-    """A line for sites that may have an outline, and one that counts the reasons of the others."""
-    sites = linked.unmatched.drop_duplicates("site")
-    reasons = sites["reason"].astype(str)
-    meant = reasons.str.contains("mapping|merge_pieces", regex=True)
-    called = [f"{s} {n}".strip() for s, n in zip(sites["site"], sites["name"].fillna(""), strict=True)]
-    lines = [f"site {c}: {r}" for c, r, told in zip(called, reasons, meant, strict=True) if told]
-    more = [f"{len(lines) - _TOLD} more sites with such a hint: see unmatched.csv"] if len(lines) > _TOLD else []
-    counts = reasons[~meant].str.replace(r"[^ ]*\d[^ ]*", "...", regex=True).value_counts()
-    others = [f"unmatched: {n} site(s): {why}" for why, n in counts.items()]
-    return lines[:_TOLD] + more + others[:_TOLD]
-
-
 def _describe_albedo(config: RunConfig, glaciers: gpd.GeoDataFrame, albedo: xr.Dataset) -> list[str]:
     assert config.albedo is not None
     days = albedo["time"].values.astype("datetime64[D]")
@@ -329,7 +307,7 @@ def _check_links(
     found = [
         f"{len(observed)} observations linked to outlines ({kinds or 'none'}), {len(linked.unmatched)} rows unmatched"
     ]
-    found += _unmatched(linked)
+    found += unmatched_lines(linked)
     if not years:
         return found
     usable = observed[observed["year"].isin(years) & observed["glacier"].isin(left.index)]
@@ -340,7 +318,7 @@ def _check_links(
                 "observations",
                 expected="balances of at least two of these glaciers and two of the climate's hydrological years",
                 found=f"{len(usable)} of {usable['glacier'].nunique()} glacier(s), {usable['year'].nunique()} year(s); "
-                f"{len(linked.unmatched)} row(s) without an outline: {listing(_unmatched(linked), 3) or 'none'}",
+                f"{len(linked.unmatched)} row(s) without an outline: {listing(unmatched_lines(linked), 3) or 'none'}",
                 remedy="check the climate's period, and name a table with the glaciers' identifiers or positions, "
                 "`observations: {links: {table: FILE}}`",
             )

@@ -13,6 +13,8 @@ import xarray as xr
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.failures import FILE, Failure, surviving
 from glacmb_grid.inputs.albedo import decode_albedo, seasons_told, summer_albedo
+from glacmb_grid.inputs.amounts import annual_amounts
+from glacmb_grid.inputs.climate import notes_of
 from glacmb_grid.inputs.elevation import tile_troubles
 from glacmb_grid.inputs.links import Linked, link
 from glacmb_grid.inputs.outlines import glaciers_dataset
@@ -67,7 +69,9 @@ def needs_esmf() -> InputError:
 
 def describe_climate(work: Work, *, cube: xr.Dataset, annual_precipitation: tuple[float, float] | None) -> Made:
     """What the climate files hold, from their headers and a few values; the rest is read when it is sampled."""
-    quick_look(cube, source="climate files", annual_precipitation=annual_precipitation)
+    year = quick_look(cube, source="climate files", annual_precipitation=annual_precipitation)
+    for line in [*annual_amounts(year, where="the area"), *(f"note: {n}" for n in notes_of(cube))]:
+        work.say(line)
     grid = any_grid_of(cube, name="climate files")
     period = [str(t)[:7] for t in cube["time"].values[[0, -1]]]
     facts = {"variables": [str(n) for n in cube.data_vars], "cells": grid.shape, "period": period, "grid": grid.digest}
@@ -182,6 +186,9 @@ def sample_climate(
     written = work.keep("sampled", sampled)
     failures = without_valid(written, sampling.min_coverage, source="climate files")
     source = listing(climate.files, 3)
+    declared = {n: written[n].assign_attrs(cube[n].attrs) for n in written.data_vars if n in cube}
+    for line in annual_amounts(written.assign(declared), where="the glaciers"):
+        work.say(line)
     failures += implausible(written, source=source, annual_precipitation=climate.annual_precipitation)
     return {"failures": failures}
 

@@ -52,7 +52,10 @@ def climate(c: RunConfig) -> Source:
             invariant=s.invariant,
             variables=s.variables,
             units=s.units,
+            names=s.names,
+            stamp=s.stamp,
             expver=s.expver,
+            negative_precipitation=s.negative_precipitation,
         )
 
     invariant: Files = ((s.invariant, "invariant file"),) if s.invariant else ()

@@ -1,0 +1,193 @@
+"""Monthly climate (NetCDF, GRIB, Zarr or ZIP; ERA5 of any layout, or another product) in canonical names and units."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+from glacmb_grid.errors import InputError, Problems, listing
+from glacmb_grid.inputs.climate.contract import Piece, Reading, Stamp
+from glacmb_grid.inputs.climate.joined import joined, on_one_grid
+from glacmb_grid.inputs.climate.pieces import Found, found_in
+from glacmb_grid.inputs.climate.static import static_fields
+from glacmb_grid.inputs.files import find_file, find_files
+from glacmb_grid.inputs.horizontal import GRID, in_order, is_curvilinear
+from glacmb_grid.inputs.ingest import ingested_variables, is_ingested, open_ingested
+from glacmb_grid.inputs.stamps import Expver
+from glacmb_grid.inputs.units import Stream, in_canonical_units
+from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
+
+_NOTES = "notes"
+_NOT_NEGATIVE = ("tp", "sf")
+
+
+def open_climate(
+    files: str | Path | Iterable[str | Path],
+    *,
+    accumulated: Stream,
+    invariant: str | Path | None = None,
+    variables: Sequence[str] | None = None,
+    units: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | None = None,
+    stamp: Stamp | None = None,
+    expver: Expver = "prefer_final",
+    negative_precipitation: Literal["refuse", "zero"] = "refuse",
+) -> xr.Dataset:
+    """A lazy monthly cube in canonical names and units.
+
+    Parameters
+    ----------
+    files : paths or patterns
+        Files of one or several variables, years and areas, on one evenly spaced latitude-longitude grid or one
+        curvilinear grid (latitude and longitude with two dimensions). Or a single store of `ingest`, which has its
+        `units`, `names`, `stamp` and `expver` applied.
+    accumulated : {"daily_mean", "hourly_mean", "monthly_total"}
+        What the accumulated variables hold. Monthly means of ERA5-Land hold means of **daily** sums although their
+        unit says `m` or `J m-2`, so the unit cannot tell. A rate such as `kg m-2 s-1` takes precedence.
+    invariant : path, optional
+        File with the surface geopotential or height and the land-sea mask, on the same grid or a larger one. Default:
+        they are taken from the climate files, if these hold them.
+    variables : sequence of str, optional
+        ERA5-Land short names to take. Default: all known variables in the files.
+    units : mapping, optional
+        Short name (or `orography`, `z`) -> unit, for files whose attribute is missing or wrong.
+    names : mapping, optional
+        Short name (or `orography`, `land_mask`) -> name in the files, where it is not recognised.
+    stamp : {"start", "within", "end"}, optional
+        Whether records without time bounds are stamped at the start of their month, within it, or at its end (the
+        first instant of the next). Default: as the files tell; where they do not, a note says what was chosen.
+    expver : {"prefer_final", "final"}
+        Which record to take if a month has both the final (1) and the preliminary stream (5); they are never added or
+        averaged. `final` treats months with a preliminary record only as missing.
+    negative_precipitation : {"refuse", "zero"}
+        `zero` sets negative precipitation and snowfall to 0; otherwise `check_values` refuses them.
+
+    Returns
+    -------
+    xr.Dataset, (time, latitude, longitude)
+        On a curvilinear grid (time, y, x). Latitude descending, longitude ascending in -180..180 (beyond only in a
+        window across the antimeridian), time at the first of the month with `time_bnds`. Instantaneous variables are
+        monthly means, accumulated ones amounts per month; their attribute `stream` is what was declared of them. With
+        an `invariant` file also `orography` (m) and `land_mask` (1), (latitude, longitude). The attribute `notes` holds
+        what was decided and what was left out, a line each.
+
+    Raises
+    ------
+    InputError or InputErrors
+        Missing variables, unknown units, missing or duplicate months, differing grids, broken files.
+    """
+    paths = find_files(files, what="climate files")
+    declared = {("orography" if n == "z" else n): u for n, u in (units or {}).items()}
+    _require_known([*(variables or ()), *(n for n in declared if n != OROGRAPHY)])
+    ingested = [p for p in paths if is_ingested(p)]
+    if ingested and len(paths) > 1:
+        raise InputError(
+            f"{ingested[0]}",
+            expected="a store of `glacmb-grid ingest` alone as `climate.files`",
+            found=f"{len(paths) - 1} other files: {listing([str(p) for p in paths if p != ingested[0]], 3)}",
+            remedy="ingest all files together into one store",
+        )
+    found = Found()
+    if ingested:
+        store = open_ingested(ingested[0], accumulated, declared, expver)
+        ds = ingested_variables(store, ingested[0], _wanted(variables, store.data_vars, ingested))
+    else:
+        found = found_in(paths, Reading(dict(names or {}), stamp, expver))
+        ds = _canonical_cube(found, paths, accumulated, variables, declared)
+    if invariant is not None:
+        given = found_in([find_file(invariant, what="invariant file")], Reading(dict(names or {}), stamp, expver))
+        found.static = given.static | {}
+        if OROGRAPHY not in given.static:
+            raise _without_orography(invariant, given)
+    if found.static:
+        template = next(v for n, v in ds.data_vars.items() if n in VARIABLES)
+        ds = ds.assign(static_fields(found.static, template, declared.get(OROGRAPHY)))
+    if negative_precipitation == "zero":
+        ds = ds.assign({n: ds[n].clip(min=0, keep_attrs=True) for n in _NOT_NEGATIVE if n in ds})
+    if found.notes:
+        ds = ds.assign_attrs({_NOTES: "\n".join(dict.fromkeys(found.notes))})
+    return _with_bounds(ds)
+
+
+def notes_of(cube: xr.Dataset) -> list[str]:
+    """What was decided when a cube was opened, and what was left out."""
+    return [n for n in str(cube.attrs.get(_NOTES, "")).splitlines() if n]
+
+
+def _canonical_cube(
+    found: Found,
+    paths: Sequence[Path],
+    accumulated: Stream,
+    variables: Sequence[str] | None,
+    units: Mapping[str, str],
+) -> xr.Dataset:
+    wanted = _wanted(variables, found.pieces, paths)
+    problems = Problems()
+    cube = {}
+    for name in wanted:
+        with problems.collect():
+            cube[name] = _variable(name, found.pieces[name], accumulated, units.get(name))
+    problems.raise_if_any()
+    return on_one_grid(cube, {n: [p.where for p in found.pieces[n]] for n in wanted})
+
+
+def _require_known(names: Sequence[str]) -> None:
+    unknown = [n for n in names if n not in VARIABLES]
+    if unknown:
+        raise InputError(
+            "climate: variables",
+            expected=f"among {', '.join(VARIABLES)}",
+            found=listing(unknown),
+            remedy="use ERA5-Land short names",
+        )
+
+
+def _without_orography(path: str | Path, found: Found) -> InputError:
+    return InputError(
+        f"{path}: z",
+        expected="the surface geopotential `z`, or a height",
+        found=f"variables {listing([*found.pieces, *found.static]) or 'of other names'}",
+        remedy="download ERA5-Land's invariant `geopotential`, or name it: `climate: {names: {orography: NAME}}`",
+    )
+
+
+def _wanted(variables: Sequence[str] | None, found: Collection[Hashable], paths: Sequence[Path]) -> list[str]:
+    """The variables of `climate.variables`, or all known ones; an InputError if some are not in the files."""
+    wanted = list(dict.fromkeys(variables)) if variables is not None else [n for n in VARIABLES if n in found]
+    missing = [n for n in wanted if n not in found]
+    if missing or not wanted:
+        raise InputError(
+            f"climate files in {listing(sorted({str(p.parent) for p in paths}), 3)}: {listing(missing, 30)}",
+            expected="every variable of `climate.variables`",
+            found=f"only {listing(sorted(map(str, found)), 30)} in {len(paths)} file(s)",
+            remedy="add the files with these variables, or remove them from `climate.variables`",
+        )
+    return wanted
+
+
+def _variable(name: str, pieces: list[Piece], stream: Stream, unit: str | None) -> xr.DataArray:
+    """Records of all files in canonical units, one per month, (time, ...)."""
+    return joined([Piece(p.where, _canonical(name, p, stream, unit)) for p in pieces], name)
+
+
+def _canonical(name: str, piece: Piece, stream: Stream, unit: str | None) -> xr.DataArray:
+    where = f"{piece.where}: {name}"
+    if is_curvilinear(piece.field):
+        field = piece.field.transpose("time", "y", "x")
+    else:
+        field = in_order(piece.field.transpose("time", *GRID), where)
+    return in_canonical_units(field, name, stream=stream, declared=unit, where=where)
+
+
+def _with_bounds(ds: xr.Dataset) -> xr.Dataset:
+    month = ds["time"].values.astype("datetime64[M]")
+    bounds = np.stack([month, month + np.timedelta64(1, "M")], axis=-1).astype("datetime64[ns]")
+    ds = ds.assign_coords(time_bnds=(("time", "bnds"), bounds))
+    ds["time"].attrs.update(bounds="time_bnds", standard_name="time")
+    ds["latitude"].attrs.update(units="degrees_north", standard_name="latitude")
+    ds["longitude"].attrs.update(units="degrees_east", standard_name="longitude")
+    return ds

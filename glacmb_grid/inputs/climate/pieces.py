@@ -1,0 +1,162 @@
+"""From what formats give to variables of known name and month."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from glacmb_grid.errors import InputError, Problems, listing
+from glacmb_grid.inputs.climate.contract import Opened, Piece, Reading
+from glacmb_grid.inputs.climate.formats import opened
+from glacmb_grid.inputs.climate.months import Times, along_time, is_ecmwf, months_of, require_monthly
+from glacmb_grid.inputs.climate.names import named
+from glacmb_grid.inputs.horizontal import GRID, is_curvilinear, plane_of, with_plane_named, with_usual_names
+from glacmb_grid.inputs.stamps import labelled
+from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES
+
+_STATIC = (OROGRAPHY, LAND_MASK)
+
+
+@dataclass
+class Found:
+    """What climate files hold.
+
+    Attributes
+    ----------
+    pieces : mapping
+        Our short name -> its pieces, in the order of the files.
+    static : mapping
+        `orography`, `land_mask` -> where they were found, as stored: geopotential or height.
+    choices : mapping
+        What was decided -> where.
+    left_out : mapping
+        Names of variables that are not used.
+    """
+
+    pieces: dict[str, list[Piece]] = field(default_factory=lambda: defaultdict(list))
+    static: dict[str, Piece] = field(default_factory=dict)
+    choices: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    left_out: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was decided, and what was left out, a line each."""
+        said = [f"{listing(where, 1)}: {text}" for text, where in self.choices.items()]
+        if not self.left_out:
+            return said
+        names = listing(self.left_out, 12)
+        return [*said, f"variables not used: {names}; `climate: {{names: {{OURS: THEIRS}}}}` says which is which"]
+
+
+def found_in(paths: Sequence[Path], reading: Reading) -> Found:
+    """All known variables of these files; all problems together."""
+    problems = Problems()
+    found = Found()
+    for path in paths:
+        with problems.collect():
+            known = False
+            for one in opened(path):
+                known |= _add(one, reading, found)
+            if not known:
+                raise InputError(
+                    f"{path}",
+                    expected="at least one known climate variable",
+                    found=f"variables {listing(found.left_out, 30) or 'none'}",
+                    remedy="say which is which: `climate: {names: {t2m: NAME, tp: NAME}}`, or leave the file out; "
+                    f"known are {', '.join(VARIABLES)}",
+                )
+    problems.raise_if_any()
+    _require_declared(found, reading)
+    return found
+
+
+def _add(one: Opened, reading: Reading, found: Found) -> bool:
+    """Add the known variables of one Dataset; whether there are any."""
+    names = named(one.ds, reading.names, one.where)
+    taken = set(names.values())
+    climate = {name: given for name, given in names.items() if name in VARIABLES}
+    static = {name: given for name, given in names.items() if name in _STATIC and _is_flat(one.ds, given)}
+    found.left_out |= dict.fromkeys(
+        str(n) for n, v in one.ds.data_vars.items() if n not in taken and v.ndim >= 2 and v.shape[-1] != 2
+    )
+    for name, given in static.items():
+        found.static.setdefault(name, Piece(f"{one.where}: {given}", with_usual_names(one.ds)[given]))
+    if not climate:
+        return bool(static)
+    fields = [one.ds[given] for given in climate.values()]
+    ds, stamped = along_time(one.ds, one.where)
+    ds = with_usual_names(ds)
+    if stamped is None:
+        raise InputError(
+            f"{one.where}: {listing(climate)}",
+            expected="dimensions time, latitude, longitude with their coordinates",
+            found=f"dimensions {_dimensions(fields[0])}",
+            remedy="give monthly fields on a latitude-longitude grid (invariant fields belong to `climate.invariant`)",
+        )
+    if stamped.source != "bounds":
+        require_monthly(one.ds, fields, one.where)
+    months, note = months_of(stamped, reading.stamp, ecmwf=is_ecmwf(one.ds, fields), where=one.where)
+    if note:
+        found.choices[note].append(one.where)
+    for name, given in climate.items():
+        where = f"{one.where}: {name}" if name == given else f"{one.where}: {given}"
+        piece = _on_months(ds[given], months, reading, where)
+        found.pieces[name].append(Piece(one.where, piece))
+    return True
+
+
+def _is_flat(ds: xr.Dataset, given: str) -> bool:
+    """Whether a field can be one that does not change with time."""
+    field = with_usual_names(ds)[given]
+    plane = field["latitude"].dims if is_curvilinear(field) else GRID
+    others = [d for d in field.dims if d not in plane]
+    return field.ndim >= 2 and all(field.sizes[d] == 1 for d in others)
+
+
+def _dimensions(field: xr.DataArray) -> str:
+    return ", ".join(f"{d}: {n}" for d, n in field.sizes.items()) or "none"
+
+
+def _on_months(field: xr.DataArray, months: Times, reading: Reading, where: str) -> xr.DataArray:
+    field = _with_grid_only(field, where)
+    plane = {d: field.coords[d] for d in GRID} if is_curvilinear(field) else {}
+    return labelled(field, months, reading.expver, where).assign_coords(plane)
+
+
+def _with_grid_only(field: xr.DataArray, where: str) -> xr.DataArray:
+    """A field without dimensions of length one such as `number`; an InputError if it has unknown dimensions."""
+    if is_curvilinear(field):
+        field = with_plane_named(field, where)
+    for dim in GRID:  # a single row or column, stored as a scalar
+        if dim in field.coords and field[dim].ndim == 0:
+            field = field.expand_dims(dim)
+    needed = ("time", *plane_of(field))
+    field = field.squeeze([d for d in field.dims if d not in (*needed, "expver") and field.sizes[d] == 1], drop=True)
+    if set(field.dims) - {"expver"} != set(needed) or any(d not in field.coords for d in GRID):
+        raise InputError(
+            where,
+            expected="dimensions time, latitude, longitude with their coordinates",
+            found=f"dimensions {_dimensions(field)}",
+            remedy="give monthly fields on a latitude-longitude grid (invariant fields belong to `climate.invariant`)",
+        )
+    if not np.issubdtype(field.dtype, np.number):
+        raise InputError(where, expected="numbers", found=f"{field.dtype}", remedy="download the file again")
+    return field
+
+
+def _require_declared(found: Found, reading: Reading) -> None:
+    """Raise if a name that was declared is in no file."""
+    missing = [n for n in reading.names if n not in found.pieces and n not in found.static]
+    if missing:
+        raise InputError(
+            f"climate: names: {', '.join(missing)}",
+            expected="names of variables of the climate files",
+            found=f"no {listing(reading.names[n] for n in missing)}; the files hold "
+            f"{listing([*found.left_out, *found.pieces, *found.static], 20)}",
+            remedy="correct the name: OUR NAME: NAME IN THE FILES",
+        )
