@@ -29,7 +29,7 @@ def folder(tmp_path):
     rng = np.random.default_rng(0)
     glacier, year = np.repeat([f"g{i}" for i in range(10)], 6), np.tile(np.arange(2000, 2006), 10)
     x = rng.normal(size=60)
-    balance = -500 + 300 * x + 20 * rng.normal(size=60)
+    balance = -500 + 300 * x + 100 * rng.normal(size=60)
     table = pd.DataFrame({"id": glacier, "year": year, "b": balance, "x": x, "theirs": balance + 100})
     table.to_csv(tmp_path / "table.csv", index=False)
     oggm = pd.DataFrame({"glacier": glacier, "year": year, "value": balance / 1000 - 0.2})
@@ -52,7 +52,7 @@ def test_they_are_judged_in_the_same_folds_as_all_others(folder):
     rmse = scores[scores["metric"] == "rmse"].set_index("model")["value"]
     assert rmse["column"] == pytest.approx(0.1)
     assert rmse["oggm"] == pytest.approx(0.2)
-    assert rmse["mine"] < 0.05 < 0.2 < rmse["mean"]
+    assert rmse["mine"] < 0.15 < 0.2 < rmse["mean"]
     compared = pd.read_csv(config.root / "evaluation" / "comparisons.csv")
     pairs = compared[(compared["model"] == "mine") & (compared["baseline"] == "oggm")]
     assert (pairs["metric"] == "rmse").any()
