@@ -392,3 +392,44 @@ def test_the_template_of_high_mountain_asia_is_complete_and_sound(monkeypatch):
 def test_regridding_that_is_not_offered(value, says):
     with pytest.raises((InputError, InputErrors), match=says):
         load_config(Path(__file__).parents[1] / "configs" / "demo.yaml", [f"regrid={value}"])
+
+
+@pytest.mark.parametrize(
+    ("judged", "product", "models", "by"),
+    [
+        (["mean", "ridge"], None, ["mean", "ridge"], "ridge"),
+        (["mean"], None, ["mean"], "mean"),
+        (["mean", "ff_fcnn", "ridge"], None, ["mean", "ff_fcnn", "ridge"], "ff_fcnn"),
+        (["mean", "ridge"], "extra_trees", ["mean", "ridge", "extra_trees"], "extra_trees"),
+        (None, "lasso", ["mean", "ridge", "temperature_index", "ff_fcnn", "lasso"], "lasso"),
+        ("all", "lasso", "all", "lasso"),
+    ],
+)
+def test_the_products_model_is_judged(tmp_path, judged, product, models, by):
+    sections = {} if judged is None else {"validation": {"models": judged}}
+    sections |= {} if product is None else {"product": {"model": product}}
+    config = load(tmp_path, changed(**sections))
+    assert config.validation.models == models
+    assert config.product.model == by
+
+
+@pytest.mark.parametrize(
+    ("sections", "says"),
+    [
+        ({"validation": {"models": "ridge"}}, "a list of models, such as [ridge]"),
+        ({"name": "my run"}, "add `name: my_run`"),
+        ({"models": {"ridge": {"penalties": [1e-300]}}}, "greater than or equal to"),
+    ],
+)
+def test_values_that_are_nearly_right(tmp_path, sections, says):
+    with pytest.raises((InputError, InputErrors)) as raised:
+        load(tmp_path, changed(**sections))
+    assert says in str(raised.value)
+
+
+def test_a_variable_inside_braces_needs_quotes(tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text("store: {root: ${MY_DATA}/x, a: b}\n")
+    with pytest.raises(InputError) as raised:
+        load_config(path)
+    assert 'quote what holds a variable: {root: "${MY_DATA}/x"}' in str(raised.value)
