@@ -360,11 +360,6 @@ def no_dem_cells(region):
     return "elevation.files=x.tif"
 
 
-def utf16(region):
-    (region / "x.csv").write_text((region / "fog.csv").read_text(), encoding="utf-16")
-    return "observations.path=x.csv"
-
-
 def written(name, content, key):
     def act(region):
         (region / name).write_bytes(content)
@@ -384,7 +379,6 @@ HOSTILE = [
     empty_time,
     eleven_months,
     no_dem_cells,
-    utf16,
     *(
         written("x", content, key)
         for key in ("glaciers.path", "climate.files", "climate.invariant", "elevation.files", "observations.path")

@@ -97,7 +97,7 @@ def _release(file: Path, names: list[str], read: object) -> Release:
     member = _first(names, _BALANCES)
     if member is None:
         tables = [n for n in names if n.lower().endswith(".csv")]
-        if len(tables) != 1:
+        if len(tables) != 1 or file.is_dir():
             raise InputError(
                 f"{file}",
                 expected="a release of Fluctuations of Glaciers, with mass_balance.csv or a table EE",
