@@ -20,7 +20,6 @@ _BALANCES = (r"(^|/)mass_balance\.csv$", r"-EE-[^/]*\.csv$", r"-EE\.csv$")
 _OVERVIEWS = (r"(^|/)mass_balance_overview\.csv$", r"-E-[^/]*\.csv$", r"-E\.csv$")
 _GLACIERS = (r"(^|/)glacier\.csv$", r"-A-[^/]*\.csv$", r"-A\.csv$")
 _PACKAGES = (r"(^|/)datapackage\.json$",)
-_ID, _POSITION = ("wgms_id", "id", "glacier_id"), ("latitude", "longitude")
 
 
 @dataclass(frozen=True)
