@@ -233,7 +233,7 @@ class RunConfig(Judged):
             more = [wanted] if wanted not in models else []
             return {**value, "validation": {**validation, "models": [*models, *more]}}
         given = value.get("predictions") or {}
-        fitted = [m for m in models if m != "mean" and m not in given] or models
+        fitted = [m for m in models if m not in given] or models
         best = Product.model_fields["model"].default
         return {**value, "product": {**product, "model": best if best in models else fitted[-1]}}
 
