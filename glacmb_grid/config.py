@@ -119,7 +119,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
             f"{file}",
             expected="a YAML file",
             found=" ".join(str(error).split()),
-            remedy="correct the YAML syntax there",
+            remedy=_remedy(str(error)),
         ) from error
     if not isinstance(raw, dict):
         raise InputError(
@@ -129,6 +129,14 @@ def _read_yaml(file: Path) -> dict[str, Any]:
             remedy="start from configs/oetztal.yaml",
         )
     return raw
+
+
+def _remedy(error: str) -> str:
+    """What to do about broken YAML: a variable inside braces needs quotes."""
+    inside = re.search(r"\{[^{}\n]*?([\w.]+): *(\$\{[^}\n]*\}[^,}\n]*)", error)
+    if "flow" in error and inside is not None:
+        return f'inside braces, quote what holds a variable: {{{inside[1]}: "{inside[2].strip()}"}}'
+    return "correct the YAML syntax there"
 
 
 def _parsed(text: str) -> Any:

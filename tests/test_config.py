@@ -398,3 +398,44 @@ def test_identifiers_with_leading_zeros_are_no_octal_numbers(tmp_path):
     assert load(tmp_path, text).observations.links.mapping == {"0507": "0012", "12:30": "b", "491": "7", "009": "c"}
     assert load(tmp_path, GOOD, "observations.links.mapping={0507: a}").observations.links.mapping == {"0507": "a"}
     assert load(tmp_path, GOOD + "seed: 10\n").seed == 10
+
+
+@pytest.mark.parametrize(
+    ("judged", "product", "models", "by"),
+    [
+        (["mean", "ridge"], None, ["mean", "ridge"], "ridge"),
+        (["mean"], None, ["mean"], "mean"),
+        (["mean", "ff_fcnn", "ridge"], None, ["mean", "ff_fcnn", "ridge"], "ff_fcnn"),
+        (["mean", "ridge"], "extra_trees", ["mean", "ridge", "extra_trees"], "extra_trees"),
+        (None, "lasso", ["mean", "ridge", "temperature_index", "ff_fcnn", "lasso"], "lasso"),
+        ("all", "lasso", "all", "lasso"),
+    ],
+)
+def test_the_products_model_is_judged(tmp_path, judged, product, models, by):
+    sections = {} if judged is None else {"validation": {"models": judged}}
+    sections |= {} if product is None else {"product": {"model": product}}
+    config = load(tmp_path, changed(**sections))
+    assert config.validation.models == models
+    assert config.product.model == by
+
+
+@pytest.mark.parametrize(
+    ("sections", "says"),
+    [
+        ({"validation": {"models": "ridge"}}, "a list of models, such as [ridge]"),
+        ({"name": "my run"}, "add `name: my_run`"),
+        ({"models": {"ridge": {"penalties": [1e-300]}}}, "greater than or equal to"),
+    ],
+)
+def test_values_that_are_nearly_right(tmp_path, sections, says):
+    with pytest.raises((InputError, InputErrors)) as raised:
+        load(tmp_path, changed(**sections))
+    assert says in str(raised.value)
+
+
+def test_a_variable_inside_braces_needs_quotes(tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text("store: {root: ${MY_DATA}/x, a: b}\n")
+    with pytest.raises(InputError) as raised:
+        load_config(path)
+    assert 'quote what holds a variable: {root: "${MY_DATA}/x"}' in str(raised.value)

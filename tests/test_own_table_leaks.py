@@ -133,6 +133,18 @@ def test_noise_is_no_leak_however_many_columns_there_are(glaciers, years, seed):
     assert disguises(columns, rng.normal(0, 1, g.size), g, y, 0.95) == []
 
 
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("rows", [8, 10, 14])
+def test_a_strong_predictor_makes_no_leak_of_its_neighbours(rows, seed):
+    """With few rows, a column of noise beside an honest predictor of R2 0.95 tells a little more of the target."""
+    rng = np.random.default_rng(seed)
+    weather = rng.normal(0, 1, rows)
+    target = 0.5 * weather + rng.normal(0, 0.11, rows)
+    columns = {"weather": weather} | {f"n{i}": rng.normal(0, 1, rows) for i in range(8)}
+    found = disguises(columns, target, np.zeros(rows), np.arange(rows), 0.95)
+    assert all(d.columns == ("weather",) for d in found)
+
+
 def test_honest_predictors_are_not_told(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

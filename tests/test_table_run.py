@@ -450,3 +450,23 @@ def test_a_temperature_index_without_its_forcing_is_left_out_of_all_and_refused_
     config = written(tmp_path, data, validation={**quick, "models": ["mean", "temperature_index"]})
     assert main(["evaluate", config]) == 1
     assert "monthly temperature with precipitation or snowfall" in capsys.readouterr().err
+
+
+def test_check_finds_a_temperature_index_without_months(tmp_path, capsys):
+    config = written(tmp_path, table(), validation={"models": ["mean", "temperature_index"]})
+    assert main(["check", config]) == 1
+    assert "models: temperature_index" in capsys.readouterr().err
+    assert main(["check", config, "--set", "validation.models=all"]) == 0
+
+
+def test_check_names_a_group_that_splits_glaciers(tmp_path, capsys):
+    data = table().assign(half=lambda d: d["year"] > 2004)
+    config = written(tmp_path, data, samples={"group": "half"})
+    assert main(["check", config]) == 1
+    assert "10 of 10 glaciers in several groups" in capsys.readouterr().err
+
+
+def test_one_glacier_alone_has_folds_of_years(tmp_path, capsys):
+    config = written(tmp_path, table(glaciers=1), validation={"schemes": ["loyo"]})
+    assert main(["check", config]) == 0
+    assert "loyo: " in capsys.readouterr().out

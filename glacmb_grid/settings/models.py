@@ -88,7 +88,7 @@ class Mean(Section):
 class Ridge(Learner):
     """Linear model with an L2 penalty."""
 
-    penalties: Annotated[list[Positive], BeforeValidator(_several)] = Field(
+    penalties: Annotated[list[Annotated[float, Field(ge=1e-9)]], BeforeValidator(_several)] = Field(
         [0.1, 1.0, 10.0, 100.0, 1000.0], min_length=1
     )
 
@@ -96,7 +96,9 @@ class Ridge(Learner):
 class Lasso(Learner):
     """Linear model with an L1 penalty, given as a share of the least one that leaves no predictor."""
 
-    penalties: Annotated[list[Positive], BeforeValidator(_several)] = Field([0.003, 0.01, 0.03, 0.1, 0.3], min_length=1)
+    penalties: Annotated[list[Annotated[float, Field(ge=1e-9)]], BeforeValidator(_several)] = Field(
+        [0.003, 0.01, 0.03, 0.1, 0.3], min_length=1
+    )
 
 
 class RandomForest(Learner):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from glacmb_grid.settings.base import Section, Seed, each_once, portable
 from glacmb_grid.settings.inputs import (
@@ -31,16 +32,23 @@ def _share_or_names(value: list[str] | float) -> list[str] | float:
     return value
 
 
+def _all_or_list(value: Any) -> Any:
+    if isinstance(value, str) and value != "all":
+        raise ValueError(f"'all' or a list of models, such as [{value}]")
+    return value
+
+
+_MODELS = ["mean", "ridge", "temperature_index", "ff_fcnn"]
+
+
 class Validation(Section):
     """Folds, and which models are judged in them."""
 
     schemes: Annotated[list[Scheme], AfterValidator(each_once), Field(min_length=1)] = ["logo", "loyo", "both_out"]
-    models: Literal["all"] | Annotated[list[ModelName], AfterValidator(each_once), Field(min_length=1)] = [
-        "mean",
-        "ridge",
-        "temperature_index",
-        "ff_fcnn",
-    ]
+    models: Annotated[
+        Literal["all"] | Annotated[list[ModelName], AfterValidator(each_once), Field(min_length=1)],
+        BeforeValidator(_all_or_list),
+    ] = list(_MODELS)
     inner: int = Field(5, ge=2)
     blocks: int = Field(10, ge=1)
     parts: int = Field(40, ge=2)
@@ -56,7 +64,7 @@ class Scores(Section):
 
 
 class Product(Section):
-    """The glacier x year dataset."""
+    """The glacier x year dataset. Its model is judged too; by default ff_fcnn, or the last of the judged models."""
 
     model: ModelName = "ff_fcnn"
     title: str = "Annual glacier-wide mass balance of every glacier of the region"
@@ -131,10 +139,20 @@ class Study(Section):
     shares: list[Annotated[float, Field(gt=0, le=1)]] = Field([0.1, 0.25, 0.5, 1.0], min_length=1)
 
 
+def _file_name(name: Any) -> Any:
+    if isinstance(name, str) and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        fitting = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-") or "run"
+        raise ValueError(
+            "letters, digits, `.`, `_` and `-` only; by default it is the name of the configuration file without its "
+            f"ending: rename the file, or add `name: {fitting}`"
+        )
+    return name
+
+
 class Judged(Section):
     """What every configuration holds: models, how they are judged, where results go."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Annotated[str, BeforeValidator(_file_name)]
     seed: Seed = 1
     models: Models = Models()
     validation: Validation = Validation()
@@ -198,6 +216,26 @@ class RunConfig(Judged):
     regrid: Regrid | None = None
     predictors: Predictors = Predictors()
     product: Product = Product()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _product_among_judged(cls, value: Any) -> Any:
+        """A product's model that is not judged is judged too; where none is named, it is one of the judged models."""
+        product, validation = (
+            (value.get(k) or {} for k in ("product", "validation")) if isinstance(value, dict) else ({}, {})
+        )
+        if not isinstance(value, dict) or not isinstance(product, dict) or not isinstance(validation, dict):
+            return value
+        models, wanted = validation.get("models", _MODELS), product.get("model")
+        if not isinstance(models, list) or not models:
+            return value
+        if wanted is not None:
+            more = [wanted] if wanted not in models else []
+            return {**value, "validation": {**validation, "models": [*models, *more]}}
+        given = value.get("predictions") or {}
+        fitted = [m for m in models if m not in given] or models
+        best = Product.model_fields["model"].default
+        return {**value, "product": {**product, "model": best if best in models else fitted[-1]}}
 
 
 class TableConfig(Judged):

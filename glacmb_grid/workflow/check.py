@@ -20,6 +20,7 @@ from glacmb_grid.inputs.horizontal import is_curvilinear
 from glacmb_grid.inputs.links import Linked
 from glacmb_grid.inputs.plausible import quick_look
 from glacmb_grid.judging import plan
+from glacmb_grid.learning.contract import lacking
 from glacmb_grid.predictors import build_predictors, matching
 from glacmb_grid.report.check import unmatched_lines, whereabouts
 from glacmb_grid.sampling.grid import Curvilinear, any_grid_of
@@ -78,6 +79,7 @@ def _check_table(config: TableConfig) -> list[str]:
     ]
     problems = Problems()
     _check_models(config, samples["predictor"].values, problems)
+    _check_needs(config, samples, problems)
     schemes, validation = plan.schemes_of(config), config.validation
     for scheme, folds in plan.folds_of(samples, schemes, validation, config.seed, problems).items():
         found.append(f"{scheme}: {len(folds)} folds")
@@ -93,6 +95,7 @@ def _check_cubes(config: RunConfig) -> list[str]:
     found = []
     if cube is not None:
         found += _check_climate(config, cube, problems)
+    found.append(f"models {listing(plan.compared(config), 20)}; the product by {config.product.model}")
     if outlines is not None:
         glaciers, broken = outlines
         found.append(f"{len(glaciers)} glaciers, {glaciers['area'].sum():.1f} km2")
@@ -180,6 +183,24 @@ def _check_predictors(config: RunConfig, variables: list[str], problems: Problem
             )
     names = _predictor_names(config, variables, available)
     _check_models(config, np.array(names), problems)
+    forcing = {"temperature": "t2m", "precipitation": "tp"}
+    known = {n: ("row", np.zeros(1)) for n, variable in forcing.items() if variable in variables}
+    _check_needs(config, xr.Dataset(known), problems)
+
+
+def _check_needs(config: Judged, samples: xr.Dataset, problems: Problems) -> None:
+    """Check that every model that is asked for by name finds what it needs of the samples."""
+    for model in plan.models_of(config).values():
+        wanted = lacking(model, samples) if config.validation.models != "all" else []
+        if wanted:
+            with problems.collect():
+                raise InputError(
+                    f"models: {model.name}",
+                    expected=listing(wanted),
+                    found="none in these inputs, or with gaps",
+                    remedy="give twelve monthly columns of each (or t2m and tp among the climate's variables), or take "
+                    f"{model.name} out of `validation.models`",
+                )
 
 
 def _check_models(config: Judged, names: np.ndarray, problems: Problems) -> None:

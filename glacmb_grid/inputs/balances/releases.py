@@ -20,7 +20,6 @@ _BALANCES = (r"(^|/)mass_balance\.csv$", r"-EE-[^/]*\.csv$", r"-EE\.csv$")
 _OVERVIEWS = (r"(^|/)mass_balance_overview\.csv$", r"-E-[^/]*\.csv$", r"-E\.csv$")
 _GLACIERS = (r"(^|/)glacier\.csv$", r"-A-[^/]*\.csv$", r"-A\.csv$")
 _PACKAGES = (r"(^|/)datapackage\.json$",)
-_ID, _POSITION = ("wgms_id", "id", "glacier_id"), ("latitude", "longitude")
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def _release(file: Path, names: list[str], read: object) -> Release:
     member = _first(names, _BALANCES)
     if member is None:
         tables = [n for n in names if n.lower().endswith(".csv")]
-        if len(tables) != 1:
+        if len(tables) != 1 or file.is_dir():
             raise InputError(
                 f"{file}",
                 expected="a release of Fluctuations of Glaciers, with mass_balance.csv or a table EE",

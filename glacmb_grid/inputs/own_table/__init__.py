@@ -14,7 +14,7 @@ from glacmb_grid.inputs.own_table.forcing import days_of_months, forcing_of, nor
 from glacmb_grid.inputs.own_table.leaks import refuse_leaks
 from glacmb_grid.inputs.own_table.monthly import monthly_series
 from glacmb_grid.inputs.own_table.notes import Notes, describe
-from glacmb_grid.inputs.own_table.rows import labels_of, rows_where, rows_with_target, values_of
+from glacmb_grid.inputs.own_table.rows import judge_groups, labels_of, rows_where, rows_with_target, values_of
 from glacmb_grid.inputs.own_table.samples import assemble, at_elevations, meanings_of_columns, with_forcing
 from glacmb_grid.inputs.own_table.table import open_table
 from glacmb_grid.inputs.units import BalanceUnits
@@ -156,6 +156,7 @@ def read_samples_table(
     at, chosen = find_columns(table, roles, where or {})
     table = rows_with_target(rows_where(table, chosen, where or {}), at["target"], target_units, missing, notes)
     labels = labels_of(table, at)
+    judge_groups(table, at, labels, notes)
     values = values_of(table, at, target_units, limits, missing, labels["glacier"], notes)
     choice = PredictorColumns(table, at, chosen.values(), predictors, exclude, coordinates, notes)
     series = monthly_series(choice.numeric, monthly or {}, file, notes)

@@ -81,6 +81,11 @@ def _by_chance(r2: float, rows: int, fitted: int, tries: float) -> bool:
     return float(scipy.stats.beta.sf(r2, fitted / 2, free / 2)) * tries > _CHANCE
 
 
+def _adjusted(r2: float, rows: int, fitted: int) -> float:
+    """R2 less what so many fitted coefficients tell of noise."""
+    return 1 - (1 - r2) * (rows - 1) / max(rows - 1 - fitted, 1)
+
+
 def _single(name: str, values: Floats, rows: _Rows, tries: int, least: float) -> Disguise | None:
     known = np.isfinite(values)
     best: Disguise | None = None
@@ -153,7 +158,14 @@ def _pairs(columns: Mapping[str, Floats], target: Floats, least: float) -> list[
         for i, j in np.argwhere(np.triu(r2 >= least, 1)):
             pair = (names[i], names[j])
             exact = _fit(x[:, [i, j]], y)  # the formula above loses digits where a pair is much alike
-            if exact >= least and not _by_chance(exact, int(rows.sum()), 2, comb(len(names), 2)):
+            alone = max(float(r[i]), float(r[j]), -float(r[i]), -float(r[j])) ** 2
+            more = (exact - alone) / max(1 - alone, 1e-12)  # what the second tells of what the first leaves
+            count = int(rows.sum())
+            if (
+                _adjusted(exact, count, 2) >= least
+                and not _by_chance(exact, count, 2, comb(len(names), 2))
+                and not _by_chance(more, count - 1, 1, len(names))
+            ):
                 found[pair] = max(found.get(pair, 0.0), exact)
     out: list[Disguise] = []
     for pair, r2 in sorted(found.items(), key=lambda item: -item[1]):
@@ -199,7 +211,11 @@ def _several(columns: Mapping[str, Floats], target: Floats, least: float) -> lis
         if not float(y @ y) > 0:
             continue
         for chosen, r2 in (_grown(x, y, least), _whole(x, y, least)):
-            if chosen and not _by_chance(r2, int(rows.sum()), len(chosen), comb(len(names), len(chosen))):
+            if (
+                chosen
+                and _adjusted(r2, int(rows.sum()), len(chosen)) >= least
+                and not _by_chance(r2, int(rows.sum()), len(chosen), comb(len(names), len(chosen)))
+            ):
                 return [Disguise(tuple(names[i] for i in sorted(chosen)), "a sum of multiples", r2)]
     return []
 

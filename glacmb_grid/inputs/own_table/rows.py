@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.balances.identifiers import cleaned, refuse_twins
@@ -92,6 +93,26 @@ def labels_of(table: Table, at: Mapping[str, str]) -> dict[str, Any]:
         labels["group"] = labels["glacier"].copy()
     labels["group"] = np.where(labels["group"] == "", labels["glacier"], labels["group"])
     return labels
+
+
+def judge_groups(table: Table, at: Mapping[str, str], labels: Mapping[str, Any], notes: Notes) -> None:
+    """Tell glaciers that lie in several groups; an InputError if most do: then a split withholds no whole glacier."""
+    if "group" not in at:
+        return
+    several = pd.Series(labels["group"]).groupby(labels["glacier"]).nunique()
+    names = [str(g) for g in several.index[several > 1]]
+    told = f"{len(names)} of {len(several)} glaciers in several groups: {listing(map(repr, names))}"
+    if len(names) > 0.5 * len(several):
+        raise InputError(
+            f"{table.file}: {at['group']}",
+            expected="groups of whole glaciers, from `samples: {group: ...}`",
+            found=told,
+            remedy="name a column with one value for each glacier (a region, a grid cell), or leave `group` out",
+        )
+    if names:
+        notes.warn(
+            f"{table.file}: {at['group']}: {told}; a fold that withholds one group withholds these glaciers whole"
+        )
 
 
 def identifiers(table: Table, column: str) -> Any:
