@@ -405,6 +405,17 @@ def test_srtm_tiles_plain_zipped_and_with_their_neighbours(tmp_path):
     }
 
 
+def test_patterns_in_a_folder_with_brackets_and_below_it(tmp_path):
+    folder = tmp_path / "\u00d6tztal [2020] \u00e9" / "a" / "b"
+    folder.mkdir(parents=True)
+    tiff(folder / "x.tif", plane())
+    top = folder.parent.parent
+    for pattern in (folder / "x*.tif", top / "*" / "*" / "x.tif", top / "**" / "*.tif"):
+        np.testing.assert_array_equal(open_elevation(pattern), plane())
+    with pytest.raises(InputError, match=r"\[\[\]"):
+        open_elevation(folder / "[y.tif")
+
+
 def test_a_folder_or_archive_without_elevations(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "readme.zip").write_bytes(b"PK")
