@@ -351,6 +351,35 @@ def test_a_delivery_of_copernicus_as_folder_or_archive(tmp_path, pack):
             np.testing.assert_array_equal(open_elevation(tmp_path / "in" / "*" / "*" / "*.tif"), plane())
 
 
+def test_columns_that_get_wider_towards_the_pole(tmp_path):
+    """Copernicus: one factor for each band of latitude; pixels are centred on the degrees."""
+
+    def height(lon, lat):
+        return (1000 + 500 * (lon - 8) + 300 * (lat - 60)).astype("float32")
+
+    for lat, columns in ((59, 120), (60, 80)):
+        for lon in (8, 9):
+            dx, dy = 1 / columns, 1 / 120
+            transform = Affine(dx, 0, lon - dx / 2, 0, -dy, lat + 1 + dy / 2)
+            x, y = lon + dx * np.arange(columns), lat + 1 - dy * np.arange(120)
+            name = f"Copernicus_DSM_COG_30_N{lat}_00_E00{lon}_00_DEM.tif"
+            tiff(tmp_path / name, height(*np.meshgrid(x, y)), transform=transform)
+    dem = open_elevation(tmp_path)
+    assert dem.shape == (240, 240)
+    found, expected = dem.values, height(*np.meshgrid(dem["x"], dem["y"]))
+    missing = np.isnan(found)
+    assert missing.sum(axis=1).max() <= 1
+    inner = ~missing & (dem["x"].values < 9.98)  # the last half pixel repeats its neighbour
+    np.testing.assert_allclose(found[inner], expected[inner], atol=3)
+    np.testing.assert_array_equal(dem[10:30, 50:70], found[10:30, 50:70])
+    assert tile_troubles(dem, outlines(a=(8.5, 60.9, 8.6, 61.2))) == {
+        "a": "the tile Copernicus_DSM_COG_30_N61_00_E008_00_DEM.tif is missing"
+    }
+    across = terrain(dem, outlines(g=(8.4, 59.8, 8.6, 60.2))).isel(glacier=0)
+    assert float(across["elevation_coverage"]) == pytest.approx(1)
+    assert float(across["elevation_mean"]) == pytest.approx(1250, abs=2)
+
+
 def hgt(path, south, west, heights):
     """A tile of SRTM3: 1201 x 1201, big-endian, points on the degrees."""
     path.write_bytes(np.asarray(heights).astype(">i2").tobytes())
@@ -374,6 +403,17 @@ def test_srtm_tiles_plain_zipped_and_with_their_neighbours(tmp_path):
         "across": "the tile N46E012.hgt is missing",
         "north": "the tile N47E010.hgt is missing",
     }
+
+
+def test_patterns_in_a_folder_with_brackets_and_below_it(tmp_path):
+    folder = tmp_path / "\u00d6tztal [2020] \u00e9" / "a" / "b"
+    folder.mkdir(parents=True)
+    tiff(folder / "x.tif", plane())
+    top = folder.parent.parent
+    for pattern in (folder / "x*.tif", top / "*" / "*" / "x.tif", top / "**" / "*.tif"):
+        np.testing.assert_array_equal(open_elevation(pattern), plane())
+    with pytest.raises(InputError, match=r"\[\[\]"):
+        open_elevation(folder / "[y.tif")
 
 
 def test_a_folder_or_archive_without_elevations(tmp_path):

@@ -45,7 +45,8 @@ def open_elevation(paths: str | Path | Iterable[str | Path], *, units: str | Non
     paths : path, pattern or several
         GeoTIFF, .hgt or other rasters that GDAL reads; folders and archives (.zip, .tar) as they were delivered, of
         which the elevations are taken and counts, masks and qualities left out. Tiles lie on one lattice and may
-        overlap or leave gaps; those on both sides of the antimeridian become neighbours.
+        overlap or leave gaps; those on both sides of the antimeridian become neighbours. Columns may get wider from
+        one band of latitudes to the next, as Copernicus' do; between them is interpolated.
     units : str, optional
         Unit of the heights: m, ft, us-ft, km, dm or cm. Default: what the files state, else m.
 

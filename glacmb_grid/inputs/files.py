@@ -58,21 +58,29 @@ def find_files(paths: str | Path | Iterable[str | Path], *, what: str) -> list[P
     problems = Problems()
     for one in wanted:
         path = Path(one)
-        pattern = str(one)
-        hits = [path] if path.exists() else sorted(Path(p) for p in glob.glob(pattern))  # noqa: PTH207 - may be absolute
+        hits = [path] if path.exists() else _matching(path)
         with problems.collect():
             if not hits:
                 raise InputError(
                     f"{one}",
                     expected=f"{what}: an existing file, or a pattern that matches some",
                     found="no such file",
-                    remedy=f"correct the path; {_nearby(path)}",
+                    remedy=f"correct the path; {_nearby(path)}"
+                    + ("; in a pattern [ ] are wildcards, write [[] for a bracket" if "[" in path.name else ""),
                 )
         found.update(dict.fromkeys(hits))
     problems.raise_if_any()
     if not found:
         raise InputError(what, expected="at least one path or pattern", found="none", remedy="name the files")
     return list(found)
+
+
+def _matching(pattern: Path) -> list[Path]:
+    """Files of a pattern, sorted; the part of it that exists is taken as it is, also with brackets in its name."""
+    there = next((p for p in pattern.parents if p.exists()), Path())
+    rest = pattern.relative_to(there) if there != Path() else pattern
+    literal = glob.glob(str(Path(glob.escape(str(there))) / rest), recursive=True)  # noqa: PTH207 - may be absolute
+    return sorted(map(Path, literal or glob.glob(str(pattern), recursive=True)))  # noqa: PTH207
 
 
 def find_file(path: str | Path, *, what: str) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ import numpy.typing as npt
 import rasterio
 import rasterio.errors
 import shapely
+from affine import Affine
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from xarray.backends import BackendArray
 from xarray.core import indexing
@@ -36,6 +40,8 @@ class _Tile:
     header: Header
     row: int
     column: int
+    columns: int = 0  # of the lattice that a tile with wider columns covers; 0 for one on the lattice itself
+    warp: tuple[float, ...] = ()  # its transform there
 
     @property
     def height(self) -> int:
@@ -45,7 +51,7 @@ class _Tile:
     @property
     def width(self) -> int:
         """Number of columns."""
-        return self.header.shape[1]
+        return self.columns or self.header.shape[1]
 
     def read(self, rows: slice, columns: slice) -> Heights:
         """Heights of a window of the tile, rows from north to south, NaN if missing."""
@@ -54,7 +60,7 @@ class _Tile:
         window = Window(columns.start, first, columns.stop - columns.start, rows.stop - rows.start)
         try:
             with rasterio.open(self.header.file) as raster:
-                stored = raster.read(1, window=window, masked=True)
+                stored = self._narrowed(raster, window) if self.warp else raster.read(1, window=window, masked=True)
         except (rasterio.errors.RasterioError, OSError) as error:
             raise unreadable(self.header.file, error) from error
         scale, offset = self.header.scale, self.header.offset
@@ -65,6 +71,12 @@ class _Tile:
         with np.errstate(invalid="ignore"):
             values[~((values >= LOWEST) & (values <= HIGHEST))] = np.nan
         return values[::-1] if upwards else values
+
+    def _narrowed(self, raster: Any, window: Window) -> Any:
+        """A window of a tile with wider columns, between which is interpolated."""
+        shape = {"height": self.height, "width": self.width, "transform": Affine(*self.warp)}
+        with WarpedVRT(raster, crs=raster.crs, resampling=Resampling.bilinear, **shape) as vrt:
+            return vrt.read(1, window=window, masked=True)
 
     def _refuse_feet(self, values: Heights) -> None:
         """Raise an InputError where many different heights lie above the highest mountain: no fill does that."""
@@ -92,20 +104,25 @@ class Mosaic:
     @classmethod
     def of(cls, headers: list[Header]) -> Mosaic:
         """The tiles in place; an InputError if one does not fit the first."""
-        first = headers[0]
+        bands = _bands(headers)
+        first = bands[0][0]
         dx, dy = first.transform[0], abs(first.transform[4])
         problems = Problems()
-        for other in headers[1:]:
-            with problems.collect():
-                _require_fit(first, other)
+        for band in bands:
+            for other in band:
+                with problems.collect():
+                    _require_fit(first if band is bands[0] else replace(first, transform=band[0].transform), other)
         problems.raise_if_any()
-        west = _in_one_piece(headers, dx)
+        west = _in_one_piece(headers, np.array([h.shape[1] * h.transform[0] for h in headers]))
         north = np.array([h.north for h in headers])
-        columns = np.rint((west - west.min()) / dx).astype(int)
+        lowest = west[[h in bands[0] for h in headers]].min()
+        origin = lowest - dx * np.floor((lowest - west.min()) / dx + 0.5 - _OFF)
         rows = np.rint((north.max() - north) / dy).astype(int)
-        tiles = tuple(_Tile(h, int(r), int(c)) for h, r, c in zip(headers, rows, columns, strict=True))
+        tiles = [
+            _placed(h, int(r), float(w - origin) / dx, origin, dx) for h, r, w in zip(headers, rows, west, strict=True)
+        ]
         shape = (max(t.row + t.height for t in tiles), max(t.column + t.width for t in tiles))
-        return cls(tiles, shape, float(west.min()), float(north.max()), (dx, dy))
+        return cls(tuple(tiles), shape, float(origin), float(north.max()), (dx, dy))
 
     def require_agreement(self) -> None:
         """Raise an InputError where two files lie over each other and hold different things."""
@@ -139,6 +156,36 @@ class Mosaic:
                 found = tile.read(slice(r0 - tile.row, r1 - tile.row), slice(c0 - tile.column, c1 - tile.column))
                 np.copyto(place, found, where=missing)
         return out
+
+
+def _bands(headers: list[Header]) -> list[list[Header]]:
+    """Tiles by the width of their columns, the narrowest first; all in one where these are not bands of latitude.
+
+    Towards the poles the columns of Copernicus' models get wider, by one factor for all tiles of a latitude.
+    """
+    if not all(h.crs.is_geographic and h.transform[4] < 0 for h in headers):
+        return [headers]
+    widths = np.array([h.transform[0] for h in headers])
+    distinct = [widths[0]]
+    for width in widths:
+        if all(abs(width - d) > _SAME_STEP * d for d in distinct):
+            distinct.append(width)
+    bands = [[h for h in headers if abs(h.transform[0] - d) <= _SAME_STEP * d] for d in sorted(distinct)]
+    step = abs(headers[0].transform[4])
+    spans = [(h.north - h.shape[0] * step + step, h.north - step, k) for k, band in enumerate(bands) for h in band]
+    apart = all(a[1] <= b[0] or b[1] <= a[0] for a, b in combinations(sorted(set(spans)), 2) if a[2] != b[2])
+    return bands if apart else [headers]
+
+
+def _placed(header: Header, row: int, column: float, origin: float, step: float) -> _Tile:
+    """A tile on the lattice; one with wider columns covers those whose centres lie in it."""
+    width = header.shape[1] * header.transform[0] / step
+    if abs(width - header.shape[1]) < 0.5:
+        return _Tile(header, row, round(column))
+    first = int(np.ceil(column - 0.5 + _OFF))
+    count = int(np.ceil(column + width - 0.5 - _OFF)) - first
+    west = header.west + (first - column) * step
+    return _Tile(header, row, first, count, (step, 0.0, west, 0.0, header.transform[4], header.transform[5]))
 
 
 def _require_alike(one: _Tile, other: _Tile) -> None:
@@ -185,13 +232,12 @@ def _require_fit(first: Header, other: Header) -> None:
         )
 
 
-def _in_one_piece(headers: list[Header], step: float) -> npt.NDArray[np.float64]:
+def _in_one_piece(headers: list[Header], width: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Western edges; for geographic tiles counted eastward from the widest gap, with the middle in -180..180."""
     west = np.array([h.west for h in headers])
     if not headers[0].crs.is_geographic or len(headers) == 1:
         return west
     turn = west % 360
-    width = np.array([h.shape[1] for h in headers]) * step
     order = np.argsort(turn)
     reach = np.maximum.accumulate(turn[order] + width[order])
     gap = np.append(turn[order][1:] - reach[:-1], turn[order][0] + 360 - reach[-1])

@@ -211,7 +211,7 @@ def _twice(raw: gpd.GeoDataFrame, file: Path, column: str) -> _Found:
         warnings.warn(
             f"{file}: {len(some)} pair(s) of outlines lie over each other, so that their ice counts twice: "
             f"{listing(some, 4)}",
-            stacklevel=5,
+            stacklevel=4,
         )
     error = InputError(
         f"{file}: geometry",
