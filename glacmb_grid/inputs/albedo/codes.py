@@ -42,8 +42,9 @@ def _snow(stored: Stored, file: str) -> Codes:
     if stored.offset != 0 or not np.isclose([1.0, 0.01], stored.scale, rtol=1e-6).any():
         raise _scaled(stored, file, "percent: a scale of 1 or 0.01 and no offset")
     values, missing = _bytes(stored, file)
-    present = np.bincount(values[~missing] if missing.any() else values.ravel(), minlength=256)
-    if betrayed := [c for c in _SNOW_COVER if present[c]]:
+    present = np.zeros(256, bool)
+    present[values] = True
+    if betrayed := [c for c in _SNOW_COVER if present[c] and not missing[values == c].all()]:
         raise InputError(
             f"{file}: {SNOW}",
             expected="albedo in percent and its codes",
@@ -51,8 +52,8 @@ def _snow(stored: Stored, file: str) -> Codes:
             remedy=f"name the files of the layer {SNOW}",
         )
     codes = _CODES[values]
-    codes[missing & ~_TOLD_THOUGH_MISSING[values]] = MISSING
-    return codes
+    np.copyto(codes, MISSING, where=missing & ~_TOLD_THOUGH_MISSING[values])
+    return np.asarray(codes, np.int16)
 
 
 def _bytes(stored: Stored, file: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
