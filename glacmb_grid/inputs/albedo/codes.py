@@ -51,8 +51,8 @@ def _snow(stored: Stored, file: str) -> Codes:
             found=f"the codes {listing(betrayed)} of NDSI_Snow_Cover: snow cover, no albedo",
             remedy=f"name the files of the layer {SNOW}",
         )
-    codes = _CODES[values]
-    np.copyto(codes, MISSING, where=missing & ~_TOLD_THOUGH_MISSING[values])
+    codes = np.take(_CODES, values)
+    np.copyto(codes, MISSING, where=missing & ~np.take(_TOLD_THOUGH_MISSING, values))
     return np.asarray(codes, np.int16)
 
 
