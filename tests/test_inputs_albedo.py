@@ -154,6 +154,14 @@ def test_fills_that_no_file_declares(tmp_path, dtype, fill, layer, value):
     np.testing.assert_allclose(seen(found)[:, 0], [np.nan, 0.6, 0.6, 0.6], rtol=1e-6)
 
 
+@pytest.mark.parametrize(("nodata", "expected"), [(None, np.nan), (0, np.nan), (255, 0.0)])
+def test_a_zero_is_data_only_where_another_value_is_declared_for_no_data(tmp_path, nodata, expected):
+    values = square(60)
+    values[0, 0] = 0
+    found = open_albedo(tiff(tmp_path / f"{SNOW}_doy2010152.tif", values, nodata=nodata))
+    np.testing.assert_allclose(seen(found)[0], [expected, 0.6, 0.6, 0.6])
+
+
 def test_land_and_cloud_stay_known_though_declared_as_nodata(tmp_path):
     values = np.array([[125, 150], [60, 255]], "uint8")
     found = open_albedo(tiff(tmp_path / f"{SNOW}_doy2010152.tif", values, nodata=150))

@@ -27,7 +27,7 @@ _WORST = {"snow": {"best": 0, "usable": 2}, "brdf": {"best": 0, "usable": 1}}
 def to_codes(stored: Stored, layer: str, file: str) -> Codes:
     """Stored values in the one coding.
 
-    0 is no albedo of snow or ice: exporters write it where they have no data, and it is missing here.
+    Exporters write 0 where they have no data, so a 0 is missing unless the file declares another value for that.
 
     Raises
     ------
@@ -52,6 +52,8 @@ def _snow(stored: Stored, file: str) -> Codes:
             remedy=f"name the files of the layer {SNOW}",
         )
     codes = np.take(_CODES, values)
+    if stored.fill is not None and stored.fill != 0 and stored.values.dtype == np.uint8:
+        codes[values == 0] = 0
     np.copyto(codes, MISSING, where=missing & ~np.take(_TOLD_THOUGH_MISSING, values))
     return np.asarray(codes, np.int16)
 

@@ -117,7 +117,7 @@ def read(piece: Piece, expected: Layout, rows: slice, columns: slice) -> Stored:
         )
     if (scale, offset) == (1.0, 0.0):
         scale, offset = _number(tags.get("scale_factor"), 1.0), _number(tags.get("add_offset"), 0.0)
-    return Stored(values, missing, scale, offset)
+    return Stored(values, missing, scale, offset, nodata)
 
 
 def require_same(piece: Piece, found: Layout, expected: Layout) -> None:
