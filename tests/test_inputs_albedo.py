@@ -144,6 +144,24 @@ def test_pixels_without_data_are_no_albedo(tmp_path, nodata, fill):
     assert float(found["albedo_coverage"].squeeze()) == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize(("dtype", "fill"), [("int16", -9999), ("float32", -9999), ("float32", np.nan), ("int16", 0)])
+@pytest.mark.parametrize(("layer", "value"), [(SNOW, 60), (BSA, 600)])
+@pytest.mark.filterwarnings("ignore:albedo.*no quality layer")
+def test_fills_that_no_file_declares(tmp_path, dtype, fill, layer, value):
+    values = square(value, dtype=dtype)
+    values[0] = fill
+    found = open_albedo(tiff(tmp_path / f"{layer}_doy2010152.tif", values))
+    np.testing.assert_allclose(seen(found)[:, 0], [np.nan, 0.6, 0.6, 0.6], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("nodata", "expected"), [(None, np.nan), (0, np.nan), (255, 0.0)])
+def test_a_zero_is_data_only_where_another_value_is_declared_for_no_data(tmp_path, nodata, expected):
+    values = square(60)
+    values[0, 0] = 0
+    found = open_albedo(tiff(tmp_path / f"{SNOW}_doy2010152.tif", values, nodata=nodata))
+    np.testing.assert_allclose(seen(found)[0], [expected, 0.6, 0.6, 0.6])
+
+
 def test_land_and_cloud_stay_known_though_declared_as_nodata(tmp_path):
     values = np.array([[125, 150], [60, 255]], "uint8")
     found = open_albedo(tiff(tmp_path / f"{SNOW}_doy2010152.tif", values, nodata=150))
@@ -258,7 +276,7 @@ def test_the_scale_of_mcd43a3_may_stand_in_the_band_the_tags_or_nowhere(tmp_path
     ("layer", "values", "options", "says"),
     [
         (SNOW, square(60), {"scale": 0.5}, "a scale of 0.5"),
-        (SNOW, square(6000, dtype="int16"), {}, "values from 6000 to 6000"),
+        (SNOW, square(6000, dtype="int16"), {}, "values up to 6000"),
         (BSA, square(600, dtype="int16"), {"scale": 0.1}, "a scale of 0.1"),
     ],
 )

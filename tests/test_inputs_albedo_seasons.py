@@ -91,3 +91,14 @@ def test_what_is_told_of_seasons():
     (line,) = seasons_told(time, [46.0, -33.0], [6, 7, 8], None)[:1]
     assert "no month of the summer of the glaciers in the south" in line
     assert any("not one after the other" in t for t in seasons_told(time, [46.0], [6, 7, 8], 8))
+
+
+def test_a_season_without_days_is_an_error_that_names_the_months():
+    june = daily("2001-06-01", "2001-06-30")
+    for call in (
+        lambda: summer_albedo(june, latitude=[-33.0]),
+        lambda: seasons_told(june["time"].values, [-33.0], None, None),
+    ):
+        with pytest.raises(InputError, match="months 12, 1, 2") as raised:
+            call()
+        assert "months 6 only" in raised.value.found

@@ -10,6 +10,7 @@ import xarray as xr
 import glacmb_grid
 from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning.registry import fit, model_of, predict
+from glacmb_grid.predictors import BY_GLACIER
 from glacmb_grid.settings import Recipe
 from glacmb_grid.stores.formats import read_zarr
 from glacmb_grid.upscaling import products
@@ -146,3 +147,17 @@ def test_a_product_is_written_as_zarr_and_netcdf(predictors, tmp_path):
         assert found.attrs["title"] == "t"
         for name in ("mass_balance", "mass_balance_uncertainty", "area", "measured", "year_bnds"):
             np.testing.assert_array_equal(found[name].values, product[name].values)
+
+
+def test_years_by_glacier_give_bounds_by_glacier(predictors, tmp_path):
+    firsts = np.where(np.arange(predictors.sizes["glacier"]) % 2, 4, 10)
+    mixed = predictors.assign_coords(first_month=("glacier", firsts)).assign_attrs(first_month=BY_GLACIER)
+    product = make_product(mixed)
+    assert product["year_bnds"].dims == ("glacier", "year", "bnds")
+    bounds = product["year_bnds"].values.astype("datetime64[D]").astype(str)
+    assert bounds[0, 0].tolist() == ["2000-10-01", "2001-10-01"]
+    assert bounds[1, 0].tolist() == ["2000-04-01", "2001-04-01"]
+    assert str(product["time"].values[1, 0])[:10] == "2000-09-30"
+    glacmb_grid.write_product(product, tmp_path)
+    with xr.open_dataset(tmp_path / "glacier_annual.nc") as file:
+        np.testing.assert_array_equal(file["year_bnds"].values, product["year_bnds"].values)

@@ -70,7 +70,7 @@ def scenes(
     Yields
     ------
     numpy.datetime64, (row, column)
-        Day; percent albedo 1-100 or a code.
+        Day; percent albedo 0-100 or a code.
     """
     grid = scene_grid(fine)
     static = _static(rng, glaciers, fine, grid, truth)
@@ -109,7 +109,7 @@ def _surface(rng: np.random.Generator, static: _Static, truth: Truth, number: in
     albedo = np.where(on_ice, truth.albedo[number, static.band], snowy) + static.offset
     albedo = albedo + 0.065 * rng.standard_normal() + 0.03 * rng.standard_normal(shape)
     dark = on_ice & (albedo < DARKEST_SNOW) & (rng.random(shape) < 0.55 + 0.35 * (albedo < 0.25))
-    scene = np.clip(np.rint(100 * albedo), 1, 100)  # the product knows no 0
+    scene = np.clip(np.rint(100 * albedo), 0, 100)
     return np.where(dark | (~on_ice & (snow < 0.02)), LAND, scene)
 
 

@@ -119,7 +119,8 @@ def _check_cubes(config: RunConfig) -> list[str]:
         with problems.collect():
             _check_left(len(left))
         if albedo is not None:
-            found += _describe_albedo(config, glaciers, albedo)
+            with problems.collect():
+                found += _describe_albedo(config, glaciers, albedo)
         years: list[int] = []
         if cube is not None:
             years = _check_years(config, glaciers, cube, problems)

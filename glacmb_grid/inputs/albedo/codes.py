@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
@@ -16,7 +17,9 @@ Quality = Literal["best", "usable"]
 TELLS_CLOUDS = "tells_clouds"
 """Attribute of `code`: 1 where codes tell cloud and land, 0 for a product that only has values or none."""
 _SNOW_COVER = (200, 201, 211, 237, 239)  # codes of NDSI_Snow_Cover that the albedo layer does not have
-_TOLD_THOUGH_MISSING = (125, 137, 139, 150)  # land, water and cloud stay known where a file declares them as nodata
+_HIGHEST_FRACTION = 2.5501  # 255 times 0.01, rounded up
+_CODES = np.array([MISSING, *range(10, 1001, 10), *range(CODE + 101, CODE + 256)], np.int16)  # of each byte
+_TOLD_THOUGH_MISSING = np.isin(np.arange(256), (125, 137, 139, 150))  # land, water and cloud stay known as nodata
 _NOTHING_SEEN = tuple(CODE + c for c in (101, 111, 250, 251, 252, 253, 254, 255))
 _WORST = {"snow": {"best": 0, "usable": 2}, "brdf": {"best": 0, "usable": 1}}
 
@@ -24,7 +27,7 @@ _WORST = {"snow": {"best": 0, "usable": 2}, "brdf": {"best": 0, "usable": 1}}
 def to_codes(stored: Stored, layer: str, file: str) -> Codes:
     """Stored values in the one coding.
 
-    0 is no albedo of snow or ice: exporters write it where they have no data, and it is missing here.
+    Exporters write 0 where they have no data, so a 0 is missing unless the file declares another value for that.
 
     Raises
     ------
@@ -38,35 +41,42 @@ def _snow(stored: Stored, file: str) -> Codes:
     """Percent 1 to 100 and codes; also as a fraction, as converters write it who apply a scale of 0.01."""
     if stored.offset != 0 or not np.isclose([1.0, 0.01], stored.scale, rtol=1e-6).any():
         raise _scaled(stored, file, "percent: a scale of 1 or 0.01 and no offset")
-    values = stored.values
-    if values.dtype.kind == "f":
-        known = np.isfinite(values) & ~stored.missing
-        highest = float(values[known].max(initial=0))
-        percent = np.where(known, values, 0).astype(np.float64) * (100 if highest <= 2.5501 else 1)
-        values = np.rint(percent).astype(np.int64)
-        missing = ~known
-    else:
-        values, missing = values.astype(np.int64), stored.missing.copy()
-    missing |= values == 0
-    given = values[~missing]
-    if given.size and (given.min() < 0 or given.max() > 255):
-        raise InputError(
-            f"{file}: {SNOW}",
-            expected="albedo in percent, 1 to 100, or codes up to 255",
-            found=f"values from {given.min()} to {given.max()}",
-            remedy="give the raster as delivered; of MCD43A3 keep the layer's name, Albedo_BSA_shortwave, in the "
-            "file's name",
-        )
-    betrayed = sorted(set(np.unique(given).tolist()) & set(_SNOW_COVER))
-    if betrayed:
+    values, missing = _bytes(stored, file)
+    present = np.zeros(256, bool)
+    present[values] = True
+    if betrayed := [c for c in _SNOW_COVER if present[c] and not missing[values == c].all()]:
         raise InputError(
             f"{file}: {SNOW}",
             expected="albedo in percent and its codes",
             found=f"the codes {listing(betrayed)} of NDSI_Snow_Cover: snow cover, no albedo",
             remedy=f"name the files of the layer {SNOW}",
         )
-    out = np.where(values <= 100, values * 10, values + CODE)
-    return np.asarray(np.where(missing & ~np.isin(values, _TOLD_THOUGH_MISSING), MISSING, out), np.int16)
+    codes = np.take(_CODES, values)
+    if stored.fill is not None and stored.fill != 0 and stored.values.dtype == np.uint8:
+        codes[values == 0] = 0
+    np.copyto(codes, MISSING, where=missing & ~np.take(_TOLD_THOUGH_MISSING, values))
+    return np.asarray(codes, np.int16)
+
+
+def _bytes(stored: Stored, file: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """Percent and codes as bytes, 0 where they are missing or negative, and where the file declares them missing."""
+    values, missing = stored.values, stored.missing
+    if values.dtype == np.uint8:
+        return values, missing
+    known = np.isfinite(values) & (values > 0)
+    usable = known & ~missing
+    highest = float(values[usable].max(initial=0))
+    factor = 100 if values.dtype.kind == "f" and highest <= _HIGHEST_FRACTION else 1
+    if highest * factor > 255.5:
+        raise InputError(
+            f"{file}: {SNOW}",
+            expected="albedo in percent, 1 to 100, or codes up to 255",
+            found=f"values up to {highest:g}",
+            remedy="give the raster as delivered; of MCD43A3 keep the layer's name, Albedo_BSA_shortwave, in the "
+            "file's name",
+        )
+    percent = np.rint(np.where(known, values, 0).astype(np.float64) * factor)
+    return np.where(percent > 255, 0, percent).astype(np.uint8), missing
 
 
 def _brdf(stored: Stored, layer: str, file: str) -> Codes:

@@ -13,7 +13,7 @@ CODE = 10000
 MISSING, HIGHEST = 32767, 1000
 LAND, CLOUD = CODE + 125, CODE + 150
 Codes = npt.NDArray[np.int16]
-"""Albedo in thousandths, 1 to HIGHEST; or CODE and above; or MISSING."""
+"""Albedo in thousandths, 0 to HIGHEST; or CODE and above; or MISSING."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,13 @@ class Piece:
 
 
 class Stored(NamedTuple):
-    """Values of a window as stored, which of them the file declares to be missing, and how they are scaled."""
+    """Values of a window as stored, which of them the file declares to be missing, and how they are scaled.
+
+    `fill` is the value that the file declares for missing pixels: where that is not 0, a 0 is data.
+    """
 
     values: npt.NDArray[Any]
     missing: npt.NDArray[np.bool_]
     scale: float = 1.0
     offset: float = 0.0
+    fill: float | None = None

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import rasterio.errors
+from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
 from glacmb_grid.errors import InputError
@@ -95,7 +96,13 @@ def read(piece: Piece, expected: Layout, rows: slice, columns: slice) -> Stored:
             found = _layout(raster, piece)
             require_same(piece, found, expected)
             values = raster.read(piece.where, window=window)
-            missing = raster.read_masks(piece.where, window=window) == 0
+            flags, nodata = raster.mask_flag_enums[piece.where - 1], raster.nodatavals[piece.where - 1]
+            if flags == [MaskFlags.nodata] and nodata is not None and np.isfinite(nodata):
+                missing = values == nodata
+            elif flags == [MaskFlags.all_valid]:
+                missing = np.zeros(values.shape, bool)
+            else:
+                missing = raster.read_masks(piece.where, window=window) == 0
             described = layer_of(raster.descriptions[piece.where - 1] or "")
             tags = {**raster.tags(), **raster.tags(piece.where)}
             scale, offset = raster.scales[piece.where - 1], raster.offsets[piece.where - 1]
@@ -110,7 +117,7 @@ def read(piece: Piece, expected: Layout, rows: slice, columns: slice) -> Stored:
         )
     if (scale, offset) == (1.0, 0.0):
         scale, offset = _number(tags.get("scale_factor"), 1.0), _number(tags.get("add_offset"), 0.0)
-    return Stored(values, missing, scale, offset)
+    return Stored(values, missing, scale, offset, nodata)
 
 
 def require_same(piece: Piece, found: Layout, expected: Layout) -> None:

@@ -110,4 +110,4 @@ def read(piece: Piece, expected: Layout, rows: slice, columns: slice) -> Stored:
     fill = attributes.get("_FillValue")
     missing = np.zeros(values.shape, bool) if fill is None else values == fill
     scale, offset = float(attributes.get("scale_factor", 1.0)), float(attributes.get("add_offset", 0.0))
-    return Stored(values, missing, scale, offset)
+    return Stored(values, missing, scale, offset, fill)

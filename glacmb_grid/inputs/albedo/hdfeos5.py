@@ -79,6 +79,7 @@ def read(piece: Piece, expected: Layout, rows: slice, columns: slice) -> Stored:
         require_same(piece, _grid(file, piece.file, str(data.dtype)), expected)
         values = np.asarray(data[rows, columns])
         attrs = {str(k): np.asarray(v).ravel() for k, v in data.attrs.items()}
-    missing = values == attrs["_FillValue"][0] if "_FillValue" in attrs else np.zeros(values.shape, bool)
+    fill = float(attrs["_FillValue"][0]) if "_FillValue" in attrs else None
+    missing = np.zeros(values.shape, bool) if fill is None else values == fill
     scale, offset = (float(attrs[k][0]) if k in attrs else v for k, v in (("scale_factor", 1.0), ("add_offset", 0.0)))
-    return Stored(values, np.asarray(missing, bool), scale, offset)
+    return Stored(values, np.asarray(missing, bool), scale, offset, fill)

@@ -144,4 +144,5 @@ def read(piece: Piece, expected: Layout, rows: slice, columns: slice) -> Stored:
     for key in ("_FillValue", "missing_value"):
         if attrs.get(key) is not None:
             missing |= values == attrs[key]
-    return Stored(values, missing, float(attrs.get("scale_factor", 1.0)), float(attrs.get("add_offset", 0.0)))
+    scale, offset = float(attrs.get("scale_factor", 1.0)), float(attrs.get("add_offset", 0.0))
+    return Stored(values, missing, scale, offset, attrs.get("_FillValue"))

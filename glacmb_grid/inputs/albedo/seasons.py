@@ -85,15 +85,20 @@ def summer_albedo(
         if season.sizes["time"]:
             parts.append(_by_year(season, first, wanted, min_days, min_coverage))
     if not parts:
-        raise InputError(
-            "albedo",
-            expected=f"days in the months {listing(dict.fromkeys(m for _, s in rows for m in s))}",
-            found="none",
-            remedy="correct `albedo.months`, or give the rasters of these months",
-        )
+        raise _no_days(sampled["time"].values, [m for _, s in rows for m in s])
     out = parts[0] if len(parts) == 1 else xr.concat(parts, "glacier", join="outer")
     out = out.reindex(glacier=sampled["glacier"].values) if len(rows) > 1 else out
     return out.assign(albedo_days=out["albedo_days"].fillna(0).astype("int32"))
+
+
+def _no_days(time: npt.NDArray[np.datetime64], months: Iterable[int]) -> InputError:
+    found = np.unique(time.astype("datetime64[M]").astype(int) % 12 + 1).tolist()
+    return InputError(
+        "albedo",
+        expected=f"days in the months {listing(dict.fromkeys(months), 12)}",
+        found=f"days in the months {listing(found, 12)} only" if found else "none",
+        remedy="correct `albedo.months`, or give the rasters of these months",
+    )
 
 
 def _northern(sampled: xr.Dataset, latitude: npt.ArrayLike | None) -> npt.NDArray[np.bool_]:
@@ -170,10 +175,18 @@ def seasons_told(
         Of the season, by default those of each glacier's summer.
     first_month : int, optional
         Of all hydrological years, by default that of each glacier's hemisphere.
+
+    Raises
+    ------
+    InputError
+        If no day lies in the season of any glacier.
     """
     north = np.asarray(latitude, np.float64) >= 0
     lines = []
     chosen = None if months is None else tuple(months)
+    wanted = [m for n in np.unique(north).tolist() for m in chosen or summer_months(1.0 if n else -1.0)]
+    if wanted and not np.isin(time.astype("datetime64[M]").astype(int) % 12 + 1, wanted).any():
+        raise _no_days(time, wanted)
     for side, place in (("north", 1.0), ("south", -1.0)):
         if not (north if place > 0 else ~north).any():
             continue
