@@ -213,14 +213,14 @@ def grib(path, *, expver=lambda k: "0001", **options):
     return path
 
 
-@pytest.mark.parametrize("edition", [1, 2])
-def test_all_variables_of_a_grib_file_on_the_month_they_are_valid_in(tmp_path, edition):
+@pytest.mark.parametrize(("edition", "unit"), [(1, 1.0), (2, 1e-3)])  # m; kg m-2
+def test_all_variables_of_a_grib_file_on_the_month_they_are_valid_in(tmp_path, edition, unit):
     path = grib(tmp_path / "era5.download", edition=edition)
     found = open_climate(path, accumulated="daily_mean")
     assert months_found(found) == "2019-01"
     assert set(found.data_vars) == {"t2m", "tp"}
     days = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
-    np.testing.assert_allclose(found["tp"][:, 1, 1], (0.001 + NUMBER * 1e-4) * days, rtol=1e-5)
+    np.testing.assert_allclose(found["tp"][:, 1, 1], (0.001 + NUMBER * 1e-4) * days * unit, rtol=1e-5)
     assert [p.name for p in tmp_path.iterdir()] == ["era5.download"], "no index is left beside the data"
 
 
