@@ -35,6 +35,7 @@ from glacmb_grid.workflow.table import table
 from glacmb_grid.years import complete_years, hydrological_year, start_month
 
 _ANY = 1e-9  # share of an outline: any overlap will do
+_COARSE = 0.2  # degrees
 
 
 def check(config: Judged) -> list[str]:
@@ -156,7 +157,22 @@ def _check_climate(config: RunConfig, cube: xr.Dataset, problems: Problems) -> l
             )
     _check_predictors(config, [str(n) for n in cube.data_vars], problems)
     months = cube["time"].values.astype("datetime64[M]")
-    return [f"climate {', '.join(map(str, cube.data_vars))}, {months[0]} to {months[-1]}", *told]
+    return [
+        f"climate {', '.join(map(str, cube.data_vars))}, {months[0]} to {months[-1]}",
+        *told,
+        *_coarse(config, cube),
+    ]
+
+
+def _coarse(config: RunConfig, cube: xr.Dataset) -> list[str]:
+    """A hint where cells are much larger than the relief that glaciers lie in."""
+    if config.regrid is not None or is_curvilinear(cube) or cube.sizes["latitude"] < 2:
+        return []
+    spacing = float(np.abs(np.median(np.diff(cube["latitude"].values))))
+    if spacing < _COARSE:
+        return []
+    line = f"`regrid: {{method: bilinear, resolution: {spacing / 5:.2g}}}`"
+    return [f"note: cells of {spacing:g} degrees are coarse against mountains; {line} interpolates between them"]
 
 
 def _check_predictors(config: RunConfig, variables: list[str], problems: Problems) -> None:
