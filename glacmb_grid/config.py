@@ -12,7 +12,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import pydantic
 import yaml
@@ -306,9 +306,21 @@ def _as_input_error(error: Any, file: Path, kind: type[Judged]) -> InputError:
             remedy=f"did you mean {near[0]!r}?" if near else "remove it or choose one of the valid keys",
         )
     if error["type"] == "missing":
-        return InputError(where, expected="this key", found="nothing", remedy=f"add `{keys[-1]}:`")
+        one_of = _values_of(keys, kind)
+        expected = f"this key, one of {', '.join(one_of)}" if one_of else "this key"
+        remedy = f"add `{': {'.join(keys)}: {one_of[0]}{'}' * (len(keys) - 1)}`" if one_of else f"add `{keys[-1]}:`"
+        return InputError(where, expected=expected, found="nothing", remedy=remedy)
     expected = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     return InputError(where, expected=expected, found=repr(error["input"]), remedy="correct the value")
+
+
+def _values_of(keys: list[str], kind: type[Judged]) -> list[str]:
+    """The values of a key that takes one of a few words; none for other keys."""
+    section: Any = kind
+    for key in keys:
+        found = getattr(section, "model_fields", {}).get(key)
+        section = None if found is None else found.annotation
+    return [str(v) for v in get_args(section)] if get_origin(section) is Literal else []
 
 
 def _valid_keys(path: list[str], kind: type[Judged]) -> list[str]:

@@ -10,6 +10,7 @@ import xarray as xr
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.failures import Failure
 from glacmb_grid.inputs.horizontal import plane_of
+from glacmb_grid.inputs.steadiness import ALWAYS_CHANGING, fault_of, require_changing
 from glacmb_grid.vocabulary import VARIABLES, Variable
 from glacmb_grid.years import days_in_month
 
@@ -18,6 +19,8 @@ _LARGEST_ANOMALY = 20.0  # K
 _YEARS_TO_COMPARE = 5
 _CELLS, _FEW_CELLS = 50, 6  # of a quick look in each direction; few if a chunk holds many months
 _SERIES_FROM = 60  # months in a chunk
+_MONTHS_APART = 4  # of a quick look at every cell
+_AT_ONCE = 4096  # glaciers whose series are read at a time
 _FEW = 0.5  # share of glaciers; if more are implausible, the unit is wrong
 _ANNUAL_SUNSHINE = (1.2e9, 1.2e10)  # J m-2 per year (40 to 380 W m-2)
 
@@ -51,6 +54,10 @@ def quick_look(cube: xr.Dataset, *, source: str, annual_precipitation: tuple[flo
     cells = _FEW_CELLS if series else _CELLS
     strides = {d: slice(None, None, -(-cube.sizes[d] // cells)) for d in plane_of(cube)}
     year = cube.isel({"time": slice(start, start + 12), **strides}).load()
+    apart = np.unique(np.linspace(0, cube.sizes["time"] - 1, _MONTHS_APART).astype(int))
+    rows = strides if series else {}  # every cell where a month is read at once
+    changing = [n for n in ALWAYS_CHANGING if n in cube]
+    require_changing(cube[changing].isel({"time": apart, **rows}).load(), source)
     check_values(year, source=source, annual_precipitation=annual_precipitation)
     return year
 
@@ -90,10 +97,34 @@ def implausible(
                 )
                 for g, a, b in zip(sampled["glacier"].values[bad], low[bad], high[bad], strict=True)
             ]
+    failures += _faults(sampled, names, good, source)
     if not good.all():
         rest = sampled.isel(glacier=good)
         (months,) = dask.base.compute({n: _by_month(rest[n]) for n in names})  # type: ignore[no-untyped-call]
     _judge(months, source, annual_precipitation)
+    return failures
+
+
+def _faults(sampled: xr.Dataset, names: list[str], good: npt.NDArray[np.bool_], source: str) -> list[Failure]:
+    """Glaciers whose series cannot be true, taken out of `good`; an InputError if most of them are."""
+    failures: list[Failure] = []
+    months = sampled["time"].values.astype("datetime64[M]")
+    for name in (n for n in names if n in (*ALWAYS_CHANGING, "tp")):
+        found = {}
+        for start in range(0, len(good), _AT_ONCE):
+            part = sampled[name].isel(glacier=slice(start, start + _AT_ONCE)).transpose("glacier", "time")
+            for row, series in enumerate(part.values, start):
+                if good[row] and (fault := fault_of(series, name, months)):
+                    found[row] = fault
+        if len(found) > _FEW * len(good):
+            raise InputError(
+                f"{source}: {name}",
+                expected="a series of one unit and product without undeclared missing values",
+                found=f"at {len(found)} of {len(good)} glaciers: {next(iter(found.values()))}",
+                remedy="download these months again, or give each file its own unit and fill value",
+            )
+        good[list(found)] = False
+        failures += [Failure(str(sampled["glacier"].values[row]), name, fault) for row, fault in found.items()]
     return failures
 
 
@@ -121,6 +152,7 @@ def _by_month(variable: xr.DataArray) -> xr.Dataset:
     places = [d for d in variable.dims if d != "time"]
     valid = variable.where(np.isfinite(variable))
     found = {"count": valid.notnull().sum(places), "low": valid.min(places), "high": valid.max(places)}
+    found["negative"] = (valid < 0).sum(places)
     return xr.Dataset({**found, "mean": valid.mean(places, dtype=np.float64)})
 
 
@@ -163,6 +195,15 @@ def _check_range(months: xr.Dataset, known: Variable, where: str) -> None:
     days = days_in_month(months["time"].values) if accumulated else 1
     low = float((months["low"].values.astype(np.float64) / days).min())
     high = float((months["high"].values.astype(np.float64) / days).max())
+    if known.name in ("tp", "sf") and low < known.low and high <= known.high:
+        wet = months["negative"].values > 0
+        raise InputError(
+            where,
+            expected="no negative precipitation",
+            found=f"{int(months['negative'].sum())} of {int(months['count'].sum())} values are negative, down to "
+            f"{low:.3g} m a day, in {int(wet.sum())} month(s): {listing(_as_months(months)[wet])}",
+            remedy="see what the product says of them; `climate: {negative_precipitation: zero}` takes them as none",
+        )
     if low < known.low or high > known.high:
         raise InputError(
             where,
@@ -195,6 +236,13 @@ def _check_steady(months: xr.Dataset, where: str) -> None:
             expected=f"a mean of every month within {_LARGEST_ANOMALY:g} K of the same month in other years",
             found=f"{listing(_as_months(months)[odd])}: up to {np.abs(level - usual).max():.1f} K away",
             remedy="download these months again: they are damaged or hold another variable or unit",
+        )
+    if np.ptp(level) > 0 and (fault := fault_of(level, "t2m", _as_months(months))):
+        raise InputError(
+            where,
+            expected="a mean of the area without a jump from one year to the next",
+            found=fault,
+            remedy="look at the file that begins there: it is of another unit, area or product",
         )
 
 

@@ -1,12 +1,20 @@
-"""What `check` says of outlines and of sites without one."""
+"""What `check` says of the inputs that it finds sound."""
 
 from __future__ import annotations
 
 import geopandas as gpd
+import numpy as np
+import xarray as xr
 
+from glacmb_grid.errors import listing
+from glacmb_grid.inputs.albedo import seasons_told
+from glacmb_grid.inputs.horizontal import is_curvilinear
 from glacmb_grid.inputs.links import Linked
 from glacmb_grid.sampling.grid import Grid
+from glacmb_grid.settings import RunConfig
+from glacmb_grid.years import first_months, hydrological_year
 
+_COARSE = 0.2  # degrees
 _MOST = 8  # sites without an outline that are named one by one
 
 
@@ -34,3 +42,34 @@ def unmatched_lines(linked: Linked) -> list[str]:
     counts = reasons[~meant].str.replace(r"[^ ]*\d[^ ]*", "...", regex=True).value_counts()
     others = [f"unmatched: {n} site(s): {why}" for why, n in counts.items()]
     return lines[:_MOST] + more + others[:_MOST]
+
+
+def describe_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Dataset, years: list[int]) -> list[str]:
+    """The complete hydrological years, and those left out."""
+    firsts = np.unique(first_months(glaciers["latitude"].to_numpy(), config.predictors.first_month)).tolist()
+    found = [f"hydrological years {years[0]}..{years[-1]}"] if years else []
+    if len(firsts) > 1:
+        found.append("outlines on both sides of the equator: years from October in the north, from April in the south")
+    begun = [hydrological_year(cube["time"].values, first)[0] for first in firsts]
+    incomplete = sorted({int(y) for y in np.concatenate(begun)} - set(years)) if begun else []
+    return found + ([f"incomplete hydrological years left out: {listing(incomplete)}"] if incomplete else [])
+
+
+def describe_albedo(config: RunConfig, glaciers: gpd.GeoDataFrame, albedo: xr.Dataset) -> list[str]:
+    """The days of albedo, and seasons that are not whole."""
+    assert config.albedo is not None
+    days = albedo["time"].values.astype("datetime64[D]")
+    latitude = glaciers["latitude"].to_numpy()
+    told = seasons_told(albedo["time"].values, latitude, config.albedo.months, config.predictors.first_month)
+    return [f"albedo of {len(days)} days, {days[0]} to {days[-1]}", *told]
+
+
+def coarse_cells(config: RunConfig, cube: xr.Dataset) -> list[str]:
+    """A hint where cells are much larger than the relief that glaciers lie in."""
+    if config.regrid is not None or is_curvilinear(cube) or cube.sizes["latitude"] < 2:
+        return []
+    spacing = float(np.abs(np.median(np.diff(cube["latitude"].values))))
+    if spacing < _COARSE:
+        return []
+    line = f"`regrid: {{method: bilinear, resolution: {spacing / 5:.2g}}}`"
+    return [f"note: cells of {spacing:g} degrees are coarse against mountains; {line} interpolates between them"]

@@ -12,7 +12,6 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.folds.schemes import require_grouped
-from glacmb_grid.inputs.albedo import seasons_told
 from glacmb_grid.inputs.amounts import annual_amounts
 from glacmb_grid.inputs.climate import notes_of
 from glacmb_grid.inputs.files import closing, find_files, naming_damage
@@ -22,7 +21,7 @@ from glacmb_grid.inputs.plausible import quick_look
 from glacmb_grid.judging import plan
 from glacmb_grid.learning.contract import lacking
 from glacmb_grid.predictors import build_predictors, matching
-from glacmb_grid.report.check import unmatched_lines, whereabouts
+from glacmb_grid.report.check import coarse_cells, describe_albedo, describe_years, unmatched_lines, whereabouts
 from glacmb_grid.sampling.grid import Curvilinear, any_grid_of
 from glacmb_grid.sampling.regrid import no_xesmf
 from glacmb_grid.sampling.zonal import overlap_weights
@@ -35,7 +34,7 @@ from glacmb_grid.workflow import cubes
 from glacmb_grid.workflow.guards import require_apart
 from glacmb_grid.workflow.stages import Source
 from glacmb_grid.workflow.table import table
-from glacmb_grid.years import complete_years, first_months, hydrological_year
+from glacmb_grid.years import complete_years, first_months
 
 _ANY = 1e-9  # share of an outline: any overlap will do
 _LOOKED_AT = 12  # glaciers whose elevations are looked at
@@ -120,11 +119,11 @@ def _check_cubes(config: RunConfig) -> list[str]:
             _check_left(len(left))
         if albedo is not None:
             with problems.collect():
-                found += _describe_albedo(config, glaciers, albedo)
+                found += describe_albedo(config, glaciers, albedo)
         years: list[int] = []
         if cube is not None:
             years = _check_years(config, glaciers, cube, problems)
-            found += _describe_years(config, glaciers, cube, years)
+            found += describe_years(config, glaciers, cube, years)
         if tables is not None:
             with problems.collect():
                 linked = cubes.linked(tables, glaciers, config.observations.links)
@@ -168,7 +167,11 @@ def _check_climate(config: RunConfig, cube: xr.Dataset, problems: Problems) -> l
             )
     _check_predictors(config, [str(n) for n in cube.data_vars], problems)
     months = cube["time"].values.astype("datetime64[M]")
-    return [f"climate {', '.join(map(str, cube.data_vars))}, {months[0]} to {months[-1]}", *told]
+    return [
+        f"climate {', '.join(map(str, cube.data_vars))}, {months[0]} to {months[-1]}",
+        *told,
+        *coarse_cells(config, cube),
+    ]
 
 
 def _check_predictors(config: RunConfig, variables: list[str], problems: Problems) -> None:
@@ -301,24 +304,6 @@ def _check_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Dataset
                 remedy="choose a period that the climate covers",
             )
     return years
-
-
-def _describe_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Dataset, years: list[int]) -> list[str]:
-    firsts = np.unique(first_months(glaciers["latitude"].to_numpy(), config.predictors.first_month)).tolist()
-    found = [f"hydrological years {years[0]}..{years[-1]}"] if years else []
-    if len(firsts) > 1:
-        found.append("outlines on both sides of the equator: years from October in the north, from April in the south")
-    begun = [hydrological_year(cube["time"].values, first)[0] for first in firsts]
-    incomplete = sorted({int(y) for y in np.concatenate(begun)} - set(years)) if begun else []
-    return found + ([f"incomplete hydrological years left out: {listing(incomplete)}"] if incomplete else [])
-
-
-def _describe_albedo(config: RunConfig, glaciers: gpd.GeoDataFrame, albedo: xr.Dataset) -> list[str]:
-    assert config.albedo is not None
-    days = albedo["time"].values.astype("datetime64[D]")
-    latitude = glaciers["latitude"].to_numpy()
-    told = seasons_told(albedo["time"].values, latitude, config.albedo.months, config.predictors.first_month)
-    return [f"albedo of {len(days)} days, {days[0]} to {days[-1]}", *told]
 
 
 def _check_links(

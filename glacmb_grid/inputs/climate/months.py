@@ -65,9 +65,9 @@ def along_time(ds: xr.Dataset, where: str) -> tuple[xr.Dataset, Stamped | None]:
     shift = _local_time(ds[dim])
     stamped = _by_bounds(ds, dim, shift, where) or _by_validity(ds, dim, shift, where)
     if stamped is None:
-        moments: Times = _dates(ds[dim], where).astype("datetime64[s]") + shift
-        written = np.issubdtype(ds[dim].dtype, np.number)  # a date such as 19840101 names its month
-        stamped = Stamped(moments, "valid time" if written else "stamp")
+        instants = _dates(ds[dim], where).astype("datetime64[s]") + shift
+        written = bool(np.issubdtype(ds[dim].dtype, np.number))  # a date such as 19840101 names its month
+        stamped = Stamped(instants, "valid time" if written else "stamp")
     others = [c for c in ("time", "valid_time", "step", "forecast_reference_time") if c in ds.coords and c != dim]
     ds = ds.drop_vars(others)
     return (ds if dim == "time" else ds.rename({dim: "time"})), stamped

@@ -1,0 +1,434 @@
+"""Climate files of every format and layout: which month a record is, what is lost, what was never measured."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from glacmb_grid.errors import InputError, InputErrors
+from glacmb_grid.inputs.amounts import annual_amounts
+from glacmb_grid.inputs.climate import notes_of, open_climate
+from glacmb_grid.inputs.plausible import check_values, implausible, quick_look
+from glacmb_grid.inputs.steadiness import fault_of
+
+LATITUDE, LONGITUDE = np.array([46.8, 46.7, 46.6]), np.array([10.6, 10.7, 10.8, 10.9])
+MONTHS = np.arange("2019-01", "2021-01", dtype="datetime64[M]")
+FIRST = MONTHS.astype("datetime64[ns]")
+NUMBER = np.arange(len(MONTHS))
+DIMS = ("time", "latitude", "longitude")
+
+
+def cube(time=FIRST, names=("t2m", "tp"), latitude=LATITUDE, longitude=LONGITUDE, **attrs):
+    """Values that tell their month: t2m 270 + its number, tp 0.001 + its number / 10000 m a day."""
+    shape = (len(NUMBER), len(latitude), len(longitude))
+    values = {"t2m": (270.0 + NUMBER, "K"), "tp": (0.001 + NUMBER * 1e-4, "m")}
+    fields = {
+        n: (DIMS, np.broadcast_to(values[n][0][:, None, None], shape).copy(), {"units": values[n][1], **attrs})
+        for n in names
+    }
+    return xr.Dataset(fields, coords={"time": time, "latitude": latitude, "longitude": longitude})
+
+
+def opened(tmp_path, ds, name=None, **options):
+    name = name or f"x{len(list(tmp_path.iterdir()))}.nc"
+    ds.to_netcdf(tmp_path / name)
+    return open_climate(tmp_path / name, accumulated="daily_mean", **options)
+
+
+def months_found(found):
+    """The first month, and whether values follow their months."""
+    assert np.array_equal(np.diff(found["t2m"].values[:, 0, 0]), np.ones(len(NUMBER) - 1))
+    return str(found["time"].values[0])[:7]
+
+
+def refused(call, *texts):
+    with pytest.raises((InputError, InputErrors)) as raised:
+        call()
+    for text in ("expected:", "found:", "remedy:", *texts):
+        assert text in str(raised.value)
+
+
+# ---- which month a record is ----
+
+DAY, HOUR = np.timedelta64(1, "D"), np.timedelta64(1, "h")
+END = (MONTHS + 1).astype("datetime64[ns]")
+
+
+@pytest.mark.parametrize(
+    ("time", "first", "note"),
+    [
+        (FIRST, "2019-01", "stamp: end"),
+        (FIRST + 14 * DAY, "2019-01", ""),
+        (FIRST + 6 * HOUR, "2019-01", ""),
+        (FIRST + 13 * HOUR, "2019-01", "no single hour"),
+        (END - DAY, "2019-01", ""),
+        (END - HOUR, "2019-01", "stamp: start"),
+        (FIRST - HOUR, "2018-12", "stamp: start"),
+    ],
+)
+def test_a_stamp_is_read_as_it_lies_and_a_choice_is_told(tmp_path, time, first, note):
+    found = opened(tmp_path, cube(time))
+    assert months_found(found) == first
+    assert len(notes_of(found)) == bool(note)
+    assert note in "".join(notes_of(found))
+
+
+@pytest.mark.parametrize(
+    ("time", "stamp", "first"),
+    [
+        (END, "end", "2019-01"),
+        (FIRST - HOUR, "start", "2019-01"),
+        (FIRST, "start", "2019-01"),
+        (END, "within", "2019-02"),
+    ],
+)
+def test_the_configuration_decides_what_files_leave_open(tmp_path, time, stamp, first):
+    found = opened(tmp_path, cube(time), stamp=stamp)
+    assert months_found(found) == first
+    assert not notes_of(found)
+
+
+def test_bounds_decide_over_all_else_also_without_the_attribute(tmp_path):
+    ds = cube(END)
+    ds["time_bnds"] = (("time", "bnds"), np.stack([FIRST, END], axis=1))
+    ds["time"].encoding["units"] = ds["time_bnds"].encoding["units"] = "hours since 1900-01-01"
+    for name, keep in (("with", ["units"]), ("without", [])):
+        ds["time_bnds"].attrs = {}
+        ds.to_netcdf(tmp_path / f"{name}.nc")
+        raw = xr.open_dataset(tmp_path / f"{name}.nc", decode_times=False)
+        raw["time_bnds"].attrs = {k: v for k, v in raw["time_bnds"].attrs.items() if k in keep}
+        raw.to_netcdf(tmp_path / f"{name}_raw.nc")
+        found = open_climate(tmp_path / f"{name}_raw.nc", accumulated="daily_mean", stamp="within")
+        assert months_found(found) == "2019-01"
+        assert not notes_of(found)
+
+
+def test_the_start_of_a_forecast_and_its_step_make_the_month(tmp_path):
+    start = FIRST - 6 * HOUR
+    step = np.timedelta64(12, "h").astype("timedelta64[ns]")
+    both = cube(start).assign_coords(step=step, valid_time=("time", start + step))
+    assert months_found(opened(tmp_path, both)) == "2019-01"
+    assert months_found(opened(tmp_path, both.drop_vars("valid_time"), "step.nc")) == "2019-01"
+    frt = cube(start).rename(time="forecast_reference_time").expand_dims(step=[step], axis=1)
+    assert months_found(opened(tmp_path, frt, "frt.nc")) == "2019-01"
+    alone = cube(start, GRIB_dataType="fc")  # made from GRIB, and its step is gone
+    found = opened(tmp_path, alone, "alone.nc")
+    assert months_found(found) == "2019-01"
+    assert "start of a forecast" in notes_of(found)[0]
+
+
+def test_a_step_of_a_month_is_the_month(tmp_path):
+    ds = cube(FIRST).assign_coords(step=("time", (END - FIRST)), valid_time=("time", END))
+    assert months_found(opened(tmp_path, ds)) == "2019-01"
+
+
+def test_local_midnight_is_known_from_the_unit_of_time(tmp_path):
+    hours = (FIRST - np.datetime64("1900-01-01")) / HOUR
+    unit = {"units": "hours since 1900-01-01 00:00:00 +01:00"}  # local midnight is 23:00 UTC of the day before
+    ds = cube().drop_vars("time").assign_coords(time=("time", hours, unit))
+    assert months_found(opened(tmp_path, ds)) == "2019-01"
+
+
+@pytest.mark.parametrize("written", [lambda m: m * 100 + 1, lambda m: m, lambda m: m.astype("f8")])
+def test_dates_written_as_numbers(tmp_path, written):
+    number = np.array([int(str(m).replace("-", "")) for m in MONTHS])
+    ds = cube().assign_coords(time=written(number)).rename(time="date")
+    found = opened(tmp_path, ds)
+    assert months_found(found) == "2019-01"
+    assert not notes_of(found)
+
+
+def test_another_calendar_is_named_with_the_line_that_converts_it(tmp_path):
+    time = xr.date_range("2019-01-01", periods=24, freq="MS", calendar="noleap", use_cftime=True)
+    refused(lambda: opened(tmp_path, cube().assign_coords(time=time)), "noleap", "convert_calendar")
+
+
+HISTORY = 'GRIB to CDM+CF via cfgrib with {"filter_by_keys": {"stream": ["%s"]}}'
+
+
+@pytest.mark.parametrize(
+    ("attrs", "history", "text"),
+    [
+        ({}, HISTORY % "mnth", "by hour of day"),
+        ({}, HISTORY % "oper", "hourly"),
+        ({"GRIB_stepType": "instant"}, "", "single instants"),
+        ({"cell_methods": "time: point"}, "", "single instants"),
+    ],
+)
+def test_records_that_are_no_monthly_means_are_refused_where_the_file_betrays_it(tmp_path, attrs, history, text):
+    ds = cube(**attrs).assign_attrs(history=history)
+    refused(lambda: opened(tmp_path, ds), text, "cell_methods")
+    said = ds.copy()
+    for field in said.data_vars.values():
+        field.attrs["cell_methods"] = "time: mean"
+    if "point" not in attrs.get("cell_methods", ""):
+        assert months_found(opened(tmp_path, said, "said.nc")) == "2019-01"
+
+
+def test_the_monthly_stream_is_not_refused_and_needs_no_note(tmp_path):
+    ds = cube(GRIB_stepType="avgua").assign_attrs(history=HISTORY % "moda")
+    assert notes_of(opened(tmp_path, ds)) == []
+
+
+def test_an_hour_of_the_day_is_refused_in_files_of_ecmwf_and_by_the_name_of_the_file(tmp_path):
+    refused(lambda: opened(tmp_path, cube(FIRST + 13 * HOUR, GRIB_dataType="an")), "13:00")
+    refused(lambda: opened(tmp_path, cube(), "data_stream-mnth.nc"), "by hour of day")
+
+
+# ---- GRIB ----
+
+eccodes = pytest.importorskip("eccodes")
+
+
+def message(values, name, date, hour, *, expver="0001", stream="moda", edition=1):
+    """One message: ECMWF's own section names the stream; fluxes begin at 18:00 of the day before the month."""
+    handle = eccodes.codes_grib_new_from_samples(f"regular_ll_sfc_grib{edition}")
+    keys = {
+        "centre": 98, "setLocalDefinition": 1, "localDefinitionNumber": 1, "class": "ea", "type": "an",
+        "stream": stream, "expver": expver, "Ni": 4, "Nj": 3, "latitudeOfFirstGridPointInDegrees": 46.8,
+        "latitudeOfLastGridPointInDegrees": 46.6, "longitudeOfFirstGridPointInDegrees": 10.6,
+        "longitudeOfLastGridPointInDegrees": 10.9, "iDirectionIncrementInDegrees": 0.1,
+        "jDirectionIncrementInDegrees": 0.1, "jScansPositively": 0, "dataDate": int(str(date).replace("-", "")),
+        "dataTime": hour * 100, "shortName": name, "bitsPerValue": 24,
+    }  # fmt: skip
+    for key, value in keys.items():
+        eccodes.codes_set(handle, key, value)
+    if name == "tp":
+        eccodes.codes_set(handle, "step", 12)
+    eccodes.codes_set_values(handle, np.full(12, values, float))
+    content = eccodes.codes_get_message(handle)
+    eccodes.codes_release(handle)
+    return content
+
+
+def grib(path, *, expver=lambda k: "0001", **options):
+    days = FIRST.astype("datetime64[D]")
+    content = [message(270.0 + k, "2t", days[k], 0, expver=expver(k), **options) for k in NUMBER]
+    content += [message(0.001 + k * 1e-4, "tp", days[k] - 1, 18, expver=expver(k), **options) for k in NUMBER]
+    path.write_bytes(b"".join(content))
+    return path
+
+
+@pytest.mark.parametrize(("edition", "unit"), [(1, 1.0), (2, 1e-3)])  # m; kg m-2
+def test_all_variables_of_a_grib_file_on_the_month_they_are_valid_in(tmp_path, edition, unit):
+    path = grib(tmp_path / "era5.download", edition=edition)
+    found = open_climate(path, accumulated="daily_mean")
+    assert months_found(found) == "2019-01"
+    assert set(found.data_vars) == {"t2m", "tp"}
+    days = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+    np.testing.assert_allclose(found["tp"][:, 1, 1], (0.001 + NUMBER * 1e-4) * days * unit, rtol=1e-5)
+    assert [p.name for p in tmp_path.iterdir()] == ["era5.download"], "no index is left beside the data"
+
+
+def test_the_preliminary_months_of_a_grib_file_can_be_left_out(tmp_path):
+    path = grib(tmp_path / "x.grib", expver=lambda k: "0005" if k > 20 else "0001")
+    assert open_climate(path, accumulated="daily_mean").sizes["time"] == 24
+    assert open_climate(path, accumulated="daily_mean", expver="final").sizes["time"] == 21
+
+
+def test_hourly_doubled_and_truncated_grib_is_refused(tmp_path):
+    hourly = grib(tmp_path / "hourly.grib", stream="oper")
+    refused(lambda: open_climate(hourly, accumulated="daily_mean"), "hourly", "hourly.grib")
+    path = grib(tmp_path / "x.grib")
+    whole = path.read_bytes()
+    path.write_bytes(whole + message(300.0, "2t", "2019-05-01", 0))
+    refused(lambda: open_climate(path, accumulated="daily_mean"), "25 messages")
+    path.write_bytes(whole[:-30])
+    refused(lambda: open_climate(path, accumulated="daily_mean"), "x.grib")
+
+
+# ---- names ----
+
+
+@pytest.mark.parametrize(
+    ("temperature", "precipitation"),
+    [("T_2M", "TOT_PREC"), ("tas", "pr"), ("tmp", "pre"), ("temp", "prcp"), ("2m_temperature", "total_precipitation")],
+)
+def test_other_products_are_known_by_their_names(tmp_path, temperature, precipitation):
+    found = opened(tmp_path, cube().rename(t2m=temperature, tp=precipitation))
+    assert set(found.data_vars) == {"t2m", "tp"}
+
+
+def test_names_can_be_given_and_the_orography_may_lie_in_any_file(tmp_path):
+    ds = cube().rename(t2m="warmth", tp="rain")
+    ds["h"] = (("latitude", "longitude"), np.full((3, 4), 2500.0), {"units": "m"})
+    names = {"t2m": "warmth", "tp": "rain", "orography": "h"}
+    found = opened(tmp_path, ds, names=names)
+    np.testing.assert_allclose(found["orography"], 2500.0)
+    assert months_found(found) == "2019-01"
+    refused(lambda: opened(tmp_path, ds, names=names | {"tp": "snow"}), "no snow", "rain")
+
+
+def test_a_variable_that_nothing_names_is_told_and_two_of_one_name_are_refused(tmp_path):
+    found = opened(tmp_path, cube().rename(tp="water"))
+    assert "variables not used: water" in notes_of(found)[-1]
+    ds = cube().rename(t2m="tas")
+    refused(lambda: opened(tmp_path, ds.assign(tmp=ds["tas"])), "tas, tmp", "names: {t2m: tas}")
+
+
+def test_a_file_that_lacks_a_variable_of_its_neighbour_is_named(tmp_path):
+    ds = cube()
+    ds.isel(time=slice(0, 12)).to_netcdf(tmp_path / "a.nc")
+    ds[["t2m"]].isel(time=slice(12, None)).to_netcdf(tmp_path / "b.nc")
+    refused(lambda: open_climate(tmp_path / "*.nc", accumulated="daily_mean"), "not in", "b.nc", "12 months")
+
+
+# ---- several areas ----
+
+
+def test_areas_of_one_lattice_are_joined_and_others_refused(tmp_path):
+    whole = cube()
+    whole["t2m"] = whole["t2m"] + 10 * whole["longitude"] + whole["latitude"]
+    whole.isel(longitude=slice(0, 3)).to_netcdf(tmp_path / "west.nc")
+    whole.isel(longitude=slice(2, 4)).to_netcdf(tmp_path / "east.nc")
+    files = [tmp_path / "west.nc", tmp_path / "east.nc"]
+    found = open_climate(files, accumulated="daily_mean")
+    np.testing.assert_allclose(found["t2m"], whole["t2m"].astype("f4"), rtol=1e-6)
+    (whole + 1).isel(longitude=slice(2, 4)).assign_attrs(x=1).to_netcdf(tmp_path / "other.nc")
+    files[1] = tmp_path / "other.nc"
+    refused(lambda: open_climate(files, accumulated="daily_mean", units={"t2m": "K", "tp": "m"}), "overlap")
+
+
+# ---- Zarr ----
+
+
+def store(path, fill, chunks, zarr_format=3):
+    ds = cube().chunk(chunks)
+    encoding = {v: {"write_empty_chunks": True} for v in ("t2m", "tp")}
+    ds.to_zarr(path, zarr_format=zarr_format, consolidated=False, encoding=encoding)
+    for v in ("t2m", "tp") if zarr_format == 3 else ():
+        meta = json.loads((path / v / "zarr.json").read_text())
+        meta["fill_value"] = fill
+        (path / v / "zarr.json").write_text(json.dumps(meta))
+    return path
+
+
+YEARS, BLOCKS = {"time": 12, "latitude": 3, "longitude": 4}, {"time": 24, "latitude": 3, "longitude": 2}
+
+
+@pytest.mark.parametrize(
+    ("fill", "chunks", "lost"), [(0.0, YEARS, "1/0/0"), ("NaN", YEARS, "1/0/0"), ("NaN", BLOCKS, "0/0/1")]
+)
+def test_a_missing_chunk_is_no_data(tmp_path, fill, chunks, lost):
+    path = store(tmp_path / "x.zarr", fill, chunks)
+    assert months_found(open_climate(path, accumulated="daily_mean")) == "2019-01"
+    (path / "tp" / "c" / lost).unlink()
+    refused(lambda: open_climate(path, accumulated="daily_mean"), "1 of 2 chunks", "x.zarr: tp")
+
+
+def test_chunks_of_sea_may_be_left_out_and_chunks_of_a_version_2_store_may_not(tmp_path):
+    path = store(tmp_path / "sea.zarr", "NaN", BLOCKS)
+    for name in ("t2m", "tp"):
+        (path / name / "c/0/0/1").unlink()
+    assert np.isnan(open_climate(path, accumulated="daily_mean")["t2m"][:, :, 2:]).all()
+    old = store(tmp_path / "old.zarr", None, YEARS, zarr_format=2)
+    (old / "tp" / "1.0.0").unlink()
+    refused(lambda: open_climate(old, accumulated="daily_mean"), "1 of 2 chunks")
+
+
+def test_a_zipped_store_and_a_zipped_grib_file(tmp_path):
+    store(tmp_path / "x.zarr", "NaN", YEARS)
+    grib(tmp_path / "y.grib")
+    for name, parts in (("a.zip", tmp_path / "x.zarr"), ("b.nc", tmp_path / "y.grib")):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for file in sorted(parts.rglob("*")) if parts.is_dir() else [parts]:
+                archive.write(file, file.relative_to(tmp_path))
+        assert months_found(open_climate(tmp_path / name, accumulated="daily_mean")) == "2019-01"
+
+
+def test_a_folder_of_files_says_how_to_name_them(tmp_path):
+    cube().to_netcdf(tmp_path / "x.nc")
+    refused(lambda: open_climate(tmp_path, accumulated="daily_mean"), f"{tmp_path}/*.nc")
+
+
+# ---- what was never measured ----
+
+
+def test_a_fill_that_is_not_declared_is_found_in_one_row_of_cells(tmp_path):
+    ds = cube()
+    ds["t2m"][:, 1] = 194.3
+    refused(lambda: quick_look(opened(tmp_path, ds), source="x.nc"), "4 of 12 cells", "194.3", "_FillValue")
+
+
+def series(count=72, **changes):
+    season = 270 - 12 * np.cos(2 * np.pi * np.arange(count) / 12) + np.sin(np.arange(count))
+    months = np.arange("2000-01", "2100-01", dtype="datetime64[M]")[:count]
+    return season, months
+
+
+def test_series_that_cannot_be_true():
+    warm, months = series()
+    assert fault_of(warm, "t2m", months) == ""
+    assert "step of +15.0 K in 2003-01" in fault_of(np.where(np.arange(72) < 36, warm, warm + 15), "t2m", months)
+    block = np.where((np.arange(72) >= 24) & (np.arange(72) < 48), warm - 15, warm)
+    assert "step of -15.0 K in 2002-01" in fault_of(block, "t2m", months)
+    filled = np.where((np.arange(72) // 12) == 1, 194.3, warm)
+    assert "same value, 194.3, in 12 months from 2001-01" in fault_of(filled, "t2m", months)
+    rain = 0.1 + 0.01 * np.sin(np.arange(72))
+    assert fault_of(rain, "tp", months) == ""
+    assert "exactly 0 in 12 months from 2000-01" in fault_of(np.zeros(72), "tp", months)
+    assert "unit or stream" in fault_of(np.where(np.arange(72) < 36, rain, rain / 30.4), "tp", months)
+    assert fault_of(np.where(np.arange(72) % 12 < 11, 0, 0.02), "tp", months) == ""  # a desert
+
+
+def test_one_dry_glacier_fails_and_a_dry_region_is_an_error():
+    warm, months = series()
+    rain = np.full((4, 72), 0.1)
+    rain[2, 12:30] = 0
+    sampled = xr.Dataset(
+        {"tp": (("glacier", "time"), rain), "t2m": (("glacier", "time"), np.tile(warm, (4, 1)))},
+        coords={"glacier": list("abcd"), "time": months.astype("datetime64[ns]")},
+    )
+    (failure,) = implausible(sampled, source="x.nc")
+    assert failure[:2] == ("c", "tp")
+    assert "exactly 0" in failure[2]
+    sampled["tp"][:] = np.where(np.arange(72) < 12, 0, 0.1)
+    refused(lambda: implausible(sampled, source="x.nc"), "4 of 4 glaciers", "exactly 0")
+
+
+def test_negative_precipitation_is_counted_and_can_be_taken_as_none(tmp_path):
+    ds = cube()
+    ds["tp"][5, 0, :2] = -0.002
+    texts = "2 of 288 values are negative", "2019-06", "negative_precipitation: zero"
+    refused(lambda: check_values(opened(tmp_path, ds), source="x.nc"), *texts)
+    found = opened(tmp_path, ds, negative_precipitation="zero")
+    check_values(found, source="x.nc")
+    assert float(found["tp"].min()) == 0.0
+
+
+def test_the_declared_stream_is_told_beside_what_others_would_make(tmp_path):
+    ds = cube()
+    ds["tp"][:] = 0.003
+    (line,) = annual_amounts(opened(tmp_path, ds), where="the area")
+    assert (
+        line == "tp: 1.1 m a year over the area with `accumulated: daily_mean` (hourly_mean 26.3, monthly_total 0.036)"
+    )
+    ds["tp"].attrs["units"] = "m day-1"
+    assert annual_amounts(opened(tmp_path, ds), where="the area") == []  # the unit says it
+
+
+# ---- the agencies' own files ----
+
+
+@pytest.mark.real
+def test_files_as_their_agency_wrote_them(real_data):
+    folder = real_data / "agency_files"
+
+    def look(name, **options):
+        found = open_climate(folder / name, accumulated="daily_mean", **options)
+        return set(found.data_vars), found.sizes["time"], [str(found["time"].values[i])[:7] for i in (0, -1)]
+
+    both = {"t2m", "tp"}
+    assert look("era5_monthly_t2m_tp_expver.grib") == (both, 207, ["2008-01", "2025-03"])
+    assert look("era5_monthly_t2m_tp_expver.grib", expver="final") == (both, 206, ["2008-01", "2025-02"])
+    assert look("era5_2024cds_stepType-av*.nc") == (both, 240, ["2005-01", "2024-12"])
+    assert look("era5_2024-11cds_zip_named_nc.nc") == (both | {"d2m", "v10"}, 490, ["1984-01", "2024-10"])
+    assert look("era5land_2024cds_one_month.nc") == (both, 1, ["2025-01", "2025-01"])
+    old = look("era5_oldcds_expver_dimension.nc", names={"u10": "u100", "v10": "v100"})
+    assert old == ({"u10", "v10"}, 22, ["2020-01", "2021-10"])
+    refused(lambda: look("era5land_monthly_by_hour.zip"), "by hour of day")
+    assert not list(folder.glob("*.idx"))
