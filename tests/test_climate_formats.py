@@ -14,6 +14,7 @@ from glacmb_grid.inputs.amounts import annual_amounts
 from glacmb_grid.inputs.climate import notes_of, open_climate
 from glacmb_grid.inputs.plausible import check_values, implausible, quick_look
 from glacmb_grid.inputs.steadiness import fault_of
+from glacmb_grid.sampling.grid import grid_of
 
 LATITUDE, LONGITUDE = np.array([46.8, 46.7, 46.6]), np.array([10.6, 10.7, 10.8, 10.9])
 MONTHS = np.arange("2019-01", "2021-01", dtype="datetime64[M]")
@@ -409,6 +410,11 @@ def test_the_declared_stream_is_told_beside_what_others_would_make(tmp_path):
     )
     ds["tp"].attrs["units"] = "m day-1"
     assert annual_amounts(opened(tmp_path, ds), where="the area") == []  # the unit says it
+
+
+def test_the_odd_latitude_is_named():
+    grid = xr.Dataset(coords={"latitude": [47.0, 46.9, 46.8, 46.5, 46.4], "longitude": [10.0, 10.1]})
+    refused(lambda: grid_of(grid), "46.8 is followed by 46.5")
 
 
 # ---- the agencies' own files ----

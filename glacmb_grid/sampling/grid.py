@@ -226,14 +226,15 @@ def _edges(ds: xr.Dataset | xr.DataArray, dim: str, name: str) -> Floats:
         raise InputError(
             f"{name}: {dim}",
             expected=f"regular spacing of about {abs(np.median(step)):g}",
-            found=f"spacing between {np.abs(step).min():g} and {np.abs(step).max():g}; {_oddest(centre, step)}",
+            found=f"spacing between {np.abs(step).min():g} and {np.abs(step).max():g}; {_oddest(centre)}",
             remedy="fill the missing rows or columns, or regrid to a regular grid",
         )
     return np.asarray(centre[0] + typical * (np.arange(len(centre) + 1) - 0.5))
 
 
-def _oddest(centre: npt.NDArray[Any], step: npt.NDArray[Any]) -> str:
+def _oddest(centre: npt.NDArray[Any]) -> str:
     """The coordinates between which the spacing is most unlike the usual one."""
+    step = np.diff(centre)
     worst = int(np.argmax(np.abs(step - np.median(step))))
     return f"{centre[worst]:g} is followed by {centre[worst + 1]:g}"
 
