@@ -148,7 +148,7 @@ def look_at_terrain(
 
 
 def make_terrain(
-    work: Work, *, outlines: gpd.GeoDataFrame, dem: xr.DataArray, min_coverage: float, compare: bool
+    work: Work, *, outlines: gpd.GeoDataFrame, dem: xr.DataArray, min_coverage: float, compare: bool = True
 ) -> Made:
     """The topography of every glacier."""
     del work
