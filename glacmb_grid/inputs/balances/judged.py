@@ -18,7 +18,7 @@ Bools = npt.NDArray[np.bool_]
 _CODES = (9999.0, 99999.0, 999999.0, 32767.0, 32768.0, 99999.99, 9999.99, 9999.9)
 _POSSIBLE_CODES = (999.0, 999.9, 999.99, 888.0, 777.0, 99.0, 99.9, 99.99, 9.99, 9.999)  # balances in some unit, too
 _USUAL_CODE = 999.0
-_CHANCE, _CHANCE_OF_THE_USUAL = 1e-3, 0.1
+_CHANCE, _CHANCE_OF_THE_USUAL = 1e-3, 0.05
 _HUGE = 1e9  # fills of gridded files
 
 _METRES_AMONG_MM = 0.005  # m w.e., root mean square of a glacier: none in FoG is below 0.010
