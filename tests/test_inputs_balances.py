@@ -91,6 +91,12 @@ def test_years_of_a_later_release_in_metres(tmp_path):
     assert "8 of 24 below 8 mm w.e." in refusal(frame, tmp_path)
 
 
+def test_two_of_four_rows_in_metres(tmp_path):
+    frame = table().head(4)
+    frame["ANNUAL_BALANCE"] = [-500, -0.45, -0.6, -700]
+    assert "2 of 4 below 8 mm w.e., as if in m w.e., such as -0.45, -0.6" in refusal(frame, tmp_path)
+
+
 def test_one_row_in_metres_among_whole_millimetres(tmp_path):
     frame = table()
     frame.loc[7, "ANNUAL_BALANCE"] = -0.412

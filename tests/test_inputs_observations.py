@@ -12,7 +12,7 @@ from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.inputs.balances import read_observations
 from glacmb_grid.inputs.link_tables import read_link_table
 from glacmb_grid.inputs.links import link
-from glacmb_grid.inputs.names import can_be_same
+from glacmb_grid.inputs.names import are_spellings, can_be_same
 from glacmb_grid.inputs.outlines import read_outlines
 from glacmb_grid.inputs.versions import read_versions
 
@@ -457,6 +457,21 @@ def test_a_position_across_the_antimeridian(tmp_path):
 )
 def test_names_of_one_glacier_in_several_spellings(one, other, same):
     assert can_be_same(one, other) == can_be_same(other, one) == same
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("HINTEREIS", "Hintereisferner", True),
+        ("SILVRETTA GL.", "Silvrettagletscher", True),
+        ("KESSJEN", "Kesselwandferner", False),
+        ("VERMUNT G.", "Vernagtferner", False),
+        ("ESPERANZA", "Kesselwandferner", False),
+        ("", "Vernagtferner", False),
+    ],
+)
+def test_a_name_alone_suggests_its_own_spellings_only(one, other, same):
+    assert are_spellings(one, other) == are_spellings(other, one) == same
 
 
 def named(tmp_path, *names):

@@ -13,7 +13,7 @@ import pandas as pd
 import shapely
 
 from glacmb_grid.errors import InputError, Problems, listing
-from glacmb_grid.inputs.names import are_alike, can_be_same
+from glacmb_grid.inputs.names import are_alike, are_spellings, can_be_same
 from glacmb_grid.inputs.outlines import PIECE
 from glacmb_grid.inputs.tables import site_name
 from glacmb_grid.inputs.versions import SAME_SHARE, in_other_version
@@ -215,7 +215,8 @@ class _Finder:
             box = shapely.box(point.x - reach * stretch, point.y - reach, point.x + reach * stretch, point.y + reach)
             near = [str(self.glaciers.index[k]) for k in self.glaciers.sindex.query(box)]
             near = sorted(near, key=lambda g: self._distance_km(g, point))
-        alike = [g for g in near if any(are_alike(self.names[g], n) for n in site["names"])]
+        same = are_spellings if point is None else are_alike
+        alike = [g for g in near if any(same(self.names[g], n) for n in site["names"])]
         if alike and (point is not None or len(alike) == 1):
             return (
                 f"; {self._called(alike[0])} has a similar name: if it is the same, {_pasted(str(site.name), alike[0])}"

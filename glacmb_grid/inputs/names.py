@@ -18,7 +18,7 @@ _COMMON = frozenset(
 _ENDINGS = re.compile(
     r"(gletscher|glacier|glaciae?ren|ferner|kees|breen|brean|braeen|isbrae|bre|brae|jokull|fonna|bingchuan)$"
 )
-_ALIKE = 0.6  # of difflib's ratio
+_ALIKE, _SPELLINGS = 0.6, 0.85  # of difflib's ratio
 _LETTERS_IN_COMMON = 4
 
 
@@ -41,6 +41,14 @@ def can_be_same(one: str, other: str) -> bool:
 def are_alike(one: str, other: str) -> bool:
     """Whether two names both say something, and may belong to one glacier."""
     return bool(_said(one)) and bool(_said(other)) and can_be_same(one, other)
+
+
+def are_spellings(one: str, other: str) -> bool:
+    """Whether two names are spellings of one: enough to suspect the same glacier where no position is known."""
+    a, b = "".join(_said(one)), "".join(_said(other))
+    if not are_alike(one, other) or min(len(a), len(b)) < _LETTERS_IN_COMMON:
+        return False
+    return a == b or SequenceMatcher(None, a, b).ratio() >= _SPELLINGS
 
 
 def _said(name: str) -> list[str]:

@@ -219,7 +219,7 @@ def _judge_mixture(metres: Floats, judged: Bools, column: Column, said: Said) ->
     fractions = raw != np.round(raw)
     odd = small & fractions
     others = judged & ~small
-    exact = others.sum() >= 8 and fractions[others].mean() < 0.05 and odd.any()
+    exact = others.sum() >= 2 and fractions[others].mean() < 0.05 and odd.any()
     if (small.sum() > 2 and many) or exact:
         which = small if many else odd
         raise InputError(
