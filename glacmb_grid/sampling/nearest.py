@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import geopandas as gpd
 import numpy as np
@@ -27,7 +28,7 @@ _NEAREST = 1e-3  # km, lower bound of distances, so that inverse distances stay 
 
 
 def valid_cells(
-    field: xr.DataArray,
+    fields: Sequence[xr.DataArray],
     weights: Weights,
     grid: Grid | Curvilinear,
     glaciers: gpd.GeoDataFrame,
@@ -35,12 +36,13 @@ def valid_cells(
     least: float,
     max_distance_km: float,
 ) -> npt.NDArray[np.bool_]:
-    """Where a field has values, among the cells that `nearest_valid` needs: under glaciers, and around uncovered ones.
+    """Where all fields have values, among the cells that `nearest_valid` needs: under glaciers, around uncovered ones.
 
     Parameters
     ----------
-    field : xr.DataArray, (y, x)
-        If lazy, only the chunks that hold such cells are read.
+    fields : sequence of xr.DataArray, (..., y, x)
+        A cell of a field has values where any of its steps has one. If lazy, only the chunks that hold such cells are
+        read.
     weights, grid, glaciers, least, max_distance_km
         As for `nearest_valid`.
 
@@ -49,11 +51,12 @@ def valid_cells(
     bool array, (y, x)
         False also for cells that were not looked at.
     """
-    data = field.transpose(grid.y, grid.x).data.reshape(1, *grid.shape)
+    data = [f.transpose(..., grid.y, grid.x).data.reshape(-1, *grid.shape) for f in fields]
     valid = np.zeros(math.prod(grid.shape), bool)
 
     def look(cells: npt.NDArray[np.int64]) -> None:
-        valid[cells] = np.isfinite(np.asarray(touched_cells(data, cells)))[:, 0]
+        found = [np.isfinite(np.asarray(touched_cells(d, cells))).any(axis=1) for d in data]
+        valid[cells] = np.logical_and.reduce(found)
 
     look(weights.touched)
     uncovered = _uncovered(weights, valid, least)

@@ -36,6 +36,7 @@ from glacmb_grid.workflow.sources import ObservedTables
 from glacmb_grid.years import SOUTHERN_START, complete_years, first_months
 
 _GLACIERS_AT_ONCE = 2048
+_MONTHS_LOOKED_AT = 5  # over the whole record, to know the cells of sea
 
 Made = dict[str, Any]
 
@@ -121,10 +122,11 @@ def make_weights(
     on_grid = ~np.isin(weights.rows, [f.glacier for f in failures])
     weights, glaciers = weights.take(on_grid), outlines[on_grid]
     limits = {"least": min_coverage, "max_distance_km": max_land_distance_km}
-    first = next(v for v in cube.data_vars.values() if "time" in v.dims).isel(time=0)
-    valid = valid_cells(first, weights, grid, glaciers, **limits)
+    looked_at = np.unique(np.linspace(0, cube.sizes["time"] - 1, _MONTHS_LOOKED_AT).astype(int))
+    fields = [v.isel(time=looked_at) for v in cube.data_vars.values() if "time" in v.dims]
+    valid = valid_cells(fields, weights, grid, glaciers, **limits)
     weights, distance = nearest_valid(weights, grid, valid, glaciers, **limits)
-    failures += far_from_land(weights.rows, distance, **limits, field=f"{first.name}, {str(first['time'].values)[:7]}")
+    failures += far_from_land(weights.rows, distance, **limits, field=listing(f.name for f in fields))
     stand_in = int((distance <= max_land_distance_km).sum())
     work.say(
         f"{len(weights.weight)} overlaps with {len(weights.touched)} cells"
