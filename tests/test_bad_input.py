@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
+import zipfile
 
 import geopandas as gpd
 import numpy as np
@@ -154,6 +155,19 @@ def test_sites_without_an_outline_come_with_the_line_that_links_them(region):
     assert "`observations: {links: {mapping: {'9': RGI60-11.00002}}}`" in line
     assert "unmatched: 1 site(s): no outline with this identifier" in found
     assert "unmatched: 1 site(s): its position is outside all outlines" in found
+
+
+def test_a_release_brings_its_own_links(region):
+    """Balances without identifiers; those of RGI 6 and 7 stand in the table of glaciers of the same archive."""
+    balances = pd.read_csv(region / "fog.csv")
+    balances = balances.rename(columns={"WGMS_ID": "glacier_id", "YEAR": "year", "ANNUAL_BALANCE": "annual_balance"})
+    balances["annual_balance"] /= 1000
+    glaciers = "id,short_name,rgi60_ids,latitude,longitude\n1,ONE,RGI60-11.00001,,\n2,TWO,RGI60-11.00002,,\n"
+    with zipfile.ZipFile(region / "DOI-WGMS-FoG.zip", "w") as archive:
+        archive.writestr("data/mass_balance.csv", balances.drop(columns="RGI_ID").to_csv(index=False))
+        archive.writestr("data/glacier.csv", glaciers)
+    found = checked(region, "observations.path=DOI-WGMS-FoG.zip", "observations.units=m w.e.")
+    assert any(t.startswith("6 observations linked to outlines (6 by exact)") for t in found), found
 
 
 def test_an_incomplete_last_year_is_listed(sound):

@@ -56,7 +56,7 @@ def refused(call, *texts):
 # ---- which month a record is ----
 
 DAY, HOUR = np.timedelta64(1, "D"), np.timedelta64(1, "h")
-END = (MONTHS + 1).astype("datetime64[ns]")
+END = (MONTHS + np.timedelta64(1, "M")).astype("datetime64[ns]")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def message(values, name, date, hour, *, expver="0001", stream="moda", edition=1
 def grib(path, *, expver=lambda k: "0001", **options):
     days = FIRST.astype("datetime64[D]")
     content = [message(270.0 + k, "2t", days[k], 0, expver=expver(k), **options) for k in NUMBER]
-    content += [message(0.001 + k * 1e-4, "tp", days[k] - 1, 18, expver=expver(k), **options) for k in NUMBER]
+    content += [message(0.001 + k * 1e-4, "tp", days[k] - DAY, 18, expver=expver(k), **options) for k in NUMBER]
     path.write_bytes(b"".join(content))
     return path
 

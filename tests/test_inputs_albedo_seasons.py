@@ -56,7 +56,11 @@ def test_the_season_lies_within_the_hydrological_year(months, first_month, latit
     values = [value(y, m) for y, m in expected]
     assert float(found["albedo_min"].item()) == pytest.approx(min(values))
     length = [np.datetime64(f"{y}-{m:02d}") for y, m in expected]
-    days = [int((m + 1).astype("datetime64[D]").astype(int) - m.astype("datetime64[D]").astype(int)) for m in length]
+    after = [m + np.timedelta64(1, "M") for m in length]
+    days = [
+        int((n.astype("datetime64[D]") - m.astype("datetime64[D]")).astype(int))
+        for m, n in zip(length, after, strict=True)
+    ]
     assert float(found["albedo_mean"].item()) == pytest.approx(np.average(values, weights=days))
     assert int(found["albedo_days"].item()) == sum(days)
     assert float(found["day_share"].item()) == 1

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from glacmb_grid.errors import InputError
+from glacmb_grid.inputs.balances.releases import is_release, open_release
 from glacmb_grid.inputs.files import find_file
 from glacmb_grid.inputs.tables import column, positions, read_table, site_name
 
@@ -26,7 +28,8 @@ def read_link_table(path: str | Path) -> pd.DataFrame:
     ----------
     path : str or Path
         CSV, possibly with comment lines before the header: the RGI-FoG links table, the FoG "A" glacier table, or
-        `glacier.csv` of the releases since 2025, whose cells list the identifiers of three versions of the RGI.
+        `glacier.csv` of the releases since 2025, whose cells list the identifiers of three versions of the RGI. Or a
+        release of FoG as its ZIP or folder, of which that table is taken.
 
     Returns
     -------
@@ -34,8 +37,29 @@ def read_link_table(path: str | Path) -> pd.DataFrame:
         Columns `site`, `rgi_id`, `name`, `longitude`, `latitude` (blank or NaN if missing); one row
         for each identifier.
     """
+    if is_release(path):
+        table = links_of_release(path)
+        if table is None:
+            raise InputError(
+                f"{path}",
+                expected="a release of Fluctuations of Glaciers with its table of glaciers",
+                found="a release without",
+                remedy="name the table itself, `observations: {links: {table: FILE}}`",
+            )
+        return table
     file = find_file(path, what="link table")
-    raw = read_table(file, header=(*_SITE, *_LISTS))
+    return _links(read_table(file, header=(*_SITE, *_LISTS)), f"{file}")
+
+
+def links_of_release(path: str | Path) -> pd.DataFrame | None:
+    """As `read_link_table`, of a release of FoG (ZIP or folder); None of other files, or where it has no such table."""
+    if not is_release(path):
+        return None
+    release = open_release(path)
+    return None if release.glaciers is None else _links(release.glaciers, f"{path}: table of glaciers")
+
+
+def _links(raw: pd.DataFrame, file: str) -> pd.DataFrame:
     of_fog = [n for n in _LISTS if n in raw]
     site = column(raw, (*_SITE, _SITE_OF_FOG) if of_fog else _SITE).map(site_name)
     identifiers = [raw[n].map(_listed) for n in of_fog] or [column(raw, _GLACIER).map(_listed)]

@@ -18,7 +18,7 @@ from glacmb_grid.inputs.balances.releases import package_beside
 from glacmb_grid.inputs.climate import open_climate
 from glacmb_grid.inputs.elevation import open_elevation
 from glacmb_grid.inputs.files import find_file, open_dataset
-from glacmb_grid.inputs.link_tables import read_link_table
+from glacmb_grid.inputs.link_tables import links_of_release, read_link_table
 from glacmb_grid.inputs.outlines import sound_outlines
 from glacmb_grid.inputs.versions import read_versions
 from glacmb_grid.settings import Given, Judged, RunConfig, Section, TableConfig
@@ -103,6 +103,8 @@ def observations(c: RunConfig) -> Source:
             )
         )
         tables = [problems.attempt(partial(read_link_table, p)) if p else None for p in (links.table, links.positions)]
+        if links.table is None:
+            tables[0] = problems.attempt(lambda: links_of_release(s.path))
         versions = problems.attempt(partial(read_versions, links.versions)) if links.versions else None
         problems.raise_if_any()
         assert observed is not None

@@ -140,7 +140,7 @@ def _by_year(season: xr.Dataset, first: int, months: tuple[int, ...], min_days: 
 
 def _starts(year: int, first: int, months: Iterable[int]) -> npt.NDArray[np.datetime64]:
     """First days of the months of a season of a hydrological year."""
-    own = year_bounds(np.array([year]), first)[0, 0].astype("datetime64[M]") + np.arange(12)
+    own = year_bounds(np.array([year]), first)[0, 0].astype("datetime64[M]") + np.arange(12).astype("timedelta64[M]")
     return np.asarray(own[np.isin(calendar_months(first), list(months))])
 
 

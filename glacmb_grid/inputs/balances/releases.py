@@ -58,7 +58,7 @@ def open_release(path: str | Path) -> Release:
     if file.is_dir():
         names = [p.relative_to(file).as_posix() for p in sorted(file.rglob("*")) if p.is_file()]
         return _release(file, names, lambda name: (file / name).read_bytes())
-    if first_bytes(file, 4, "a CSV file") == b"PK\x03\x04" and not _is_spreadsheet(file):
+    if is_release(file):
         try:
             with zipfile.ZipFile(file) as archive:
                 return _release(file, archive.namelist(), archive.read)
@@ -68,6 +68,14 @@ def open_release(path: str | Path) -> Release:
             ) from error
     table = table_of_text(decoded(first_bytes(file, -1, "a CSV file"), f"{file}"), f"{file}")
     return Release(f"{file}", table, _units_beside(file))
+
+
+def is_release(path: str | Path) -> bool:
+    """Whether a path is a folder or a ZIP archive, by its content."""
+    file = Path(path)
+    if not file.is_file():
+        return file.is_dir()
+    return first_bytes(file, 4, "a CSV file") == b"PK\x03\x04" and not _is_spreadsheet(file)
 
 
 def _is_spreadsheet(file: Path) -> bool:

@@ -181,8 +181,8 @@ def _written(values: npt.NDArray[Any]) -> Times | None:
     good = (years >= FIRST_YEAR) & (years <= LAST_YEAR) & (month >= 1) & (month <= 12) & (days >= 1) & (days <= 31)
     if not good.all():
         return None
-    first = (years - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (month - 1)
-    dates = first.astype("datetime64[D]") + (days - 1)
+    first = (years - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (month - 1).astype("timedelta64[M]")
+    dates = first.astype("datetime64[D]") + (days - 1).astype("timedelta64[D]")
     return dates if (dates.astype("datetime64[M]") == first).all() else None
 
 
@@ -225,7 +225,8 @@ def _choice(stamped: Stamped, ecmwf: bool, where: str) -> tuple[Stamp, str]:
     days = stamped.instants.astype("datetime64[D]")
     hour = np.unique((stamped.instants - days) / _HOUR)
     on_first = (days == days.astype("datetime64[M]").astype("datetime64[D]")).all()
-    on_last = ((days + 1) == (days.astype("datetime64[M]") + 1).astype("datetime64[D]")).all()
+    tomorrow = days + np.timedelta64(1, "D")
+    on_last = (tomorrow == (days.astype("datetime64[M]") + np.timedelta64(1, "M")).astype("datetime64[D]")).all()
     example = str(stamped.instants[0])
     hours = "read as the mean of that month; make sure that it is no single hour"
     if on_last and hour.min() >= 12:
