@@ -62,7 +62,7 @@ def terrain(dem: xr.DataArray, glaciers: gpd.GeoDataFrame) -> xr.Dataset:
     """
     grid = grid_of(dem, name="elevation model")
     dem = dem.transpose(grid.y, grid.x)
-    groups = _neighbours(glaciers, grid)
+    groups = _close_together(glaciers, grid)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         parts = list(pool.map(lambda rows: _readable(dem, glaciers.iloc[rows], grid), groups))
     order = np.argsort(np.concatenate(groups))
@@ -93,7 +93,7 @@ def _readable(
     return {n: np.concatenate([p[n] for p, _ in parts]) for n in _ATTRS}, np.concatenate([e for _, e in parts])
 
 
-def _neighbours(glaciers: gpd.GeoDataFrame, grid: Grid) -> list[Integers]:
+def _close_together(glaciers: gpd.GeoDataFrame, grid: Grid) -> list[Integers]:
     """Row numbers of nearby glaciers, so that only a part of the elevation model is in memory at a time."""
     bounds = bounds_on(glaciers, grid)
     side = _CELLS_A_SIDE * np.abs([grid.x_edges[1] - grid.x_edges[0], grid.y_edges[1] - grid.y_edges[0]])
