@@ -13,6 +13,7 @@ STANDARD_GRAVITY = 9.80665  # m s-2, turns geopotential into height
 MELTING_POINT = 273.15  # K
 EARTH_RADIUS = 6371007.181  # m, the authalic sphere of WGS 84
 
+BalanceUnits = Literal["mm w.e.", "m w.e.", "kg m-2", "cm w.e."]
 Kind = Literal["instantaneous", "accumulated"]
 Origin = Literal["analysis", "forecast", "land surface model"]
 

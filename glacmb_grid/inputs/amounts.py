@@ -31,8 +31,8 @@ def annual_amounts(cube: xr.Dataset, *, where: str) -> list[str]:
         places = [d for d in monthly.dims if d != "time"]
         series = monthly.where(np.isfinite(monthly)).mean(places, dtype=np.float64).values
         days = days_in_month(monthly["time"].values)
-        raw = series / {"daily_mean": days, "hourly_mean": days * _HOURS, "monthly_total": 1}[stream]
         factors = {"daily_mean": days, "hourly_mean": days * _HOURS, "monthly_total": np.ones_like(days)}
+        raw = series / factors[stream]
         yearly = {s: float(np.nansum(raw * f)) / (months // 12) for s, f in factors.items()}
         instead = ", ".join(f"{s} {v:.3g}" for s, v in yearly.items() if s != stream)
         unit = cube[name].attrs.get("units", "")

@@ -12,10 +12,10 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError
 from glacmb_grid.vocabulary import STANDARD_GRAVITY, VARIABLES, Variable
+from glacmb_grid.vocabulary import BalanceUnits as BalanceUnits
 from glacmb_grid.years import days_in_month
 
 Floats = npt.NDArray[np.float64]
-BalanceUnits = Literal["mm w.e.", "m w.e.", "kg m-2", "cm w.e."]
 TO_METRES: dict[BalanceUnits, float] = {"mm w.e.": 1e-3, "m w.e.": 1.0, "kg m-2": 1e-3, "cm w.e.": 1e-2}
 """Factors from the units of observed balances to m w.e."""
 Stream = Literal["daily_mean", "hourly_mean", "monthly_total"]

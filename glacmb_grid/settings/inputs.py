@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from glacmb_grid.settings.base import Section, Seed, rising
 from glacmb_grid.settings.models import OwnName
-from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES
+from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES, BalanceUnits
 
 
 def _known_variable(name: str) -> str:
@@ -62,7 +62,6 @@ Month = Annotated[int, Field(ge=1, le=12)]
 Months = Annotated[tuple[Month, ...], AfterValidator(_each_month_once), Field(min_length=1)]
 
 
-BalanceUnits = Literal["mm w.e.", "m w.e.", "kg m-2", "cm w.e."]
 BalanceRole = Literal[
     "site",
     "year",

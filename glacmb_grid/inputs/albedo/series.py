@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,7 +54,7 @@ def open_codes(
     """The lazy daily rasters as codes: `code`, int16 as `contract.Codes`, (time, y, x); see `open_albedo`."""
     paths = find_files(files, what="albedo rasters")
     problems = Problems()
-    found = [problems.attempt(lambda p=p: pieces_of(p)) for p in paths]  # type: ignore[misc]
+    found = [problems.attempt(partial(pieces_of, p)) for p in paths]
     problems.raise_if_any()
     chosen = choose([one for several in found for one in several or ()], layer)
     pieces = _with_tiles(sorted(chosen.albedo, key=lambda p: (p.day, _rank(p), p.tile, p.file)))
@@ -119,7 +120,7 @@ def _layouts(pieces: Sequence[Piece]) -> dict[str, Layout]:
     for one in pieces:
         firsts.setdefault(one.tile, one)
     problems = Problems()
-    found = {t: problems.attempt(lambda p=p: READERS[p.reader].layout(p)) for t, p in firsts.items()}  # type: ignore[misc]
+    found = {t: problems.attempt(partial(READERS[p.reader].layout, p)) for t, p in firsts.items()}
     problems.raise_if_any()
     return {t: grid for t, grid in found.items() if grid is not None}
 

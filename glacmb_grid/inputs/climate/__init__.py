@@ -71,9 +71,9 @@ def open_climate(
     xr.Dataset, (time, latitude, longitude)
         On a curvilinear grid (time, y, x). Latitude descending, longitude ascending in -180..180 (beyond only in a
         window across the antimeridian), time at the first of the month with `time_bnds`. Instantaneous variables are
-        monthly means, accumulated ones amounts per month; their attribute `stream` is what was declared of them. With
-        an `invariant` file also `orography` (m) and `land_mask` (1), (latitude, longitude). The attribute `notes` holds
-        what was decided and what was left out, a line each.
+        monthly means, accumulated ones amounts per month; their attribute `stream` is what was declared of them. Where
+        the `invariant` file, else the climate files, hold them, also `orography` (m) and `land_mask` (1), (latitude,
+        longitude). The attribute `notes` holds what was decided and what was left out, a line each.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def open_climate(
         ds = _canonical_cube(found, paths, accumulated, variables, declared)
     if invariant is not None:
         given = found_in([find_file(invariant, what="invariant file")], Reading(dict(names or {}), stamp, expver))
-        found.static = given.static | {}
+        found.static = given.static
         if OROGRAPHY not in given.static:
             raise _without_orography(invariant, given)
     if found.static:
