@@ -14,7 +14,7 @@ NORTHERN_START, SOUTHERN_START = 10, 4
 SEASONS = {"accumulation": range(7), "ablation": range(7, 12), "summer": range(8, 11), "annual": range(12)}
 """Months after the usual start of the hemisphere's year: October-April, May-September, June-August and all in the
 northern, April-October, November-March, December-February and all in the southern hemisphere."""
-FIRST_YEAR, LAST_YEAR = 1800, 2200  # years outside are errors of an input
+FIRST_YEAR, LAST_YEAR = 1700, 2200  # years outside are errors of an input
 Months = npt.NDArray[np.datetime64]
 Integers = npt.NDArray[np.int64]
 

@@ -393,6 +393,8 @@ def main() -> None:
     options = parser.parse_args()
     size = QUICK if options.quick else FULL
     size = replace(size, repeat=options.repeat or size.repeat)
+    if options.folder:
+        options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         if options.run:
             report(run_region(Path(folder), 2000 if options.quick else 95_536, size), options.json)

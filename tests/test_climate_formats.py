@@ -143,9 +143,84 @@ def test_dates_written_as_numbers(tmp_path, written):
     assert not notes_of(found)
 
 
-def test_another_calendar_is_named_with_the_line_that_converts_it(tmp_path):
-    time = xr.date_range("2019-01-01", periods=24, freq="MS", calendar="noleap", use_cftime=True)
-    refused(lambda: opened(tmp_path, cube().assign_coords(time=time)), "noleap", "convert_calendar")
+@pytest.mark.parametrize(
+    ("since", "number", "first", "note"),
+    [
+        ("months since 2018-11-01 00:00:00", NUMBER + 2.5, "2019-01", ""),  # the middle of a month, as HISTALP's sums
+        ("months since 1780-01-15 00:00:00", NUMBER + 2868.0, "2019-01", ""),  # as HISTALP's temperatures
+        ("Months since 2019-01", NUMBER, "2019-01", "stamp: end"),
+    ],
+)
+def test_months_since_a_date_are_calendar_months(tmp_path, since, number, first, note):
+    ds = cube().drop_vars("time").assign_coords(time=("time", number, {"units": since}))
+    found = opened(tmp_path, ds)
+    assert months_found(found) == first
+    assert note in "".join(notes_of(found))
+    assert bool(notes_of(found)) == bool(note)
+
+
+def test_bounds_in_months_decide_as_other_bounds(tmp_path):
+    attrs = {"units": "months since 2018-01-01", "bounds": "time_bnds"}
+    ds = cube().drop_vars("time").assign_coords(time=("time", NUMBER + 13.0, attrs))  # the end of each month
+    ds["time_bnds"] = (("time", "bnds"), np.stack([NUMBER + 12.0, NUMBER + 13.0], axis=1))
+    found = opened(tmp_path, ds)
+    assert months_found(found) == "2019-01"
+    assert not notes_of(found)
+
+
+def test_twelfths_of_a_mean_year_are_not_taken_for_calendar_months(tmp_path):
+    days = (FIRST - np.datetime64("2018-01-01")) / DAY  # as UDUNITS counts months
+    ds = cube().drop_vars("time").assign_coords(time=("time", days / 30.436875, {"units": "months since 2018-01-01"}))
+    refused(lambda: opened(tmp_path, ds), "x0.nc: time", "months since 2018-01-01", "hours since 1900-01-01")
+
+
+def test_histalp_as_delivered(tmp_path):
+    """Names, units and times of the gridded HISTALP files; temperatures begin before the sums."""
+    grid = {"lat": LATITUDE[::-1], "lon": LONGITUDE}
+    shape = (len(NUMBER), len(LATITUDE), len(LONGITUDE))
+    sums = np.broadcast_to(50.0 + NUMBER[:, None, None], shape)
+    degrees = np.broadcast_to(NUMBER[:, None, None] - 15.0, shape)
+    dims, flat = ("time", "lat", "lon"), ("lat", "lon")
+    xr.Dataset(
+        {"TOT_PREC": (dims, sums, {"units": "mm", "long_name": "monthly precipitation sum"})},
+        coords={**grid, "time": ("time", NUMBER + 12.5, {"units": "months since 1801-01-01 00:00:00"})},
+    ).to_netcdf(tmp_path / "HISTALP_precipitation.nc")
+    xr.Dataset(
+        {
+            "T_2M": (dims, degrees, {"units": "degrees Celcius"}),  # so spelt there
+            "HSURF": (flat, np.full(shape[1:], 2000.0), {"units": "m", "long_name": "surface height"}),
+        },
+        coords={**grid, "time": ("time", 1.0 * NUMBER, {"units": "months since 1801-01-15 00:00:00"})},
+    ).to_netcdf(tmp_path / "HISTALP_temperature.nc")
+    refused(lambda: open_climate(tmp_path / "*.nc", accumulated="monthly_total"), "climate: {years: [1802, 1802]}")
+    found = open_climate(tmp_path / "*.nc", accumulated="monthly_total", years=(1802, 1802))
+    assert [str(t)[:7] for t in found["time"].values[[0, -1]]] == ["1802-01", "1802-12"]
+    np.testing.assert_allclose(found["tp"].values[:, 0, 0], (50 + NUMBER[:12]) * 1e-3, rtol=1e-6)
+    np.testing.assert_allclose(found["t2m"].values[:, 0, 0], NUMBER[12:] - 15 + 273.15, rtol=1e-6)
+    assert (found["orography"] == 2000).all()
+    assert not notes_of(found)
+
+
+def test_years_without_a_month_are_told(tmp_path):
+    refused(lambda: opened(tmp_path, cube(), years=(1990, 1991)), "[1990, 1991]", "2019-01 to 2020-12")
+
+
+@pytest.mark.parametrize("calendar", ["noleap", "all_leap", "360_day"])
+def test_months_of_a_climate_models_calendar_are_taken_by_name(tmp_path, calendar):
+    first = xr.date_range("2019-01-01", periods=25, freq="MS", calendar=calendar, use_cftime=True)
+    found = opened(tmp_path, cube().assign_coords(time=first[:-1]), "first.nc", stamp="start")
+    assert months_found(found) == "2019-01"
+    assert f"calendar {calendar}" in "".join(notes_of(found))
+    ends = cube().assign_coords(time=first[1:])  # CESM stamps the end and has bounds
+    ends["time_bnds"] = (("time", "bnds"), np.stack([first[:-1], first[1:]], axis=1))
+    ends["time"].attrs["bounds"] = "time_bnds"
+    ends["time"].encoding["units"] = ends["time_bnds"].encoding["units"] = "days since 2000-01-01"
+    assert months_found(opened(tmp_path, ends, "bounds.nc")) == "2019-01"
+
+
+def test_the_thirtieth_of_february_stays_in_february(tmp_path):
+    last = xr.date_range("2019-01-30", periods=24, freq="30D", calendar="360_day", use_cftime=True)
+    assert months_found(opened(tmp_path, cube().assign_coords(time=last))) == "2019-01"
 
 
 HISTORY = 'GRIB to CDM+CF via cfgrib with {"filter_by_keys": {"stream": ["%s"]}}'

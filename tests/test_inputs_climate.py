@@ -369,19 +369,8 @@ def test_years_in_any_order(tmp_path):
     np.testing.assert_allclose(cube["t2m"], gradient(), rtol=1e-6)
 
 
-@pytest.mark.parametrize("calendar", ["noleap", "360_day"])
-def test_other_calendars_are_refused(tmp_path, calendar):
-    ds = field().to_dataset().drop_vars("time")
-    units = {"units": "days since 2019-01-01", "calendar": calendar}
-    ds = ds.assign_coords(time=("time", 30 * np.arange(24), units))
-    ds.to_netcdf(tmp_path / "x.nc")
-    with pytest.raises(InputError, match="standard calendar") as raised:
-        open_climate(tmp_path / "x.nc", accumulated="daily_mean")
-    assert "time" in message(raised)
-
-
 @pytest.mark.parametrize(
-    "attrs", [{}, {"units": "months since 1900-01-01"}, {"units": "nonsense"}, {"units": "days since 0001-01-01"}]
+    "attrs", [{}, {"units": "months since the start"}, {"units": "nonsense"}, {"units": "days since 0001-01-01"}]
 )
 def test_time_that_cannot_be_read(tmp_path, attrs):
     ds = field().to_dataset().drop_vars("time").assign_coords(time=("time", np.arange(24), attrs))

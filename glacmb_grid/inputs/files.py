@@ -11,11 +11,12 @@ from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import xarray as xr
 
 from glacmb_grid.errors import InputError, InputErrors, Problems, listing
+from glacmb_grid.inputs.calendar_months import with_months_decoded
 
 _BROKEN = "download or copy the file again, then compare its size with the source"
 _LIBRARY_ERRORS = (OSError, ValueError, TypeError, RuntimeError, KeyError, EOFError, AttributeError)
@@ -130,12 +131,26 @@ def _open(path: Path, *, decode_times: bool = True) -> xr.Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # their causes, such as times that cannot be decoded, are checked later
         engine = "zarr" if path.is_dir() else None
-        ds = xr.open_dataset(path, chunks={}, engine=engine, decode_times=decode_times)
+        ds = _decoded(path, {"engine": engine, "chunks": {}, "decode_times": decode_times})
         if engine is None and (parts := _parts(ds)):
             ds.close()
-            ds = xr.open_dataset(path, chunks=parts, decode_times=decode_times)
+            ds = _decoded(path, {"chunks": parts, "decode_times": decode_times})
     track(ds)
     return ds
+
+
+def _decoded(path: Path, options: dict[str, Any]) -> xr.Dataset:
+    """A file as xarray decodes it, and calendar months since a date, which it does not."""
+    try:
+        return xr.open_dataset(path, **options)
+    except ValueError:
+        raw = xr.open_dataset(path, **{**options, "decode_times": False})
+        if (dated := with_months_decoded(raw)) is None:
+            raw.close()
+            raise
+        decoded = xr.decode_cf(dated, mask_and_scale=False)
+        decoded.set_close(raw.close)
+        return decoded
 
 
 def track(ds: xr.Dataset) -> None:

@@ -40,7 +40,7 @@ def _rates(units: dict[str, float]) -> dict[str, Unit]:
 
 _CELSIUS = (
     *("degC", "C", "°C", "celsius", "Celsius", "deg_C", "degrees_celsius", "degree_Celsius", "degrees C"),
-    *("degrees Celsius", "degrees", "degree", "deg C", "Degrees C", "CELSIUS"),
+    *("degrees Celsius", "degrees Celcius", "degrees", "degree", "deg C", "Degrees C", "CELSIUS"),
 )
 _LENGTH = {"m": Unit(), "metres": Unit(), "mm": Unit(1e-3), "cm": Unit(1e-2)}
 _LENGTH |= dict.fromkeys(("millimeters", "millimeter", "millimetres", "l m-2"), Unit(1e-3))

@@ -117,6 +117,7 @@ class Climate(Section):
     )
     expver: Literal["prefer_final", "final"] = "prefer_final"
     negative_precipitation: Literal["refuse", "zero"] = "refuse"
+    years: Years | None = Field(None, description="first and last calendar year to take; default: all")
     annual_precipitation: Amounts | None = None
 
 

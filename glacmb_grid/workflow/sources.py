@@ -56,6 +56,7 @@ def climate(c: RunConfig) -> Source:
             stamp=s.stamp,
             expver=s.expver,
             negative_precipitation=s.negative_precipitation,
+            years=s.years,
         )
 
     invariant: Files = ((s.invariant, "invariant file"),) if s.invariant else ()

@@ -77,11 +77,18 @@ class Piece:
 class Stored(NamedTuple):
     """Values of a window as stored, which of them the file declares to be missing, and how they are scaled.
 
-    `fill` is the value that the file declares for missing pixels: where that is not 0, a 0 is data.
+    `missing` is None where that is told by `fill` alone, the value that the file declares for missing pixels, if any:
+    where that is not 0, a 0 is data.
     """
 
     values: npt.NDArray[Any]
-    missing: npt.NDArray[np.bool_]
+    missing: npt.NDArray[np.bool_] | None
     scale: float = 1.0
     offset: float = 0.0
     fill: float | None = None
+
+    def lacking(self) -> npt.NDArray[np.bool_]:
+        """Which values are missing, of the shape of the values."""
+        if self.missing is not None:
+            return self.missing
+        return np.zeros(self.values.shape, bool) if self.fill is None else np.asarray(self.values == self.fill)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,7 @@ def layout(piece: Piece) -> Layout:
     """Georeference of a layer, from the file's header."""
     try:
         with rasterio.open(piece.file) as raster:
+            require_crs(Path(piece.file), raster.crs)
             return _layout(raster, piece)
     except _ERRORS as error:
         raise unreadable(piece.file, error) from error
@@ -84,8 +86,14 @@ def _layout(raster: rasterio.DatasetReader, piece: Piece) -> Layout:
     described = sum(bool(t) for t in raster.descriptions)
     if raster.count > 1 and described < raster.count:
         raise _one_band(piece.file, raster.count)
-    require_crs(Path(piece.file), raster.crs)
-    return Layout(raster.shape, tuple(raster.transform[:6]), str(raster.crs), raster.dtypes[piece.where - 1])
+    crs = _crs_name(raster.crs.to_wkt()) if raster.crs else "none"
+    return Layout(raster.shape, tuple(raster.transform[:6]), crs, raster.dtypes[piece.where - 1])
+
+
+@functools.cache
+def _crs_name(wkt: str) -> str:
+    """The short name of a reference system, which takes longer to find than a raster to open."""
+    return str(rasterio.CRS.from_wkt(wkt))
 
 
 def read(piece: Piece, expected: Layout, rows: slice, columns: slice) -> Stored:
@@ -97,12 +105,8 @@ def read(piece: Piece, expected: Layout, rows: slice, columns: slice) -> Stored:
             require_same(piece, found, expected)
             values = raster.read(piece.where, window=window)
             flags, nodata = raster.mask_flag_enums[piece.where - 1], raster.nodatavals[piece.where - 1]
-            if flags == [MaskFlags.nodata] and nodata is not None and np.isfinite(nodata):
-                missing = values == nodata
-            elif flags == [MaskFlags.all_valid]:
-                missing = np.zeros(values.shape, bool)
-            else:
-                missing = raster.read_masks(piece.where, window=window) == 0
+            told = (flags == [MaskFlags.nodata] and np.isfinite(nodata)) or flags == [MaskFlags.all_valid]
+            missing = None if told else raster.read_masks(piece.where, window=window) == 0
             described = layer_of(raster.descriptions[piece.where - 1] or "")
             tags = {**raster.tags(), **raster.tags(piece.where)}
             scale, offset = raster.scales[piece.where - 1], raster.offsets[piece.where - 1]

@@ -108,6 +108,5 @@ def read(piece: Piece, expected: Layout, rows: slice, columns: slice) -> Stored:
         values = np.asarray(data.get(start=start, count=count))
         data.endaccess()
     fill = attributes.get("_FillValue")
-    missing = np.zeros(values.shape, bool) if fill is None else values == fill
     scale, offset = float(attributes.get("scale_factor", 1.0)), float(attributes.get("add_offset", 0.0))
-    return Stored(values, missing, scale, offset, fill)
+    return Stored(values, None, scale, offset, fill)

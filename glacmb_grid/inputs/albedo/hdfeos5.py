@@ -80,6 +80,5 @@ def read(piece: Piece, expected: Layout, rows: slice, columns: slice) -> Stored:
         values = np.asarray(data[rows, columns])
         attrs = {str(k): np.asarray(v).ravel() for k, v in data.attrs.items()}
     fill = float(attrs["_FillValue"][0]) if "_FillValue" in attrs else None
-    missing = np.zeros(values.shape, bool) if fill is None else values == fill
     scale, offset = (float(attrs[k][0]) if k in attrs else v for k, v in (("scale_factor", 1.0), ("add_offset", 0.0)))
-    return Stored(values, np.asarray(missing, bool), scale, offset, fill)
+    return Stored(values, None, scale, offset, fill)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.errors import InputError, Problems, listing
@@ -36,6 +37,7 @@ def open_climate(
     stamp: Stamp | None = None,
     expver: Expver = "prefer_final",
     negative_precipitation: Literal["refuse", "zero"] = "refuse",
+    years: tuple[int, int] | None = None,
 ) -> xr.Dataset:
     """A lazy monthly cube in canonical names and units.
 
@@ -65,6 +67,8 @@ def open_climate(
         averaged. `final` treats months with a preliminary record only as missing.
     negative_precipitation : {"refuse", "zero"}
         `zero` sets negative precipitation and snowfall to 0; otherwise `check_values` refuses them.
+    years : (int, int), optional
+        First and last calendar year to take. Default: all, and every variable has to hold the same months.
 
     Returns
     -------
@@ -95,9 +99,10 @@ def open_climate(
     if ingested:
         store = open_ingested(ingested[0], accumulated, declared, expver)
         ds = ingested_variables(store, ingested[0], _wanted(variables, store.data_vars, ingested))
+        ds = ds if years is None else ds.isel(time=_within(ds["time"], years, f"{ingested[0]}"))
     else:
         found = found_in(paths, Reading(dict(names or {}), stamp, expver))
-        ds = _canonical_cube(found, paths, accumulated, variables, declared)
+        ds = _canonical_cube(found, paths, accumulated, variables, declared, years)
     if invariant is not None:
         given = found_in([find_file(invariant, what="invariant file")], Reading(dict(names or {}), stamp, expver))
         found.static = given.static
@@ -124,15 +129,32 @@ def _canonical_cube(
     accumulated: Stream,
     variables: Sequence[str] | None,
     units: Mapping[str, str],
+    years: tuple[int, int] | None,
 ) -> xr.Dataset:
     wanted = _wanted(variables, found.pieces, paths)
     problems = Problems()
     cube = {}
     for name in wanted:
         with problems.collect():
-            cube[name] = _variable(name, found.pieces[name], accumulated, units.get(name))
+            whole = _variable(name, found.pieces[name], accumulated, units.get(name))
+            where = f"{listing(dict.fromkeys(p.where for p in found.pieces[name]), 3)}: {name}"
+            cube[name] = whole if years is None else whole.isel(time=_within(whole["time"], years, where))
     problems.raise_if_any()
     return on_one_grid(cube, {n: [p.where for p in found.pieces[n]] for n in wanted})
+
+
+def _within(time: xr.DataArray, years: tuple[int, int], where: str) -> npt.NDArray[np.int64]:
+    """Positions of the months of these calendar years; an InputError if there are none."""
+    of = time.dt.year.values
+    inside = (of >= years[0]) & (of <= years[1])
+    if not inside.any():
+        raise InputError(
+            f"{where}: time",
+            expected=f"months of `climate: {{years: [{years[0]}, {years[1]}]}}`",
+            found=f"{str(time.values[0])[:7]} to {str(time.values[-1])[:7]}",
+            remedy="name years that the files hold",
+        )
+    return np.flatnonzero(inside)
 
 
 def _require_known(names: Sequence[str]) -> None:

@@ -125,10 +125,18 @@ def on_one_grid(cube: dict[str, xr.DataArray], sources: Mapping[str, list[str]])
                     expected=f"the months of {first_name}: {period(first)}",
                     found=f"{period(variable)}{without}",
                     remedy="download all variables for the same period, or name those to take: "
-                    f"`climate: {{variables: [{first_name}, ...]}}`",
+                    f"`climate: {{variables: [{first_name}, ...]}}`{_shared_years(first, variable)}",
                 )
     problems.raise_if_any()
     return xr.Dataset({n: v.assign_coords(first.coords) for n, v in cube.items()})
+
+
+def _shared_years(a: xr.DataArray, b: xr.DataArray) -> str:
+    """The key that takes the calendar years of which both have all months, if there are any."""
+    months = np.intersect1d(a["time"].values.astype("datetime64[M]"), b["time"].values.astype("datetime64[M]"))
+    years, count = np.unique(months.astype("datetime64[Y]"), return_counts=True)
+    whole = years[count == 12]
+    return f", or the years of both: `climate: {{years: [{whole[0]}, {whole[-1]}]}}`" if len(whole) else ""
 
 
 def period(variable: xr.DataArray) -> str:

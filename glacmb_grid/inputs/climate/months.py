@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -33,10 +33,13 @@ class Stamped:
     instants : datetime64[s] array, (time,)
         An instant of the month; with `bounds` its middle.
     source : {"bounds", "valid time", "stamp"}
+    calendar : str
+        Of a climate model whose years have other days, such as `noleap`; else empty.
     """
 
     instants: Times
     source: Source
+    calendar: str = ""
 
 
 def along_time(ds: xr.Dataset, where: str) -> tuple[xr.Dataset, Stamped | None]:
@@ -63,11 +66,15 @@ def along_time(ds: xr.Dataset, where: str) -> tuple[xr.Dataset, Stamped | None]:
     if "step" in ds.dims and dim != "step":
         ds = ds.squeeze("step") if ds.sizes["step"] == 1 else _one_record_a_step(ds, dim)
     shift = _local_time(ds[dim])
+    calendar = _model_calendar(ds[dim].values)
+    if calendar:
+        ds = _in_standard_calendar(ds, dim)
     stamped = _by_bounds(ds, dim, shift, where) or _by_validity(ds, dim, shift, where)
     if stamped is None:
         instants = _dates(ds[dim], where).astype("datetime64[s]") + shift
         written = bool(np.issubdtype(ds[dim].dtype, np.number))  # a date such as 19840101 names its month
         stamped = Stamped(instants, "valid time" if written else "stamp")
+    stamped = replace(stamped, calendar=calendar)
     others = [c for c in ("time", "valid_time", "step", "forecast_reference_time") if c in ds.coords and c != dim]
     ds = ds.drop_vars(others)
     return (ds if dim == "time" else ds.rename({dim: "time"})), stamped
@@ -102,6 +109,8 @@ def _by_bounds(ds: xr.Dataset, dim: str, shift: np.timedelta64, where: str) -> S
         if "units" not in units or not np.issubdtype(bounds.dtype, np.number):
             return None
         bounds = xr.decode_cf(xr.Dataset({"b": (bounds.dims, bounds.values, units)}))["b"]
+        if _model_calendar(bounds.values):
+            bounds = bounds.copy(data=_standard_dates(bounds.values))
         if not np.issubdtype(bounds.dtype, np.datetime64):
             return None
     edges = bounds.values.astype("datetime64[s]") + shift
@@ -149,14 +158,6 @@ def _dates(time: xr.DataArray, where: str) -> Times:
         return values
     if np.issubdtype(values.dtype, np.number) and (written := _written(values)) is not None:
         return written
-    if values.dtype == object and values.size and hasattr(values[0], "calendar"):
-        raise InputError(
-            f"{where}: {time.name}",
-            expected="dates of the standard calendar",
-            found=f"the calendar {values[0].calendar}, {values[0]}..{values[-1]}",
-            remedy="monthly means can take the dates of the standard one, in Python: `ds.convert_calendar('standard', "
-            "use_cftime=False, align_on='year').to_netcdf(FILE)`, or `cdo setcalendar,standard`",
-        )
     missing = int(np.isnat(values).sum()) if np.issubdtype(values.dtype, np.datetime64) else 0
     raise InputError(
         f"{where}: {time.name}",
@@ -166,6 +167,31 @@ def _dates(time: xr.DataArray, where: str) -> Times:
         else f"{values.dtype} values such as {values[0]}",
         remedy="give time a CF unit such as `hours since 1900-01-01` and a standard calendar",
     )
+
+
+def _model_calendar(values: npt.NDArray[Any]) -> str:
+    """The calendar of dates that are not of the standard one, else an empty text."""
+    first = values.flat[0] if values.dtype == object and values.size else None
+    return str(getattr(first, "calendar", ""))
+
+
+def _standard_dates(values: npt.NDArray[Any]) -> Times:
+    """Dates of the same names in the standard calendar; 30 February and the like become the last day."""
+    out = np.empty(values.shape, "datetime64[s]")
+    for i, date in np.ndenumerate(values):
+        month = np.datetime64(f"{date.year:04d}-{date.month:02d}", "M")
+        days = ((month + np.timedelta64(1, "M")).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(int)
+        day = month.astype("datetime64[D]") + np.timedelta64(min(date.day, int(days)) - 1, "D")
+        out[i] = day.astype("datetime64[s]") + np.timedelta64(date.hour * 3600 + date.minute * 60 + date.second, "s")
+    return out
+
+
+def _in_standard_calendar(ds: xr.Dataset, dim: str) -> xr.Dataset:
+    """A Dataset whose dates of a climate model's calendar are those of the same names in ours."""
+    dated = {n: v for n, v in ds.variables.items() if _model_calendar(v.values if v.dtype == object else np.empty(0))}
+    new = {n: xr.Variable(v.dims, _standard_dates(v.values), v.attrs, v.encoding) for n, v in dated.items()}
+    coords = {n: v for n, v in new.items() if n in ds.coords}
+    return ds.assign({n: v for n, v in new.items() if n not in coords}).assign_coords(coords)
 
 
 def _written(values: npt.NDArray[Any]) -> Times | None:

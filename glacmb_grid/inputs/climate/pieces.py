@@ -59,14 +59,15 @@ def found_in(paths: Sequence[Path], reading: Reading) -> Found:
     found = Found()
     for path in paths:
         with problems.collect():
-            known = False
+            known, held = False, dict[str, None]()
             for one in opened(path):
                 known |= _add(one, reading, found)
+                held |= dict.fromkeys(str(n) for n, v in one.ds.data_vars.items() if v.ndim >= 2 and v.shape[-1] != 2)
             if not known:
                 raise InputError(
                     f"{path}",
                     expected="at least one known climate variable",
-                    found=f"variables {listing(found.left_out, 30) or 'none'}",
+                    found=f"variables {listing(held, 30) or 'none'}",
                     remedy="say which is which: `climate: {names: {t2m: NAME, tp: NAME}}`, or leave the file out; "
                     f"known are {', '.join(VARIABLES)}",
                 )
@@ -101,8 +102,9 @@ def _add(one: Opened, reading: Reading, found: Found) -> bool:
     if stamped.source != "bounds":
         require_monthly(one.ds, fields, one.where)
     months, note = months_of(stamped, reading.stamp, ecmwf=is_ecmwf(one.ds, fields), where=one.where)
-    if note:
-        found.choices[note].append(one.where)
+    for text in (note, stamped.calendar and f"the calendar {stamped.calendar}: its months are taken for those of ours"):
+        if text:
+            found.choices[text].append(one.where)
     for name, given in climate.items():
         where = f"{one.where}: {name}" if name == given else f"{one.where}: {given}"
         piece = _on_months(ds[given], months, reading, where)
@@ -138,11 +140,15 @@ def _with_grid_only(field: xr.DataArray, where: str) -> xr.DataArray:
     needed = ("time", *plane_of(field))
     field = field.squeeze([d for d in field.dims if d not in (*needed, "expver") and field.sizes[d] == 1], drop=True)
     if set(field.dims) - {"expver"} != set(needed) or any(d not in field.coords for d in GRID):
+        more = [str(d) for d in field.dims if d not in (*needed, "expver")]
+        remedy = "give monthly fields on a latitude-longitude grid (invariant fields belong to `climate.invariant`)"
+        if more and set(needed) <= set(field.dims):  # members of an ensemble, levels, heights
+            remedy = f"take one of them or their mean, in Python: `ds.isel({more[0]}=0)` or `ds.mean('{more[0]}')`"
         raise InputError(
             where,
             expected="dimensions time, latitude, longitude with their coordinates",
             found=f"dimensions {_dimensions(field)}",
-            remedy="give monthly fields on a latitude-longitude grid (invariant fields belong to `climate.invariant`)",
+            remedy=remedy,
         )
     if not np.issubdtype(field.dtype, np.number):
         raise InputError(where, expected="numbers", found=f"{field.dtype}", remedy="download the file again")
