@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from glacmb_grid.judging import fits, folds, plan, product, proofs
+from glacmb_grid.judging import fits, folds, geodetic, plan, product, proofs
 from glacmb_grid.learning.contract import Model
 from glacmb_grid.settings import Judged, RunConfig, TableConfig
 from glacmb_grid.stores import artefacts as a
-from glacmb_grid.workflow import cubes, sources
+from glacmb_grid.workflow import cubes, linking, sources
 from glacmb_grid.workflow.stages import Option, Stage, options
 
 
 def table(config: Judged) -> list[Stage]:
     """The stages of a configuration, each after those that it needs."""
     if isinstance(config, RunConfig):
-        return [*_cube_stages(config), *_judging_stages(config), _product_stage(config)]
+        after = [_geodetic_stage()] if config.observations.geodetic else []
+        return [*_cube_stages(config), *_judging_stages(config), _product_stage(config), *after]
     assert isinstance(config, TableConfig)
     reads = {"samples": sources.own_table(config)}
     return [Stage("samples", cubes.take_samples, reads, {"samples": a.SAMPLES}), *_judging_stages(config)]
@@ -43,11 +44,12 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
         ),
         Stage(
             "observations",
-            cubes.link_observations,
+            linking.link_observations,
             {"tables": observations, "outlines": a.OUTLINES},
             {"linked": a.LINKED, "unmatched": a.UNMATCHED},
             options(c, links="observations.links"),
         ),
+        *([_rates_stage(c)] if c.observations.geodetic else []),
         Stage(
             "plan",
             folds.plan_folds,
@@ -116,6 +118,25 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
             {"samples": a.SAMPLES, "table": a.SAMPLES_TABLE, "left_out": a.LEFT_OUT},
         ),
     ]
+
+
+def _rates_stage(c: RunConfig) -> Stage:
+    return Stage(
+        "geodetic/links",
+        linking.link_rates,
+        {"rates": sources.geodetic(c), "outlines": a.OUTLINES},
+        {"linked": a.LINKED_RATES, "unmatched": a.UNMATCHED_RATES},
+        options(c, links="observations.links", mapping="observations.geodetic.mapping"),
+    )
+
+
+def _geodetic_stage() -> Stage:
+    return Stage(
+        "geodetic/comparison",
+        geodetic.compare_with_product,
+        {"product": a.PRODUCT, "rates": a.LINKED_RATES, "unmatched": a.UNMATCHED_RATES},
+        a.GEODETIC,
+    )
 
 
 def _fold_options(c: Judged) -> dict[str, Option]:
