@@ -30,7 +30,7 @@ def summary(config: Judged, states: Mapping[str, str]) -> Iterator[str]:
     scores = read(store, EVALUATION["scores"])
     yield from score_lines(scores, config.scores.level)
     yield from verdict_lines(read(store, EVALUATION["comparisons"]))
-    if not isinstance(config, RunConfig) or states["products"] != "current":
+    if not isinstance(config, RunConfig) or not config.product or states["products"] != "current":
         return
     truth = read(store, TRUTH_SCORES)
     if config.product.truth is not None and truth is not None:

@@ -94,7 +94,8 @@ def _check_cubes(config: RunConfig) -> list[str]:
     found = []
     if cube is not None:
         found += _check_climate(config, cube, problems)
-    found.append(f"models {listing(plan.compared(config), 20)}; the product by {config.product.model}")
+    product = f"the product by {config.product.model}" if config.product else "no product"
+    found.append(f"models {listing(plan.compared(config), 20)}; {product}")
     if outlines is not None:
         glaciers, broken = outlines
         found.append(f"{len(glaciers)} glaciers, {glaciers['area'].sum():.1f} km2")

@@ -37,10 +37,10 @@ def check_links(
     usable = observed[observed["year"].isin(years) & observed["glacier"].isin(left.index)]
     before = len(problems.found)
     with problems.collect():
-        if usable["glacier"].nunique() < 2 or usable["year"].nunique() < 2:
+        if usable["year"].nunique() < 2:
             raise InputError(
                 "observations",
-                expected="balances of at least two of these glaciers and two of the climate's hydrological years",
+                expected="balances of these glaciers in at least two of the climate's hydrological years",
                 found=f"{len(usable)} of {usable['glacier'].nunique()} glacier(s), {usable['year'].nunique()} year(s); "
                 f"{len(linked.unmatched)} row(s) without an outline: {listing(unmatched_lines(linked), 3) or 'none'}",
                 remedy="check the climate's period, and name a table with the glaciers' identifiers or positions, "

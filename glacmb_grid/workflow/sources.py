@@ -161,6 +161,7 @@ def geodetic(c: RunConfig) -> Source:
 
 def truth(c: RunConfig) -> Source:
     """The known truth of a synthetic region, (glacier, year)."""
+    assert c.product is not None
     path = c.product.truth
     assert path is not None
 
