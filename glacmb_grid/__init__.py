@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from glacmb_grid.inputs.albedo import open_albedo as open_albedo
     from glacmb_grid.inputs.albedo import summer_albedo as summer_albedo
     from glacmb_grid.inputs.balances import read_observations as read_observations
+    from glacmb_grid.inputs.balances.geodetic import read_geodetic as read_geodetic
     from glacmb_grid.inputs.climate import open_climate as open_climate
     from glacmb_grid.inputs.elevation import open_elevation as open_elevation
     from glacmb_grid.inputs.link_tables import read_link_table as read_link_table
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from glacmb_grid.sampling.zonal import sample as sample
     from glacmb_grid.stores.formats import write_product as write_product
     from glacmb_grid.synthetic import write_region as write_region
+    from glacmb_grid.upscaling.geodetic import compare_geodetic as compare_geodetic
+    from glacmb_grid.upscaling.geodetic import score_geodetic as score_geodetic
     from glacmb_grid.upscaling.products import upscale as upscale
     from glacmb_grid.validation.predictions import out_of_fold as out_of_fold
     from glacmb_grid.validation.scores import compare as compare
@@ -57,6 +60,7 @@ _HOMES = {
     "build_predictors": "predictors",
     "build_samples": "samples",
     "compare": "validation.scores",
+    "compare_geodetic": "upscaling.geodetic",
     "correct_temperature": "sampling.lapse_rate",
     "fit": "learning.registry",
     "fitted_lapse_rate": "sampling.lapse_rate",
@@ -71,6 +75,7 @@ _HOMES = {
     "out_of_fold": "validation.predictions",
     "overlap_weights": "sampling.zonal",
     "predict": "learning.registry",
+    "read_geodetic": "inputs.balances.geodetic",
     "read_link_table": "inputs.link_tables",
     "read_observations": "inputs.balances",
     "read_outlines": "inputs.outlines",
@@ -79,6 +84,7 @@ _HOMES = {
     "run": "workflow.runner",
     "sample": "sampling.zonal",
     "score": "validation.scores",
+    "score_geodetic": "upscaling.geodetic",
     "summer_albedo": "inputs.albedo",
     "terrain": "sampling.terrain",
     "upscale": "upscaling.products",

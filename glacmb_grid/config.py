@@ -28,6 +28,7 @@ _PATHS = {
     ("elevation", "files"),
     ("albedo", "files"),
     ("observations", "path"),
+    ("observations", "geodetic", "path"),
     ("observations", "links", "table"),
     ("observations", "links", "positions"),
     ("observations", "links", "versions"),

@@ -14,6 +14,7 @@ MELTING_POINT = 273.15  # K
 EARTH_RADIUS = 6371007.181  # m, the authalic sphere of WGS 84
 
 BalanceUnits = Literal["mm w.e.", "m w.e.", "kg m-2", "cm w.e."]
+GeodeticUnits = Literal["m w.e.", "mm w.e.", "cm w.e.", "kg m-2", "m", "cm", "mm"]
 Kind = Literal["instantaneous", "accumulated"]
 Origin = Literal["analysis", "forecast", "land surface model"]
 

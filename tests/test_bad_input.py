@@ -244,7 +244,7 @@ def test_where_all_measured_glaciers_fail_that_is_the_reason_given(region, capsy
     moved(region, {first: AWAY, second: (12.2, 46.6, 12.25, 46.7), "RGI60-11.00003": BOXES[second]})
     wide_dem(region)
     config = [str(region / "alps.yaml"), "--set", "albedo=null", "--set", f"store.root={region / 'out'}"]
-    assert "at least two of these glaciers" in refused(region, "albedo=null")
+    assert "at least two of the climate's hydrological years" in refused(region, "albedo=null")
     assert main(["run", *config]) == 1
     told = capsys.readouterr().err
     assert "6 linked to outlines" in told
@@ -341,7 +341,7 @@ def test_observations_of_unknown_glaciers_are_counted(region):
 
 def test_too_few_observations_to_learn_from(region):
     (region / "fog.csv").write_text("WGMS_ID,YEAR,ANNUAL_BALANCE,RGI_ID\n1,2019,-500,RGI60-11.00001\n")
-    assert "at least two of these glaciers" in refused(region)
+    assert "at least two of the climate's hydrological years" in refused(region)
 
 
 def test_a_reference_period_beyond_the_climate(region):

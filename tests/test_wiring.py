@@ -43,7 +43,10 @@ def quiet(_):
 
 WIRED = {
     "elevation": {"files": "raw/dem/dem.vrt"},
-    "observations": {"links": {"table": "raw/fog/links.csv", "versions": "raw/fog/rgi6_links.csv"}},
+    "observations": {
+        "links": {"table": "raw/fog/links.csv", "versions": "raw/fog/rgi6_links.csv"},
+        "geodetic": {"path": "raw/rates.csv"},
+    },
     "validation": {"models": ["mean"]},
     "product": {"model": "mean"},
 }
@@ -63,6 +66,7 @@ def add_what_is_not_there(folder):
         )
     table = pd.read_csv(raw / "fog" / "FOG_A_GLACIER.csv")
     (raw / "fog" / "links.csv").write_text(f"WGMS_ID,RGI_ID\n{table['WGMS_ID'][0]},RGI60-13.99999\n")
+    (raw / "rates.csv").write_text(f"wgms_id,period,dmdtda\n{table['WGMS_ID'][0]},2001-01-01_2004-01-01,-0.5\n")
     (raw / "fog" / "rgi6_links.csv").write_text("rgi7_id,rgi6_id,rgi7_area_fraction,rgi6_area_fraction\na,b,1,1\n")
 
 
@@ -106,6 +110,10 @@ DECLARED = {
     ("observations", "link table"): ("raw/fog/links.csv", append),
     ("observations", "glacier positions"): ("raw/fog/FOG_A_GLACIER.csv", append),
     ("observations", "other version"): ("raw/fog/rgi6_links.csv", append),
+    ("geodetic/links", "geodetic rates"): ("raw/rates.csv", append),
+    ("geodetic/links", "link table"): ("raw/fog/links.csv", append),
+    ("geodetic/links", "glacier positions"): ("raw/fog/FOG_A_GLACIER.csv", append),
+    ("geodetic/links", "other version"): ("raw/fog/rgi6_links.csv", append),
     ("terrain", "elevation model"): ("raw/dem/dem.vrt", append),
     ("albedo", "albedo rasters"): ("raw/albedo/*.tif", change_pixel),
     ("products", "truth"): ("raw/truth.nc", append),

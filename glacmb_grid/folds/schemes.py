@@ -89,7 +89,7 @@ def make_folds(
     rows = Rows.of(samples, free)
     rng = np.random.default_rng([seed, SCHEMES.index(scheme)])
     outer = OUTER[scheme](rows, rng, parts or PARTS, buffer_km)
-    _require_fit(outer, scheme)
+    _require_fit(outer, scheme, alone=len(rows.names["group"]) == 1 and len(rows.names["year"]) > 1)
     dealt = tuning_blocks(outer, blocks, rng)
     block, inner_fit, inner_score = inner_masks(outer.fit, dealt, rows, scheme, inner, outer.buffer_km, rng)
     return Folds(
@@ -183,14 +183,22 @@ def redo_inner(folds: Folds, samples: xr.Dataset, fit: Bools, *, seed: int = 1) 
     )
 
 
-def _require_fit(outer: Outer, scheme: str) -> None:
+def _require_fit(outer: Outer, scheme: str, alone: bool) -> None:
     empty = np.flatnonzero(~outer.fit.any(axis=1))
     if len(empty):
         buffer = f" with all within {outer.buffer_km:g} km" if outer.buffer_km else ""
-        raise _nothing_left(scheme, f"none when {outer.names[empty[0]]} is withheld{buffer}")
+        raise _nothing_left(scheme, f"none when {outer.names[empty[0]]} is withheld{buffer}", alone=alone)
 
 
-def _nothing_left(scheme: str, found: str) -> InputError:
+def _nothing_left(scheme: str, found: str, *, alone: bool = False) -> InputError:
+    if alone and scheme not in ("loyo", "random"):
+        return InputError(
+            f"validation: {scheme}",
+            expected="observations left to fit on in every fold: those of at least two glaciers (or groups)",
+            found=found,
+            remedy="one glacier alone is judged by its years, `validation: {schemes: [loyo]}` (in an audit "
+            "`audit: {scheme: loyo}`); a product needs several (`product: false`)",
+        )
     narrow = ", narrow `validation.buffer_km`" if scheme == "blocks" else ""
     return InputError(
         f"validation: {scheme}",

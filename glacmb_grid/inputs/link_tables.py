@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.inputs.balances.releases import is_release, open_release
+from glacmb_grid.inputs.balances.releases import glaciers_of, is_release
 from glacmb_grid.inputs.files import find_file
 from glacmb_grid.inputs.tables import column, positions, read_table, site_name
 
@@ -55,8 +55,8 @@ def links_of_release(path: str | Path) -> pd.DataFrame | None:
     """As `read_link_table`, of a release of FoG (ZIP or folder); None of other files, or where it has no such table."""
     if not is_release(path):
         return None
-    release = open_release(path)
-    return None if release.glaciers is None else _links(release.glaciers, f"{path}: table of glaciers")
+    glaciers = glaciers_of(path)
+    return None if glaciers is None else _links(glaciers, f"{path}: table of glaciers")
 
 
 def _links(raw: pd.DataFrame, file: str) -> pd.DataFrame:

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
 import geopandas as gpd
-import numpy as np
 import pandas as pd
-import shapely
 
 from glacmb_grid.errors import InputError, Problems, listing
-from glacmb_grid.inputs.names import are_alike, are_spellings, can_be_same
-from glacmb_grid.inputs.outlines import PIECE
+from glacmb_grid.inputs.outline_of_site import Finder
 from glacmb_grid.inputs.tables import site_name
-from glacmb_grid.inputs.versions import SAME_SHARE, in_other_version
+from glacmb_grid.inputs.versions import in_other_version
 
-_RGI_5_OR_6 = re.compile(r"^RGI[56]0-(\d{2}\.\d{5})$")  # versions that share their suffixes
-_KM_PER_DEGREE = 111.2
-_FAR = 10.0  # times the allowed distance; beyond it a position contradicts an identifier in any case
-_NEAR_KM = 5.0  # from an outline that may be meant
+_ANNUAL = ["site", "name", "year", "mass_balance", "rgi_id", "line"]
+_GEODETIC = ["site", "name", "begin", "end", "rate", "uncertainty", "rgi_id", "line"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +67,7 @@ def link(
     Parameters
     ----------
     observations : DataFrame
-        From `read_observations`.
+        From `read_observations` or `read_geodetic`.
     glaciers : GeoDataFrame
         From `read_outlines`.
     table, positions : DataFrame, optional
@@ -91,34 +85,42 @@ def link(
     ------
     InputError or InputErrors
         A mapping to an unknown outline, two sites on one outline in one year, a position inside two outlines, an
-        identifier and a position that contradict each other.
+        identifier and a position that contradict each other. Geodetic rates of two sites on one outline in one period
+        are left unmatched instead: none of them is of the whole outline.
     """
     problems = Problems()
+    geodetic = "rate" in observations
+    section = "geodetic" if geodetic else "links"
     chosen = {site_name(site): glacier for site, glacier in (mapping or {}).items()}
     with problems.collect():
-        _check_mapping(chosen, observations, glaciers)
+        _check_mapping(chosen, observations, glaciers, section)
     sites = _sites(observations, table, positions)
-    finder = _Finder(glaciers, chosen, suffix, position, max_distance_km)
+    finder = Finder(glaciers, chosen, suffix, position, max_distance_km, section)
     if versions is not None:
         finder.know(in_other_version(dict.fromkeys(i for ids in sites["rgi_ids"] for i in ids), versions, glaciers))
     found: dict[str, tuple[str, str, str]] = {}
-    for site in sites.index.astype(str):
+    for site, known in sites.iterrows():
         with problems.collect():
-            found[site] = finder.find(sites.loc[site])
+            found[str(site)] = finder.find(known)
     problems.raise_if_any()
     labelled = observations.assign(
         glacier=observations["site"].map(lambda s: found[s][0]),
         link=observations["site"].map(lambda s: found[s][1]),
         reason=observations["site"].map(lambda s: found[s][2]),
     )
+    if geodetic:
+        labelled = _without_shared_outlines(labelled)
     matched = labelled["glacier"] != ""
     linked = labelled[matched].drop(columns="reason")
-    _refuse_two_sites(linked)
-    unmatched = labelled.loc[~matched, ["site", "name", "year", "mass_balance", "rgi_id", "line", "reason"]]
+    if not geodetic:
+        _refuse_two_sites(linked)
+    unmatched = labelled.loc[~matched, [*(_GEODETIC if geodetic else _ANNUAL), "reason"]]
     return Linked(linked.reset_index(drop=True), unmatched.reset_index(drop=True))
 
 
-def _check_mapping(mapping: Mapping[str, str], observations: pd.DataFrame, glaciers: gpd.GeoDataFrame) -> None:
+def _check_mapping(
+    mapping: Mapping[str, str], observations: pd.DataFrame, glaciers: gpd.GeoDataFrame, section: str
+) -> None:
     problems = Problems()
     for key, wrong, what in (
         ("site", sorted(set(mapping) - set(observations["site"])), "a site of the observations"),
@@ -127,7 +129,7 @@ def _check_mapping(mapping: Mapping[str, str], observations: pd.DataFrame, glaci
         if wrong:
             with problems.collect():
                 raise InputError(
-                    f"observations.links.mapping: {key}",
+                    f"observations.{section}.mapping: {key}",
                     expected=what,
                     found=listing(map(repr, wrong)),
                     remedy="correct the identifier, or remove the entry",
@@ -141,197 +143,32 @@ def _sites(observations: pd.DataFrame, table: pd.DataFrame | None, positions: pd
     columns = ["site", "rgi_id", "name", "longitude", "latitude"]
     everything = pd.concat([observations[columns], *(t.reindex(columns=columns) for t in extra)], ignore_index=True)
     everything = everything[everything["site"].isin(observations["site"])]
-    rows = everything.groupby("site", sort=True)
     known = everything.dropna(subset=["longitude", "latitude"]).drop_duplicates("site").set_index("site")
-    ids = {str(site): tuple(dict.fromkeys(i for i in group["rgi_id"] if i)) for site, group in rows}
-    names = {
-        str(site): tuple(dict.fromkeys(n for n in group["name"] if isinstance(n, str) and n)) for site, group in rows
-    }
-    sites = pd.DataFrame({"rgi_ids": pd.Series(ids, dtype=object), "names": pd.Series(names, dtype=object)})
-    return sites.join(known[["longitude", "latitude"]])
+    ids: dict[str, dict[str, None]] = {site: {} for site in sorted(everything["site"].unique())}
+    names: dict[str, dict[str, None]] = {site: {} for site in ids}
+    for site, identifier, name in zip(everything["site"], everything["rgi_id"], everything["name"], strict=True):
+        ids[site] |= {identifier: None} if identifier else {}
+        names[site] |= {name: None} if isinstance(name, str) and name else {}
+    several = {"rgi_ids": ids, "names": names}
+    columns_of_texts = {n: pd.Series({s: tuple(t) for s, t in by.items()}, dtype=object) for n, by in several.items()}
+    return pd.DataFrame(columns_of_texts).join(known[["longitude", "latitude"]])
 
 
-@dataclass
-class _Finder:
-    glaciers: gpd.GeoDataFrame
-    mapping: dict[str, str]
-    suffix: bool
-    position: bool
-    max_distance_km: float
-
-    def __post_init__(self) -> None:
-        self.suffixes: dict[str, str] = {}
-        self.versions: dict[str, pd.DataFrame] = {}
-        self.names: pd.Series = self.glaciers["name"] if "name" in self.glaciers else pd.Series("", self.glaciers.index)
-        self.pieces: dict[str, list[str]] = {}
-        for glacier in self.glaciers.index:
-            match = _RGI_5_OR_6.match(glacier)
-            if match:
-                self.suffixes[match.group(1)] = glacier
-            elif PIECE.search(glacier):
-                self.pieces.setdefault(PIECE.sub("", glacier), []).append(glacier)
-
-    def know(self, same: pd.DataFrame) -> None:
-        """Remember which outlines share ice with those of another version."""
-        self.versions = {str(old): rows for old, rows in same.groupby("old")}
-
-    def find(self, site: pd.Series) -> tuple[str, str, str]:
-        """Outline and kind of link, or blanks and the reason why there is none."""
-        name = str(site.name)
-        if name in self.mapping:
-            return self.mapping[name], "mapping", ""
-        point = None
-        if pd.notna(site["longitude"]) and pd.notna(site["latitude"]):
-            point = shapely.Point(float(site["longitude"]), float(site["latitude"]))
-        exact = [i for i in site["rgi_ids"] if i in self.glaciers.index]
-        if exact:
-            return self._exact(name, exact, point)
-        by_version = self._by_version(name, site["rgi_ids"])
-        if by_version is not None:
-            return by_version
-        by_suffix = self._by_suffix(site, point) if self.suffix else None
-        if by_suffix is not None:
-            return by_suffix
-        if self.position and point is not None:
-            return self._by_position(site, point)
-        return "", "", self._without(site, point)
-
-    def _without(self, site: pd.Series, point: shapely.Point | None) -> str:
-        """Why a site has no outline."""
-        for one in site["rgi_ids"]:
-            if one in self.pieces:
-                return (
-                    f"its outline is in pieces ({listing(self.pieces[one], 2)}): set `glaciers: {{merge_pieces: true}}`"
-                )
-        why = "no outline with this identifier" if site["rgi_ids"] else "neither identifier nor position"
-        return why + self._meant(site, point)
-
-    def _meant(self, site: pd.Series, point: shapely.Point | None) -> str:
-        """The outline that may be meant, by name or by distance, and how to link it."""
-        near = list(self.glaciers.index)
-        if point is not None:
-            reach = _NEAR_KM / _KM_PER_DEGREE
-            stretch = 1 / max(np.cos(np.deg2rad(point.y)), 0.05)
-            box = shapely.box(point.x - reach * stretch, point.y - reach, point.x + reach * stretch, point.y + reach)
-            near = [str(self.glaciers.index[k]) for k in self.glaciers.sindex.query(box)]
-            near = sorted(near, key=lambda g: self._distance_km(g, point))
-        same = are_spellings if point is None else are_alike
-        alike = [g for g in near if any(same(self.names[g], n) for n in site["names"])]
-        if alike and (point is not None or len(alike) == 1):
-            return (
-                f"; {self._called(alike[0])} has a similar name: if it is the same, {_pasted(str(site.name), alike[0])}"
-            )
-        if near and point is not None:
-            away = self._distance_km(near[0], point)
-            text = f"{self._called(near[0])} is {away:.1f} km away"
-            return f"; {text}: if it is the same, {_pasted(str(site.name), near[0])}"
-        return ""
-
-    def _called(self, glacier: str) -> str:
-        name = self.names[glacier]
-        return f"{glacier} ({name})" if isinstance(name, str) and name else glacier
-
-    def _by_version(self, name: str, ids: tuple[str, ...]) -> tuple[str, str, str] | None:
-        known = [self.versions[i] for i in ids if i in self.versions]
-        if not known:
-            return None
-        rows = pd.concat(known)
-        same = rows[(rows["old_share"] >= SAME_SHARE) & (rows["new_share"] >= SAME_SHARE)]
-        found = list(dict.fromkeys(same["new"]))
-        if len(found) > 1:
-            raise _undecided(name, "one outline", f"the same glacier in another version for several: {listing(found)}")
-        if found:
-            return str(found[0]), "version", ""
-        best = rows.sort_values("old_share").iloc[-1]
-        why = (
-            f"{best['old']} is another glacier in this version: {best['new']} shares {best['old_share']:.0%} of it, "
-            f"which are {best['new_share']:.0%} of {best['new']}; if it is the same, {_pasted(name, str(best['new']))}"
-        )
-        return "", "", why
-
-    def _exact(self, name: str, ids: list[str], point: shapely.Point | None) -> tuple[str, str, str]:
-        if len(ids) > 1:
-            raise _undecided(name, "one outline", f"identifiers of several: {listing(ids)}")
-        distance = self._distance_km(ids[0], point) if point is not None else 0.0
-        if point is not None and distance > self.max_distance_km:
-            holders = self._around(point)
-            if holders or distance > _FAR * self.max_distance_km:
-                found = f"a position {distance:.0f} km away" + (f", inside {listing(holders)}" if holders else "")
-                expected = f"a position in or near {ids[0]}, the outline with its identifier"
-                raise _undecided(name, expected, found, "correct the identifier or the position, or ")
-        return ids[0], "exact", ""
-
-    def _by_suffix(self, site: pd.Series, point: shapely.Point | None) -> tuple[str, str, str] | None:
-        name = str(site.name)
-        suffixes = [m.group(1) for i in site["rgi_ids"] if (m := _RGI_5_OR_6.match(i))]
-        found = {self.suffixes[s] for s in suffixes if s in self.suffixes}  # never of RGI 7, whose identifiers are new
-        if not found:
-            return None
-        if len(found) > 1:
-            raise _undecided(name, "one outline", f"suffixes of several: {listing(found)}")
-        (glacier,) = found
-        if point is None:
-            why = f"same suffix as {glacier}, but no position to confirm it (give links.table or links.positions)"
-            return "", "", why
-        distance = self._distance_km(glacier, point)
-        if distance > self.max_distance_km:
-            return "", "", f"same suffix as {glacier}, but its position lies {distance:.0f} km away"
-        if other := self._other_name(site, glacier):
-            why = f"same suffix as {self._called(glacier)}, but the site is called {other}"
-            return "", "", f"{why}; if it is the same, {_pasted(name, glacier)}"
-        return glacier, "suffix", ""
-
-    def _by_position(self, site: pd.Series, point: shapely.Point) -> tuple[str, str, str]:
-        name, holders = str(site.name), self._around(point)
-        if len(holders) > 1:
-            raise _undecided(name, "a position inside one outline", f"inside {listing(holders)}")
-        if holders and PIECE.search(holders[0]):
-            expected, found = "a position inside the outline of a whole glacier", f"inside {holders[0]}, a piece of one"
-            raise _undecided(name, expected, found, "merge the pieces, `glaciers: {merge_pieces: true}`, or ")
-        if not holders:
-            return "", "", "its position is outside all outlines" + self._meant(site, point)
-        (glacier,) = holders
-        other = self._other_name(site, glacier)
-        meant = "" if self.names[glacier] and not other else self._meant(site, point)
-        if other or ("similar name" in meant and glacier not in meant):
-            why = (
-                f"its position lies inside {self._called(glacier)}, but the site is called {other or site['names'][0]}"
-            )
-            return (
-                "",
-                "",
-                why + (meant if "similar name" in meant else f"; if it is the same, {_pasted(name, glacier)}"),
-            )
-        return glacier, "position", ""
-
-    def _other_name(self, site: pd.Series, glacier: str) -> str:
-        """The name of a site that cannot be that of an outline; empty where one of its names can."""
-        names, own = site["names"], self.names[glacier]
-        fits = not names or not isinstance(own, str) or any(can_be_same(own, n) for n in names)
-        return "" if fits else str(names[0])
-
-    def _around(self, point: shapely.Point) -> list[str]:
-        hits = self.glaciers.sindex.query(point, predicate="intersects")
-        return [str(g) for g in self.glaciers.index[hits]]
-
-    def _distance_km(self, glacier: str, point: shapely.Point) -> float:
-        """Distance from the outline on a plane around the point, km."""
-        outline = self.glaciers.geometry[glacier]
-        middle = (outline.bounds[0] + outline.bounds[2]) / 2
-        turn = 360.0 * np.round((middle - point.x) / 360.0)
-        squeeze = np.array([np.cos(np.deg2rad(point.y)), 1.0])
-        near = shapely.transform(point, lambda c: (c + np.array([turn, 0.0])) * squeeze)
-        return float(shapely.distance(shapely.transform(outline, lambda c: c * squeeze), near)) * _KM_PER_DEGREE
-
-
-def _pasted(site: str, glacier: str) -> str:
-    """The line that links a site by hand."""
-    return f"`observations: {{links: {{mapping: {{'{site}': {glacier}}}}}}}`"
-
-
-def _undecided(name: str, expected: str, found: str, before: str = "") -> InputError:
-    remedy = f"{before}decide with `observations: {{links: {{mapping: {{'{name}': ID}}}}}}`"
-    return InputError(f"observations: site {name}", expected=expected, found=found, remedy=remedy)
+def _without_shared_outlines(labelled: pd.DataFrame) -> pd.DataFrame:
+    """Without links of several sites to one outline in one period."""
+    keys = ["glacier", "begin", "end"]
+    shared = labelled.duplicated(keys, keep=False) & (labelled["glacier"] != "")
+    if not shared.any():
+        return labelled
+    together = labelled[shared].groupby(keys)["site"].agg(lambda sites: listing(sites, 4))
+    why = [
+        f"one of several sites on {g} in this period: {together[g, b, e]}"
+        for g, b, e in labelled.loc[shared, keys].itertuples(index=False)
+    ]
+    return labelled.assign(
+        glacier=labelled["glacier"].where(~shared, ""),
+        reason=labelled["reason"].where(~shared, pd.Series(why, index=labelled.index[shared])),
+    )
 
 
 def _refuse_two_sites(linked: pd.DataFrame) -> None:

@@ -25,7 +25,7 @@ PRODUCT_SCHEME = "logo"
 
 def schemes_of(config: Judged) -> list[str]:
     """Schemes to fit: those of the configuration, and the product's."""
-    product: list[str] = [PRODUCT_SCHEME] if isinstance(config, RunConfig) else []
+    product: list[str] = [PRODUCT_SCHEME] if isinstance(config, RunConfig) and config.product else []
     return list(dict.fromkeys([*config.validation.schemes, *product]))
 
 
@@ -37,7 +37,7 @@ def compared(config: Judged) -> list[str]:
 
 def models_of(config: Judged) -> dict[str, Model]:
     """Models to fit: those evaluated, the product's, and what they are built on, each after its bases."""
-    product: list[str] = [config.product.model] if isinstance(config, RunConfig) else []
+    product: list[str] = [config.product.model] if isinstance(config, RunConfig) and config.product else []
     return with_bases([*compared(config), *product], config.settings_of, compared(config))
 
 

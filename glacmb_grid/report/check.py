@@ -12,8 +12,10 @@ from glacmb_grid.inputs.horizontal import is_curvilinear
 from glacmb_grid.inputs.links import Linked
 from glacmb_grid.sampling.grid import Grid
 from glacmb_grid.settings import RunConfig
-from glacmb_grid.years import first_months, hydrological_year
+from glacmb_grid.upscaling.geodetic import covered, period_operator
+from glacmb_grid.years import first_months, hydrological_year, year_bounds
 
+_OTHER_AREA = 4 / 3  # as a ratio, of a glacier in two inventories
 _COARSE = 0.2  # degrees
 _MOST = 8  # sites without an outline that are named one by one
 
@@ -73,3 +75,34 @@ def coarse_cells(config: RunConfig, cube: xr.Dataset) -> list[str]:
         return []
     line = f"`regrid: {{method: bilinear, resolution: {spacing / 5:.2g}}}`"
     return [f"note: cells of {spacing:g} degrees are coarse against mountains; {line} interpolates between them"]
+
+
+def describe_rates(linked: Linked, outlines: gpd.GeoDataFrame) -> list[str]:
+    """Lines about geodetic rates and their outlines."""
+    rates = linked.observations
+    count, glaciers = len(rates), rates["glacier"].nunique()
+    lines = [f"{count} geodetic rates of {glaciers} glaciers, {len(linked.unmatched)} rows without an outline"]
+    ratio = rates["area"].to_numpy(np.float64) / outlines.loc[rates["glacier"], "area"].to_numpy(np.float64)
+    if other := int((np.abs(np.log(ratio)) > np.log(_OTHER_AREA)).sum()):
+        lines.append(
+            f"note: {other} of them are of areas that differ from their outlines' by more than a third, so of another "
+            "extent or date"
+        )
+    return lines
+
+
+def uncovered_rates(config: RunConfig, linked: Linked, glaciers: gpd.GeoDataFrame, years: list[int]) -> list[str]:
+    """A line about geodetic rates of periods that the climate's hydrological years do not cover."""
+    rates = linked.observations
+    if rates.empty or not years:
+        return []
+    place = glaciers.index.get_indexer(rates["glacier"])
+    firsts = first_months(glaciers["latitude"].to_numpy(), config.predictors.first_month)
+    bounds = {int(m): year_bounds(np.array(years), int(m)) for m in np.unique(firsts)}
+    begin, end = (np.array(rates[n].tolist(), dtype="datetime64[D]") for n in ("begin", "end"))
+    every = np.stack([bounds[int(m)] for m in firsts])
+    outside = int((~covered(period_operator(begin, end, place, every))).sum())
+    which = (
+        f"{outside} of {len(rates)} geodetic rates are of periods that the hydrological years {years[0]}..{years[-1]}"
+    )
+    return [f"{which} do not cover whole: a run does not compare them"] if outside else []

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from glacmb_grid.settings import Judged, RunConfig
-from glacmb_grid.stores.artefacts import EVALUATION, PRODUCT, PRODUCT_FILE, TRUTH_SCORES, place, read
+from glacmb_grid.stores.artefacts import EVALUATION, GEODETIC, PRODUCT, PRODUCT_FILE, TRUTH_SCORES, place, read
 from glacmb_grid.stores.runs import RunStore
 
 
@@ -30,11 +30,13 @@ def summary(config: Judged, states: Mapping[str, str]) -> Iterator[str]:
     scores = read(store, EVALUATION["scores"])
     yield from score_lines(scores, config.scores.level)
     yield from verdict_lines(read(store, EVALUATION["comparisons"]))
-    if not isinstance(config, RunConfig) or states["products"] != "current":
+    if not isinstance(config, RunConfig) or not config.product or states["products"] != "current":
         return
     truth = read(store, TRUTH_SCORES)
     if config.product.truth is not None and truth is not None:
         yield from truth_lines(truth, scores)
+    if config.observations.geodetic is not None and states["geodetic/comparison"] == "current":
+        yield f"\n{geodetic_line(read(store, GEODETIC['scores']))}"
     yield f"\nproduct ({config.product.model}): {place(store, PRODUCT_FILE)}"
     yield f"         {place(store, PRODUCT)}"
 
@@ -102,3 +104,17 @@ def holdout_lines(scores: pd.DataFrame) -> Iterator[str]:
     for line in scores[scores["metric"] == "rmse"].to_dict("records"):
         interval = "" if math.isnan(line["lower"]) else f" [{line['lower']:.3f}, {line['upper']:.3f}]"
         yield f"  {line['model']:18s} RMSE {line['value']:.3f} m w.e.{interval}, n = {line['n']}"
+
+
+def geodetic_line(scores: pd.DataFrame) -> str:
+    """One line about the product beside geodetic rates."""
+    one = scores[scores["slice"] == "all"].set_index("metric")
+    value, count = one["value"], int(one["n"]["bias"])
+    if not count:
+        return "no geodetic rate to compare with"
+    within = f"{value['geodetic_coverage']:.0%} within their 1-sigma" if one["n"]["geodetic_coverage"] else "no sigma"
+    return (
+        f"product minus {count} geodetic rates, m w.e. a year: {value['regional_difference']:+.3f} by area "
+        f"({value['product']:+.3f} against {value['geodetic']:+.3f}), bias {value['bias']:+.3f}, "
+        f"RMSE {value['rmse']:.3f}, {within}"
+    )

@@ -8,6 +8,7 @@ from glacmb_grid.settings.base import portable as portable
 from glacmb_grid.settings.inputs import Albedo as Albedo
 from glacmb_grid.settings.inputs import Climate as Climate
 from glacmb_grid.settings.inputs import Elevation as Elevation
+from glacmb_grid.settings.inputs import Geodetic as Geodetic
 from glacmb_grid.settings.inputs import Glaciers as Glaciers
 from glacmb_grid.settings.inputs import Links as Links
 from glacmb_grid.settings.inputs import Monthly as Monthly

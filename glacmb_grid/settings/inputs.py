@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from glacmb_grid.settings.base import Section, Seed, rising
+from glacmb_grid.settings.base import NotNegative, Positive, Section, Seed, rising
 from glacmb_grid.settings.models import OwnName
-from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES, BalanceUnits
+from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES, BalanceUnits, GeodeticUnits
 
 
 def _known_variable(name: str) -> str:
@@ -75,6 +75,24 @@ BalanceRole = Literal[
     "method",
     "begin",
     "end",
+]
+
+
+GeodeticRole = Literal[
+    "site",
+    "rgi_id",
+    "name",
+    "longitude",
+    "latitude",
+    "area",
+    "period",
+    "begin",
+    "end",
+    "uncertainty",
+    "rate",
+    "change",
+    "elevation_rate",
+    "elevation_change",
 ]
 
 
@@ -164,12 +182,30 @@ class Links(Section):
     max_distance_km: float = Field(2.0, ge=0)
 
 
+class Geodetic(Section):
+    """Mean rates over several years, with which the product is compared; nothing is learnt from them.
+
+    `units`: of the values, where their column does not say it. `columns`: role -> the table's own name of its column.
+    `missing`: numbers that stand for missing values. `density`: of elevation changes, and its 1-sigma, kg m-3.
+    `shortest`: periods below this number of years are left out. `mapping` links sites by hand, besides
+    `observations.links`.
+    """
+
+    path: Path
+    units: GeodeticUnits | None = None
+    columns: dict[GeodeticRole, str] = {}
+    missing: list[float] | None = None
+    density: tuple[Positive, NotNegative] = (850.0, 60.0)
+    shortest: Positive = 1.45
+    mapping: Annotated[dict[str, str], BeforeValidator(_as_text)] = {}
+
+
 class Observations(Section):
     """Annual glacier-wide balances: a table, or a release of FoG (its ZIP or its folder).
 
     `units` may be left out where the release's `datapackage.json` says them. `columns`: role -> the table's own name
     of its column. `missing`: numbers that stand for missing balances. `periods`: balances of several years are
-    refused (`annual`) or left out.
+    refused (`annual`) or left out. `geodetic`: rates over several years to compare the product with.
     """
 
     path: Path
@@ -179,6 +215,7 @@ class Observations(Section):
     missing: list[float] | None = None
     periods: Literal["annual", "leave_out"] = "annual"
     links: Links = Links()
+    geodetic: Geodetic | None = None
 
 
 class Sampling(Section):

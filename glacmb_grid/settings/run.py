@@ -215,12 +215,17 @@ class RunConfig(Judged):
     sampling: Sampling = Sampling()
     regrid: Regrid | None = None
     predictors: Predictors = Predictors()
-    product: Product = Product()
+    product: Product | None = Product()
 
     @model_validator(mode="before")
     @classmethod
     def _product_among_judged(cls, value: Any) -> Any:
-        """A product's model that is not judged is judged too; where none is named, it is one of the judged models."""
+        """A product's model that is not judged is judged too; where none is named, it is one of the judged models.
+
+        `product: false` is no product.
+        """
+        if isinstance(value, dict) and value.get("product") is False:
+            return {**value, "product": None}
         product, validation = (
             (value.get(k) or {} for k in ("product", "validation")) if isinstance(value, dict) else ({}, {})
         )
@@ -236,6 +241,12 @@ class RunConfig(Judged):
         fitted = [m for m in models if m not in given] or models
         best = Product.model_fields["model"].default
         return {**value, "product": {**product, "model": best if best in models else fitted[-1]}}
+
+    @model_validator(mode="after")
+    def _rates_beside_a_product(self) -> RunConfig:
+        if self.product is None and self.observations.geodetic is not None:
+            raise ValueError("Input should have a product with `observations.geodetic`, which is compared with it")
+        return self
 
 
 class TableConfig(Judged):

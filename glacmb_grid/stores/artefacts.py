@@ -146,6 +146,8 @@ OUTLINES = Artefact("glaciers", "glaciers.parquet", "outlines")
 CLIMATE_FACTS = Artefact("cubes", "climate.json", "json")
 LINKED = Artefact("observations", "linked.parquet")
 UNMATCHED = Artefact("observations", "unmatched.parquet")
+LINKED_RATES = Artefact("geodetic/links", "linked.parquet")
+UNMATCHED_RATES = Artefact("geodetic/links", "unmatched.parquet")
 PLANNED_FOLDS = Artefact("plan", "folds.csv")
 WEIGHTS = Artefact("weights", "climate.zarr", "dataset")
 TERRAIN = Artefact("terrain", "terrain.zarr", "dataset", schema=schemas.TERRAIN)
@@ -166,6 +168,9 @@ EVALUATION = {
     n: Artefact("evaluation", f"{n}.csv")
     for n in ("predictions", "scores", "comparisons", "slices", "distance", "choices")
 } | {"search": Artefact("evaluation", "search.json", "json")}
+GEODETIC = {n: Artefact("geodetic/comparison", f"{n}.csv") for n in ("rates", "scores", "left_out")} | {
+    "compared": Artefact("geodetic/comparison", "rates.zarr", "dataset")
+}
 AUDIT = {n: Artefact("audit", f"{n}.csv") for n in ("rows", "gaps", "permuted", "findings", "probes")} | {
     "verdict": Artefact("audit", "verdict.json", "json"),
     "text": Artefact("audit", "audit.txt", "text"),

@@ -16,12 +16,11 @@ from glacmb_grid.inputs.amounts import annual_amounts
 from glacmb_grid.inputs.climate import notes_of
 from glacmb_grid.inputs.files import closing, find_files, naming_damage
 from glacmb_grid.inputs.horizontal import is_curvilinear
-from glacmb_grid.inputs.links import Linked
 from glacmb_grid.inputs.plausible import quick_look
 from glacmb_grid.judging import plan
 from glacmb_grid.learning.contract import lacking
 from glacmb_grid.predictors import build_predictors, matching
-from glacmb_grid.report.check import coarse_cells, describe_albedo, describe_years, unmatched_lines, whereabouts
+from glacmb_grid.report.check import coarse_cells, describe_albedo, describe_years, whereabouts
 from glacmb_grid.sampling.grid import Curvilinear, any_grid_of
 from glacmb_grid.sampling.regrid import no_xesmf
 from glacmb_grid.sampling.zonal import overlap_weights
@@ -30,7 +29,8 @@ from glacmb_grid.settings import Judged, RunConfig, TableConfig
 from glacmb_grid.stores.artefacts import RAW, leaves
 from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
-from glacmb_grid.workflow import cubes
+from glacmb_grid.workflow import cubes, linking
+from glacmb_grid.workflow.check_links import check_links, check_rates
 from glacmb_grid.workflow.guards import require_apart
 from glacmb_grid.workflow.stages import Source
 from glacmb_grid.workflow.table import table
@@ -94,7 +94,8 @@ def _check_cubes(config: RunConfig) -> list[str]:
     found = []
     if cube is not None:
         found += _check_climate(config, cube, problems)
-    found.append(f"models {listing(plan.compared(config), 20)}; the product by {config.product.model}")
+    product = f"the product by {config.product.model}" if config.product else "no product"
+    found.append(f"models {listing(plan.compared(config), 20)}; {product}")
     if outlines is not None:
         glaciers, broken = outlines
         found.append(f"{len(glaciers)} glaciers, {glaciers['area'].sum():.1f} km2")
@@ -126,8 +127,11 @@ def _check_cubes(config: RunConfig) -> list[str]:
             found += describe_years(config, glaciers, cube, years)
         if tables is not None:
             with problems.collect():
-                linked = cubes.linked(tables, glaciers, config.observations.links)
-                found += _check_links(config, linked, left, years, problems)
+                linked = linking.linked(tables, glaciers, config.observations.links)
+                found += check_links(config, linked, left, years, problems)
+        if (rates := opened.get("rates")) is not None:
+            with problems.collect():
+                found += check_rates(config, rates, glaciers, years)
     problems.raise_if_any()
     return found
 
@@ -304,34 +308,3 @@ def _check_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Dataset
                 remedy="choose a period that the climate covers",
             )
     return years
-
-
-def _check_links(
-    config: RunConfig, linked: Linked, left: gpd.GeoDataFrame, years: list[int], problems: Problems
-) -> list[str]:
-    observed = linked.observations
-    kinds = ", ".join(f"{n} by {k}" for k, n in observed.groupby("link").size().items())
-    found = [
-        f"{len(observed)} observations linked to outlines ({kinds or 'none'}), {len(linked.unmatched)} rows unmatched"
-    ]
-    found += unmatched_lines(linked)
-    if not years:
-        return found
-    usable = observed[observed["year"].isin(years) & observed["glacier"].isin(left.index)]
-    before = len(problems.found)
-    with problems.collect():
-        if usable["glacier"].nunique() < 2 or usable["year"].nunique() < 2:
-            raise InputError(
-                "observations",
-                expected="balances of at least two of these glaciers and two of the climate's hydrological years",
-                found=f"{len(usable)} of {usable['glacier'].nunique()} glacier(s), {usable['year'].nunique()} year(s); "
-                f"{len(linked.unmatched)} row(s) without an outline: {listing(unmatched_lines(linked), 3) or 'none'}",
-                remedy="check the climate's period, and name a table with the glaciers' identifiers or positions, "
-                "`observations: {links: {table: FILE}}`",
-            )
-    if len(problems.found) > before:
-        return found
-    samples, schemes = plan.foreseen(left, observed, years), plan.schemes_of(config)
-    folds = plan.folds_of(samples, schemes, config.validation, config.seed, problems)
-    counts = [f"{scheme}: {len(masks)} folds" for scheme, masks in folds.items()]
-    return [*found, f"{len(usable)} glacier-years to learn from", *counts]

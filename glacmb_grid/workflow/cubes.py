@@ -16,7 +16,6 @@ from glacmb_grid.inputs.albedo import decode_albedo, seasons_told, summer_albedo
 from glacmb_grid.inputs.amounts import annual_amounts
 from glacmb_grid.inputs.climate import notes_of
 from glacmb_grid.inputs.elevation import tile_troubles
-from glacmb_grid.inputs.links import Linked, link
 from glacmb_grid.inputs.outlines import glaciers_dataset
 from glacmb_grid.inputs.plausible import implausible, quick_look
 from glacmb_grid.predictors import build_predictors
@@ -28,11 +27,10 @@ from glacmb_grid.sampling.regrid import grid_around, regrid_weights, xesmf_weigh
 from glacmb_grid.sampling.terrain import terrain
 from glacmb_grid.sampling.terrain_checks import compare_with_inventory, tell_voids, without_elevation
 from glacmb_grid.sampling.zonal import overlap_weights, sample, without_cover, without_valid
-from glacmb_grid.settings import Albedo, Climate, Links, Predictors, Regrid, Sampling, Synthetic
+from glacmb_grid.settings import Albedo, Climate, Predictors, Regrid, Sampling, Synthetic
 from glacmb_grid.stores.work import Work
 from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
 from glacmb_grid.weights import Weights, from_dataset
-from glacmb_grid.workflow.sources import ObservedTables
 from glacmb_grid.years import SOUTHERN_START, complete_years, first_months
 
 _GLACIERS_AT_ONCE = 2048
@@ -282,29 +280,6 @@ def make_predictors(
         work.say(f"{part.sizes['predictor']} predictors, hydrological years {years[0]}..{years[-1]}")
 
     return {"predictors": parts()}
-
-
-def linked(tables: ObservedTables, outlines: gpd.GeoDataFrame, links: Links) -> Linked:
-    """Observations linked to outlines, as a configuration says."""
-    return link(
-        tables.observed,
-        outlines,
-        table=tables.table,
-        positions=tables.positions,
-        mapping=links.mapping,
-        suffix=links.suffix,
-        position=links.position,
-        max_distance_km=links.max_distance_km,
-        versions=tables.versions,
-    )
-
-
-def link_observations(work: Work, *, tables: ObservedTables, outlines: gpd.GeoDataFrame, links: Links) -> Made:
-    """Observations linked to outlines, and those without one."""
-    found = linked(tables, outlines, links)
-    glaciers, lost = found.observations["glacier"].nunique(), len(found.unmatched)
-    work.say(f"{len(found.observations)} observations of {glaciers} glaciers, {lost} rows without an outline")
-    return {"linked": found.observations, "unmatched": found.unmatched}
 
 
 def make_samples(work: Work, *, observed: pd.DataFrame, unmatched: pd.DataFrame, predictors: xr.Dataset) -> Made:

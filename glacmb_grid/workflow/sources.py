@@ -14,14 +14,15 @@ from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.failures import Failure
 from glacmb_grid.inputs.albedo import open_codes
 from glacmb_grid.inputs.balances import read_observations
-from glacmb_grid.inputs.balances.releases import package_beside
+from glacmb_grid.inputs.balances.geodetic import read_geodetic
+from glacmb_grid.inputs.balances.releases import is_release, package_beside
 from glacmb_grid.inputs.climate import open_climate
 from glacmb_grid.inputs.elevation import open_elevation
 from glacmb_grid.inputs.files import find_file, open_dataset
 from glacmb_grid.inputs.link_tables import links_of_release, read_link_table
 from glacmb_grid.inputs.outlines import sound_outlines
 from glacmb_grid.inputs.versions import read_versions
-from glacmb_grid.settings import Given, Judged, RunConfig, Section, TableConfig
+from glacmb_grid.settings import Given, Judged, Links, RunConfig, Section, TableConfig
 from glacmb_grid.workflow.stages import Files, Source
 
 RASTERS = ("elevation model", "albedo rasters")  # inputs that GDAL reads
@@ -103,21 +104,65 @@ def observations(c: RunConfig) -> Source:
                 periods=s.periods,
             )
         )
-        tables = [problems.attempt(partial(read_link_table, p)) if p else None for p in (links.table, links.positions)]
+        tables = _link_tables(links, problems)
         if links.table is None:
             tables[0] = problems.attempt(lambda: links_of_release(s.path))
-        versions = problems.attempt(partial(read_versions, links.versions)) if links.versions else None
         problems.raise_if_any()
         assert observed is not None
-        return ObservedTables(observed, tables[0], tables[1], versions)
+        return ObservedTables(observed, *tables)
 
+    package = package_beside(s.path)
+    units: Files = ((package, "units"),) if package else ()
+    files = ((s.path, "observations"), *_named_tables(links), *units)
+    annual = s.model_copy(update={"geodetic": None})  # on which nothing annual depends
+    return Source(read, files, {"observations": annual}, made_by=_made_by(c))
+
+
+def _named_tables(links: Links) -> Files:
+    """The files that relate sites to outlines."""
     named = [(links.table, "link table"), (links.positions, "glacier positions"), (links.versions, "other version")]
-    tables = [(p, what) for p, what in [*named, (package_beside(s.path), "units")] if p]
-    return Source(read, ((s.path, "observations"), *tables), {"observations": s}, made_by=_made_by(c))
+    return tuple((path, what) for path, what in named if path)
+
+
+def _link_tables(links: Links, problems: Problems) -> list[pd.DataFrame | None]:
+    """The tables that relate sites to outlines: links, positions and versions; errors are collected."""
+    tables = [problems.attempt(partial(read_link_table, p)) if p else None for p in (links.table, links.positions)]
+    return [*tables, problems.attempt(partial(read_versions, links.versions)) if links.versions else None]
+
+
+def geodetic(c: RunConfig) -> Source:
+    """Geodetic rates, and tables of links."""
+    s, links = c.observations.geodetic, c.observations.links
+    assert s is not None
+
+    def read() -> ObservedTables:
+        problems = Problems()
+        rates = problems.attempt(
+            lambda: read_geodetic(
+                s.path,
+                units=s.units,
+                columns={str(role): name for role, name in s.columns.items()},
+                missing=s.missing,
+                density=s.density,
+                shortest=s.shortest,
+            )
+        )
+        tables = _link_tables(links, problems)
+        if links.table is None:
+            own = problems.attempt(lambda: links_of_release(s.path))
+            tables[0] = own if own is not None else problems.attempt(lambda: links_of_release(c.observations.path))
+        problems.raise_if_any()
+        assert rates is not None
+        return ObservedTables(rates, *tables)
+
+    of_sites: Files = ((c.observations.path, "observations"),) if is_release(c.observations.path) else ()
+    files = ((s.path, "geodetic rates"), *of_sites, *_named_tables(links))
+    return Source(read, files, {"observations.geodetic": s}, made_by=_made_by(c))
 
 
 def truth(c: RunConfig) -> Source:
     """The known truth of a synthetic region, (glacier, year)."""
+    assert c.product is not None
     path = c.product.truth
     assert path is not None
 

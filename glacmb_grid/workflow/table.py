@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from glacmb_grid.judging import fits, folds, plan, product, proofs
+from glacmb_grid.judging import fits, folds, geodetic, plan, proofs
+from glacmb_grid.judging import product as products
 from glacmb_grid.learning.contract import Model
-from glacmb_grid.settings import Judged, RunConfig, TableConfig
+from glacmb_grid.settings import Judged, Product, RunConfig, TableConfig
 from glacmb_grid.stores import artefacts as a
-from glacmb_grid.workflow import cubes, sources
+from glacmb_grid.workflow import cubes, linking, sources
 from glacmb_grid.workflow.stages import Option, Stage, options
 
 
 def table(config: Judged) -> list[Stage]:
     """The stages of a configuration, each after those that it needs."""
     if isinstance(config, RunConfig):
-        return [*_cube_stages(config), *_judging_stages(config), _product_stage(config)]
+        product = [_product_stage(config, config.product)] if config.product else []
+        beside = [_geodetic_stage()] if config.observations.geodetic else []
+        return [*_cube_stages(config), *_judging_stages(config), *product, *beside]
     assert isinstance(config, TableConfig)
     reads = {"samples": sources.own_table(config)}
     return [Stage("samples", cubes.take_samples, reads, {"samples": a.SAMPLES}), *_judging_stages(config)]
@@ -43,11 +46,12 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
         ),
         Stage(
             "observations",
-            cubes.link_observations,
+            linking.link_observations,
             {"tables": observations, "outlines": a.OUTLINES},
             {"linked": a.LINKED, "unmatched": a.UNMATCHED},
             options(c, links="observations.links"),
         ),
+        *([_rates_stage(c)] if c.observations.geodetic else []),
         Stage(
             "plan",
             folds.plan_folds,
@@ -116,6 +120,25 @@ def _cube_stages(c: RunConfig) -> list[Stage]:
             {"samples": a.SAMPLES, "table": a.SAMPLES_TABLE, "left_out": a.LEFT_OUT},
         ),
     ]
+
+
+def _rates_stage(c: RunConfig) -> Stage:
+    return Stage(
+        "geodetic/links",
+        linking.link_rates,
+        {"rates": sources.geodetic(c), "outlines": a.OUTLINES},
+        {"linked": a.LINKED_RATES, "unmatched": a.UNMATCHED_RATES},
+        options(c, links="observations.links", mapping="observations.geodetic.mapping"),
+    )
+
+
+def _geodetic_stage() -> Stage:
+    return Stage(
+        "geodetic/comparison",
+        geodetic.compare_with_product,
+        {"product": a.PRODUCT, "rates": a.LINKED_RATES, "unmatched": a.UNMATCHED_RATES},
+        a.GEODETIC,
+    )
 
 
 def _fold_options(c: Judged) -> dict[str, Option]:
@@ -215,14 +238,14 @@ def _fit_stage(c: Judged, model: Model, models: dict[str, Model], schemes: list[
     )
 
 
-def _product_stage(c: RunConfig) -> Stage:
+def _product_stage(c: RunConfig, product: Product) -> Stage:
     models = plan.models_of(c)
-    wanted = list(models) if c.product.truth else [*plan.bases_of(models[c.product.model], models), c.product.model]
-    text = {n: Option(f"product.{n}", getattr(c.product, n), str(c.as_written(getattr(c.product, n))))
+    wanted = list(models) if product.truth else [*plan.bases_of(models[product.model], models), product.model]
+    text = {n: Option(f"product.{n}", getattr(product, n), str(c.as_written(getattr(product, n))))
             for n in ("title", "institution")}  # fmt: skip
     return Stage(
         "products",
-        product.make_products,
+        products.make_products,
         {
             "outlines": a.OUTLINES,
             "sampled": a.SAMPLED,
@@ -230,14 +253,14 @@ def _product_stage(c: RunConfig) -> Stage:
             "samples": a.SAMPLES,
             "folds": a.folds_of(plan.PRODUCT_SCHEME),
             "fits": {m: {plan.PRODUCT_SCHEME: a.fit_of(m, plan.PRODUCT_SCHEME)} for m in wanted},
-            "predictions": a.predictions_of(c.product.model),
-            **({"truth": sources.truth(c)} if c.product.truth else {}),
+            "predictions": a.predictions_of(product.model),
+            **({"truth": sources.truth(c)} if product.truth else {}),
         },
         {"product": a.PRODUCT, "truth_scores": a.TRUTH_SCORES},
         {
             **options(c, model="product.model"),
             **text,
             "name": Option("name", str(c.as_written(c.name))),
-            "compared": Option("models", wanted if c.product.truth else [c.product.model]),
+            "compared": Option("models", wanted if product.truth else [product.model]),
         },
     )

@@ -142,7 +142,7 @@ def judge_units(
             notes += found
             judged &= ~mine | (not found)
     problems.raise_if_any()
-    return notes + _judge_mixture(metres, judged, column, said)
+    return notes + judge_mixture(metres, judged, column, said)
 
 
 def _too_large(
@@ -207,8 +207,11 @@ def _judge_glacier(metres: Floats, mine: Bools, name: str, column: Column, said:
     return [f"{column.where}: glacier {name!r}: {told}, when read as {said.units}; are they in cm w.e.?"]
 
 
-def _judge_mixture(metres: Floats, judged: Bools, column: Column, said: Said) -> list[str]:
-    """Notes on rows that are perhaps in centimetres; an InputError for too many that are a few millimetres."""
+def judge_mixture(metres: Floats, judged: Bools, column: Column, said: Said) -> list[str]:
+    """Notes on rows that are perhaps in centimetres; an InputError for too many that are a few millimetres.
+
+    `judged`, (row,), marks the rows to look at.
+    """
     if said.units == "cm w.e.":
         return []
     size, raw = np.abs(metres), metres / TO_METRES[said.units]

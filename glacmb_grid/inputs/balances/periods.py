@@ -17,10 +17,15 @@ Dates = npt.NDArray[np.datetime64]
 Bools = npt.NDArray[np.bool_]
 Periods = Literal["annual", "leave_out"]
 
-_SHORTEST, _LONGEST = 0.7, 1.45  # years, of annual balances between floating dates
+YEAR_DAYS = 365.25
+SHORTEST, LONGEST = 0.7, 1.45
+"""Years of annual balances between floating dates."""
 _FAR_DAYS = 45  # between the beginning of a period and of a hydrological year
 _ISO = re.compile(r"(\d{4})-(\d{1,2})(?:-(\d{1,2}))?(?:[T ].*)?")
 _COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})(?:\.0)?")
+_DAY = r"\d{4}-\d{1,2}-\d{1,2}|\d{8}"
+_PERIOD = re.compile(rf"({_DAY})\s*(?:_|/|to|-|\u2013)\s*({_DAY})")
+_YEARS = re.compile(r"(\d{4})\s*(?:_|/|to|-|\u2013)\s*(\d{4})")
 _MOST_TOLD = 4
 
 
@@ -42,6 +47,46 @@ def dates_of(column: Column, cells: pd.Series[str]) -> Dates:
             remedy="write these dates as YYYY-MM-DD, or empty the cells",
         )
     return np.array(days, dtype="datetime64[D]")
+
+
+def periods_of(column: Column, cells: pd.Series[str]) -> tuple[Dates, Dates, str]:
+    """First and last day of periods such as `2000-01-01_2020-01-01`, (row,) each.
+
+    Returns
+    -------
+    begin, end : datetime64[D] arrays, (row,)
+    whole_years : str
+        A cell such as `2000-2020`, taken from 1 January to 1 January; empty if there is none.
+
+    Raises
+    ------
+    InputError
+        Cells that are no such period.
+    """
+    known = {text: _ends(text.strip()) for text in cells.unique()}
+    broken = cells.map(lambda text: known[text] is None).to_numpy(bool)
+    if broken.any():
+        raise InputError(
+            column.where,
+            expected="periods such as 2000-01-01_2020-01-01 (or 2000-2020)",
+            found=f"{listing(map(repr, column.cells(broken)), 4)} in {column.place(broken)}",
+            remedy="write these periods so, or give columns of their first and last days, `begin` and `end`",
+        )
+    ends = {text: pair for text, pair in known.items() if pair is not None}
+    begin, end = (np.array([ends[text][k] for text in cells], dtype="datetime64[D]") for k in (0, 1))
+    return begin, end, next((text.strip() for text in ends if _YEARS.fullmatch(text.strip())), "")
+
+
+def _ends(text: str) -> tuple[np.datetime64, np.datetime64] | None:
+    """First and last day of a period, None if it is none."""
+    if match := _YEARS.fullmatch(text):
+        days = [_day(f"{year}-01-01") for year in match.groups()]
+    elif match := _PERIOD.fullmatch(text):
+        days = [_day(day) for day in match.groups()]
+    else:
+        return None
+    begin, end = days
+    return None if begin is None or end is None or np.isnat(begin) or np.isnat(end) else (begin, end)
 
 
 def _day(text: str) -> np.datetime64 | None:
@@ -79,22 +124,26 @@ def judge_periods(begin: Dates, end: Dates, year: npt.NDArray[np.int64], column:
     """
     problems = Problems()
     dated = ~(np.isnat(begin) | np.isnat(end))
-    length = np.where(dated, (end - begin).astype(np.float64) / 365.25, 1.0)
+    length = np.where(dated, (end - begin).astype(np.float64) / YEAR_DAYS, 1.0)
     with problems.collect():
         _refuse(length <= 0, column, "periods that end after they begin", begin, end, "correct these dates")
-    for wrong, what in (
-        (length > _LONGEST, "several years"),
-        ((length > 0) & (length < _SHORTEST), "a part of a year"),
+    geodetic = (
+        "; or compare the product with them, `observations: {geodetic: {path: FILE, columns: {change: COLUMN}}}` for "
+        "sums over the period, `{rate: COLUMN}` for means per year"
+    )
+    for wrong, what, instead in (
+        (length > LONGEST, "several years", geodetic),
+        ((length > 0) & (length < SHORTEST), "a part of a year", ""),
     ):
         with problems.collect():
             if periods == "annual":
                 remedy = (
                     f"balances of {what} are no annual ones: remove these rows, or leave them out with "
-                    "`observations: {periods: leave_out}`"
+                    "`observations: {periods: leave_out}`" + instead
                 )
                 _refuse(wrong, column, "balances of one year", begin, end, remedy)
     problems.raise_if_any()
-    annual = (length <= _LONGEST) & (length >= _SHORTEST)
+    annual = (length <= LONGEST) & (length >= SHORTEST)
     said = years_of(end)
     other = annual & np.isfinite(said) & (said != year)
     near = (end + np.timedelta64(31, "D")).astype("datetime64[Y]").astype(np.float64) + 1970 == year

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from glacmb_grid.inputs.files import find_file, first_bytes
 from glacmb_grid.inputs.tables import decoded, table_of_text
 from glacmb_grid.inputs.units import BalanceUnits
 
-_BALANCES = (r"(^|/)mass_balance\.csv$", r"-EE-[^/]*\.csv$", r"-EE\.csv$")
+BALANCES = (r"(^|/)mass_balance\.csv$", r"-EE-[^/]*\.csv$", r"-EE\.csv$")
+CHANGES = (r"(^|/)change\.csv$", r"-D-[^/]*\.csv$", r"-D\.csv$")
+"""Names of the tables of annual balances and of changes between surveys in a release."""
+_CALLED: dict[tuple[str, ...], str] = {BALANCES: "mass_balance.csv or a table EE", CHANGES: "change.csv or a table D"}
 _OVERVIEWS = (r"(^|/)mass_balance_overview\.csv$", r"-E-[^/]*\.csv$", r"-E\.csv$")
 _GLACIERS = (r"(^|/)glacier\.csv$", r"-A-[^/]*\.csv$", r"-A\.csv$")
 _PACKAGES = (r"(^|/)datapackage\.json$",)
@@ -24,7 +28,7 @@ _PACKAGES = (r"(^|/)datapackage\.json$",)
 
 @dataclass(frozen=True)
 class Release:
-    """A table of balances, and what lies beside it in a release.
+    """A table of balances (or of changes), and what lies beside it in a release.
 
     Attributes
     ----------
@@ -33,7 +37,7 @@ class Release:
     balances : DataFrame
         Cells as text, as of `read_table`.
     units : str or None
-        By its `datapackage.json`.
+        Of annual balances, by its `datapackage.json`.
     glaciers : DataFrame or None
         Its table of glaciers, as text.
     """
@@ -44,8 +48,8 @@ class Release:
     glaciers: pd.DataFrame | None = None
 
 
-def open_release(path: str | Path) -> Release:
-    """Read a table, or the one of a release (its ZIP as downloaded, or the folder).
+def open_release(path: str | Path, table: tuple[str, ...] = BALANCES) -> Release:
+    """Read a table, or the one of a release (its ZIP as downloaded, or the folder): `BALANCES` or `CHANGES`.
 
     Raises
     ------
@@ -55,19 +59,38 @@ def open_release(path: str | Path) -> Release:
     file = Path(path)
     if not file.is_dir():
         file = find_file(path, what="observations")
+    if is_release(file):
+        with _members(file) as (names, read):
+            return _release(file, names, table, read)
+    alone = _table(first_bytes(file, -1, "a CSV file"), f"{file}")
+    return Release(f"{file}", alone, _units_beside(file) if table == BALANCES else None)
+
+
+def glaciers_of(path: str | Path) -> pd.DataFrame | None:
+    """The table of glaciers of a release (its ZIP or folder), as text; None where it has none."""
+    with _members(Path(path)) as (names, read):
+        found = _first(names, _GLACIERS)
+        return None if found is None else _table(read(found), f"{path}: {found}")
+
+
+@contextmanager
+def _members(file: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
+    """Names of the files of a release, and what reads one."""
     if file.is_dir():
         names = [p.relative_to(file).as_posix() for p in sorted(file.rglob("*")) if p.is_file()]
-        return _release(file, names, lambda name: (file / name).read_bytes())
-    if is_release(file):
-        try:
-            with zipfile.ZipFile(file) as archive:
-                return _release(file, archive.namelist(), archive.read)
-        except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
-            raise InputError(
-                f"{file}", expected="a ZIP archive that can be read", found=str(error), remedy="download it again"
-            ) from error
-    table = table_of_text(decoded(first_bytes(file, -1, "a CSV file"), f"{file}"), f"{file}")
-    return Release(f"{file}", table, _units_beside(file))
+        yield names, lambda name: (file / name).read_bytes()
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            yield archive.namelist(), archive.read
+    except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
+        raise InputError(
+            f"{file}", expected="a ZIP archive that can be read", found=str(error), remedy="download it again"
+        ) from error
+
+
+def _table(raw: bytes, where: str) -> pd.DataFrame:
+    return table_of_text(decoded(raw, where), where)
 
 
 def is_release(path: str | Path) -> bool:
@@ -99,27 +122,30 @@ def _first(names: Iterable[str], patterns: Iterable[str]) -> str | None:
     return next((n for p in patterns for n in usable if re.search(p, n, re.IGNORECASE)), None)
 
 
-def _release(file: Path, names: list[str], read: object) -> Release:
-    assert callable(read)
-    member = _first(names, _BALANCES)
+def _release(file: Path, names: list[str], wanted: tuple[str, ...], read: Callable[[str], bytes]) -> Release:
+    member = _first(names, wanted)
     if member is None:
         tables = [n for n in names if n.lower().endswith(".csv")]
         if len(tables) != 1 or file.is_dir():
             raise InputError(
                 f"{file}",
-                expected="a release of Fluctuations of Glaciers, with mass_balance.csv or a table EE",
+                expected=f"a release of Fluctuations of Glaciers, with {_CALLED[wanted]}",
                 found=listing(names, 12) or "nothing",
-                remedy="unpack it, and name the table of annual balances itself with `observations: {path: FILE}`",
+                remedy="unpack it, and name the table itself",
             )
         member = tables[0]
 
     def table(name: str) -> pd.DataFrame:
-        return table_of_text(decoded(read(name), f"{file}: {name}"), f"{file}: {name}")
+        return _table(read(name), f"{file}: {name}")
 
-    balances, overview, glaciers = table(member), _first(names, _OVERVIEWS), _first(names, _GLACIERS)
+    balances, found = table(member), _first(names, _GLACIERS)
+    glaciers = table(found) if found is not None else None
+    if wanted != BALANCES:
+        return Release(f"{file}: {member}", balances, glaciers=glaciers)
+    overview = _first(names, _OVERVIEWS)
     if overview is not None and fog_old.LAYOUT.recognises(set(balances.columns)):
         balances = fog_old.with_overview(balances, table(overview))
     package = _first(names, _PACKAGES)
     base = member.rsplit("/", 1)[-1]
     units = fog_new.units_in(read(package), base, f"{file}: {package}") if package is not None else None
-    return Release(f"{file}: {member}", balances, units, table(glaciers) if glaciers is not None else None)
+    return Release(f"{file}: {member}", balances, units, glaciers)

@@ -1,0 +1,201 @@
+"""The product beside geodetic rates: means of annual balances over the periods between two surveys."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from glacmb_grid.schemas import PRODUCT, check
+from glacmb_grid.weights import Weights, from_entries
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Days = npt.NDArray[np.datetime64]
+
+FAILED = "its glacier failed, see failed.csv"
+_MEAN_YEAR = 365.25  # days
+_A_PERIOD = 10  # rates of one period that are scored apart
+_DAY = "datetime64[D]"
+
+
+def period_operator(begin: Days, end: Days, glacier: Integers, bounds: Days) -> Weights:
+    """The operator that sums annual balances over periods: the share of each hydrological year within the period.
+
+    Parameters
+    ----------
+    begin, end : datetime64[D] arrays, (row,)
+        First day of each period, and first day after it.
+    glacier : int array, (row,)
+        Position of the glacier of each row.
+    bounds : datetime64[D] array, (glacier, year, 2)
+        First day of each hydrological year and of the next, in order.
+
+    Returns
+    -------
+    Weights
+        (row) <- (glacier, year) as a flat index. `total` is the length of the period in years: the sum of a row's
+        weights where the years cover all of its days, more where they do not.
+
+    Notes
+    -----
+    What a year that lies in the period in part adds is its balance times the share of its days: the course of a balance
+    within a year is not known.
+    """
+    number, length = bounds.shape[0], bounds.shape[1]
+    first, after = begin.astype(_DAY).astype(np.int64), end.astype(_DAY).astype(np.int64)
+    days = bounds.astype(_DAY).astype(np.int64)
+    sets, which = np.unique(days.reshape(number, -1), axis=0, return_inverse=True)
+    row, column, weight = [], [], []
+    covered = np.zeros(len(first), np.int64)
+    for k, years in enumerate(sets.reshape(-1, length, 2)):
+        mine = np.flatnonzero(which.ravel()[glacier] == k)
+        low = np.searchsorted(years[:, 1], first[mine], "right")
+        count = np.maximum(np.searchsorted(years[:, 0], after[mine], "left") - low, 0)
+        rows = np.repeat(mine, count)
+        year = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low, count)
+        overlap = np.minimum(years[year, 1], after[rows]) - np.maximum(years[year, 0], first[rows])
+        covered += np.bincount(rows, overlap, len(first)).astype(np.int64)
+        row.append(rows)
+        column.append(glacier[rows] * length + year)
+        weight.append(overlap / (years[year, 1] - years[year, 0]))
+    entries = np.concatenate(row), np.concatenate(column), np.concatenate(weight)
+    sums = np.bincount(entries[0], entries[2], len(first))
+    total = sums + (after - first - covered) / _MEAN_YEAR
+    return from_entries(*entries, rows=np.arange(len(first)), size=number * length, total=total)
+
+
+def covered(operator: Weights) -> npt.NDArray[np.bool_]:
+    """Whether the years cover all days of a period, (row,)."""
+    sums = np.bincount(operator.row, operator.weight, len(operator.rows))
+    return np.asarray((sums > 0) & (sums == operator.total))
+
+
+def compare_geodetic(product: xr.Dataset, rates: pd.DataFrame) -> tuple[xr.Dataset, pd.DataFrame]:
+    """Mean annual balances of the product over the periods of geodetic rates, beside these.
+
+    Parameters
+    ----------
+    product : xr.Dataset, (glacier, year)
+        From `build_product`.
+    rates : DataFrame
+        `observations` of `link`, of rates from `read_geodetic`.
+
+    Returns
+    -------
+    compared : xr.Dataset, (survey,)
+        `product_rate`, `product_uncertainty`, `geodetic_rate`, `geodetic_uncertainty`, `difference` (product minus
+        geodetic), m w.e. per year; `area` (km2) of the outline and `measured`; coordinates `glacier`, `site`, `link`,
+        `begin`, `end`.
+    outside : DataFrame
+        Rates of glaciers that the product lacks and of periods that its years do not cover whole, with the `reason`.
+
+    Raises
+    ------
+    InputError
+        A product that is not what its schema says.
+
+    Notes
+    -----
+    `product_uncertainty` is the mean of the annual ones, as if the errors of all years were the same: the errors of a
+    mean over many years are smaller, by how much is not known.
+    """
+    check(product, PRODUCT)
+    place = pd.Index(product["glacier_id"].values.astype(str)).get_indexer(rates["glacier"])
+    known = rates[place >= 0]
+    begin, end = (np.array(known[n].tolist(), dtype=_DAY) for n in ("begin", "end"))
+    bounds = product["year_bnds"].values.astype(_DAY)
+    if bounds.ndim == 2:
+        bounds = np.broadcast_to(bounds, (product.sizes["glacier"], *bounds.shape))
+    operator = period_operator(begin, end, place[place >= 0], bounds)
+    whole = covered(operator)
+    span = f"{bounds[..., 0].min()} to {bounds[..., 1].max()}"
+    outside = [
+        rates[place < 0].assign(reason=FAILED),
+        known[~whole].assign(reason=f"the years of the product, within {span}, do not cover its period"),
+    ]
+    operator, taken, row = operator.take(whole), known[whole], place[place >= 0][whole]
+
+    def mean(name: str) -> Floats:
+        values = product[name].transpose("glacier", "year").values.astype(np.float64)
+        return operator.sums(values.reshape(-1)) / operator.total
+
+    columns = {
+        "product_rate": mean("mass_balance"),
+        "product_uncertainty": mean("mass_balance_uncertainty"),
+        "geodetic_rate": taken["rate"].to_numpy(np.float64),
+        "geodetic_uncertainty": taken["uncertainty"].to_numpy(np.float64),
+    }
+    columns["difference"] = columns["product_rate"] - columns["geodetic_rate"]
+    attrs = {"units": "m year-1", "comment": "water equivalent"}
+    compared = xr.Dataset({n: ("survey", v, {**attrs, "long_name": _LONG_NAMES[n]}) for n, v in columns.items()})
+    compared = compared.assign(
+        area=("survey", product["area"].values[row], product["area"].attrs),
+        measured=("survey", product["measured"].values[row], product["measured"].attrs),
+    ).assign_coords({n: ("survey", taken[n].to_numpy(object)) for n in ("glacier", "site", "link")})
+    ends = {"begin": begin[whole].astype("datetime64[ns]"), "end": end[whole].astype("datetime64[ns]")}
+    return compared.assign_coords({n: ("survey", v) for n, v in ends.items()}), pd.concat(outside)
+
+
+_LONG_NAMES = {
+    "product_rate": "mean of the annual mass balances of the product over the period",
+    "product_uncertainty": "one standard deviation of it, if the errors of all years are the same",
+    "geodetic_rate": "geodetic mass balance of the period",
+    "geodetic_uncertainty": "one standard deviation of the geodetic mass balance",
+    "difference": "mean of the product minus geodetic mass balance",
+}
+
+
+def score_geodetic(compared: xr.Dataset) -> pd.DataFrame:
+    """Scores of the product against geodetic rates: of all, of measured and unmeasured glaciers, of common periods.
+
+    Parameters
+    ----------
+    compared : xr.Dataset, (survey,)
+        From `compare_geodetic`.
+
+    Returns
+    -------
+    DataFrame
+        Columns `slice`, `metric`, `value`, `n`. Metrics, m w.e. per year: `product` and `geodetic` (means weighted by
+        area), `regional_difference` (the same of the differences), `bias` (their plain mean), `rmse`; shares of the
+        rates with an uncertainty whose difference is within `geodetic_coverage` (its 1-sigma) and `joint_coverage`
+        (1-sigma of both).
+    """
+    measured = compared["measured"].values.astype(bool)
+    periods = _periods(compared)
+    slices = {"all": np.ones(len(measured), bool), "measured": measured, "unmeasured": ~measured}
+    slices |= {p: periods == p for p, n in zip(*np.unique(periods, return_counts=True), strict=True) if n >= _A_PERIOD}
+    lines = []
+    for name, rows in slices.items():
+        for metric, (value, n) in _scores(compared.isel(survey=rows)).items():
+            lines.append((name, metric, value, n))
+    return pd.DataFrame(lines, columns=["slice", "metric", "value", "n"])
+
+
+def _periods(compared: xr.Dataset) -> npt.NDArray[np.str_]:
+    """The period of every rate as text, (survey,)."""
+    begin, end = (compared[n].values.astype(_DAY).astype(str) for n in ("begin", "end"))
+    return np.char.add(np.char.add(begin, " to "), end)
+
+
+def _scores(compared: xr.Dataset) -> dict[str, tuple[float, int]]:
+    n = compared.sizes["survey"]
+    difference, area = compared["difference"].values, compared["area"].values
+    sigma, its = compared["geodetic_uncertainty"].values, compared["product_uncertainty"].values
+    given = np.isfinite(sigma)
+
+    def mean(values: Floats, weights: Floats | None = None) -> float:
+        return float(np.average(values, weights=weights)) if len(values) else float("nan")
+
+    off, own, both = np.abs(difference[given]), sigma[given], np.hypot(sigma, its)[given]
+    return {
+        "product": (mean(compared["product_rate"].values, area), n),
+        "geodetic": (mean(compared["geodetic_rate"].values, area), n),
+        "regional_difference": (mean(difference, area), n),
+        "bias": (mean(difference), n),
+        "rmse": (mean(difference**2) ** 0.5, n),
+        "geodetic_coverage": (mean((off <= own).astype(np.float64)), int(given.sum())),
+        "joint_coverage": (mean((off <= both).astype(np.float64)), int(given.sum())),
+    }
