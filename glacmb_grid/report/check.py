@@ -15,6 +15,7 @@ from glacmb_grid.settings import RunConfig
 from glacmb_grid.years import first_months, hydrological_year
 
 _COARSE = 0.2  # degrees
+SWAPPED = ": latitude and longitude seem to be swapped"
 _MOST = 8  # sites without an outline that are named one by one
 
 
@@ -27,7 +28,7 @@ def whereabouts(glaciers: gpd.GeoDataFrame, grid: Grid) -> str:
         min(edges[0], edges[-1]) <= at <= max(edges[0], edges[-1])
         for edges, at in zip((grid.x_edges, grid.y_edges), middle, strict=True)
     ):
-        text += ": latitude and longitude seem to be swapped"
+        text += SWAPPED
     return text
 
 

@@ -26,6 +26,7 @@ from glacmb_grid.workflow.cluster import scheduler
 from glacmb_grid.workflow.currency import Upstream, key_and_content, reasons_of, select, status, wanted_mark
 from glacmb_grid.workflow.engines import Engine
 from glacmb_grid.workflow.guards import relay_warnings, report_cause, report_full_disk, require_apart, require_still
+from glacmb_grid.workflow.idle import idle
 from glacmb_grid.workflow.lock_record import record_lock
 from glacmb_grid.workflow.log import Digests, describe_inputs, log_entry
 from glacmb_grid.workflow.stages import Source, Stage
@@ -64,6 +65,8 @@ def run(
     require_apart(config, store)
     if any(n.startswith("learning/") for n in chosen):
         plan.require_models(config)  # missing models are reported before hours of sampling
+    for line in idle(config):
+        say(f"note: {line}")
     ran: dict[str, float] = {}
     with report_full_disk(store), store.locked(), scheduler(config.compute, say) as engine:
         started = time.time()

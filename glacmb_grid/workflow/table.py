@@ -235,7 +235,7 @@ def _product_stage(c: RunConfig) -> Stage:
         },
         {"product": a.PRODUCT, "truth_scores": a.TRUTH_SCORES},
         {
-            **options(c, model="product.model"),
+            **options(c, model="product.model", years="product.years"),
             **text,
             "name": Option("name", str(c.as_written(c.name))),
             "compared": Option("models", wanted if c.product.truth else [c.product.model]),

@@ -105,11 +105,13 @@ def _release(file: Path, names: list[str], read: object) -> Release:
     if member is None:
         tables = [n for n in names if n.lower().endswith(".csv")]
         if len(tables) != 1 or file.is_dir():
+            named = file / tables[0] if tables and file.is_dir() else "FILE"
             raise InputError(
                 f"{file}",
                 expected="a release of Fluctuations of Glaciers, with mass_balance.csv or a table EE",
                 found=listing(names, 12) or "nothing",
-                remedy="unpack it, and name the table of annual balances itself with `observations: {path: FILE}`",
+                remedy=("name" if file.is_dir() else "unpack it, and name")
+                + f" the table of annual balances itself, `observations: {{path: {named}}}`",
             )
         member = tables[0]
 
