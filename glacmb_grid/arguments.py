@@ -45,7 +45,7 @@ _ARGUMENTS = {
 _SECTIONS = "|".join(dict.fromkeys(section.split(".")[0] for section, _, _ in FUNCTIONS))
 _IN_BRACES = re.compile(rf"`({_SECTIONS}): (\{{[^`]*\}})`")
 _DOTTED = re.compile(rf"`({_SECTIONS})\.(\w+(?:\.\w+)*)(?:: [^`]*)?`")
-_WHOLE = re.compile(rf"({_SECTIONS}): (\w+)")
+_WHOLE = re.compile(rf"({_SECTIONS})(?:: |\.)(\w+(?:\.\w+)*)(?:: .*)?")
 
 
 def calls(where: str, *texts: str) -> list[str]:
@@ -70,7 +70,7 @@ def _keys(where: str, texts: tuple[str, ...]) -> Iterator[tuple[str, str, Any]]:
     """Section, key and value of every key that is named."""
     alone = _WHOLE.fullmatch(where)
     if alone:
-        yield alone[1], alone[2], ...
+        yield from _of_keys(alone[1], alone[2])
     for text in texts:
         for section, braces in _IN_BRACES.findall(text):
             try:
@@ -79,8 +79,12 @@ def _keys(where: str, texts: tuple[str, ...]) -> Iterator[tuple[str, str, Any]]:
                 continue
             yield from _of_section(section, tree)
         for section, keys in _DOTTED.findall(text):
-            first, _, more = keys.partition(".")
-            yield from _of_section(section, {first: {more: ...} if more else ...})
+            yield from _of_keys(section, keys)
+
+
+def _of_keys(section: str, keys: str) -> Iterator[tuple[str, str, Any]]:
+    first, _, more = keys.partition(".")
+    yield from _of_section(section, {first: {more: ...} if more else ...})
 
 
 def _of_section(section: str, tree: Any) -> Iterator[tuple[str, str, Any]]:

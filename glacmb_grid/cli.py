@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     The exit status: 0 success, 1 an error in the input, 2 the audit found a leak, 3 some glaciers failed and the rest
     went on, 130 interrupted.
     """
+    logging.getLogger("cfgrib").setLevel(logging.CRITICAL)  # shows tracebacks of errors that are told in words
     parser = _parser()
     options = parser.parse_args(arguments)
     try:

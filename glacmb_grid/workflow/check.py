@@ -28,7 +28,7 @@ from glacmb_grid.stores.artefacts import RAW, leaves
 from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.vocabulary import OROGRAPHY
 from glacmb_grid.workflow import cubes
-from glacmb_grid.workflow.coverage import ANY, check_area, check_elevations, check_left
+from glacmb_grid.workflow.coverage import ANY, check_area, check_elevations, check_left, look_at_albedo
 from glacmb_grid.workflow.guards import require_apart
 from glacmb_grid.workflow.idle import idle
 from glacmb_grid.workflow.needs import check_models, check_needs, check_predictors
@@ -145,6 +145,8 @@ def _check_cubes(config: RunConfig, unknown: Collection[str], problems: Problems
     if albedo is not None:
         with problems.collect():
             found += describe_albedo(config, glaciers, albedo)
+        with problems.collect():
+            look_at_albedo(glaciers, albedo)
     years = None
     if cube is not None:
         years = _check_years(config, glaciers, cube, problems)

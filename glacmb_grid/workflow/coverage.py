@@ -18,6 +18,7 @@ from glacmb_grid.workflow import cubes
 ANY = 1e-9
 """Share of an outline: any overlap will do."""
 _LOOKED_AT = 12  # glaciers whose elevations are looked at
+_AROUND, _DAYS, _PIXELS = 3, 4, 32  # glaciers around which albedo is read, days, and pixels to each side
 
 
 def check_elevations(config: RunConfig, glaciers: gpd.GeoDataFrame, dem: xr.DataArray) -> list[str]:
@@ -28,6 +29,19 @@ def check_elevations(config: RunConfig, glaciers: gpd.GeoDataFrame, dem: xr.Data
         return []
     bad = listing((f"{f.glacier} ({f.reason})" for f in failures), 4)
     return [f"elevation model: of {len(some)} glaciers looked at a run leaves out {len(failures)}: {bad}"]
+
+
+def look_at_albedo(glaciers: gpd.GeoDataFrame, albedo: xr.Dataset) -> None:
+    """Read a few days around a few glaciers, so that codes, scales and rasters that cannot be right raise."""
+    some = glaciers.iloc[np.unique(np.linspace(0, len(glaciers) - 1, _AROUND).astype(int))]
+    days = np.unique(np.linspace(0, albedo.sizes["time"] - 1, _DAYS).astype(int))
+    places = gpd.GeoSeries.from_xy(some["longitude"], some["latitude"], crs=4326).to_crs(albedo.rio.crs)
+    for place in places:
+        window = {}
+        for dim, at in (("x", place.x), ("y", place.y)):
+            nearest = int(np.abs(albedo[dim].values - at).argmin())
+            window[dim] = slice(max(0, nearest - _PIXELS), nearest + _PIXELS)
+        albedo["code"].isel({"time": days, **window}).load()
 
 
 def check_left(count: int) -> None:

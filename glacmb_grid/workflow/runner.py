@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from glacmb_grid.disk import Say, write_csv
-from glacmb_grid.errors import listing
+from glacmb_grid.errors import InputError, listing
 from glacmb_grid.failures import FILE, read_failures
 from glacmb_grid.inputs.files import closing, find_files, naming_damage
 from glacmb_grid.judging import plan
@@ -60,6 +60,9 @@ def run(
     InputError or InputErrors
         An invalid input or setting; files in the run folder that no run wrote; results that cannot be written.
     """
+    if not hasattr(config, "root"):
+        kind = type(config).__name__
+        raise InputError("run: config", expected="a configuration", found=kind, remedy="pass what `load_config` gives")
     store = RunStore(config.root, say)
     chosen = select(config, stage)
     require_apart(config, store)
