@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from glacmb_grid.config import load_config
+from glacmb_grid.config import load_config, load_partly
 from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.settings import Judged, RunConfig
 
@@ -29,13 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     The exit status: 0 success, 1 an error in the input, 2 the audit found a leak, 3 some glaciers failed and the rest
     went on, 130 interrupted.
     """
+    logging.getLogger("cfgrib").setLevel(logging.CRITICAL)  # shows tracebacks of errors that are told in words
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
         with _interruptible():
             return int(options.act(options))
     except (InputError, InputErrors) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error.in_words(python=False)}", file=sys.stderr)
         return 1
     except OSError as error:
         if error.errno is None:
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found=f"{error.strerror}",
             remedy="correct its permissions or free some room, or name another place",
         )
-        print(f"error: {problem}", file=sys.stderr)
+        print(f"error: {problem.in_words(python=False)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last finished stage", file=sys.stderr)
@@ -242,12 +244,12 @@ def _score_holdout(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from glacmb_grid.workflow.check import check
 
-    config = load_config(options.config, options.set)
+    config, unknown, problems = load_partly(options.config, options.set)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        found = check(config)
+        found = check(config, unknown=unknown, problems=problems)
     for line in found:
-        _say(f"ok: {line}")
+        _say(line if line.startswith("note: ") else f"ok: {line}")
     for one in caught:
         if "glacmb_grid" in Path(one.filename).parts:
             _say(f"note: {one.message}")

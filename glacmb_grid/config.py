@@ -6,20 +6,19 @@ the configuration itself; relative paths are relative to the configuration file.
 
 from __future__ import annotations
 
-import difflib
-import math
 import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, NamedTuple
 
 import pydantic
 import yaml
-from pydantic import BaseModel
 
-from glacmb_grid.errors import InputError, Problems, listing
-from glacmb_grid.settings import Judged, RunConfig, TableConfig
+from glacmb_grid.errors import InputError, Problems
+from glacmb_grid.settings import RunConfig, TableConfig
+from glacmb_grid.settings.messages import as_input_error
+from glacmb_grid.yaml_text import parsed, read_yaml
 
 _PATHS = {
     ("glaciers", "path"),
@@ -36,8 +35,7 @@ _PATHS = {
     ("samples", "path"),
     ("store", "root"),
 }
-_INTERNAL = re.compile(r"(function-|list\[|constrained-|literal\[|tuple\[)")  # pydantic's own parts of locations
-_MOST_NODES = 100_000
+_STREAM = ("climate", "accumulated")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -60,8 +58,94 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
     InputError or InputErrors
         Broken YAML, unknown or missing keys, invalid values, unset environment variables: all in one error.
     """
+    filled = _filled(path, overrides)
+    config, broken = _validated(filled.values, filled.file)
+    filled.problems.found += broken.values()
+    filled.problems.raise_if_any()
+    assert config is not None
+    config.remember_templates(filled.templates)
+    return config
+
+
+class Partial(NamedTuple):
+    """A configuration as far as it is sound.
+
+    Attributes
+    ----------
+    config : RunConfig or TableConfig
+    unknown : frozenset of str
+        Sections that are missing or wrong, in whose place something else stands; `climate.accumulated` where nothing
+        else is wrong with the climate.
+    problems : Problems
+        What is wrong with them.
+    """
+
+    config: RunConfig | TableConfig
+    unknown: frozenset[str]
+    problems: Problems
+
+
+_STAND_INS: dict[str, dict[str, Any]] = {
+    "glaciers": {"path": "-"},
+    "climate": {"files": ["-"], "accumulated": "daily_mean"},
+    "elevation": {"files": ["-"]},
+    "observations": {"path": "-"},
+}
+
+
+def load_partly(path: str | Path, overrides: list[str] | None = None) -> Partial:
+    """Read a YAML configuration so that its sound sections can be checked whatever is wrong with the others.
+
+    Parameters
+    ----------
+    path, overrides
+        As for `load_config`.
+
+    Raises
+    ------
+    InputError or InputErrors
+        As for `load_config`, where nothing is left to be checked.
+    """
+    filled = _filled(path, overrides)
+    values, problems = filled.values, filled.problems
+    _, broken = _validated(values, filled.file)
+    problems.found += broken.values()
+    unknown = {key.split(".")[0] for keys in filled.unset.values() for key in keys}
+    if [keys for keys in broken if keys[:1] == _STREAM[:1]] == [_STREAM] and "climate" not in unknown:
+        values = {**values, "climate": {**values["climate"], "accumulated": "daily_mean"}}
+        unknown.add(".".join(_STREAM))
+        broken.pop(_STREAM)
+    sections = {keys[0] for keys in broken if keys}
+    config = None
+    while config is None:
+        unknown |= sections
+        config, broken = _validated(_with_stand_ins(values, unknown, filled.file), filled.file)
+        sections = {keys[0] for keys in broken if keys} - unknown  # those that name what another one had to give
+        if config is None and (not sections or "samples" in unknown):
+            problems.raise_if_any()
+    return Partial(config, frozenset(unknown), problems)
+
+
+def _with_stand_ins(values: dict[str, Any], unknown: set[str], file: Path) -> dict[str, Any]:
+    """Sections of a configuration, with others in the place of those that are unknown and must be there."""
+    others = _STAND_INS | {"name": "run", "store": {"root": Path.cwd() / "runs" / file.stem}}
+    needed = {n: v for n, v in others.items() if n in unknown and ("samples" not in values or n not in _STAND_INS)}
+    return {n: v for n, v in values.items() if n not in unknown} | needed
+
+
+class _Filled(NamedTuple):
+    """Sections of a configuration file with everything substituted, and the problems met."""
+
+    file: Path
+    values: dict[str, Any]
+    templates: dict[str, str]
+    unset: dict[str, list[str]]
+    problems: Problems
+
+
+def _filled(path: str | Path, overrides: list[str] | None) -> _Filled:
     file = Path(path).resolve()
-    raw = _read_yaml(file)
+    raw = read_yaml(file)
     problems = Problems()
     for override in overrides or []:
         with problems.collect():
@@ -73,101 +157,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
     filling.root = _root_of(raw)
     values = filling.filled(raw, ())
     problems.found += [_unset_variable(file, name, keys) for name, keys in filling.unset.items()]
-    config = _validated(values, file, problems)
-    problems.raise_if_any()
-    assert config is not None
-    config.remember_templates(filling.templates)
-    return config
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses duplicate keys, of which YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Read one mapping."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            text = str(key.value)
-            if text in seen and text != "<<":
-                raise yaml.constructor.ConstructorError(None, None, f"key {text!r} is given twice", key.start_mark)
-            seen.add(text)
-        return super().construct_mapping(node, deep)
-
-
-# Numbers with a leading zero (0507, an identifier) are octal in YAML, and 12:30 is 750: both are text here.
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:int"]
-    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)$"), list("-+0123456789")
-)
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    try:
-        raw = _parsed(file.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        beside = [p.name for p in sorted(file.parent.glob("*.y*ml"))] if file.parent.is_dir() else []
-        raise InputError(
-            f"{file}",
-            expected="a configuration file",
-            found="no such file",
-            remedy=f"correct the path; {file.parent} holds {listing(beside) or 'no YAML file'}",
-        ) from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(
-            f"{file}",
-            expected="a YAML file",
-            found=" ".join(str(error).split()),
-            remedy=_remedy(str(error)),
-        ) from error
-    if not isinstance(raw, dict):
-        raise InputError(
-            f"{file}",
-            expected="sections such as `glaciers:` and `climate:`",
-            found="nothing" if raw is None else type(raw).__name__,
-            remedy="start from configs/oetztal.yaml",
-        )
-    return raw
-
-
-def _remedy(error: str) -> str:
-    """What to do about broken YAML: a variable inside braces needs quotes."""
-    inside = re.search(r"\{[^{}\n]*?([\w.]+): *(\$\{[^}\n]*\}[^,}\n]*)", error)
-    if "flow" in error and inside is not None:
-        return f'inside braces, quote what holds a variable: {{{inside[1]}: "{inside[2].strip()}"}}'
-    return "correct the YAML syntax there"
-
-
-def _parsed(text: str) -> Any:
-    """The content of a YAML text.
-
-    Raises
-    ------
-    YAMLError or ValueError
-        Broken YAML; aliases that contain themselves or expand to more than _MOST_NODES values.
-    """
-    loader = _Loader(text)
-    try:
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        if _size(node, {}) > _MOST_NODES:
-            raise yaml.YAMLError(f"more than {_MOST_NODES} values once its aliases (*name) are written out")
-        return loader.construct_document(node)
-    finally:
-        loader.dispose()
-
-
-def _size(node: yaml.Node, known: dict[int, float]) -> float:
-    """Number of values in a node with its aliases expanded; infinite if it contains itself."""
-    if id(node) not in known:
-        known[id(node)] = math.inf  # until counted: met again if the node contains itself
-        pairs = node.value if isinstance(node, yaml.CollectionNode) else []
-        children = [c for pair in pairs for c in (pair if isinstance(pair, tuple) else (pair,))]
-        known[id(node)] = 1 + sum(_size(c, known) for c in children)
-    return known[id(node)]
+    return _Filled(file, _with_file_lists(values), filling.templates, filling.unset, problems)
 
 
 def _apply_override(raw: dict[str, Any], override: str) -> None:
@@ -187,7 +177,7 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
             here[parent] = {}
         here = here[parent]
     try:
-        here[last] = _parsed(value)
+        here[last] = parsed(value)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(
             f"--set {override}",
@@ -275,14 +265,17 @@ def _unset_variable(file: Path, name: str, keys: list[str]) -> InputError:
     )
 
 
-def _validated(values: dict[str, Any], file: Path, problems: Problems) -> RunConfig | TableConfig | None:
+def _validated(
+    values: dict[str, Any], file: Path
+) -> tuple[RunConfig | TableConfig | None, dict[tuple[str, ...], InputError]]:
+    """The configuration if it is valid, else what is wrong by its keys."""
     kind: type[RunConfig | TableConfig] = TableConfig if "samples" in values else RunConfig
     try:
-        return kind.model_validate(_with_file_lists(values))
+        return kind.model_validate(values), {}
     except pydantic.ValidationError as error:
-        errors = {one.where: one for one in (_as_input_error(e, file, kind) for e in reversed(error.errors()))}
-        problems.found += reversed(errors.values())
-        return None
+        found = [(tuple(map(str, e["loc"])), as_input_error(e, file, kind)) for e in reversed(error.errors())]
+        once = {one.where: (keys, one) for keys, one in found}
+        return None, dict(reversed(once.values()))
 
 
 def _with_file_lists(values: dict[str, Any]) -> dict[str, Any]:
@@ -292,50 +285,3 @@ def _with_file_lists(values: dict[str, Any]) -> dict[str, Any]:
         if isinstance(here, dict) and isinstance(here.get("files"), str):
             here["files"] = [here["files"]]
     return values
-
-
-def _as_input_error(error: Any, file: Path, kind: type[Judged]) -> InputError:
-    keys = [str(k) for k in error["loc"] if k not in ("[key]", "own") and not _INTERNAL.match(str(k))]
-    where = f"{file}: {'.'.join(keys)}"
-    if error["type"] == "extra_forbidden":
-        valid = _valid_keys(keys[:-1], kind)
-        near = difflib.get_close_matches(keys[-1], valid, 1, 0.5)
-        return InputError(
-            where,
-            expected=f"one of {', '.join(valid)}",
-            found=f"unknown key {keys[-1]!r}",
-            remedy=f"did you mean {near[0]!r}?" if near else "remove it or choose one of the valid keys",
-        )
-    if error["type"] == "missing":
-        one_of = _values_of(keys, kind)
-        expected = f"this key, one of {', '.join(one_of)}" if one_of else "this key"
-        remedy = f"add `{': {'.join(keys)}: {one_of[0]}{'}' * (len(keys) - 1)}`" if one_of else f"add `{keys[-1]}:`"
-        return InputError(where, expected=expected, found="nothing", remedy=remedy)
-    expected = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    return InputError(where, expected=expected, found=repr(error["input"]), remedy="correct the value")
-
-
-def _values_of(keys: list[str], kind: type[Judged]) -> list[str]:
-    """The values of a key that takes one of a few words; none for other keys."""
-    section: Any = kind
-    for key in keys:
-        found = getattr(section, "model_fields", {}).get(key)
-        section = None if found is None else found.annotation
-    return [str(v) for v in get_args(section)] if get_origin(section) is Literal else []
-
-
-def _valid_keys(path: list[str], kind: type[Judged]) -> list[str]:
-    """Valid keys of the section at this path."""
-    model: type[BaseModel] = kind
-    for key in path:
-        known = model.model_fields.get(key) or model.model_fields.get("own")  # own models
-        if known is None:  # a name chosen by the user
-            continue
-        annotation = known.annotation
-        choices = [annotation, *get_args(annotation)] if get_origin(annotation) is not None else [annotation]
-        choices += list(get_args(annotation))
-        models = [c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)]
-        if not models:
-            return []
-        model = models[0]
-    return [n for n in model.model_fields if n != "own"]

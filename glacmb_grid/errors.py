@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from glacmb_grid.arguments import calls
+
 T = TypeVar("T")
 
 
@@ -24,7 +26,13 @@ class InputError(ValueError):
 
     def __init__(self, where: str, *, expected: str, found: str, remedy: str) -> None:
         self.where, self.expected, self.found, self.remedy = where, expected, found, remedy
-        super().__init__(f"{where}\n    expected: {expected}\n    found:    {found}\n    remedy:   {remedy}")
+        super().__init__(self.in_words())
+
+    def in_words(self, *, python: bool = True) -> str:
+        """The message; with `python`, also the arguments of functions that say the same as the keys it names."""
+        text = f"{self.where}\n    expected: {self.expected}\n    found:    {self.found}\n    remedy:   {self.remedy}"
+        same = calls(self.where, self.expected, self.found, self.remedy) if python else []
+        return text + (f"\n    Python:   {', '.join(same)}" if same else "")
 
     def __reduce__(self) -> tuple[object, ...]:  # keyword-only arguments need help to cross processes
         return _rebuild, (self.where, self.expected, self.found, self.remedy)
@@ -39,8 +47,13 @@ class InputErrors(ValueError):  # noqa: N818 - several of them
 
     def __init__(self, problems: list[Exception]) -> None:
         self.problems = problems
-        count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
-        super().__init__(f"{count}:\n" + "\n".join(f"{i}. {p}" for i, p in enumerate(problems, 1)))
+        super().__init__(self.in_words())
+
+    def in_words(self, *, python: bool = True) -> str:
+        """The messages, numbered; see `InputError.in_words`."""
+        count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
+        texts = [p.in_words(python=python) if isinstance(p, InputError) else str(p) for p in self.problems]
+        return f"{count}:\n" + "\n".join(f"{i}. {text}" for i, text in enumerate(texts, 1))
 
     def __reduce__(self) -> tuple[object, ...]:
         return InputErrors, (self.problems,)
@@ -70,11 +83,12 @@ class Problems:
         return result[0] if result else None
 
     def raise_if_any(self) -> None:
-        """Raise the only problem, or all of them together."""
-        if len(self.found) == 1:
-            raise self.found[0]
-        if self.found:
-            raise InputErrors(self.found)
+        """Raise the only problem, or all of them together, each once."""
+        once = list({str(p): p for p in self.found}.values())
+        if len(once) == 1:
+            raise once[0]
+        if once:
+            raise InputErrors(once)
 
 
 def listing(items: Iterable[object], limit: int = 8) -> str:

@@ -122,6 +122,18 @@ def empty(schema: Schema, names: Iterable[str] | None = None, **along: Any) -> x
     return xr.Dataset(holding_nothing(wanted), coords={**holding_nothing(coordinates), **given})
 
 
+def require_columns(table: Any, columns: Iterable[str], *, name: str, source: str) -> None:
+    """Raise an InputError unless a table has these columns; `name` is that of the argument, `source` what gives it."""
+    there = [str(c) for c in getattr(table, "columns", ())]
+    if missing := [c for c in columns if c not in there]:
+        raise InputError(
+            name,
+            expected=f"a table with the columns {', '.join(columns)}",
+            found=f"no {listing(missing)}; columns {listing(there) or 'none'}",
+            remedy=f"pass what {source} gives",
+        )
+
+
 def _differences(ds: xr.Dataset, schema: Schema, described: Mapping[str, Field]) -> Iterator[tuple[str, str]]:
     """What was expected and what was found, for each variable that is not as described."""
     for name, one in described.items():
@@ -252,7 +264,8 @@ PRODUCT = Schema(
     "`build_product`",
     _numbers(("glacier", "year"), mass_balance="m", mass_balance_uncertainty="m")
     | _numbers(("glacier",), area="km2")
-    | {"measured": Field(("glacier",), FLAG), "year_bnds": Field(("year", "bnds"), DATE, per="glacier")},
+    | {"measured": Field(("glacier",), FLAG), "observed_period": Field(("year",), FLAG)}
+    | {"year_bnds": Field(("year", "bnds"), DATE, per="glacier")},
     {"glacier_id": Field(("glacier",), TEXT), "year": Field(("year",)), "time": Field(("year",), DATE, per="glacier")}
     | _PLACE,
 )

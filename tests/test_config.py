@@ -212,7 +212,7 @@ def test_a_misspelt_variable_names_the_nearest_one(tmp_path):
 def test_missing_sections_are_named(tmp_path):
     found = refused(tmp_path, "glaciers: {path: x}\n")
     for section in ("climate", "elevation", "observations"):
-        assert f"add `{section}:`" in found
+        assert f"add `{section}: {{" in found
 
 
 @pytest.mark.parametrize(

@@ -332,6 +332,7 @@ def product_of(balance, years, sigma=0.1, measured=None, first_month=10):
             "mass_balance_uncertainty": (("glacier", "year"), np.full(np.shape(balance), sigma)),
             "area": ("glacier", np.arange(1.0, glaciers + 1)),
             "measured": ("glacier", np.zeros(glaciers, np.int8) if measured is None else measured),
+            "observed_period": ("year", np.ones(len(years), np.int8)),
             "year_bnds": (("year", "bnds"), bounds.astype("datetime64[ns]")),
         },
         coords={

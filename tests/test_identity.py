@@ -179,6 +179,11 @@ KINDS = {
     "a chunk of zarr": (
         lambda d: zarr.create_array(str(d / "z.zarr"), data=np.arange(40), chunks=(4,)), "z.zarr", "z.zarr/c/7", False,
     ),
+    "a tile in a folder": (
+        lambda d: ((d / "tiles").mkdir(), tile(d / "tiles" / "a.tif"), tile(d / "tiles" / "b.tif")),
+        "tiles", "tiles/b.tif", True,
+    ),
+    "an archive": (lambda d: shutil.make_archive(str(d / "months"), "zip", d, "x"), "months.zip", "months.zip", False),
 }  # fmt: skip
 
 

@@ -20,7 +20,10 @@ FOLDER = Path(__file__).parents[1] / PACKAGE
 # From the bottom up. A room is a module or a folder; "" is the package's own __init__, the public surface.
 LAYERS = (
     "vocabulary",
+    "arguments",
     "errors",
+    "words",
+    "yaml_text",
     "schemas",
     "disk",
     "failures",

@@ -121,7 +121,9 @@ def make_product(predictors):
     balances = {"mean": (dims, np.full(shape, -0.5)), "variance": (dims, np.full(shape, 0.09))}
     upscaled = xr.Dataset(balances, coords={n: predictors[n].values for n in dims})
     measured = np.arange(shape[0]) < 4
-    return build_product(upscaled, np.full(shape, 0.16), predictors, glaciers, measured, attrs={"title": "t"})
+    return build_product(
+        upscaled, np.full(shape, 0.16), predictors, glaciers, measured, np.array([2003, 2005]), attrs={"title": "t"}
+    )
 
 
 def test_uncertainty_is_members_and_residuals_together_with_cf_attributes(predictors):
@@ -135,6 +137,7 @@ def test_uncertainty_is_members_and_residuals_together_with_cf_attributes(predic
     assert product["year"].values[0] == 2001
     assert product["time"].attrs["bounds"] == "year_bnds"
     assert list(product["measured"].values) == [1, 1, 1, 1, 0, 0, 0]
+    assert list(product["observed_period"].values) == [0, 0, 1, 1, 1, *([2] * 7)]  # observed 2003 and 2005
 
 
 def test_a_product_is_written_as_zarr_and_netcdf(predictors, tmp_path):

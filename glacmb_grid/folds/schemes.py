@@ -78,8 +78,18 @@ def make_folds(
     InputError
         If the scheme leaves nothing to fit on, a coordinate is missing, or a user's fold splits a group or year.
     """
+    if missing := [n for n in ("sample", "glacier", "year") if n not in samples.variables]:
+        raise InputError(
+            "samples",
+            expected="coordinates sample, glacier and year",
+            found=f"no {listing(missing)}",
+            remedy="pass what `build_samples` or `read_samples_table` gives",
+        )
     if scheme not in SCHEMES:
         raise ValueError(f"unknown scheme {scheme!r}; known: {', '.join(SCHEMES)}")
+    for name, count in (("inner", inner), ("blocks", blocks), ("parts", parts)):
+        if count is not None and count < 1:
+            raise InputError(f"make_folds: {name}", expected="at least 1", found=f"{count}", remedy="correct it")
     size = samples.sizes["sample"]
     free = np.ones(size, bool) if locked is None else ~np.asarray(locked, bool)
     if scheme == "leave_region_out" and "region" in samples.coords:

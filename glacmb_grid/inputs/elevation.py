@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import geopandas as gpd
 import numpy as np
@@ -22,8 +23,10 @@ from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.elevation_files import Degree, degree_of, elevation_files, named_for
 from glacmb_grid.inputs.mosaic import Mosaic, Windows
 from glacmb_grid.inputs.rasters import Header, UnreadableRasterError, read_header, require_crs
+from glacmb_grid.words import checking_words
 
-UNITS = {"m": 1.0, "ft": 0.3048, "us-ft": 1200 / 3937, "km": 1000.0, "dm": 0.1, "cm": 0.01}
+HeightUnits = Literal["m", "ft", "us-ft", "km", "dm", "cm"]
+UNITS: dict[str, float] = {"m": 1.0, "ft": 0.3048, "us-ft": 1200 / 3937, "km": 1000.0, "dm": 0.1, "cm": 0.01}
 _SPELLINGS = {
     "m": ("metre", "metres", "meter", "meters", "masl", "m asl", "m a.s.l.", "mamsl"),
     "ft": ("foot", "feet", "international foot", "international feet"),
@@ -37,7 +40,8 @@ _TILES = "tiles"  # attribute: names of its tiles, where these state their squar
 _NEAR = 0.01  # degrees; how far a tile may lie from the square degree that its name states
 
 
-def open_elevation(paths: str | Path | Iterable[str | Path], *, units: str | None = None) -> xr.DataArray:
+@checking_words
+def open_elevation(paths: str | Path | Iterable[str | Path], *, units: HeightUnits | None = None) -> xr.DataArray:
     """A digital elevation model, one file or several tiles.
 
     Parameters

@@ -20,6 +20,7 @@ from glacmb_grid.inputs import inventories
 from glacmb_grid.inputs.files import find_file
 from glacmb_grid.inputs.vectors import read_vectors
 from glacmb_grid.polygons import continuous
+from glacmb_grid.schemas import require_columns
 from glacmb_grid.vocabulary import GLACIER_ID_ATTRS
 
 _COMPLEX = re.compile(r"^RGI\d*-v[\d.]+-C-")
@@ -313,6 +314,8 @@ def _area(shape: shapely.Geometry) -> float:
 
 def glaciers_dataset(glaciers: gpd.GeoDataFrame) -> xr.Dataset:
     """Area (km2), name, longitude and latitude (degrees) with CF attributes, (glacier,)."""
+    columns = ("area", "name", "longitude", "latitude")
+    require_columns(glaciers, columns, name="glaciers", source="`read_outlines`")
     ids = glaciers.index.to_numpy().astype(str).astype(object)
     return xr.Dataset(
         {

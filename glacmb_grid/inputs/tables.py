@@ -148,13 +148,17 @@ def table_of_text(text: str, file: str, *, header: Collection[str] | None = None
         )
     start, separator, _ = found
     rows = csv.reader(io.StringIO("".join(lines[start:]), newline=""), delimiter=separator, strict=True)
+    records, begun = [], start + 1
     try:
-        records = [(start + rows.line_num, [c.strip() for c in row]) for row in rows if any(c.strip() for c in row)]
+        for row in rows:
+            begun = start + rows.line_num + 1
+            if any(c.strip() for c in row):
+                records.append((start + rows.line_num, [c.strip() for c in row]))
     except csv.Error as error:
         raise InputError(
-            f"{file}: line {start + rows.line_num}",
+            f"{file}: line {begun}",
             expected="a CSV table",
-            found=str(error),
+            found=f"{error}: a quote that is not closed, or text behind one, in {lines[begun - 1].strip()[:60]!r}",
             remedy="correct the quotes in this line, or export the table again",
         ) from error
     names = [_OWN_LINE if n.lower() == LINE else n.lower() for n in records[0][1]]

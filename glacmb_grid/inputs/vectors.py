@@ -15,6 +15,7 @@ import pyproj.exceptions
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.files import first_bytes
 
+_ENDINGS = (".shp", ".gpkg", ".geojson", ".json", ".parquet", ".geoparquet", ".fgb", ".kml", ".vrt")
 _SHAPEFILE = b"\x00\x00\x27\x0a"
 _GDAL_ERRORS = (OSError, ValueError, RuntimeError)  # those of pyogrio are RuntimeErrors
 
@@ -32,6 +33,8 @@ def _read_layer(file: Path, layer: str | None) -> gpd.GeoDataFrame:
         _refuse_truncated(file)
         if first_bytes(file, 4, "a vector file") == b"PAR1":
             return _read_parquet(file)
+    elif file.is_dir() and not file.suffix:
+        _refuse_folder(file)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=UserWarning, module="pyogrio")
@@ -46,6 +49,18 @@ def _read_layer(file: Path, layer: str | None) -> gpd.GeoDataFrame:
             found=(str(error) or type(error).__name__).splitlines()[0],
             remedy="check the path; a shapefile needs its .shx, .dbf and .prj beside it",
         ) from error
+
+
+def _refuse_folder(folder: Path) -> None:
+    """Raise an InputError for a folder that is no vector file itself: GDAL would take one of its files unasked."""
+    names = sorted(p.name for p in folder.iterdir())
+    inside = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in _ENDINGS]
+    raise InputError(
+        f"{folder}",
+        expected="a vector file",
+        found=f"a folder with {listing([p.name for p in inside] or names, 4) or 'nothing'}",
+        remedy=f"name the file with the outlines: {listing(inside, 3) or 'a shapefile, a GeoPackage or GeoParquet'}",
+    )
 
 
 def _read_parquet(file: Path) -> gpd.GeoDataFrame:

@@ -34,6 +34,7 @@ def make_products(
     predictions: pd.DataFrame,
     name: str,
     model: str,
+    years: tuple[int, int] | None,
     compared: Sequence[str],
     title: str,
     institution: str,
@@ -41,6 +42,7 @@ def make_products(
 ) -> dict[str, Any]:
     """The glacier x year dataset by one model; if the truth is known, the scores of all fitted models against it."""
     ids = predictors["glacier"].values
+    predictors = _within(predictors, years)
     glaciers = glaciers_dataset(outlines.loc[ids])
     measured = np.isin(ids.astype(str), samples["glacier"].values.astype(str))
     fitted = {n: p.load() for n, p in fitted_in(fits, PRODUCT_SCHEME).items()}
@@ -71,7 +73,11 @@ def make_products(
         "configuration": name,
         **work.provenance,
     }
-    product = build_product(balance, residual, predictors, glaciers, measured, attrs=attrs)
+    observed = np.unique(samples["row_year"].values.astype(np.int64))
+    product = build_product(balance, residual, predictors, glaciers, measured, observed, attrs=attrs)
+    if (before := product["year"].values[product["observed_period"].values == 0]).size:
+        work.say(f"note: {len(before)} years, {before[0]}..{before[-1]}, lie before the first observation; see the "
+                 "variable observed_period")  # fmt: skip
     nearest = sampled[["nearest_land", "land_distance"]].sel(glacier=ids).load()
     product = product.assign({n: ("glacier", v.values, v.attrs) for n, v in nearest.data_vars.items()})
     product.attrs["glaciers_failed"] = len(outlines) - product.sizes["glacier"]
@@ -81,6 +87,26 @@ def make_products(
     means = {m: (balance if m == model else balance_by(m))["mean"].values for m in compared if m in fitted}
     complete = {m: mean for m, mean in means.items() if np.isfinite(mean).all()}
     return {"product": product, "truth_scores": _against_truth(truth, complete, predictors, measured)}
+
+
+def _within(predictors: xr.Dataset, years: tuple[int, int] | None) -> xr.Dataset:
+    """The predictors of the hydrological years from the first to the last of `years`."""
+    if years is None:
+        return predictors
+    there = predictors["year"].values.astype(np.int64)
+    if not set(range(years[0], years[1] + 1)) <= set(there.tolist()):
+        raise years_beyond(years, there.tolist())
+    return predictors.isel(year=np.flatnonzero((there >= years[0]) & (there <= years[1])))
+
+
+def years_beyond(years: tuple[int, int], there: Sequence[int]) -> InputError:
+    """The error for years of the product that the climate does not have."""
+    return InputError(
+        "product: years",
+        expected=f"years within the climate's complete hydrological years {there[0]}..{there[-1]}",
+        found=f"{years[0]}..{years[1]}",
+        remedy="choose years that the climate covers, or leave `product.years` out for all of them",
+    )
 
 
 def _against_truth(

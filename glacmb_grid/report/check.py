@@ -17,6 +17,7 @@ from glacmb_grid.years import first_months, hydrological_year, year_bounds
 
 _OTHER_AREA = 4 / 3  # as a ratio, of a glacier in two inventories
 _COARSE = 0.2  # degrees
+SWAPPED = ": latitude and longitude seem to be swapped"
 _MOST = 8  # sites without an outline that are named one by one
 
 
@@ -29,7 +30,7 @@ def whereabouts(glaciers: gpd.GeoDataFrame, grid: Grid) -> str:
         min(edges[0], edges[-1]) <= at <= max(edges[0], edges[-1])
         for edges, at in zip((grid.x_edges, grid.y_edges), middle, strict=True)
     ):
-        text += ": latitude and longitude seem to be swapped"
+        text += SWAPPED
     return text
 
 
@@ -91,7 +92,9 @@ def describe_rates(linked: Linked, outlines: gpd.GeoDataFrame) -> list[str]:
     return lines
 
 
-def uncovered_rates(config: RunConfig, linked: Linked, glaciers: gpd.GeoDataFrame, years: list[int]) -> list[str]:
+def uncovered_rates(
+    config: RunConfig, linked: Linked, glaciers: gpd.GeoDataFrame, years: list[int] | None
+) -> list[str]:
     """A line about geodetic rates of periods that the climate's hydrological years do not cover."""
     rates = linked.observations
     if rates.empty or not years:

@@ -16,6 +16,7 @@ from glacmb_grid.sampling.grid import Grid, grid_of
 from glacmb_grid.sampling.terrain_checks import undeclared_void
 from glacmb_grid.sampling.true_north import jacobian, turned
 from glacmb_grid.sampling.zonal import bounds_on, overlap_weights
+from glacmb_grid.schemas import require_columns
 from glacmb_grid.vocabulary import EARTH_RADIUS
 
 Floats = npt.NDArray[np.float64]
@@ -60,6 +61,7 @@ def terrain(dem: xr.DataArray, glaciers: gpd.GeoDataFrame) -> xr.Dataset:
     InputError
         Where the model can be read for no glacier.
     """
+    require_columns(glaciers, ("geometry",), name="glaciers", source="`read_outlines`")
     grid = grid_of(dem, name="elevation model")
     dem = dem.transpose(grid.y, grid.x)
     groups = _close_together(glaciers, grid)

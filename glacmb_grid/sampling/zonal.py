@@ -17,6 +17,7 @@ from glacmb_grid.sampling.apply import touched_cells, weighted_means
 from glacmb_grid.sampling.grid import Curvilinear, Grid, any_grid_of, grid_of
 from glacmb_grid.sampling.lattice import Lattice
 from glacmb_grid.sampling.overlap import overlaps
+from glacmb_grid.schemas import require_columns
 from glacmb_grid.weights import Weights, from_entries
 
 Floats = npt.NDArray[np.float64]
@@ -42,6 +43,7 @@ def overlap_weights(glaciers: gpd.GeoDataFrame, grid: Grid | xr.Dataset | xr.Dat
         Rows are glaciers in the given order, columns are flat (y, x) cell numbers, weights m2; `total` is the area of
         the outline, so that parts outside the grid lower the coverage.
     """
+    require_columns(glaciers, ("geometry",), name="glaciers", source="`read_outlines`")
     grid = grid if isinstance(grid, Grid) else grid_of(grid)
     shapes = np.array(glaciers.geometry.array, dtype=object)
     if not grid.is_geographic:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
-from glacmb_grid.settings.base import Section, Seed, each_once, portable
+from glacmb_grid.settings.base import REMEDY, Section, Seed, each_once, portable
 from glacmb_grid.settings.inputs import (
     Albedo,
     Climate,
@@ -20,6 +20,7 @@ from glacmb_grid.settings.inputs import (
     SampleTable,
     Sampling,
     Synthetic,
+    Years,
 )
 from glacmb_grid.settings.models import FeedForward, Given, ModelName, Models, OwnName, RandomForest, Recipe, own_names
 
@@ -34,7 +35,7 @@ def _share_or_names(value: list[str] | float) -> list[str] | float:
 
 def _all_or_list(value: Any) -> Any:
     if isinstance(value, str) and value != "all":
-        raise ValueError(f"'all' or a list of models, such as [{value}]")
+        raise ValueError(f"'all' or a list of models{REMEDY}write `validation: {{models: [{value}]}}`")
     return value
 
 
@@ -64,9 +65,13 @@ class Scores(Section):
 
 
 class Product(Section):
-    """The glacier x year dataset. Its model is judged too; by default ff_fcnn, or the last of the judged models."""
+    """The glacier x year dataset. Its model is judged too; by default ff_fcnn, or the last of the judged models.
+
+    `years`: first and last hydrological year, by default all complete ones of the climate.
+    """
 
     model: ModelName = "ff_fcnn"
+    years: Years | None = None
     title: str = "Annual glacier-wide mass balance of every glacier of the region"
     institution: str = ""
     truth: Path | None = None
@@ -144,7 +149,7 @@ def _file_name(name: Any) -> Any:
         fitting = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-") or "run"
         raise ValueError(
             "letters, digits, `.`, `_` and `-` only; by default it is the name of the configuration file without its "
-            f"ending: rename the file, or add `name: {fitting}`"
+            f"ending{REMEDY}rename the file, or add `name: {fitting}`"
         )
     return name
 

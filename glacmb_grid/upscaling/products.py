@@ -116,6 +116,7 @@ def build_product(
     predictors: xr.Dataset,
     glaciers: xr.Dataset,
     measured: npt.NDArray[np.bool_],
+    observed: npt.NDArray[np.int64],
     *,
     attrs: dict[str, str],
 ) -> xr.Dataset:
@@ -130,13 +131,16 @@ def build_product(
     predictors, glaciers : xr.Dataset
         Source of the years, and of areas and positions.
     measured : bool array, (glacier,)
+    observed : int array
+        Years with observations.
     attrs : dict
         Global attributes: title, provenance.
 
     Returns
     -------
     xr.Dataset
-        `mass_balance` and `mass_balance_uncertainty` (glacier, year), m; `area`, `measured` (glacier,). `year_bnds` and
+        `mass_balance` and `mass_balance_uncertainty` (glacier, year), m; `area`, `measured` (glacier,);
+        `observed_period` (year,), 0 before the first year with observations, 2 after the last. `year_bnds` and
         `time` are by glacier, (glacier, year), where glaciers have hydrological years of their own.
 
     Raises
@@ -156,7 +160,7 @@ def build_product(
                 {
                     **MASS_BALANCE_ATTRS,
                     "cell_methods": "time: sum area: mean",
-                    "ancillary_variables": "mass_balance_uncertainty measured",
+                    "ancillary_variables": "mass_balance_uncertainty measured observed_period",
                 },
             ),
             "mass_balance_uncertainty": (
@@ -177,6 +181,15 @@ def build_product(
                     "long_name": "whether annual observations of the glacier were learnt from",
                     "flag_values": np.array([0, 1], np.int8),
                     "flag_meanings": "unmeasured measured",
+                },
+            ),
+            "observed_period": (
+                "year",
+                (1 - (years < observed.min()) + (years > observed.max())).astype(np.int8),
+                {
+                    "long_name": "whether the year lies within the years that observations were learnt from",
+                    "flag_values": np.array([0, 1, 2], np.int8),
+                    "flag_meanings": "before_first_observation within_observations after_last_observation",
                 },
             ),
         },

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from glacmb_grid.schemas import require_columns
 from glacmb_grid.validation.metrics import METRICS, OF_MEANS, Statistics, mean_of_glaciers, sign_auc
 
 Codes = npt.NDArray[np.int64]
@@ -75,8 +76,18 @@ def block_weights(table: pd.DataFrame, scheme: str, draws: int, seed: int) -> Fl
     return None if blocks is None else np.concatenate([w[:, blocks.cell] for w in blocks.pieces(len(table))])
 
 
+_NEEDED = ("scheme", "protocol", "model", "sample", "glacier", "year", "observed", "predicted")
+
+
 def with_groups(table: pd.DataFrame) -> pd.DataFrame:
-    """Fill in `group` (the glacier if absent or blank) and `region`."""
+    """Fill in `group` (the glacier if absent or blank) and `region`.
+
+    Raises
+    ------
+    InputError
+        A table without the columns of `out_of_fold`.
+    """
+    require_columns(table, _NEEDED, name="predictions", source="`out_of_fold`")
     group = table["group"].astype(str) if "group" in table else table["glacier"].astype(str)
     group = group.where(~group.isin(["", "nan"]), table["glacier"].astype(str))
     region = table["region"].fillna("").astype(str) if "region" in table else ""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import geopandas as gpd
+from collections.abc import Collection
 
-from glacmb_grid.errors import InputError, Problems, listing
+import geopandas as gpd
+import pandas as pd
+
+from glacmb_grid.errors import InputError, Problems
 from glacmb_grid.inputs.links import Linked
 from glacmb_grid.judging import plan
 from glacmb_grid.report.check import describe_rates, uncovered_rates, unmatched_lines
@@ -13,7 +16,9 @@ from glacmb_grid.workflow import linking
 from glacmb_grid.workflow.sources import ObservedTables
 
 
-def check_rates(config: RunConfig, rates: ObservedTables, glaciers: gpd.GeoDataFrame, years: list[int]) -> list[str]:
+def check_rates(
+    config: RunConfig, rates: ObservedTables, glaciers: gpd.GeoDataFrame, years: list[int] | None
+) -> list[str]:
     """Link geodetic rates as a run will, and say what it would compare."""
     section = config.observations.geodetic
     assert section is not None
@@ -23,32 +28,46 @@ def check_rates(config: RunConfig, rates: ObservedTables, glaciers: gpd.GeoDataF
 
 
 def check_links(
-    config: RunConfig, linked: Linked, left: gpd.GeoDataFrame, years: list[int], problems: Problems
+    config: RunConfig,
+    linked: Linked,
+    left: gpd.GeoDataFrame,
+    years: list[int] | None,
+    unknown: Collection[str],
+    problems: Problems,
 ) -> list[str]:
-    """Check that models can be fitted to the linked observations, and make their folds."""
+    """Check that models can be fitted to the linked observations, without a climate in any year; make their folds."""
     observed = linked.observations
     kinds = ", ".join(f"{n} by {k}" for k, n in observed.groupby("link").size().items())
     found = [
         f"{len(observed)} observations linked to outlines ({kinds or 'none'}), {len(linked.unmatched)} rows unmatched"
     ]
     found += unmatched_lines(linked)
-    if not years:
+    if years == []:
         return found
-    usable = observed[observed["year"].isin(years) & observed["glacier"].isin(left.index)]
-    before = len(problems.found)
-    with problems.collect():
-        if usable["year"].nunique() < 2:
-            raise InputError(
-                "observations",
-                expected="balances of these glaciers in at least two of the climate's hydrological years",
-                found=f"{len(usable)} of {usable['glacier'].nunique()} glacier(s), {usable['year'].nunique()} year(s); "
-                f"{len(linked.unmatched)} row(s) without an outline: {listing(unmatched_lines(linked), 3) or 'none'}",
-                remedy="check the climate's period, and name a table with the glaciers' identifiers or positions, "
-                "`observations: {links: {table: FILE}}`",
-            )
-    if len(problems.found) > before:
-        return found
-    samples, schemes = plan.foreseen(left, observed, years), plan.schemes_of(config)
-    folds = plan.folds_of(samples, schemes, config.validation, config.seed, problems)
-    counts = [f"{scheme}: {len(masks)} folds" for scheme, masks in folds.items()]
-    return [*found, f"{len(usable)} glacier-years to learn from", *counts]
+    covered = sorted(set(observed["year"].tolist())) if years is None else years
+    usable = observed[observed["year"].isin(covered) & observed["glacier"].isin(left.index)]
+    if usable["year"].nunique() < 2:
+        raise _too_few("balances of these glaciers in at least two of the climate's hydrological years", usable, linked)
+    found.append(f"{len(usable)} glacier-years to learn from")
+    if "validation" not in unknown:
+        samples, schemes = plan.foreseen(left, observed, covered), plan.schemes_of(config)
+        before = len(problems.found)
+        folds = plan.folds_of(samples, schemes, config.validation, config.seed, problems)
+        if len(problems.found) > before and usable["glacier"].nunique() < 2 and len(linked.unmatched):
+            with problems.collect():
+                raise _too_few("balances of several of these glaciers, for these schemes", usable, linked)
+        found += [f"{scheme}: {len(masks)} folds" for scheme, masks in folds.items()]
+    return found
+
+
+def _too_few(expected: str, usable: pd.DataFrame, linked: Linked) -> InputError:
+    """The error for too few observations, with why others found no outline."""
+    return InputError(
+        "observations",
+        expected=expected,
+        found=f"{len(usable)} glacier-years: {usable['glacier'].nunique()} glacier(s), {usable['year'].nunique()} "
+        f"year(s); {len(linked.unmatched)} row(s) without an outline"
+        + "".join(f"; {line}" for line in unmatched_lines(linked)[:3]),
+        remedy="check the climate's period, and name a table with the glaciers' identifiers or positions, "
+        "`observations: {links: {table: FILE}}`",
+    )

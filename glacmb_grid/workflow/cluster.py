@@ -30,7 +30,7 @@ def scheduler(compute: Compute, say: Callable[[str], None] = lambda text: None) 
         `threads` (default), `processes`, `synchronous`, or `distributed`: a local cluster of worker processes, or the
         cluster at `address`. Schedulers started here accept connections from this machine only.
     say : callable
-        Takes a line with the address of the dashboard, if `dashboard` is set.
+        Takes a line with the address of the dashboard, if `dashboard` is set, and one on `workers` without effect.
 
     Yields
     ------
@@ -44,6 +44,9 @@ def scheduler(compute: Compute, say: Callable[[str], None] = lambda text: None) 
     """
     workers = compute.workers or os.cpu_count() or 1
     if not {"scheduler", "address"} & compute.model_fields_set and (client := _active_client()) is not None:
+        if compute.workers is not None:
+            say("note: the active dask client is used with its own workers; `compute.workers` has no effect, unless "
+                "`compute.scheduler` is set")  # fmt: skip
         with _naming_killed_workers():
             yield OnCluster("the active dask client", client)
     elif compute.scheduler == "processes":

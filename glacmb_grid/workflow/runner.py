@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from glacmb_grid.disk import Say, write_csv
-from glacmb_grid.errors import listing
+from glacmb_grid.errors import InputError, listing
 from glacmb_grid.failures import FILE, read_failures
 from glacmb_grid.inputs.files import closing, find_files, naming_damage
 from glacmb_grid.judging import plan
@@ -26,6 +26,7 @@ from glacmb_grid.workflow.cluster import scheduler
 from glacmb_grid.workflow.currency import Upstream, key_and_content, reasons_of, select, status, wanted_mark
 from glacmb_grid.workflow.engines import Engine
 from glacmb_grid.workflow.guards import relay_warnings, report_cause, report_full_disk, require_apart, require_still
+from glacmb_grid.workflow.idle import idle
 from glacmb_grid.workflow.lock_record import record_lock
 from glacmb_grid.workflow.log import Digests, describe_inputs, log_entry
 from glacmb_grid.workflow.stages import Source, Stage
@@ -59,11 +60,16 @@ def run(
     InputError or InputErrors
         An invalid input or setting; files in the run folder that no run wrote; results that cannot be written.
     """
+    if not hasattr(config, "root"):
+        kind = type(config).__name__
+        raise InputError("run: config", expected="a configuration", found=kind, remedy="pass what `load_config` gives")
     store = RunStore(config.root, say)
     chosen = select(config, stage)
     require_apart(config, store)
     if any(n.startswith("learning/") for n in chosen):
         plan.require_models(config)  # missing models are reported before hours of sampling
+    for line in idle(config):
+        say(f"note: {line}")
     ran: dict[str, float] = {}
     with report_full_disk(store), store.locked(), scheduler(config.compute, say) as engine:
         started = time.time()

@@ -258,7 +258,7 @@ def _product_stage(c: RunConfig, product: Product) -> Stage:
         },
         {"product": a.PRODUCT, "truth_scores": a.TRUTH_SCORES},
         {
-            **options(c, model="product.model"),
+            **options(c, model="product.model", years="product.years"),
             **text,
             "name": Option("name", str(c.as_written(c.name))),
             "compared": Option("models", wanted if product.truth else [product.model]),

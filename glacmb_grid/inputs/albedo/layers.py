@@ -100,12 +100,12 @@ def choose(pieces: Sequence[Piece], wanted: str | None) -> Chosen:
         )
     usual = [n for n in (SNOW, DEFAULT_BRDF) if n in named]
     layer = wanted or (usual[0] if len(usual) == 1 else named[0] if len(named) == 1 else "")
-    if (len(named) > 1 and not layer) or (wanted and named and wanted not in named):
+    if (len(named) > 1 and not layer) or (wanted and wanted not in named and (named or not is_snow(wanted))):
         raise InputError(
             f"{pieces[0].file}",
             expected="one layer of albedo" + (f", {wanted}" if wanted else ""),
-            found=listing(named, 12),
-            remedy=f"choose with `albedo: {{layer: {usual[0] if usual else named[0]}}}`, or narrow `albedo.files`",
+            found=listing(named, 12) or "files whose names tell no layer",
+            remedy=f"choose with `albedo: {{layer: {(usual or named or [SNOW])[0]}}}`, or narrow `albedo.files`",
         )
     _refuse_untold(by_layer.get("", ()) if is_snow(layer) else ())
     alike = [p for n in dict.fromkeys((layer, "")) if n == layer or is_snow(layer) for p in by_layer.get(n, ())]

@@ -23,6 +23,7 @@ from glacmb_grid.inputs.balances.periods import Dates, Periods, dates_of, judge_
 from glacmb_grid.inputs.balances.releases import Release, open_release
 from glacmb_grid.inputs.tables import LINE, Column, column, described, is_blank, numbers, positions, site_name
 from glacmb_grid.inputs.units import TO_METRES, BalanceUnits
+from glacmb_grid.words import checking_words
 
 __all__ = ["read_observations"]
 
@@ -31,6 +32,7 @@ _PLACE = ("longitude", "latitude")
 _LAYOUTS = (fog_old.LAYOUT, fog_new.LAYOUT, shared.LAYOUT)
 
 
+@checking_words
 def read_observations(
     path: str | Path,
     *,

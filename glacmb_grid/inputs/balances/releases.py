@@ -127,11 +127,12 @@ def _release(file: Path, names: list[str], wanted: tuple[str, ...], read: Callab
     if member is None:
         tables = [n for n in names if n.lower().endswith(".csv")]
         if len(tables) != 1 or file.is_dir():
+            named = file / tables[0] if tables and file.is_dir() else "FILE"
             raise InputError(
                 f"{file}",
                 expected=f"a release of Fluctuations of Glaciers, with {_CALLED[wanted]}",
                 found=listing(names, 12) or "nothing",
-                remedy="unpack it, and name the table itself",
+                remedy=("name" if file.is_dir() else "unpack it, and name") + f" the table itself, `path: {named}`",
             )
         member = tables[0]
 

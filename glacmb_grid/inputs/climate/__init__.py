@@ -21,11 +21,13 @@ from glacmb_grid.inputs.ingest import ingested_variables, is_ingested, open_inge
 from glacmb_grid.inputs.stamps import Expver
 from glacmb_grid.inputs.units import Stream, in_canonical_units
 from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
+from glacmb_grid.words import checking_words
 
 _NOTES = "notes"
 _NOT_NEGATIVE = ("tp", "sf")
 
 
+@checking_words
 def open_climate(
     files: str | Path | Iterable[str | Path],
     *,

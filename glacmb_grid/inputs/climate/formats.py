@@ -37,5 +37,5 @@ def _no_store(path: Path) -> InputError:
         f"{path}",
         expected="files, or a Zarr store",
         found=f"a folder with {len(names)} entries: {listing(names, 4) or 'nothing'}",
-        remedy=f"name its files: `climate: {{files: [{patterns}]}}`" if patterns else "name the files",
+        remedy=f"name its files: {patterns}" if patterns else "name the files",
     )

@@ -18,10 +18,12 @@ from glacmb_grid.inputs.own_table.rows import judge_groups, labels_of, rows_wher
 from glacmb_grid.inputs.own_table.samples import assemble, at_elevations, meanings_of_columns, with_forcing
 from glacmb_grid.inputs.own_table.table import open_table
 from glacmb_grid.inputs.units import BalanceUnits
+from glacmb_grid.words import checking_words
 
 __all__ = ["read_samples_table"]
 
 
+@checking_words
 def read_samples_table(
     path: str | Path,
     *,

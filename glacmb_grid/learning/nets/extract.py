@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from glacmb_grid.errors import listing
 from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.nets.module import FeedForward, variables_of
 from glacmb_grid.learning.nets.predict import chosen, layout_of
 from glacmb_grid.learning.ragged import unpack
+from glacmb_grid.schemas import PARAMETERS, check
 
 
 def network(parameters: xr.Dataset, *, fold: Any, member: int) -> tuple[FeedForward, dict[str, Any]]:
@@ -38,13 +40,19 @@ def network(parameters: xr.Dataset, *, fold: Any, member: int) -> tuple[FeedForw
     ------
     ValueError, IndexError
         If there is no such fold or member.
+    InputError
+        Parameters that are not what their schema says.
 
     Notes
     -----
     The predictors are the features that `selected` marks for the fold, in the order of the coordinate `feature`,
     standardised: ``(feature - centre) * inverse_scale``.
     """
-    number = parameters["fold"].values.tolist().index(fold)
+    check(parameters, PARAMETERS)
+    folds = parameters["fold"].values.tolist()
+    if fold not in folds:
+        raise ValueError(f"fold: {fold!r} is none of {listing(folds)}")
+    number = folds.index(fold)
     hyper, padded = chosen(parameters, number), layout_of(parameters)
     features = Features.from_state(unpack(parameters, number))
     trained = features.names[features.kept].tolist()  # in the order of the net's inputs

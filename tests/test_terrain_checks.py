@@ -1,4 +1,4 @@
-"""Inputs that are readable and yet wrong: said aloud, or refused."""
+"""Elevation models that are readable and yet wrong: said aloud, or refused."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ import shapely
 import xarray as xr
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.inputs.links import link
-from glacmb_grid.inputs.plausible import check_values
 from glacmb_grid.sampling.lapse_rate import tell_far_orography
 from glacmb_grid.sampling.terrain import terrain
 from glacmb_grid.sampling.terrain_checks import compare_with_inventory, tell_voids, without_elevation
-from glacmb_grid.sampling.zonal import without_valid
 
 
 def test_a_void_part_of_a_glacier_is_told_by_name():
@@ -144,52 +141,3 @@ def test_elevations_that_the_orography_contradicts_are_refused(heights):
     with pytest.raises(InputError, match="the orography at") as raised:
         tell_far_orography(orography, xr.DataArray(heights, dims="glacier", coords=glacier))
     assert "elevation: {units: ft}" in raised.value.remedy
-
-
-def test_a_balance_of_the_whole_is_not_given_to_a_piece():
-    pieces = gpd.GeoDataFrame(
-        geometry=[shapely.box(10.80, 46.85, 10.83, 46.88), shapely.box(10.84, 46.85, 10.85, 46.88)],
-        index=pd.Index(["RGI50-11.00719_d01", "RGI50-11.00719_d02"], name="glacier"),
-        crs=4326,
-    )
-    observed = pd.DataFrame(
-        {
-            "site": ["489"], "name": ["VERNAGT"], "year": [2000], "mass_balance": [-0.5], "uncertainty": [0.2],
-            "uncertainty_given": [True], "rgi_id": ["RGI60-11.00719"], "longitude": [10.815], "latitude": [46.865],
-            "time_system": [""], "line": [2],
-        }
-    )  # fmt: skip
-    with pytest.raises(InputError, match="merge_pieces: true"):
-        link(observed, pieces)
-    assert list(link(observed, pieces, mapping={"489": "RGI50-11.00719_d01"}).observations["link"]) == ["mapping"]
-
-
-def test_one_month_far_from_its_like_is_refused():
-    time = np.arange("2000-01", "2006-01", dtype="datetime64[M]").astype("datetime64[ns]")
-    season = 270 - 12 * np.cos(2 * np.pi * np.arange(72) / 12)
-    values = np.broadcast_to(season[:, None, None], (72, 2, 2)).copy()
-    dims = ("time", "latitude", "longitude")
-    cube = xr.Dataset({"t2m": (dims, values)}, coords={"time": time})
-    check_values(cube, source="file.nc")
-    values[30] += 40.0
-    with pytest.raises(InputError, match=r"file.nc: t2m[\s\S]*2002-07"):
-        check_values(cube.assign(t2m=(dims, values)), source="file.nc")
-
-
-def test_a_glacier_mostly_over_missing_cells_is_refused():
-    coverage = np.array([[1.0, 1.0], [1.0, 0.2]], dtype=np.float32)
-    sampled = xr.Dataset(
-        {
-            "t2m": (("glacier", "time"), np.full((2, 2), 270.0)),
-            "t2m_coverage": (("glacier", "time"), np.ones((2, 2))),
-            "tp": (("glacier", "time"), np.ones((2, 2))),
-            "tp_coverage": (("glacier", "time"), coverage),
-            "orography_coverage": ("glacier", np.ones(2)),
-        },
-        coords={"glacier": ["a", "b"], "time": np.array(["1999-12", "2000-01"], "M8[ns]")},
-    )
-    failures = without_valid(sampled, 0.5, source="climate files")
-    assert failures == [("b", "tp", "20% of its area have values in 2000-01, at least 50% are required")]
-    assert without_valid(sampled, 0.2, source="climate files") == []
-    with pytest.raises(InputError, match=r"climate files: tp\n[\s\S]*1 of 1 glaciers below that: b \(20%\)"):
-        without_valid(sampled.isel(glacier=[1]), 0.5, source="climate files")
