@@ -82,7 +82,7 @@ class Weather:
 
     def patterns(self, points: Points) -> Floats:
         """Spatial patterns at points, (mode, point)."""
-        east, north = points.longitude - 78.75, points.latitude - 42.0
+        east, north = points.longitude - 80.75, points.latitude - 42.0
         waves = np.cos(self.wave[:, :1] * east + self.wave[:, 1:2] * north + self.wave[:, 2:])
         waves[0] = 1.0
         return waves
