@@ -22,6 +22,7 @@ from .truth import MODEL, Truth
 
 ISSUED = "2025-02-01T00:00:00Z"
 SECTORS = 8
+GRIB_NAMES = {"t2m": "2t", "d2m": "2d", "u10": "10u", "v10": "10v"}
 
 
 @contextmanager
@@ -177,7 +178,7 @@ def write_variable(path: Path, name: str, reanalysis: Reanalysis) -> None:
         _put(file, "expver", str, ("valid_time",), np.array(["0001"] * seconds.size, dtype=object))
         attributes = {
             "GRIB_paramId": about.param,
-            "GRIB_shortName": name if about.param != 3066 else "sde",
+            "GRIB_shortName": GRIB_NAMES.get(name, name),
             "GRIB_dataType": "fc",
             "GRIB_gridType": "regular_ll",
             "GRIB_stepType": "avgad" if about.accumulated else "avgua",
