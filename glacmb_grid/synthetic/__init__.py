@@ -16,13 +16,11 @@ from .rasters import fine_surface, write_dem, write_dem_tiles, write_scene
 from .reanalysis import VARIABLES, simulate
 from .release import write_fog, write_release
 from .sinusoidal import hdf4_is_there, windows, write_tiles
-from .terrain import Grid, make_relief, noise
+from .terrain import NORTH, POSTING, WEST, Grid, make_relief, noise
 from .truth import calibrate, make_bands, run
 
 __all__ = ["write_region"]
 
-ARC_SECOND = 1 / 3600
-WEST, NORTH = 80.0, 42.4  # two tiles of MODIS meet here, and four of a degree
 FOLDERS = ("era5_land", "dem", "rgi", "albedo", "fog")
 
 
@@ -91,10 +89,10 @@ def write_region(
 
 
 def _window(glaciers: int) -> Grid:
-    """6 arc-second grid whose area follows the number of glaciers, cells of half its step centred on whole degrees."""
+    """Grid whose area follows the number of glaciers; a cell is two by two postings of the elevation model."""
     scale = float(np.clip(np.sqrt(glaciers / 60), 0.5, 2.5))
     rows, columns = (round(n * scale / 30) * 30 for n in (480, 900))
-    return Grid(WEST - 1.5 * ARC_SECOND, NORTH + 1.5 * ARC_SECOND, 6 * ARC_SECOND, rows, columns)
+    return Grid(WEST - POSTING / 2, NORTH + POSTING / 2, 2 * POSTING, rows, columns)
 
 
 def _write(root: Path, seed: int, count: int, years: tuple[int, int], measured: int, plain: bool) -> dict[str, Path]:
