@@ -20,7 +20,6 @@ LAND, NO_DECISION, WATER, CLOUD, CLOUD_AS_SNOW = 125, 101, 137, 150, 151
 MISSING, SHADOW, BRDF_FAILED, FILL = 250, 251, 253, 255
 CODES = (LAND, NO_DECISION, WATER, CLOUD, CLOUD_AS_SNOW, MISSING, SHADOW, BRDF_FAILED, FILL)
 TERRA, AQUA = "MOD10A1", "MYD10A1"
-AQUA_SINCE = np.datetime64("2002-07-04")
 DARKEST_SNOW = 0.39  # darker surfaces are mostly taken for land
 
 
@@ -77,12 +76,13 @@ def scenes(
     Yields
     ------
     numpy.datetime64, str, (row, column)
-        Day; product; percent albedo 0-100 or a code. Aqua follows Terra on the days since it flies.
+        Day; product; percent albedo 0-100 or a code. Aqua follows Terra on the days of the last year.
     """
     static = _static(rng[0], glaciers, fine, scene_grid(fine), truth)
+    year = weather.dates.astype("datetime64[Y]")
     for number, day in enumerate(days):
         for product, source in zip((TERRA, AQUA), rng, strict=False):
-            if product == TERRA or weather.dates[day] >= AQUA_SINCE:
+            if product == TERRA or year[day] == year[days[-1]]:
                 scene = _surface(source, static, truth, number)
                 yield weather.dates[day], product, _hide(source, scene, static, float(weather.moisture[day, 0]))
 
