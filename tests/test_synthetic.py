@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import re
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -226,6 +227,17 @@ def test_without_pyhdf_both_platforms_are_geotiff_and_that_is_told(monkeypatch, 
     products = [p.name.split("_doy")[0] for p in region["albedo"].iterdir()]
     assert [products.count(p) for p in (SCENE, SCENE.replace("MOD", "MYD"))] == [12, 12]
     assert open_codes(region["albedo"] / "M?D10A1.*").sizes["time"] == 12
+
+
+@pytest.mark.parametrize("wheels", [True, False])
+def test_the_script_installs_what_writes_hdf4_where_there_are_wheels(wheels):
+    setup = Path(__file__).parents[1] / "scripts" / "_setup.sh"
+    stub = f'uv() {{ echo "$*"; case "$*" in *"--only-binary pyhdf"*) {str(wheels).lower()} ;; esac; }}'
+    code = f"set -euo pipefail; source {setup}; {stub}; install_project run"
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
+    asked = [re.sub(r".*/", "", line).removeprefix(setup.parents[1].name) for line in done.stdout.splitlines()]
+    assert asked == (["[modis]"] if wheels else ["[modis]", ""])
+    assert ("will be GeoTIFF" in done.stderr) is not wheels
 
 
 RANGES = {
