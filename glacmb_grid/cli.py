@@ -131,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     synth.add_argument("--glaciers", type=int, default=60)
     synth.add_argument("--measured", type=int, default=15)
     synth.add_argument("--years", type=int, nargs=2, default=(2000, 2024), metavar=("FIRST", "LAST"))
+    synth.add_argument("--plain", action="store_true", help="GeoTIFF and tables instead of the agencies' own formats")
     synth.set_defaults(act=_synth)
     return parser
 
@@ -245,15 +246,21 @@ def _check(options: argparse.Namespace) -> int:
     from glacmb_grid.workflow.check import check
 
     config, unknown, problems = load_partly(options.config, options.set)
+    with _notes_after():
+        for line in check(config, unknown=unknown, problems=problems):
+            _say(line if line.startswith("note: ") else f"ok: {line}")
+    return 0
+
+
+@contextmanager
+def _notes_after() -> Iterator[None]:
+    """Say this package's warnings at the end, unless there was an error."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        found = check(config, unknown=unknown, problems=problems)
-    for line in found:
-        _say(line if line.startswith("note: ") else f"ok: {line}")
+        yield
     for one in caught:
         if "glacmb_grid" in Path(one.filename).parts:
             _say(f"note: {one.message}")
-    return 0
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -268,18 +275,20 @@ def _status(options: argparse.Namespace) -> int:
 def _synth(options: argparse.Namespace) -> int:
     from glacmb_grid.synthetic import write_region
 
-    try:
-        paths = write_region(
-            options.folder,
-            seed=options.seed,
-            glaciers=options.glaciers,
-            years=tuple(options.years),
-            measured=options.measured,
-        )
-    except ValueError as error:
-        raise InputError(
-            "synth", expected="a new folder, and a region that can be made", found=f"{error}", remedy="change it"
-        ) from error
-    for name, path in paths.items():
-        _say(f"{name:20s} {path}")
+    with _notes_after():
+        try:
+            paths = write_region(
+                options.folder,
+                seed=options.seed,
+                glaciers=options.glaciers,
+                years=tuple(options.years),
+                measured=options.measured,
+                plain=options.plain,
+            )
+        except ValueError as error:
+            raise InputError(
+                "synth", expected="a new folder, and a region that can be made", found=f"{error}", remedy="change it"
+            ) from error
+        for name, path in paths.items():
+            _say(f"{name:20s} {path}")
     return 0

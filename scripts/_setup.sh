@@ -55,12 +55,21 @@ make_venv() {
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv || fail "pip could not install uv"
 }
 
+# "run" takes along what reads and writes HDF4, where there are wheels of it: the demonstration's albedo is HDF4.
 install_project() {
-    local uv=uv target=$root
+    if [ "$1" != run ]; then
+        install_editable "$root[$1]" || fail "the installation failed; see above"
+    elif ! install_editable "$root[modis]" --only-binary pyhdf; then
+        echo "pyhdf cannot be installed here: HDF4 cannot be read, and the demonstration's albedo will be GeoTIFF" >&2
+        install_editable "$root" || fail "the installation failed; see above"
+    fi
+}
+
+install_editable() {
+    local uv=uv
     if [ -x "$venv/bin/uv" ]; then uv=$venv/bin/uv; fi
-    if [ "$1" != run ]; then target="$root[$1]"; fi
     "$uv" pip install --quiet --python "$venv/bin/python" --constraint "$root/constraints.txt" \
-        --build-constraint "$root/constraints.txt" --editable "$target" || fail "the installation failed; see above"
+        --build-constraint "$root/constraints.txt" "${@:2}" --editable "$1"
 }
 
 # set_up EXTRA: make the environment hold the project with its EXTRA ("run" is none). The stamp is written last,

@@ -292,7 +292,8 @@ def world(shared):
     def raw():
         from glacmb_grid.synthetic import write_region
 
-        return shared("world", lambda f: write_region(f / "raw", seed=2, glaciers=6, measured=4, years=(2001, 2004)))
+        small = {"seed": 2, "glaciers": 6, "measured": 4, "years": (2001, 2004), "plain": True}
+        return shared("world", lambda f: write_region(f / "raw", **small))
 
     def at(folder, **changes):
         shutil.copytree(raw(), folder, dirs_exist_ok=True)

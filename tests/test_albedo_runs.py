@@ -14,6 +14,7 @@ from rasterio.transform import Affine
 
 from glacmb_grid.config import load_config
 from glacmb_grid.stores.formats import read_zarr
+from glacmb_grid.synthetic.sinusoidal import day_of_year, write_eos
 from glacmb_grid.workflow.check import check
 from glacmb_grid.workflow.runner import run
 
@@ -35,21 +36,12 @@ def days(months):
 
 def hdf4(folder, day, latitude):
     """A tile of MOD10A1, with fewer pixels."""
-    pyhdf = pytest.importorskip("pyhdf.SD")
+    pytest.importorskip("pyhdf.SD")
     v = int((10007554.677 - 6371007.181 * np.radians(latitude)) // TILE)
-    stamp = f"{str(day)[:4]}{int((day - day.astype('datetime64[Y]').astype('datetime64[D]')).astype(int)) + 1:03d}"
-    path = folder / f"MOD10A1.A{stamp}.h18v{v:02d}.061.2020.hdf"
-    file = pyhdf.SD(str(path), pyhdf.SDC.WRITE | pyhdf.SDC.CREATE)
-    data = file.create("Snow_Albedo_Daily_Tile", pyhdf.SDC.UINT8, (48, 48))
-    data[:] = np.full((48, 48), percent(day), "uint8")
-    data.endaccess()
+    path = folder / f"MOD10A1.A{day_of_year(day)}.h18v{v:02d}.061.2020.hdf"
     top = 10007554.677 - v * TILE
-    text = (
-        f"XDim=48\nYDim=48\nUpperLeftPointMtrs=(0.0,{top:.6f})\nLowerRightMtrs=({TILE:.6f},{top - TILE:.6f})\n"
-        "Projection=GCTP_SNSOID\nProjParams=(6371007.181000,0,0,0,0,0,0,0,0,0,0,0,0)\n"
-    )
-    file.attr("StructMetadata.0").set(pyhdf.SDC.CHAR, text)
-    file.end()
+    layers = {"Snow_Albedo_Daily_Tile": np.full((48, 48), percent(day), "uint8")}
+    write_eos(path, layers, (0.0, top, TILE, top - TILE), "MOD10A1", "MOD_Grid_Snow_500m", {})
 
 
 def world(folder, latitudes, months):

@@ -58,7 +58,7 @@ def test_status_before_anything_ran(broken, tmp_path, capsys):
 
 def test_synth_check_run_and_run_again(tmp_path, capsys):
     raw = tmp_path / "raw"
-    assert main(["synth", str(raw), "--glaciers", "8", "--measured", "4", "--years", "2001", "2005"]) == 0
+    assert main(["synth", str(raw), "--glaciers", "8", "--measured", "4", "--years", "2001", "2005", "--plain"]) == 0
     assert "truth" in capsys.readouterr().out
     content = {
         "glaciers": {"path": "raw/rgi/RGI2000-v7.0-G-13_synthetic.gpkg"},

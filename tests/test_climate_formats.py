@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -298,6 +299,21 @@ def test_all_variables_of_a_grib_file_on_the_month_they_are_valid_in(tmp_path, e
     days = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
     np.testing.assert_allclose(found["tp"][:, 1, 1], (0.001 + NUMBER * 1e-4) * days * unit, rtol=1e-5)
     assert [p.name for p in tmp_path.iterdir()] == ["era5.download"], "no index is left beside the data"
+
+
+def test_messages_of_these_tests_are_as_those_of_the_data_store(tmp_path):
+    true = json.loads((Path(__file__).parent / "records" / "climate.json").read_text())["ERA5, GRIB"]["messages"]
+    days = FIRST.astype("datetime64[D]")
+    for name, day, hour in (("2t", days[0], 0), ("tp", days[0] - DAY, 18)):
+        handle = eccodes.codes_new_from_message(message(1.0, name, day, hour))
+        found = {k: eccodes.codes_get(handle, k) for k in true[name]}
+        eccodes.codes_release(handle)
+        assert {k: v for k, v in found.items() if k not in FORECASTS} == {
+            k: v for k, v in true[name].items() if k not in FORECASTS
+        }
+
+
+FORECASTS = ("stepType", "stepRange")  # the samples of ecCodes have other kinds of time than the stream of means
 
 
 def test_the_preliminary_months_of_a_grib_file_can_be_left_out(tmp_path):

@@ -59,7 +59,7 @@ def test_the_table_has_one_line_a_glacier_and_comes_back(tmp_path):
 def region(tmp_path_factory):
     """A small region, and the same with three glaciers that fail and one that lies at sea."""
     folder = tmp_path_factory.mktemp("regions")
-    write_region(folder / "sound" / "raw", seed=2, glaciers=10, years=(2001, 2005), measured=6)
+    write_region(folder / "sound" / "raw", seed=2, glaciers=10, years=(2001, 2005), measured=6, plain=True)
     config = {
         "glaciers": {"path": "raw/rgi/RGI2000-v7.0-G-13_synthetic.gpkg"},
         "climate": {

@@ -16,6 +16,7 @@ from glacmb_grid.errors import InputError
 from glacmb_grid.inputs.albedo import open_albedo, open_codes
 from glacmb_grid.inputs.albedo.layers import layer_of, product_of
 from glacmb_grid.sampling.zonal import overlap_weights, sample
+from glacmb_grid.synthetic.sinusoidal import write_eos
 
 SNOW = "Snow_Albedo_Daily_Tile"
 BSA, BSA_QUALITY = "Albedo_BSA_shortwave", "BRDF_Albedo_Band_Mandatory_Quality_shortwave"
@@ -48,23 +49,12 @@ def grid_text(h, v, size):
 
 
 def hdf4(folder, layers, *, product="MOD10A1", day="2010152", h=18, v=4, name=None, attrs=None):
-    """A tile as the agency writes it, with fewer pixels; layers by name, (y, x)."""
-    pyhdf = pytest.importorskip("pyhdf.SD")
-    kinds = {"uint8": pyhdf.SDC.UINT8, "int16": pyhdf.SDC.INT16}
+    """A whole tile as the agency writes it, with fewer pixels; layers by name, (y, x)."""
+    pytest.importorskip("pyhdf.SD")
     granule = f"{product}.A{day}.h{h:02d}v{v:02d}.061.{day}123456.hdf"
-    path = folder / (name or granule)
-    file = pyhdf.SD(str(path), pyhdf.SDC.WRITE | pyhdf.SDC.CREATE | pyhdf.SDC.TRUNC)
-    for layer, values in layers.items():
-        data = file.create(layer, kinds[str(values.dtype)], values.shape)
-        data[:] = values
-        for key, value in (attrs or {}).get(layer, {}).items():
-            setattr(data, key, value)
-        data.endaccess()
-    size = next(iter(layers.values())).shape[0]
-    file.attr("StructMetadata.0").set(pyhdf.SDC.CHAR, grid_text(h, v, size))
-    core = f'OBJECT = LOCALGRANULEID\n  VALUE = "{granule}"\nEND\nOBJECT = SHORTNAME\n  VALUE = "{product}"\nEND\n'
-    file.attr("CoreMetadata.0").set(pyhdf.SDC.CHAR, core)
-    file.end()
+    path, grid = folder / (name or granule), "MOD_Grid_BRDF" if product == "MCD43A3" else "MOD_Grid_Snow_500m"
+    left, top = -20015109.354 + h * TILE, 10007554.677 - v * TILE
+    write_eos(path, layers, (left, top, left + TILE, top - TILE), product, grid, attrs or {}, granule)
     return path
 
 
@@ -391,6 +381,18 @@ def test_a_tile_under_another_name_is_known_by_its_content(tmp_path):
     found = open_albedo(hdf4(tmp_path, {SNOW: square(60)}, name="some.nc"))
     assert str(found["time"].values[0])[:10] == "2010-06-01"
     np.testing.assert_allclose(seen(found), 0.6)
+
+
+def test_parts_of_neighbouring_tiles_lie_side_by_side(tmp_path):
+    """As services cut them: the western part begins in the last tenth of its tile, nearer to the next one's corner."""
+    size = 4 * TILE / 2400
+    for h, first, value in ((18, 2396, 60), (19, 0, 40)):
+        left, top = -20015109.354 + h * TILE + first * TILE / 2400, 10007554.677 - 4 * TILE
+        path = tmp_path / f"MOD10A1.A2010152.h{h}v04.061.2010152123456.hdf"
+        write_eos(
+            path, {SNOW: square(value)}, (left, top, left + size, top - size), "MOD10A1", "MOD_Grid_Snow_500m", {}
+        )
+    np.testing.assert_allclose(seen(open_albedo(tmp_path / "*.hdf"))[0], [0.6] * 4 + [0.4] * 4)
 
 
 def test_damaged_and_doubled_tiles(tmp_path):

@@ -29,7 +29,7 @@ from glacmb_grid.workflow.currency import status
 from glacmb_grid.workflow.runner import run
 
 CONFIG = {
-    "synthetic": {"seed": 2, "glaciers": 12, "measured": 6, "years": [2001, 2008]},
+    "synthetic": {"seed": 2, "glaciers": 12, "measured": 6, "years": [2001, 2008], "plain": True},
     "glaciers": {"path": "${store.root}/raw/rgi/RGI2000-v7.0-G-13_synthetic.gpkg"},
     "climate": {
         "files": "${store.root}/raw/era5_land/era5_land_monthly_*.nc",

@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 import filecmp
+import re
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyproj
 import pytest
 import rasterio
 import rasterio.features
 import shapely
 import xarray as xr
 
+from glacmb_grid.inputs.albedo import open_codes
+from glacmb_grid.inputs.balances import read_observations
 from glacmb_grid.synthetic import write_region
 from glacmb_grid.synthetic.albedo import CODES
 from glacmb_grid.synthetic.climate import Day, Points
 from glacmb_grid.synthetic.columns import Columns, Ground
 from glacmb_grid.synthetic.observations import BALANCE_COLUMNS, GLACIER_COLUMNS
+from glacmb_grid.synthetic.rasters import write_dem_tiles
 from glacmb_grid.synthetic.reanalysis import VARIABLES
+from glacmb_grid.synthetic.terrain import Grid
 
 SMALL = {"seed": 3, "glaciers": 8, "measured": 4, "years": (2001, 2006)}
 KM_PER_DEGREE = 111.32
+SCENE = "MOD10A1.061_Snow_Albedo_Daily_Tile"
 
 Region = dict[str, Path]
 
 
 @pytest.fixture(scope="session")
 def synthetic_region(tmp_path_factory) -> Region:
-    return write_region(tmp_path_factory.mktemp("region"), **SMALL)
+    return write_region(tmp_path_factory.mktemp("region"), plain=True, **SMALL)
+
+
+@pytest.fixture(scope="session")
+def delivered_region(tmp_path_factory) -> Region:
+    """The same in the agencies' own formats."""
+    pytest.importorskip("pyhdf.SD")
+    return write_region(tmp_path_factory.mktemp("delivered"), **SMALL)
 
 
 @pytest.fixture(scope="session")
 def wider_region(tmp_path_factory) -> Region:
     """More glaciers, for what only shows in many."""
-    return write_region(tmp_path_factory.mktemp("wider"), seed=1, glaciers=40, measured=10, years=(2000, 2010))
+    return write_region(
+        tmp_path_factory.mktemp("wider"), seed=1, glaciers=40, measured=10, years=(2000, 2010), plain=True
+    )
 
 
 def read_variable(region: Region, name: str) -> xr.DataArray:
@@ -53,7 +72,7 @@ def season(field: xr.DataArray, months: list[int]) -> xr.DataArray:
 
 
 def whole_rows(region: Region) -> pd.DataFrame:
-    table = pd.read_csv(region["balance"], dtype={"WGMS_ID": str})
+    table = pd.read_csv(region["observations"], dtype={"WGMS_ID": str})
     return table[(table.LOWER_BOUND == 9999) & (table.UPPER_BOUND == 9999)]
 
 
@@ -74,9 +93,9 @@ def residuals(region: Region) -> pd.DataFrame:
     return pd.DataFrame({"key": rows.WGMS_ID.to_numpy(), "error": rows.ANNUAL_BALANCE.to_numpy() / 1000 - known})
 
 
-def test_same_arguments_give_the_same_bytes(synthetic_region, tmp_path):
+def test_same_arguments_give_the_same_bytes(delivered_region, tmp_path):
     again = write_region(tmp_path, **SMALL)
-    first, second = synthetic_region["truth"].parent, again["truth"].parent
+    first, second = delivered_region["truth"].parent, again["truth"].parent
     names = sorted(str(path.relative_to(first)) for path in first.rglob("*") if path.is_file())
     assert names == sorted(str(path.relative_to(second)) for path in second.rglob("*") if path.is_file())
     _, different, broken = filecmp.cmpfiles(first, second, names, shallow=False)
@@ -115,6 +134,110 @@ def test_months_run_from_october_to_the_december_of_an_incomplete_year(synthetic
     expected = np.arange("2000-10", "2007-01", dtype="datetime64[M]")
     np.testing.assert_array_equal(time.astype("datetime64[M]"), expected)
     np.testing.assert_array_equal(time, expected.astype("datetime64[ns]"))
+
+
+def test_what_is_delivered_is_what_is_plain(delivered_region, synthetic_region):
+    for name in ("era5_land", "outlines", "truth"):
+        pair = delivered_region[name], synthetic_region[name]
+        names = [p.name for p in pair[0].iterdir()] if pair[0].is_dir() else [""]
+        for one in names:
+            assert (pair[0] / one).read_bytes() == (pair[1] / one).read_bytes()
+
+
+def test_elevation_tiles_hold_the_elevations(delivered_region, synthetic_region):
+    with rasterio.open(synthetic_region["dem"]) as file:
+        plain = file.read(1)
+    (path,) = delivered_region["dem"].glob("*_dem.tif")
+    assert path.name == "ASTGTMV003_N42E080_dem.tif"
+    with rasterio.open(path) as file, rasterio.open(str(path).replace("_dem", "_num")) as beside:
+        tile, scenes = file.read(1), beside.read(1)
+    row = round((43 - 42.4) * 1200)  # postings of 3 arc-seconds from 43 N down to the region's first
+    np.testing.assert_array_equal(tile[row : row + plain.shape[0], : plain.shape[1]], plain)
+    assert (tile != -9999).sum() == (plain != -9999).sum()
+    np.testing.assert_array_equal(scenes == 0, tile == -9999)
+
+
+def test_elevations_are_cut_at_whole_degrees_and_neighbours_share_them(tmp_path):
+    step, rows, columns = 0.25, 5, 7
+    grid = Grid(80.5 - step / 2, 42.5 + step / 2, step, rows, columns)  # centres 42.5 to 41.5 N, 80.5 to 82.0 E
+    surface = np.arange(rows * columns, dtype=np.int16).reshape(rows, columns)
+    write_dem_tiles(tmp_path, surface, grid)
+    names = sorted(p.name[:18] for p in tmp_path.glob("*_dem.tif"))
+    assert names == [f"ASTGTMV003_N{lat}E0{lon}" for lat in (41, 42) for lon in (80, 81)]
+    with rasterio.open(tmp_path / "ASTGTMV003_N41E081_dem.tif") as file:
+        np.testing.assert_allclose(file.transform[:6], [step, 0, 81 - step / 2, 0, -step, 42 + step / 2])
+        found = file.read(1)
+    np.testing.assert_array_equal(found[:3], surface[2:5, 2:7])
+    assert (found[3:] == -9999).all()
+    with rasterio.open(tmp_path / "ASTGTMV003_N42E080_dem.tif") as file:
+        np.testing.assert_array_equal(file.read(1)[2:, 2:], surface[:3, :3])
+
+
+def test_the_release_holds_the_observations(delivered_region, synthetic_region):
+    """Of whole glaciers and of bands, in metres, and where the glaciers are."""
+    new = read_observations(delivered_region["observations"])
+    old = read_observations(synthetic_region["observations"], units="mm w.e.")
+    pd.testing.assert_frame_equal(new[["site", "year", "name"]], old[["site", "year", "name"]])
+    for name in ("mass_balance", "uncertainty"):
+        np.testing.assert_allclose(new[name], old[name], atol=1e-9)
+    assert set(new["begin"].str[4:] + new["end"].str[4:]) == {"-10-01-09-30"}
+    with zipfile.ZipFile(delivered_region["observations"]) as archive:
+        bands = pd.read_csv(archive.open("data/mass_balance_band.csv"))
+        places = pd.read_csv(archive.open("data/glacier.csv"))
+    before = pd.read_csv(synthetic_region["observations"])
+    before = before[before.LOWER_BOUND < 9999]
+    np.testing.assert_allclose(bands.annual_balance, before.ANNUAL_BALANCE / 1000)
+    np.testing.assert_allclose(bands.area, before.AREA * 1e6, atol=0.5)
+    inside = sites(synthetic_region)
+    np.testing.assert_allclose(places.latitude, inside.LATITUDE)
+    assert places.rgi70_ids.isna().tolist() == [True, False, False, False]
+    assert (places.rgi70_ids.fillna(inside.rgi_id) == inside.rgi_id).all()
+
+
+def test_tiles_of_modis_hold_the_scenes(delivered_region, synthetic_region):
+    """Every pixel of a tile, by PROJ's own inverse of its grid, has the value of the scene at that place."""
+    from pyhdf.SD import SD
+
+    names = sorted(p.name for p in delivered_region["albedo"].iterdir())
+    assert len(names) == 2 * (6 * 12 + 12)  # two tiles, each also of Aqua in the last year
+    name = "MOD10A1.A2003169.h23v04.061.2025032120000.hdf"
+    assert name in names
+    file = SD(str(delivered_region["albedo"] / name))
+    found, text = file.select("Snow_Albedo_Daily_Tile")[:], file.attributes()["StructMetadata.0"]
+    file.end()
+    left, top = map(float, re.search(r"UpperLeftPointMtrs=\(([^,]+),([^)]+)\)", text).groups())
+    step = 463.3127165279
+    row, column = np.indices(found.shape)
+    to_degrees = pyproj.Transformer.from_crs("+proj=sinu +R=6371007.181", "+proj=longlat +R=6371007.181")
+    place = to_degrees.transform(left + (column + 0.5) * step, top - (row + 0.5) * step)
+    with rasterio.open(synthetic_region["albedo"] / f"{SCENE}_doy2003169_aid0001.tif") as scene:
+        expected = np.array([v[0] for v in scene.sample(np.transpose([p.ravel() for p in place]))])
+        west, south, east, north = scene.bounds
+    inside = (place[0] > west) & (place[0] < east) & (place[1] > south) & (place[1] < north)
+    np.testing.assert_array_equal(found[inside], expected.reshape(found.shape)[inside])
+    assert (found[~inside] == 255).all()
+    assert inside.mean() > 0.5
+    assert len(np.unique(found)) > 30
+
+
+def test_without_pyhdf_both_platforms_are_geotiff_and_that_is_told(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pyhdf.SD", None)
+    with pytest.warns(UserWarning, match=r"glacmb-grid\[modis\]"):
+        region = write_region(tmp_path, seed=3, glaciers=2, measured=1, years=(2003, 2003))
+    products = [p.name.split("_doy")[0] for p in region["albedo"].iterdir()]
+    assert [products.count(p) for p in (SCENE, SCENE.replace("MOD", "MYD"))] == [12, 12]
+    assert open_codes(region["albedo"] / "M?D10A1.*").sizes["time"] == 12
+
+
+@pytest.mark.parametrize("wheels", [True, False])
+def test_the_script_installs_what_writes_hdf4_where_there_are_wheels(wheels):
+    setup = Path(__file__).parents[1] / "scripts" / "_setup.sh"
+    stub = f'uv() {{ echo "$*"; case "$*" in *"--only-binary pyhdf"*) {str(wheels).lower()} ;; esac; }}'
+    code = f"set -euo pipefail; source {setup}; {stub}; install_project run"
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
+    asked = [re.sub(r".*/", "", line).removeprefix(setup.parents[1].name) for line in done.stdout.splitlines()]
+    assert asked == (["[modis]"] if wheels else ["[modis]", ""])
+    assert ("will be GeoTIFF" in done.stderr) is not wheels
 
 
 RANGES = {
@@ -245,9 +368,9 @@ def test_zones_of_elevation_agree_with_the_dem(synthetic_region):
 
 
 def test_tables_have_the_columns_of_the_database(synthetic_region):
-    assert list(pd.read_csv(synthetic_region["balance"])) == BALANCE_COLUMNS
+    assert list(pd.read_csv(synthetic_region["observations"])) == BALANCE_COLUMNS
     assert list(pd.read_csv(synthetic_region["glaciers"])) == GLACIER_COLUMNS
-    bands = pd.read_csv(synthetic_region["balance"])
+    bands = pd.read_csv(synthetic_region["observations"])
     assert (bands.LOWER_BOUND < 9999).any()
     assert bands.ANNUAL_BALANCE_UNC.notna().mean() > 0.5
 
@@ -269,7 +392,7 @@ def test_every_year_is_observed_and_no_glacier_twice(wider_region):
 
 
 def test_bands_add_up_to_the_whole(synthetic_region):
-    table = pd.read_csv(synthetic_region["balance"], dtype={"WGMS_ID": str})
+    table = pd.read_csv(synthetic_region["observations"], dtype={"WGMS_ID": str})
     bands = table[table.LOWER_BOUND < 9999]
     bands = bands.assign(volume=bands.AREA * bands.ANNUAL_BALANCE).groupby(["WGMS_ID", "YEAR"])
     whole = whole_rows(synthetic_region).set_index(["WGMS_ID", "YEAR"]).ANNUAL_BALANCE

@@ -103,6 +103,7 @@ class Synthetic(Section):
     glaciers: int = Field(60, ge=2)
     measured: int = Field(15, ge=1)
     years: Years = (2000, 2024)
+    plain: bool = False
 
     @model_validator(mode="after")
     def _no_more_than_there_are(self) -> Synthetic:

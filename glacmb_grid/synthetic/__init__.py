@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 
 from .albedo import scene_days, scene_grid, scenes
 from .climate import draw_weather
-from .files import (
-    fine_surface,
-    outline_area_km2,
-    write_dem,
-    write_fog,
-    write_invariant,
-    write_outlines,
-    write_scene,
-    write_truth,
-    write_variable,
-)
+from .files import outline_area_km2, write_invariant, write_outlines, write_truth, write_variable
 from .glaciers import grow_glaciers
 from .observations import observe
+from .rasters import fine_surface, write_dem, write_dem_tiles, write_scene
 from .reanalysis import VARIABLES, simulate
-from .terrain import Grid, make_relief, noise
+from .release import write_fog, write_release
+from .sinusoidal import hdf4_is_there, windows, write_tiles
+from .terrain import NORTH, POSTING, WEST, Grid, make_relief, noise
 from .truth import calibrate, make_bands, run
 
 __all__ = ["write_region"]
 
-ARC_SECOND = 1 / 3600
 FOLDERS = ("era5_land", "dem", "rgi", "albedo", "fog")
 
 
 def write_region(
-    root: Path, *, seed: int = 1, glaciers: int = 60, years: tuple[int, int] = (2000, 2024), measured: int = 15
+    root: Path,
+    *,
+    seed: int = 1,
+    glaciers: int = 60,
+    years: tuple[int, int] = (2000, 2024),
+    measured: int = 15,
+    plain: bool = False,
 ) -> dict[str, Path]:
     """Write a mountain region with a known truth as raw files.
 
@@ -49,12 +48,21 @@ def write_region(
         December of the last one, so that three months belong to an incomplete year.
     measured : int
         Number of glaciers with observations.
+    plain : bool
+        Write the albedo of Terra as GeoTIFF, the elevation model as one file, and the tables of observations of older
+        releases, instead of what the agencies deliver today: HDF4 tiles of Terra and Aqua, elevation tiles with the
+        counts beside them, and a ZIP of Fluctuations of Glaciers.
 
     Returns
     -------
     dict of Path
-        ``era5_land`` (folder), ``invariant``, ``dem``, ``outlines``, ``albedo`` (folder), ``balance`` and
-        ``glaciers`` (the two FoG tables) and ``truth``.
+        ``era5_land`` (folder), ``invariant``, ``dem`` (folder or file), ``outlines``, ``albedo`` (folder),
+        ``observations`` (ZIP or table EE) and ``truth``; if plain also ``glaciers`` (table A).
+
+    Warns
+    -----
+    UserWarning
+        HDF4 cannot be written without pyhdf: the scenes of both platforms are GeoTIFF instead.
 
     Raises
     ------
@@ -77,20 +85,20 @@ def write_region(
         raise ValueError(msg)
     for folder in FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)
-    return _write(root, seed, glaciers, years, measured)
+    return _write(root, seed, glaciers, years, measured, plain)
 
 
 def _window(glaciers: int) -> Grid:
-    """6 arc-second grid whose area follows the number of glaciers."""
+    """Grid whose area follows the number of glaciers; a cell is two by two postings of the elevation model."""
     scale = float(np.clip(np.sqrt(glaciers / 60), 0.5, 2.5))
     rows, columns = (round(n * scale / 30) * 30 for n in (480, 900))
-    return Grid(78.0, 42.4, 6 * ARC_SECOND, rows, columns)
+    return Grid(WEST - POSTING / 2, NORTH + POSTING / 2, 2 * POSTING, rows, columns)
 
 
-def _write(root: Path, seed: int, count: int, years: tuple[int, int], measured: int) -> dict[str, Path]:
+def _write(root: Path, seed: int, count: int, years: tuple[int, int], measured: int, plain: bool) -> dict[str, Path]:
     """Simulate, then write; each part draws from its own stream."""
-    draw = [np.random.default_rng([seed, part]) for part in range(8)]
-    paths = _paths(root)
+    draw = [np.random.default_rng([seed, part]) for part in range(9)]
+    paths = _paths(root, plain)
     ids = [f"RGI2000-v7.0-G-13-{number + 1:05d}" for number in range(count)]
     grid = _window(count)
     ice = grow_glaciers(draw[1], make_relief(draw[0], grid), grid, count)
@@ -104,24 +112,49 @@ def _write(root: Path, seed: int, count: int, years: tuple[int, int], measured: 
     for name in VARIABLES:
         write_variable(paths["era5_land"] / f"era5_land_monthly_{name}.nc", name, reanalysis)
     write_invariant(paths["invariant"], reanalysis)
-    write_dem(paths["dem"], *fine_surface(draw[7], ice, grid, noise(draw[7], grid.refined(2).shape, 0.8, 40)))
+    surface = fine_surface(draw[7], ice, grid, noise(draw[7], grid.refined(2).shape, 0.8, 40))
+    (write_dem if plain else write_dem_tiles)(paths["dem"], *surface)
     write_outlines(paths["outlines"], ice, grid, ids)
-    for date, scene in scenes(draw[7], weather, truth, days, ice, grid):
-        write_scene(paths["albedo"], date, scene, scene_grid(grid))
-    write_fog(root / "fog", fog)
+    tiles = [] if plain or not _has_hdf4() else windows(scene_grid(grid))
+    for date, product, scene in scenes(draw[7:8] if plain else draw[7:], weather, truth, days, ice, grid):
+        if tiles:
+            write_tiles(paths["albedo"], date, product, scene, tiles)
+        else:
+            write_scene(paths["albedo"], date, product, scene, scene_grid(grid))
+    if plain:
+        write_fog(root / "fog", fog)
+    else:
+        write_release(paths["observations"], fog, ids)
     write_truth(paths["truth"], truth, fog, ids)
     return paths
 
 
-def _paths(root: Path) -> dict[str, Path]:
+def _has_hdf4() -> bool:
+    """Whether HDF4 can be written; a warning if not."""
+    if hdf4_is_there():
+        return True
+    warnings.warn(
+        "synthetic region: albedo is written as GeoTIFF, since pyhdf is not installed, which writes the HDF4 tiles of "
+        'MODIS (`pip install "glacmb-grid[modis]"`)',
+        stacklevel=2,
+    )
+    return False
+
+
+def _paths(root: Path, plain: bool) -> dict[str, Path]:
     """Paths of all files."""
+    fog = root / "fog"
+    observed = (
+        {"observations": fog / "FOG_EE_MASS_BALANCE.csv", "glaciers": fog / "FOG_A_GLACIER.csv"}
+        if plain
+        else {"observations": fog / "DOI-WGMS-FoG-2025-02b_synthetic.zip"}
+    )
     return {
         "era5_land": root / "era5_land",
         "invariant": root / "era5_land" / "era5_land_invariant.nc",
-        "dem": root / "dem" / "astgtm_synthetic_dem.tif",
+        "dem": root / "dem" / "astgtm_synthetic_dem.tif" if plain else root / "dem",
         "outlines": root / "rgi" / "RGI2000-v7.0-G-13_synthetic.gpkg",
         "albedo": root / "albedo",
-        "balance": root / "fog" / "FOG_EE_MASS_BALANCE.csv",
-        "glaciers": root / "fog" / "FOG_A_GLACIER.csv",
+        **observed,
         "truth": root / "truth.nc",
     }

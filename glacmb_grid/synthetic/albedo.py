@@ -1,8 +1,8 @@
-"""Daily snow-albedo scenes as MOD10A1 v6.1 shows them: clouds, land codes on dark ice, noise."""
+"""Daily snow-albedo scenes as MOD10A1 and MYD10A1 v6.1 show them: clouds, land codes on dark ice, noise."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ EVERY_DAYS = 8
 LAND, NO_DECISION, WATER, CLOUD, CLOUD_AS_SNOW = 125, 101, 137, 150, 151
 MISSING, SHADOW, BRDF_FAILED, FILL = 250, 251, 253, 255
 CODES = (LAND, NO_DECISION, WATER, CLOUD, CLOUD_AS_SNOW, MISSING, SHADOW, BRDF_FAILED, FILL)
+TERRA, AQUA = "MOD10A1", "MYD10A1"
 DARKEST_SNOW = 0.39  # darker surfaces are mostly taken for land
 
 
@@ -48,14 +49,19 @@ def scene_grid(dem: Grid) -> Grid:
 
 
 def scenes(
-    rng: np.random.Generator, weather: Weather, truth: Truth, days: Ints, glaciers: Glaciers, fine: Grid
-) -> Iterator[tuple[np.datetime64, NDArray[np.uint8]]]:
+    rng: Sequence[np.random.Generator],
+    weather: Weather,
+    truth: Truth,
+    days: Ints,
+    glaciers: Glaciers,
+    fine: Grid,
+) -> Iterator[tuple[np.datetime64, str, NDArray[np.uint8]]]:
     """Draw the scenes one by one.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        Source of clouds and noise.
+    rng : sequence of numpy.random.Generator
+        Sources of clouds and noise, of Terra and, if wanted, of Aqua.
     weather : Weather
         For the cloudiness of each day.
     truth : Truth
@@ -69,14 +75,16 @@ def scenes(
 
     Yields
     ------
-    numpy.datetime64, (row, column)
-        Day; percent albedo 0-100 or a code.
+    numpy.datetime64, str, (row, column)
+        Day; product; percent albedo 0-100 or a code. Aqua follows Terra on the days of the last year.
     """
-    grid = scene_grid(fine)
-    static = _static(rng, glaciers, fine, grid, truth)
+    static = _static(rng[0], glaciers, fine, scene_grid(fine), truth)
+    year = weather.dates.astype("datetime64[Y]")
     for number, day in enumerate(days):
-        scene = _surface(rng, static, truth, number)
-        yield weather.dates[day], _hide(rng, scene, static, float(weather.moisture[day, 0]))
+        for product, source in zip((TERRA, AQUA), rng, strict=False):
+            if product == TERRA or year[day] == year[days[-1]]:
+                scene = _surface(source, static, truth, number)
+                yield weather.dates[day], product, _hide(source, scene, static, float(weather.moisture[day, 0]))
 
 
 def _static(rng: np.random.Generator, glaciers: Glaciers, fine: Grid, grid: Grid, truth: Truth) -> _Static:

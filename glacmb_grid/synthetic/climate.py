@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .terrain import Floats, noise
+from .terrain import NORTH, POSTING, WEST, Floats, noise
 
+CENTRE = WEST + 0.75 - POSTING / 2, NORTH - 0.4 + POSTING / 2  # degree, of the patterns
 MODES = 7  # spatial patterns, the first one uniform
 
 
@@ -82,7 +83,7 @@ class Weather:
 
     def patterns(self, points: Points) -> Floats:
         """Spatial patterns at points, (mode, point)."""
-        east, north = points.longitude - 78.75, points.latitude - 42.0
+        east, north = points.longitude - CENTRE[0], points.latitude - CENTRE[1]
         waves = np.cos(self.wave[:, :1] * east + self.wave[:, 1:2] * north + self.wave[:, 2:])
         waves[0] = 1.0
         return waves

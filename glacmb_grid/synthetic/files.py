@@ -11,11 +11,8 @@ import geopandas as gpd
 import netCDF4
 import numpy as np
 import pyogrio
-import rasterio
-from affine import Affine
 from numpy.typing import ArrayLike, NDArray
 from pyproj import Geod
-from scipy import ndimage
 
 from .glaciers import Glaciers
 from .observations import Fog
@@ -23,9 +20,9 @@ from .reanalysis import VARIABLES, Reanalysis
 from .terrain import Floats, Grid
 from .truth import MODEL, Truth
 
-VOID = -9999
 ISSUED = "2025-02-01T00:00:00Z"
 SECTORS = 8
+GRIB_NAMES = {"t2m": "2t", "d2m": "2d", "u10": "10u", "v10": "10v"}
 
 
 @contextmanager
@@ -43,38 +40,6 @@ def outline_area_km2(outline: NDArray[np.object_]) -> Floats:
     """Area of lon-lat polygons on the ellipsoid, km2."""
     geod = Geod(ellps="WGS84")
     return np.array([abs(geod.geometry_area_perimeter(polygon)[0]) / 1e6 for polygon in outline])
-
-
-def write_dem(path: Path, surface: NDArray[np.int16], grid: Grid) -> None:
-    """Write an int16 GeoTIFF in metres.
-
-    Parameters
-    ----------
-    path : Path
-        New file.
-    surface : (row, column), m
-        Elevation, -9999 in voids.
-    grid : Grid
-        Its grid.
-    """
-    _write_tiff(path, surface, grid, VOID)
-
-
-def write_scene(folder: Path, date: np.datetime64, scene: NDArray[np.uint8], grid: Grid) -> None:
-    """Write one albedo scene under the name that AppEEARS gives it."""
-    day = date.astype("datetime64[D]")
-    of_year = int((day - day.astype("datetime64[Y]").astype("datetime64[D]")).astype(int)) + 1
-    year = int(day.astype("datetime64[Y]").astype(int)) + 1970
-    name = f"MOD10A1.061_Snow_Albedo_Daily_Tile_doy{year}{of_year:03d}_aid0001.tif"
-    _write_tiff(folder / name, scene, grid, 255)
-
-
-def _write_tiff(path: Path, values: NDArray[np.int16] | NDArray[np.uint8], grid: Grid, nodata: int) -> None:
-    """Write one band, EPSG:4326, deflated."""
-    profile = {"driver": "GTiff", "height": grid.rows, "width": grid.columns, "count": 1, "dtype": values.dtype.name}
-    place = {"crs": "EPSG:4326", "transform": Affine(grid.step, 0, grid.west, 0, -grid.step, grid.north)}
-    with rasterio.open(path, "w", **profile, **place, nodata=nodata, compress="deflate", predictor=2) as file:
-        file.write(values, 1)
 
 
 def write_outlines(path: Path, glaciers: Glaciers, fine: Grid, ids: list[str]) -> None:
@@ -149,14 +114,6 @@ def _facing(
     }
 
 
-def write_fog(folder: Path, fog: Fog) -> tuple[Path, Path]:
-    """Write tables EE and A; return their paths."""
-    paths = folder / "FOG_EE_MASS_BALANCE.csv", folder / "FOG_A_GLACIER.csv"
-    for path, table in zip(paths, (fog.balance, fog.glaciers), strict=True):
-        table.to_csv(path, index=False, lineterminator="\n")
-    return paths
-
-
 def write_truth(path: Path, truth: Truth, fog: Fog, ids: list[str]) -> None:
     """Write the balance of all glaciers, m w.e."""
     measured = np.isin(np.arange(len(ids)), fog.glacier)
@@ -221,7 +178,7 @@ def write_variable(path: Path, name: str, reanalysis: Reanalysis) -> None:
         _put(file, "expver", str, ("valid_time",), np.array(["0001"] * seconds.size, dtype=object))
         attributes = {
             "GRIB_paramId": about.param,
-            "GRIB_shortName": name if about.param != 3066 else "sde",
+            "GRIB_shortName": GRIB_NAMES.get(name, name),
             "GRIB_dataType": "fc",
             "GRIB_gridType": "regular_ll",
             "GRIB_stepType": "avgad" if about.accumulated else "avgua",
@@ -244,55 +201,3 @@ def write_invariant(path: Path, reanalysis: Reanalysis) -> None:
         _put(file, "z", "f4", dims, reanalysis.orography_m * 9.80665, **z)
         mask = {"units": "(0 - 1)", "long_name": "Land-sea mask", "standard_name": "land_binary_mask"}
         _put(file, "lsm", "f4", dims, np.ones(reanalysis.grid.shape), **mask, GRIB_paramId=172)
-
-
-def fine_surface(
-    rng: np.random.Generator, glaciers: Glaciers, routing: Grid, roughness: Floats
-) -> tuple[NDArray[np.int16], Grid]:
-    """Refine the surface to 3 arc-seconds, roughen bare ground, tear small voids.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Places of the voids.
-    glaciers : Glaciers
-        Surface and labels on `routing`.
-    routing : Grid
-        6 arc-second grid.
-    roughness : (row, column)
-        Standard-normal field on the refined grid.
-
-    Returns
-    -------
-    (row, column), m
-        Surface with voids of -9999.
-    Grid
-        The refined grid.
-    """
-    grid = routing.refined(2)
-    height = ndimage.zoom(glaciers.surface, 2, order=3, mode="nearest", grid_mode=True)
-    bare = ndimage.zoom((glaciers.label < 0).astype(float), 2, order=1, mode="nearest", grid_mode=True)
-    slope = np.hypot(*np.gradient(height, *grid.cell_m))
-    surface = np.rint(height + (1.5 + 22 * bare * np.minimum(slope, 0.8)) * roughness).astype(np.int16)
-    distance = ndimage.distance_transform_edt(bare > 0.99)
-    distance[:8], distance[-8:], distance[:, :8], distance[:, -8:] = 0, 0, 0, 0
-    spots = rng.choice(np.flatnonzero(distance.ravel() > 12), 5, replace=False)
-    largest = int(np.bincount(glaciers.label[glaciers.label >= 0]).argmax())
-    inside = ndimage.distance_transform_edt(glaciers.label == largest)
-    row, column = np.unravel_index(int(inside.argmax()), inside.shape)
-    for spot, radius in [*((int(s), 5) for s in spots), (int(2 * row * grid.columns + 2 * column), 3)]:
-        _tear(surface, roughness, spot, radius)
-    return surface, grid
-
-
-def _tear(surface: NDArray[np.int16], roughness: Floats, spot: int, radius: int) -> None:
-    """Make a ragged void around a flat index."""
-    row, column = divmod(spot, surface.shape[1])
-    last = surface.shape
-    box = (
-        slice(max(0, row - radius), min(last[0], row + radius + 1)),
-        slice(max(0, column - radius), min(last[1], column + radius + 1)),
-    )
-    rows, columns = np.ogrid[box]
-    far = np.hypot(rows - row, columns - column) + 0.8 * roughness[box]
-    surface[box] = np.where(far <= radius - 1, VOID, surface[box])

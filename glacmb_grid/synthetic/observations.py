@@ -168,7 +168,7 @@ def observe(rng: np.random.Generator, glaciers: Glaciers, truth: Truth, area_km2
     sites: list[dict[str, str]] = []
     for place, years in enumerate(_record_years(rng, truth.years, measured)):
         outline = glaciers.outline[chosen[place]]
-        unit = "KG" if outline.centroid.x < 79.0 else "CN"
+        unit = "KG" if outline.centroid.x < 81.0 else "CN"
         key = {"POLITICAL_UNIT": unit, "NAME": names[place], "WGMS_ID": f"{ids[place]:05d}"}
         rows = _rows(rng, key, truth, int(chosen[place]), years, float(sigma[place]), bool(banded[place]))
         balance.extend(rows)

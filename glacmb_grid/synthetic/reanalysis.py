@@ -87,11 +87,11 @@ class Reanalysis:
 
 
 def coarse_grid(dem: Grid) -> Grid:
-    """Return the 0.1 degree grid that covers a DEM and one cell more."""
-    west = np.floor(round(dem.west / STEP_DEG, 6)) - 1
-    north = np.ceil(round(dem.north / STEP_DEG, 6)) + 1
-    east = np.ceil(round((dem.west + dem.step * dem.columns) / STEP_DEG, 6)) + 1
-    south = np.floor(round((dem.north - dem.step * dem.rows) / STEP_DEG, 6)) - 1
+    """Return the 0.1 degree grid that covers a DEM, but for a hundredth of a cell, and one cell more."""
+    west = np.floor(round(dem.west / STEP_DEG, 2)) - 1
+    north = np.ceil(round(dem.north / STEP_DEG, 2)) + 1
+    east = np.ceil(round((dem.west + dem.step * dem.columns) / STEP_DEG, 2)) + 1
+    south = np.floor(round((dem.north - dem.step * dem.rows) / STEP_DEG, 2)) - 1
     columns, rows = int(east - west) + 1, int(north - south) + 1
     return Grid((west - 0.5) * STEP_DEG, (north + 0.5) * STEP_DEG, STEP_DEG, rows, columns)
 

@@ -12,6 +12,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 METRES_PER_DEGREE = 111_320.0
+WEST, NORTH = 80.0, 42.4  # degree; first posting of the elevation model, near which tiles of MODIS and of degrees meet
+POSTING = 3 / 3600  # degree, of the elevation model
 NEIGHBOURS = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
 
@@ -52,8 +54,8 @@ class Grid:
 
     @property
     def middle_latitude(self) -> float:
-        """Latitude of the grid's centre, degree."""
-        return self.north - self.step * self.rows / 2
+        """Latitude of the grid's centre, degree, to a thousandth."""
+        return round(self.north - self.step * self.rows / 2, 3)
 
     @property
     def cell_m(self) -> tuple[float, float]:

@@ -44,7 +44,7 @@ def make_synthetic(work: Work, *, synthetic: Synthetic) -> Made:
     from glacmb_grid.synthetic import write_region
 
     s = synthetic
-    write_region(work.folder, seed=s.seed, glaciers=s.glaciers, years=s.years, measured=s.measured)
+    write_region(work.folder, seed=s.seed, glaciers=s.glaciers, years=s.years, measured=s.measured, plain=s.plain)
     return {}
 
 

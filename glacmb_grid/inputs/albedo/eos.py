@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from math import floor
 
 from glacmb_grid.errors import InputError
 from glacmb_grid.inputs.albedo.contract import Layout
 
 _TILE = 1111950.5196666666  # m; side of a tile of the sinusoidal grid
 _WEST, _NORTH = -20015109.354, 10007554.677
+_NEAR = 1e-6  # of a tile, less than a pixel
 
 
 def grid_of_metadata(path: str, metadata: str, dtype: str) -> Layout:
@@ -36,8 +38,8 @@ def grid_of_metadata(path: str, metadata: str, dtype: str) -> Layout:
 
 
 def tile_of(grid: Layout) -> str:
-    """Number of the tile whose upper left corner is that of the grid, such as h18v04."""
-    h, v = round((grid.transform[2] - _WEST) / _TILE), round((_NORTH - grid.transform[5]) / _TILE)
+    """Number of the tile that holds the upper left corner of the grid, a whole tile or a part, such as h18v04."""
+    h, v = (floor(m / _TILE + _NEAR) for m in (grid.transform[2] - _WEST, _NORTH - grid.transform[5]))
     return f"h{h:02d}v{v:02d}"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -59,9 +61,27 @@ def _opened(path: str) -> Iterator[Any]:
                 file.end()
 
 
-def _metadata(attributes: dict[str, Any], name: str) -> str:
-    """Metadata that is spread over attributes `name.0`, `name.1`, ..."""
-    return "".join(str(attributes[k]) for k in sorted(attributes) if re.fullmatch(rf"{name}\.\d+", k))
+def _metadata(file: Any, name: str) -> str:
+    """Metadata that is spread over attributes `name.0`, `name.1`, ...; pyhdf reads them letter by letter."""
+    attributes = [file.attr(n) for n in range(file.info()[1])]
+    named = {a.info()[0]: a for a in attributes}
+    return "".join(str(named[k].get()) for k in sorted(named) if re.fullmatch(rf"{name}\.\d+", k))
+
+
+def _grid(path: str) -> Layout:
+    """The grid of a file, which is read once."""
+    try:
+        about = Path(path).stat()
+    except OSError:
+        return _grid_of(path, 0, 0)
+    return _grid_of(path, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=100_000)
+def _grid_of(path: str, size: int, changed: int) -> Layout:
+    del size, changed
+    with _opened(path) as file:
+        return grid_of_metadata(path, _metadata(file, "StructMetadata"), "")
 
 
 def _core(text: str, key: str) -> str:
@@ -72,36 +92,35 @@ def _core(text: str, key: str) -> str:
 def pieces(path: Path) -> list[Piece]:
     """The layers of a tile; product and day from its metadata, or else its name."""
     with _opened(str(path)) as file:
-        names, attributes = list(file.datasets()), file.attributes()
-    grid = grid_of_metadata(str(path), _metadata(attributes, "StructMetadata"), "")
-    core = _metadata(attributes, "CoreMetadata")
+        names, core = list(file.datasets()), _metadata(file, "CoreMetadata")
     granule = _core(core, "LOCALGRANULEID")
     product = _core(core, "SHORTNAME") or product_of(granule) or product_of(path.name)
     # The name tells the day of the product; the metadata of MCD43A3 the first of the 16 days that it is made from.
-    day = require_day(path, granule)
-    return [Piece(str(path), day, layer_of(n) or n, product, NAME, tile_of(grid), n) for n in names]
+    day, tile = require_day(path, granule), tile_of(_grid(str(path)))
+    return [Piece(str(path), day, layer_of(n) or n, product, NAME, tile, n) for n in names]
 
 
 def layout(piece: Piece) -> Layout:
     """Grid and type of a layer."""
+    grid = _grid(piece.file)
     with _opened(piece.file) as file:
-        return _layout(file, piece)
+        return _layout(file, piece, grid)
 
 
-def _layout(file: Any, piece: Piece) -> Layout:
+def _layout(file: Any, piece: Piece, grid: Layout) -> Layout:
     sets = file.datasets()
     if piece.where not in sets:
         raise InputError(
             f"{piece.file}: {piece.where}", expected="this layer", found=listing(sets), remedy="download the file again"
         )
-    metadata = _metadata(file.attributes(), "StructMetadata")
-    return grid_of_metadata(piece.file, metadata, _TYPES.get(sets[piece.where][2], f"type {sets[piece.where][2]}"))
+    return replace(grid, dtype=_TYPES.get(sets[piece.where][2], f"type {sets[piece.where][2]}"))
 
 
 def read(piece: Piece, expected: Layout, rows: slice, columns: slice) -> Stored:
     """A window of a layer as stored; an InputError if the file is unreadable or not as expected."""
+    grid = _grid(piece.file)
     with _opened(piece.file) as file:
-        require_same(piece, _layout(file, piece), expected)
+        require_same(piece, _layout(file, piece, grid), expected)
         data = file.select(piece.where)
         attributes = data.attributes()
         start, count = (rows.start, columns.start), (rows.stop - rows.start, columns.stop - columns.start)
