@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import geopandas as gpd
 import numpy as np
 import xarray as xr
 
+from glacmb_grid.disk import Say
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.folds.schemes import require_grouped
 from glacmb_grid.inputs.amounts import annual_amounts
@@ -32,6 +34,7 @@ from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
 from glacmb_grid.workflow import cubes
 from glacmb_grid.workflow.guards import require_apart
+from glacmb_grid.workflow.openings import opening
 from glacmb_grid.workflow.stages import Source
 from glacmb_grid.workflow.table import table
 from glacmb_grid.years import complete_years, first_months
@@ -89,9 +92,10 @@ def _check_table(config: TableConfig) -> list[str]:
 def _check_cubes(config: RunConfig) -> list[str]:
     """Check outlines, climate, elevation, albedo and observations, and how they fit together."""
     problems = Problems()
-    opened = _opened(config, problems)
+    told: list[str] = []
+    opened = _opened(config, problems, told.append)
     outlines, cube, dem, albedo, tables = (opened.get(n) for n in ("outlines", "cube", "dem", "codes", "tables"))
-    found = []
+    found = told
     if cube is not None:
         found += _check_climate(config, cube, problems)
     found.append(f"models {listing(plan.compared(config), 20)}; the product by {config.product.model}")
@@ -132,14 +136,17 @@ def _check_cubes(config: RunConfig) -> list[str]:
     return found
 
 
-def _opened(config: Judged, problems: Problems | None = None) -> dict[str, Any]:
+def _opened(config: Judged, problems: Problems | None = None, say: Say = lambda text: None) -> dict[str, Any]:
     """What the stages read from outside, by argument; what cannot be opened is left out, and a problem."""
     collected = Problems() if problems is None else problems
     out: dict[str, Any] = {}
     for stage in table(config):
         for (*_, argument), source in leaves(dict(stage.reads)):
             if isinstance(source, Source) and source.open is not None and argument not in out:
+                begun = time.perf_counter()
                 out[argument] = collected.attempt(source.open)
+                if source.lazy and out[argument] is not None:
+                    say(opening(source, time.perf_counter() - begun))
     if problems is None:
         collected.raise_if_any()
     return {n: one for n, one in out.items() if one is not None}
