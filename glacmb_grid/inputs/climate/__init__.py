@@ -93,7 +93,7 @@ def open_climate(
         )
     found = Found()
     if ingested:
-        store = open_ingested(ingested[0], accumulated, declared, expver)
+        store = open_ingested(ingested[0], accumulated, declared, expver, names, stamp)
         ds = ingested_variables(store, ingested[0], _wanted(variables, store.data_vars, ingested))
     else:
         found = found_in(paths, Reading(dict(names or {}), stamp, expver))
