@@ -78,7 +78,7 @@ def ingest(
             remedy="name another path",
         )
     aside = store.with_name(f".partial-{store.name}")
-    marks = {_MARK: _LAYOUT, "accumulated": accumulated, "expver": expver}
+    marks: dict[str, Any] = {_MARK: _LAYOUT, "accumulated": accumulated, "expver": expver}
     marks |= {"names": _of_climate(names or {}), "stamp": stamp or ""}
     plain = cube.drop_vars("time_bnds", errors="ignore").assign_attrs(marks).drop_encoding()
     with workshop(aside, _MARK):
