@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import xarray as xr
 from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.inputs.amounts import annual_amounts
 from glacmb_grid.inputs.climate import notes_of, open_climate
+from glacmb_grid.inputs.climate.scratch import scratch_folder, sweep
 from glacmb_grid.inputs.plausible import check_values, implausible, quick_look
 from glacmb_grid.inputs.steadiness import fault_of
 from glacmb_grid.sampling.grid import grid_of
@@ -52,6 +55,35 @@ def refused(call, *texts):
         call()
     for text in ("expected:", "found:", "remedy:", *texts):
         assert text in str(raised.value)
+
+
+@pytest.mark.parametrize("turn", [-720, -360, 360, 720])
+def test_longitudes_that_are_whole_turns_off_are_those_of_the_same_place(tmp_path, turn):
+    found = opened(tmp_path, cube(longitude=LONGITUDE + turn))
+    assert found["longitude"].values.tolist() == LONGITUDE.tolist()
+    assert months_found(found) == "2019-01"
+
+
+@pytest.mark.parametrize("longitude", [LONGITUDE + 5000, LONGITUDE * 1000])
+def test_longitudes_that_are_no_degrees_are_refused(tmp_path, longitude):
+    refused(lambda: opened(tmp_path, cube(longitude=longitude)), "projected fields")
+
+
+def test_folders_of_killed_processes_are_removed_and_those_of_living_ones_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("killed", "living", "older"):
+        (tmp_path / f"glacmb_grid-{name}" / "sub").mkdir(parents=True)
+    for name in ("killed", "living"):
+        (tmp_path / f"glacmb_grid-{name}" / ".lock").touch()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / ".lock").touch()
+    with (tmp_path / "glacmb_grid-living" / ".lock").open("r+b") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        mine = scratch_folder(0, "x.zip")
+        sweep(tmp_path)
+        left = {p.name for p in tmp_path.iterdir()}
+    assert mine.is_dir()
+    assert left == {"glacmb_grid-living", "glacmb_grid-older", "mine", mine.parent.name}
 
 
 # ---- which month a record is ----

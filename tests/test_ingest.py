@@ -110,6 +110,23 @@ def test_a_store_is_given_alone_and_takes_its_invariant_fields_from_a_file(tmp_p
         open_climate(tmp_path / "one.zarr", accumulated="daily_mean", units={"tp": "mm"})
 
 
+def test_the_names_and_stamp_that_it_was_made_with_are_kept_and_no_others_taken(tmp_path):
+    file, _ = raw(tmp_path)
+    theirs = {"t2m": "T_AIR"}
+    with xr.open_dataset(file) as ds:
+        ds.rename(t2m="T_AIR").to_netcdf(tmp_path / "other.nc")
+    cube = open_climate(tmp_path / "other.nc", accumulated="daily_mean", names=theirs, stamp="end")
+    store = tmp_path / "cube.zarr"
+    ingest(cube, store, accumulated="daily_mean", names={**theirs, "orography": "hgt"}, stamp="end")
+    for options in ({}, {"names": theirs, "stamp": "end"}, {"names": {**theirs, "orography": "z"}}):
+        again = open_climate(store, accumulated="daily_mean", **options)
+        assert again["time"].values[0] == np.datetime64("2000-12-01")
+        assert not set(again.attrs) & {"names", "stamp"}
+    for options in ({"stamp": "start"}, {"names": {"t2m": "T_SOIL"}}, {"names": {"tp": "RAIN"}}):
+        with pytest.raises(InputError, match=r"ingest again"):
+            open_climate(store, accumulated="daily_mean", **options)
+
+
 def test_an_interrupted_ingest_leaves_nothing_behind_that_counts(tmp_path):
     file, _ = raw(tmp_path)
     cube = open_climate(file, accumulated="daily_mean")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dask
 import geopandas as gpd
 import h5py
 import numpy as np
@@ -446,6 +447,16 @@ def test_netcdf_of_appeears(tmp_path, geographic):
     assert bool(found.rio.crs.is_geographic) is geographic
     if geographic:
         np.testing.assert_allclose([found["y"].values[0], found["x"].values[0]], [NORTH - STEP / 2, WEST + STEP / 2])
+
+
+def test_many_days_of_netcdf_are_read_by_many_threads(tmp_path):
+    """The NetCDF library crashes the process where two threads open files."""
+    days = np.arange(150)
+    values = np.stack([square(1 + d % 100) for d in days])
+    path = appeears(tmp_path / "MOD10A1.061_aid0001.nc", SNOW, values, fill=np.uint8(255))
+    with dask.config.set(scheduler="threads", num_workers=8):
+        found = open_albedo(path)["albedo"].load()
+    np.testing.assert_allclose(found.values[:, 1, 1], (1 + days % 100) / 100)
 
 
 def test_netcdf_of_mcd43a3(tmp_path):

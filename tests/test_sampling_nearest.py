@@ -251,7 +251,7 @@ def test_only_chunks_under_glaciers_and_around_those_at_sea_are_read(farthest):
     glaciers = outlines(square(6.0, 58.5), square(23.0, 58.5))
     weights = overlap_weights(glaciers, ds)
     limits = {"least": 0.5, "max_distance_km": farthest}
-    valid = valid_cells([ds["f"]], weights, grid_of(ds), glaciers, **limits)
+    valid = valid_cells({"f": ds["f"]}, weights, grid_of(ds), glaciers, **limits)["f"]
     columns = {x for _, x in read}
     assert 2 in columns
     assert columns <= ({2, 45} if farthest == 0 else {2, *range(36, 50)})
@@ -280,8 +280,8 @@ def test_a_glacier_drawn_with_a_jump_looks_around_its_own_place():
     assert found[0][1] == pytest.approx(found[1][1])
 
 
-def test_a_cell_counts_where_every_variable_has_a_value_in_some_step():
-    """A gap in the first month is no sea; a variable that is missing all the time is."""
+def test_a_cell_counts_for_a_variable_that_has_a_value_in_some_step():
+    """A gap in the first month is no sea; a variable that is missing all the time is, and no other variable with it."""
     ds = field([10.1, 10.0], [20.0, 20.1, 20.2], names=("latitude", "longitude"))
     one = ds["f"].expand_dims(time=3).copy(deep=True)
     other = one.copy(deep=True)
@@ -289,7 +289,8 @@ def test_a_cell_counts_where_every_variable_has_a_value_in_some_step():
     other[:, 0, 1] = np.nan
     glaciers = outlines(square(20.0, 10.1), square(20.1, 10.1), square(20.2, 10.1))
     weights = overlap_weights(glaciers, ds)
-    valid = valid_cells([one, other], weights, grid_of(ds), glaciers, least=0.5, max_distance_km=0.0)
-    assert valid[0].tolist() == [True, False, True]
-    _, distance = nearest_valid(weights, grid_of(ds), valid, glaciers, least=0.5, max_distance_km=30.0)
+    valid = valid_cells({"a": one, "b": other}, weights, grid_of(ds), glaciers, least=0.5, max_distance_km=0.0)
+    assert valid["a"][0].tolist() == [True, True, True]
+    assert valid["b"][0].tolist() == [True, False, True]
+    _, distance = nearest_valid(weights, grid_of(ds), valid["b"], glaciers, least=0.5, max_distance_km=30.0)
     assert np.isnan(distance).tolist() == [True, False, True]

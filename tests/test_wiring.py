@@ -307,7 +307,7 @@ def test_a_forced_stage_with_the_same_content_leaves_the_others_current(wired, t
     ("stage", "module", "name", "pattern"),
     [
         ("sampled", cubes, "correct_temperature", "raw/era5_land/era5_land_monthly_tp.nc"),
-        ("weights", cubes, "nearest_valid", "raw/era5_land/era5_land_monthly_tp.nc"),
+        ("weights", cubes, "stand_ins", "raw/era5_land/era5_land_monthly_tp.nc"),
         ("terrain", cubes, "without_elevation", "raw/dem/astgtm_synthetic_dem.tif"),
         ("observations", artefacts, "write_table", "raw/fog/FOG_A_GLACIER.csv"),
     ],

@@ -6,7 +6,7 @@ import errno
 import glob
 import struct
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,8 +19,10 @@ from glacmb_grid.errors import InputError, InputErrors, Problems, listing
 from glacmb_grid.inputs.calendar_months import with_months_decoded
 
 _BROKEN = "download or copy the file again, then compare its size with the source"
-_LIBRARY_ERRORS = (OSError, ValueError, TypeError, RuntimeError, KeyError, EOFError, AttributeError)
-_OPENED: ContextVar[list[xr.Dataset] | None] = ContextVar("opened", default=None)
+LIBRARY_ERRORS = (OSError, ValueError, TypeError, RuntimeError, KeyError, EOFError, AttributeError)
+Opened = list[xr.Dataset | Callable[[], object]]
+_OPENED: ContextVar[Opened | None] = ContextVar("opened", default=None)
+_HELD: dict[Hashable, Any] = {}
 _LARGEST_READ = 32e6  # bytes of an unchunked variable that are read at a time
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 _HEADER = 1 << 24  # bytes, more than a header of the classic format has
@@ -37,19 +39,49 @@ _FOREIGN: Final = (
 
 @contextmanager
 def closing() -> Iterator[None]:
-    """On exit, close all files opened inside, in this thread.
+    """On exit, close all files opened inside, in this thread, and drop the values that were held of them.
 
     The garbage collector may close a file in any thread, and the NetCDF library crashes if another thread opens a file
     at that moment.
     """
-    opened: list[xr.Dataset] = []
+    opened: Opened = []
+    with tracked_in(opened):
+        try:
+            yield
+        finally:
+            close(opened)
+
+
+@contextmanager
+def tracked_in(opened: Opened) -> Iterator[None]:
+    """Have files opened inside kept in this list, to be closed by `close`."""
     token = _OPENED.set(opened)
     try:
         yield
     finally:
         _OPENED.reset(token)
-        for ds in opened:
-            ds.close()
+
+
+def close(opened: Opened) -> None:
+    """Close files, in this thread."""
+    while opened:
+        one = opened.pop()
+        if isinstance(one, xr.Dataset):
+            one.close()
+        else:
+            one()
+
+
+def hold(key: Hashable, values: Any) -> None:
+    """Keep values of a file until the surrounding `closing` ends; outside of one they are not kept."""
+    if (opened := _OPENED.get()) is not None:
+        _HELD[key] = values
+        opened.append(lambda: _HELD.pop(key, None))
+
+
+def held(key: Hashable) -> Any:
+    """Values that `hold` keeps; None if it does not, or does in another process."""
+    return _HELD.get(key)
 
 
 def find_files(paths: str | Path | Iterable[str | Path], *, what: str) -> list[Path]:
@@ -118,12 +150,10 @@ def first_bytes(path: Path, count: int, expected: str) -> bytes:
 def open_dataset(path: Path) -> xr.Dataset:
     """Open a NetCDF or Zarr file lazily; an InputError if it is unreadable or shorter than its header says."""
     if path.is_file():
-        head = first_bytes(path, _HEADER, "a readable file")
-        _check_kind(path, head)
-        _check_classic(path, head)
+        require_sound(path, first_bytes(path, _HEADER, "a readable file"), path.stat().st_size)
     try:
         return _open(path)
-    except _LIBRARY_ERRORS as error:
+    except LIBRARY_ERRORS as error:
         raise _unreadable(path, error) from error
 
 
@@ -196,14 +226,14 @@ def _damaged(path: Path) -> Iterator[tuple[str, str]]:
         warnings.simplefilter("ignore")
         try:
             ds = _open(path)
-        except _LIBRARY_ERRORS as error:
+        except LIBRARY_ERRORS as error:
             yield "header", f"{type(error).__name__}: {error}".splitlines()[0]
             return
     for name, variable in ds.variables.items():
         try:
             for block in variable.data.to_delayed().ravel() if variable.chunks else ():
                 block.compute(scheduler="synchronous")
-        except _LIBRARY_ERRORS as error:
+        except LIBRARY_ERRORS as error:
             yield str(name), f"{type(error).__name__}: {error}".splitlines()[0]
 
 
@@ -213,7 +243,7 @@ def _unreadable(path: Path, error: Exception) -> InputError:
         reason = "its first bytes are of no such file"
     try:
         _open(path, decode_times=False).close()
-    except _LIBRARY_ERRORS:
+    except LIBRARY_ERRORS:
         return InputError(f"{path}", expected="a readable NetCDF, GRIB or Zarr file", found=reason, remedy=_BROKEN)
     return InputError(
         f"{path}: time",
@@ -221,6 +251,12 @@ def _unreadable(path: Path, error: Exception) -> InputError:
         found=reason,
         remedy="give time a CF unit such as `hours since 1900-01-01`",
     )
+
+
+def require_sound(path: Path, head: bytes, size: int) -> None:
+    """Raise an InputError for what is no NetCDF file by its first bytes, or shorter than its header says."""
+    _check_kind(path, head)
+    _check_classic(path, head, size)
 
 
 def _check_kind(path: Path, head: bytes) -> None:
@@ -233,7 +269,7 @@ def _check_kind(path: Path, head: bytes) -> None:
         raise InputError(f"{path}", expected="a readable NetCDF or Zarr file", found=kind, remedy=remedy)
 
 
-def _check_classic(path: Path, head: bytes) -> None:
+def _check_classic(path: Path, head: bytes, size: int) -> None:
     """Raise an InputError for a truncated classic NetCDF file, of which the library would read zeros past the end."""
     if head[:3] != b"CDF" or len(head) < 4 or head[3] not in (1, 2, 5):
         return
@@ -243,7 +279,6 @@ def _check_classic(path: Path, head: bytes) -> None:
         raise InputError(
             f"{path}", expected="a complete NetCDF header", found="a file that ends within its header", remedy=_BROKEN
         ) from error
-    size = path.stat().st_size
     if size < needed:
         raise InputError(
             f"{path}",

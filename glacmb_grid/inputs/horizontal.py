@@ -12,6 +12,7 @@ Floats = npt.NDArray[np.float64]
 
 GRID = ("latitude", "longitude")
 _SAME = 1e-4  # degrees
+_MOST_TURNS = 2  # by which longitudes are off; beyond, they are no degrees
 _COORDINATES = {"valid_time": "time", "lat": "latitude", "lon": "longitude", "y": "latitude", "x": "longitude"}
 
 
@@ -32,6 +33,7 @@ def in_order(field: xr.DataArray, where: str) -> xr.DataArray:
     """
     longitude: Floats = np.asarray(field["longitude"].values, np.float64).round(5)
     latitude: Floats = np.asarray(field["latitude"].values, np.float64).round(5)
+    longitude = _turned_back(longitude)
     if not field["latitude"].size * field["longitude"].size:
         raise InputError(where, expected="at least one cell", found="none", remedy="download a larger area")
     _require_degrees(latitude, longitude, where, "regrid projected fields to latitude and longitude first")
@@ -45,6 +47,14 @@ def in_order(field: xr.DataArray, where: str) -> xr.DataArray:
         )
     field = field.assign_coords(longitude=("longitude", wrapped), latitude=("latitude", latitude))
     return _in(_in(field, "longitude", np.argsort(wrapped)), "latitude", np.argsort(-latitude))
+
+
+def _turned_back(longitude: Floats) -> Floats:
+    """Longitudes of a field that lies one or two whole turns off, such as 370..380, in the usual range."""
+    if not longitude.size or np.ptp(longitude) > 360 or (longitude.min() >= -180 and longitude.max() <= 360):
+        return longitude
+    turns = np.floor(((longitude.min() + longitude.max()) / 2 + 180) / 360)
+    return longitude - 360 * turns if abs(turns) <= _MOST_TURNS else longitude
 
 
 def _require_degrees(latitude: Floats, longitude: Floats, where: str, remedy: str) -> None:

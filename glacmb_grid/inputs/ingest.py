@@ -23,11 +23,19 @@ from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES
 
 _MARK, _LAYOUT = "glacmb_grid_climate", 1
 _MARKS = (_MARK, "accumulated", "expver")
+_READ_WITH = ("names", "stamp")
 _CHUNK = 2e6  # bytes of a chunk before compression
 
 
 def ingest(
-    cube: xr.Dataset, store: Path, *, accumulated: Stream, expver: Expver = "prefer_final", slab: float = 1e9
+    cube: xr.Dataset,
+    store: Path,
+    *,
+    accumulated: Stream,
+    expver: Expver = "prefer_final",
+    names: Mapping[str, str] | None = None,
+    stamp: str | None = None,
+    slab: float = 1e9,
 ) -> None:
     """Write a cube to a store from which time series of cells are read fast, for use as the only climate file.
 
@@ -40,8 +48,8 @@ def ingest(
         From `open_climate`.
     store : Path
         Must not exist.
-    accumulated, expver
-        As given to `open_climate`; recorded in the store.
+    accumulated, expver, names, stamp
+        As given to `open_climate`; recorded in the store, which is not opened with others.
     slab : float
         Bytes of a variable that are written at a time; peak memory is two to three times that. Chunks of the source
         that span several slabs are read once for each.
@@ -70,7 +78,8 @@ def ingest(
             remedy="name another path",
         )
     aside = store.with_name(f".partial-{store.name}")
-    marks = {_MARK: _LAYOUT, "accumulated": accumulated, "expver": expver}
+    marks: dict[str, Any] = {_MARK: _LAYOUT, "accumulated": accumulated, "expver": expver}
+    marks |= {"names": _of_climate(names or {}), "stamp": stamp or ""}
     plain = cube.drop_vars("time_bnds", errors="ignore").assign_attrs(marks).drop_encoding()
     with workshop(aside, _MARK):
         _write_slabs(plain, aside / store.name, slab)
@@ -116,9 +125,32 @@ def is_ingested(path: Path) -> bool:
         return False
 
 
-def open_ingested(path: Path, accumulated: Stream, units: Mapping[str, str], expver: Expver) -> xr.Dataset:
-    """A store of `ingest` as it was written; an InputError if it was made with other settings than these."""
+def _of_climate(names: Mapping[str, str]) -> dict[str, str]:
+    """Declared names without those of fields that a file of their own may give."""
+    return {ours: theirs for ours, theirs in sorted(names.items()) if ours not in (OROGRAPHY, LAND_MASK)}
+
+
+def open_ingested(
+    path: Path,
+    accumulated: Stream,
+    units: Mapping[str, str],
+    expver: Expver,
+    names: Mapping[str, str] | None = None,
+    stamp: str | None = None,
+) -> xr.Dataset:
+    """A store of `ingest` as it was written; an InputError if it was made with other settings than these.
+
+    `names` and `stamp` may be left out, since the store has them applied.
+    """
     ds = open_dataset(path)
+    for key, given in (("names", _of_climate(names or {})), ("stamp", stamp)):
+        if given and ds.attrs.get(key, given) != given:
+            raise InputError(
+                f"{path}",
+                expected=f"`climate.{key}` as the store was ingested with: {ds.attrs[key] or 'none'}",
+                found=f"{given}",
+                remedy=f"leave `{key}` out, or ingest again",
+            )
     made, wanted = [ds.attrs.get(k) for k in _MARKS], [_LAYOUT, accumulated, expver]
     if made != wanted or set(units) - {"z", OROGRAPHY}:
         raise InputError(
@@ -136,7 +168,7 @@ def ingested_variables(ds: xr.Dataset, path: Path, names: list[str]) -> xr.Datas
     for name in names:
         _require_complete(path, name)
     invariant = {n: ds[n].load() for n in (OROGRAPHY, LAND_MASK) if n in ds.data_vars}
-    attrs = {k: v for k, v in ds.attrs.items() if k not in _MARKS}
+    attrs = {k: v for k, v in ds.attrs.items() if k not in (*_MARKS, *_READ_WITH)}
     return ds[[*names, *invariant]].assign(invariant).drop_attrs(deep=False).assign_attrs(attrs)
 
 

@@ -94,7 +94,8 @@ def one_a_month(variable: xr.DataArray, where: str) -> xr.DataArray:
         )
     final = variable[STREAM].values == FINAL
     keep = final | ~np.isin(months, months[final])
-    variable, months = variable.isel(time=np.flatnonzero(keep)), months[keep]
+    if not keep.all():
+        variable, months = variable.isel(time=np.flatnonzero(keep)), months[keep]
     values, counts = np.unique(months, return_counts=True)
     if (counts > 1).any():
         raise InputError(
@@ -111,4 +112,5 @@ def one_a_month(variable: xr.DataArray, where: str) -> xr.DataArray:
             found=f"{len(gaps)} missing: {listing(gaps)}",
             remedy="download the missing months",
         )
-    return variable.drop_vars(STREAM).sortby("time")
+    variable = variable.drop_vars(STREAM)
+    return variable if (np.diff(months) > np.timedelta64(0, "M")).all() else variable.sortby("time")

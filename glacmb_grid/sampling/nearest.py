@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import geopandas as gpd
 import numpy as np
@@ -28,19 +28,19 @@ _NEAREST = 1e-3  # km, lower bound of distances, so that inverse distances stay 
 
 
 def valid_cells(
-    fields: Sequence[xr.DataArray],
+    fields: Mapping[str, xr.DataArray],
     weights: Weights,
     grid: Grid | Curvilinear,
     glaciers: gpd.GeoDataFrame,
     *,
     least: float,
     max_distance_km: float,
-) -> npt.NDArray[np.bool_]:
-    """Where all fields have values, among the cells that `nearest_valid` needs: under glaciers, around uncovered ones.
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Where each field has values, among the cells that `nearest_valid` needs: under glaciers, around uncovered ones.
 
     Parameters
     ----------
-    fields : sequence of xr.DataArray, (..., y, x)
+    fields : mapping of str to xr.DataArray, (..., y, x)
         A cell of a field has values where any of its steps has one. If lazy, only the chunks that hold such cells are
         read.
     weights, grid, glaciers, least, max_distance_km
@@ -48,21 +48,21 @@ def valid_cells(
 
     Returns
     -------
-    bool array, (y, x)
+    mapping of str to bool array, (y, x)
         False also for cells that were not looked at.
     """
-    data = [f.transpose(..., grid.y, grid.x).data.reshape(-1, *grid.shape) for f in fields]
-    valid = np.zeros(math.prod(grid.shape), bool)
+    data = {n: f.transpose(..., grid.y, grid.x).data.reshape(-1, *grid.shape) for n, f in fields.items()}
+    valid = {n: np.zeros(math.prod(grid.shape), bool) for n in fields}
 
     def look(cells: npt.NDArray[np.int64]) -> None:
-        found = [np.isfinite(np.asarray(touched_cells(d, cells))).any(axis=1) for d in data]
-        valid[cells] = np.logical_and.reduce(found)
+        for name, values in data.items():
+            valid[name][cells] = np.isfinite(np.asarray(touched_cells(values, cells))).any(axis=1)
 
     look(weights.touched)
-    uncovered = _uncovered(weights, valid, least)
+    uncovered = np.unique(np.concatenate([_uncovered(weights, v, least) for v in valid.values()]))
     if len(uncovered) and max_distance_km > 0:
         look(_cells_within(grid, _points(glaciers, uncovered), _search_radius(max_distance_km)))
-    return valid.reshape(grid.shape)
+    return {n: v.reshape(grid.shape) for n, v in valid.items()}
 
 
 def _uncovered(weights: Weights, valid: npt.NDArray[np.bool_], least: float) -> npt.NDArray[np.int64]:

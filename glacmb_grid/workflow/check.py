@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Collection
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ import geopandas as gpd
 import numpy as np
 import xarray as xr
 
+from glacmb_grid.disk import Say
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.folds.schemes import require_grouped
 from glacmb_grid.inputs.amounts import annual_amounts
@@ -32,6 +34,7 @@ from glacmb_grid.workflow.coverage import ANY, check_area, check_elevations, che
 from glacmb_grid.workflow.guards import require_apart
 from glacmb_grid.workflow.idle import idle
 from glacmb_grid.workflow.needs import check_models, check_needs, check_predictors
+from glacmb_grid.workflow.openings import opening
 from glacmb_grid.workflow.stages import Source
 from glacmb_grid.workflow.table import table
 from glacmb_grid.years import complete_years, first_months
@@ -105,12 +108,14 @@ def _check_table(config: TableConfig, unknown: Collection[str], problems: Proble
 
 def _check_cubes(config: RunConfig, unknown: Collection[str], problems: Problems) -> list[str]:
     """Check outlines, climate, elevation, albedo and observations, and how they fit together."""
-    opened = _opened(config, unknown, problems)
+    found: list[str] = []
+    opened = _opened(config, unknown, problems, found.append)
     outlines, cube, dem, albedo, tables = (opened.get(n) for n in ("outlines", "cube", "dem", "codes", "tables"))
     if config.regrid is not None and config.regrid.engine == "xesmf" and importlib.util.find_spec("xesmf") is None:
         with problems.collect():
             raise no_xesmf("No module named 'xesmf'")
-    found = [] if cube is None else _check_climate(config, cube, unknown, problems)
+    if cube is not None:
+        found += _check_climate(config, cube, unknown, problems)
     if not _ABOUT_MODELS & set(unknown):
         product = f"the product by {config.product.model}" if config.product else "no product"
         found.append(f"models {listing(plan.compared(config), 20)}; {product}")
@@ -162,14 +167,19 @@ def _check_cubes(config: RunConfig, unknown: Collection[str], problems: Problems
     return found
 
 
-def _opened(config: Judged, unknown: Collection[str], problems: Problems) -> dict[str, Any]:
+def _opened(
+    config: Judged, unknown: Collection[str], problems: Problems, say: Say = lambda text: None
+) -> dict[str, Any]:
     """What the stages read from outside, by argument; what cannot be opened is left out, and a problem."""
     out: dict[str, Any] = {}
     for stage in table(config):
         for (*_, argument), source in leaves(dict(stage.reads)):
             wanted = isinstance(source, Source) and source.open is not None and argument not in out
             if wanted and not set(unknown) & source.settings.keys():
+                begun = time.perf_counter()
                 out[argument] = problems.attempt(source.open)
+                if source.lazy and out[argument] is not None:
+                    say(opening(source, time.perf_counter() - begun))
     return {n: one for n, one in out.items() if one is not None}
 
 

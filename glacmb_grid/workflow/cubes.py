@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
@@ -22,8 +23,18 @@ from glacmb_grid.predictors import build_predictors
 from glacmb_grid.samples import as_table, build_samples
 from glacmb_grid.sampling.grid import Curvilinear, Grid, any_grid_of, grid_of
 from glacmb_grid.sampling.lapse_rate import correct_temperature, fitted_lapse_rate, rates_of, tell_far_orography
-from glacmb_grid.sampling.nearest import far_from_land, nearest_valid, valid_cells
+from glacmb_grid.sampling.nearest import far_from_land, valid_cells
 from glacmb_grid.sampling.regrid import grid_around, regrid_weights, xesmf_weights
+from glacmb_grid.sampling.stand_ins import (
+    StandIns,
+    from_stored,
+    sample_by_variable,
+    set_of,
+    stand_ins,
+    take,
+    to_dataset,
+    with_gaps,
+)
 from glacmb_grid.sampling.terrain import terrain
 from glacmb_grid.sampling.terrain_checks import compare_with_inventory, tell_voids, without_elevation
 from glacmb_grid.sampling.zonal import overlap_weights, sample, without_cover, without_valid
@@ -120,17 +131,21 @@ def make_weights(
     on_grid = ~np.isin(weights.rows, [f.glacier for f in failures])
     weights, glaciers = weights.take(on_grid), outlines[on_grid]
     limits = {"least": min_coverage, "max_distance_km": max_land_distance_km}
-    looked_at = np.unique(np.linspace(0, cube.sizes["time"] - 1, _MONTHS_LOOKED_AT).astype(int))
-    fields = [v.isel(time=looked_at) for v in cube.data_vars.values() if "time" in v.dims]
-    valid = valid_cells(fields, weights, grid, glaciers, **limits)
-    weights, distance = nearest_valid(weights, grid, valid, glaciers, **limits)
-    failures += far_from_land(weights.rows, distance, **limits, field=listing(f.name for f in fields))
-    stand_in = int((distance <= max_land_distance_km).sum())
-    work.say(
-        f"{len(weights.weight)} overlaps with {len(weights.touched)} cells"
-        + (f"; {stand_in} glaciers take the nearest cells with values" if stand_in else "")
-    )
-    return {"weights": weights.to_dataset().assign(land_distance=("row", distance)), "failures": failures}
+    few = cube.isel(time=_looked_at(cube.sizes["time"]))
+    fields = {str(n): v for n, v in few.data_vars.items() if "time" in v.dims}
+    sets = stand_ins(weights, grid, valid_cells(fields, weights, grid, glaciers, **limits), glaciers, **limits)
+    work.say(f"{len(weights.weight)} overlaps with {len(weights.touched)} cells")
+    for one in sets:
+        failures += far_from_land(weights.rows, one.distance, **limits, field=listing(one.variables))
+        if one.replaced.any():
+            whose = f" of {listing(one.variables)}" if len(sets) > 1 else ""
+            work.say(f"{int(one.replaced.sum())} glaciers take the nearest cells with values{whose}")
+    return {"weights": to_dataset(weights, sets), "failures": failures}
+
+
+def _looked_at(months: int) -> npt.NDArray[np.int64]:
+    """The months that are looked at to know the cells of sea, before the sampling looks at all."""
+    return np.unique(np.linspace(0, months - 1, _MONTHS_LOOKED_AT).astype(np.int64))
 
 
 def look_at_terrain(
@@ -174,17 +189,21 @@ def sample_climate(
 ) -> Made:
     """Zonal means of the climate, temperature also at the glacier's elevation."""
     sound = _left(weights["row"].values, failed)
-    taken = from_dataset(weights).take(sound)
-    elevation = terrain["elevation_mean"].sel(glacier=taken.rows)
-    sampled = sample(cube.drop_vars("time_bnds"), taken).assign(_stand_ins(weights["land_distance"].values[sound]))
+    own, sets = from_stored(weights)
+    own, sets = own.take(sound), take(sets, sound)
+    elevation = terrain["elevation_mean"].sel(glacier=own.rows)
+    sampled = sample_by_variable(cube.drop_vars("time_bnds"), own, sets, together="t2m").assign(_stand_ins(sets))
     sampled["time"].attrs.pop("bounds", None)
     if sampling.lapse_rate == "fitted" and "t2m" in cube:
-        sampled = sampled.merge(fitted_lapse_rate(cube, taken, cells=sampling.lapse_rate_cells))
+        where = set_of(sets, "t2m").weights
+        sampled = sampled.merge(fitted_lapse_rate(cube, where, cells=sampling.lapse_rate_cells))
     sampled = correct_temperature(sampled, elevation, lapse_rate=rates_of(sampling.lapse_rate, sampled))
     if OROGRAPHY in sampled:
         tell_far_orography(sampled[OROGRAPHY], elevation)
     written = work.keep("sampled", sampled)
-    failures = without_valid(written, sampling.min_coverage, source="climate files")
+    months = cube["time"].values.astype("datetime64[M]")[_looked_at(cube.sizes["time"])]
+    failures = with_gaps(written, sampling.min_coverage, source="climate files", looked_at=list(map(str, months)))
+    failures += without_valid(written, sampling.min_coverage, source="climate files")
     source = listing(climate.files, 3)
     declared = {n: written[n].assign_attrs(cube[n].attrs) for n in written.data_vars if n in cube}
     for line in annual_amounts(written.assign(declared), where="the glaciers"):
@@ -193,8 +212,9 @@ def sample_climate(
     return {"failures": failures}
 
 
-def _stand_ins(distance: np.ndarray) -> dict[str, tuple[str, np.ndarray, dict[str, object]]]:
+def _stand_ins(sets: list[StandIns]) -> dict[str, tuple[str, np.ndarray, dict[str, object]]]:
     """Variables that show where the nearest valid cells replace those under a glacier, and their distance, km."""
+    distance = np.fmax.reduce([s.distance for s in sets])
     used = np.isfinite(distance)
     text = "distance from the glacier to the nearest grid cell with values, where such cells stand in for its own"
     flag = {"flag_values": np.array([0, 1], np.int8), "flag_meanings": "own_cells nearest_cells"}

@@ -16,7 +16,7 @@ from glacmb_grid.workflow.sources import RASTERS
 from glacmb_grid.workflow.stages import Stage
 from glacmb_grid.workflow.table import table
 
-LAYOUT = 2
+LAYOUT = 3
 """Of the stored results: raised where what a stage stores changes, so that older results are made again."""
 
 Upstream = dict[str, tuple[str, str]]  # key and content by stage

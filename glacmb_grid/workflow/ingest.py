@@ -30,6 +30,14 @@ def ingest_climate(config: RunConfig, store: Path, *, memory: float, say: Say) -
     with closing(), scheduler(config.compute) as engine, naming_damage(files):
         cube = source.open()
         say(f"{len(cube.data_vars)} fields, {cube.nbytes / 1e9:.3g} GB, into {store} by {engine.description}")
-        ingest(cube, store, accumulated=section.accumulated, expver=section.expver, slab=memory / 2)
+        ingest(
+            cube,
+            store,
+            accumulated=section.accumulated,
+            expver=section.expver,
+            names={str(ours): theirs for ours, theirs in section.names.items()},
+            stamp=section.stamp,
+            slab=memory / 2,
+        )
     size = sum(p.stat().st_size for p in store.rglob("*") if p.is_file())
     say(f"{size / 1e9:.3g} GB written; name it in the configuration: climate: {{files: {store}}}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from glacmb_grid.workflow.guards import relay_warnings, report_cause, report_ful
 from glacmb_grid.workflow.idle import idle
 from glacmb_grid.workflow.lock_record import record_lock
 from glacmb_grid.workflow.log import Digests, describe_inputs, log_entry
+from glacmb_grid.workflow.openings import Openings, openings
 from glacmb_grid.workflow.stages import Source, Stage
 from glacmb_grid.workflow.table import table
 
@@ -71,14 +72,15 @@ def run(
     for line in idle(config):
         say(f"note: {line}")
     ran: dict[str, float] = {}
-    with report_full_disk(store), store.locked(), scheduler(config.compute, say) as engine:
+    with report_full_disk(store), store.locked(), scheduler(config.compute, say) as engine, openings() as shared:
         started = time.time()
         known: Upstream = {}
         inputs: Digests = {}
         notes: list[str] = []
         outcome = "failed"
         try:
-            for one in (s for s in table(config) if s.name in chosen):
+            todo = [s for s in table(config) if s.name in chosen]
+            for number, one in enumerate(todo):
                 forced = overwrite and (stage is None or one.name == stage or one.name.startswith(f"{stage}/"))
                 upstream = {n: known[n] for n in one.needs}
                 mark = wanted_mark(one, config, store, upstream, fresh=forced, whole=verify)
@@ -88,11 +90,12 @@ def run(
                 )
                 if why:
                     store.renewing = forced
-                    ran[one.name] = _run_one(one, mark, config, store, engine, inputs, why, say, notes)
+                    ran[one.name] = _run_one(one, mark, config, store, engine, inputs, why, say, notes, shared)
                     store.remember_inputs()
                 elif verify:
                     _record_whole_inputs(one.name, store, mark, say)
                 known[one.name] = key_and_content(one.name, store, mark["key"])
+                shared.keep_only(source for later in todo[number + 1 :] for source in later.sources)
             outcome = "finished"
         finally:
             hidden = (Exception,) if outcome == "failed" else ()  # the first failure is the one to report
@@ -149,16 +152,20 @@ def _run_one(
     why: list[str],
     say: Say,
     notes: list[str],
+    shared: Openings,
 ) -> float:
     """Run a stage and store its results; its duration, s."""
     reason = "" if why == ["not done yet"] else f" ({listing(why, 3)})"
     say(f"{stage.name}{reason}")
     begun = time.perf_counter()
     with relay_warnings(say, notes), closing(), report_cause(stage, store), store.writing(stage.name, mark) as folder:
-        work = _work(stage, config, store, engine, folder, inputs, mark["key"], lambda text: say(f"    {text}"))
+        tell: Say = lambda text: say(f"    {text}")  # noqa: E731
+        work = _work(stage, config, store, engine, folder, inputs, mark["key"], tell)
         read_late = (pair for source in stage.sources if source.lazy for pair in source.files)
         with naming_damage(p for files, what in read_late for p in find_files(files, what=what)):
-            given = _handed(stage.reads, store) | {n: o.given for n, o in stage.options.items()}
+            given = _handed(stage.reads, store, lambda one: _opened(one, mark, shared, tell)) | {
+                n: o.given for n, o in stage.options.items()
+            }
             _store_results(stage, stage.make(work, **given), folder)
         require_still(stage, store)
     store.forget_checkpoints(_checkpoints_of(stage))
@@ -167,19 +174,27 @@ def _run_one(
     return seconds
 
 
-def _handed(reads: Mapping[str, Any], store: RunStore) -> dict[str, Any]:
+def _handed(reads: Mapping[str, Any], store: RunStore, opened: Callable[[Source], Any]) -> dict[str, Any]:
     """What a stage reads: sources opened, artefacts read, mappings of them likewise."""
     out: dict[str, Any] = {}
     for name, one in reads.items():
         if isinstance(one, Source):
             if one.open is not None:
-                with warnings.catch_warnings():
-                    if one.noted:
-                        warnings.simplefilter("ignore", UserWarning)
-                    out[name] = one.open()
+                out[name] = opened(one)
         else:
-            out[name] = read(store, one) if isinstance(one, Artefact) else _handed(one, store)
+            out[name] = read(store, one) if isinstance(one, Artefact) else _handed(one, store, opened)
     return out
+
+
+def _opened(source: Source, mark: dict[str, Any], shared: Openings, say: Say) -> Any:
+    """What a source holds; a lazy one is opened once for all stages."""
+    assert source.open is not None
+    if source.lazy:
+        return shared.value(source, [mark["inputs"][what] for _, what in source.files], say)
+    with warnings.catch_warnings():
+        if source.noted:
+            warnings.simplefilter("ignore", UserWarning)
+        return source.open()
 
 
 def _store_results(stage: Stage, made: Mapping[str, Any], folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,10 +29,13 @@ def recognises(path: Path, head: bytes) -> bool:
     return head[:3] == b"CDF" or head[:4] == b"\x89HDF"
 
 
+_ONE_AT_A_TIME = threading.Lock()  # the NetCDF library crashes where two threads open files
+
+
 @contextmanager
 def _opened(path: str) -> Iterator[xr.Dataset]:
     try:
-        with warnings.catch_warnings():
+        with _ONE_AT_A_TIME, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with xr.open_dataset(path, mask_and_scale=False, decode_times=False, cache=False) as ds:
                 yield ds

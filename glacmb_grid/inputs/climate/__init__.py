@@ -99,7 +99,7 @@ def open_climate(
         )
     found = Found()
     if ingested:
-        store = open_ingested(ingested[0], accumulated, declared, expver)
+        store = open_ingested(ingested[0], accumulated, declared, expver, names, stamp)
         ds = ingested_variables(store, ingested[0], _wanted(variables, store.data_vars, ingested))
         ds = ds if years is None else ds.isel(time=_within(ds["time"], years, f"{ingested[0]}"))
     else:

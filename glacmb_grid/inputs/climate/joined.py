@@ -31,10 +31,21 @@ def joined(pieces: Sequence[Piece], name: str) -> xr.DataArray:
             areas.append([piece])
         else:
             same.append(piece)
+    _require_one_lattice([area[0] for area in areas], name)
     whole = [Piece(area[0].where, _in_time(area, name)) for area in areas]
     if len(whole) == 1:
         return whole[0].field
     return _in_space(whole, name)
+
+
+def _require_one_lattice(areas: Sequence[Piece], name: str) -> None:
+    first = areas[0]
+    problems = Problems()
+    for other in areas[1:]:
+        with problems.collect():
+            if is_curvilinear(first.field) or not _on_one_lattice(first.field, other.field):
+                require_same_grid(first.field, other.field, first.where, f"{other.where}: {name}")
+    problems.raise_if_any()
 
 
 def _on_same_cells(a: xr.DataArray, b: xr.DataArray) -> bool:
@@ -54,8 +65,6 @@ def _in_space(areas: Sequence[Piece], name: str) -> xr.DataArray:
     problems = Problems()
     for other in areas[1:]:
         with problems.collect():
-            if is_curvilinear(first.field) or not _on_one_lattice(first.field, other.field):
-                require_same_grid(first.field, other.field, first.where, f"{other.where}: {name}")
             _require_same_months(first, other, name)
             _require_agreement(first, other, name)
     problems.raise_if_any()

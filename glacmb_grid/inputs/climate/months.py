@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from glacmb_grid.years import FIRST_YEAR, LAST_YEAR
 Times = npt.NDArray[Any]  # datetime64
 Source = Literal["bounds", "valid time", "stamp"]
 
-_DIMENSIONS = ("time", "valid_time", "forecast_reference_time", "date", "Time", "TIME", "T", "t")
+DIMENSIONS = ("time", "valid_time", "forecast_reference_time", "date", "Time", "TIME", "T", "t")
 _BOUNDS = ("time_bnds", "time_bounds", "time_bnd", "valid_time_bnds", "valid_time_bounds")
 _OFFSET = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s*(?:UTC|GMT)?\s*([+-])(\d{1,2}):?(\d{2})?\s*$")
 _DAY, _HOUR = np.timedelta64(86400, "s"), np.timedelta64(3600, "s")
@@ -51,12 +51,12 @@ def along_time(ds: xr.Dataset, where: str) -> tuple[xr.Dataset, Stamped | None]:
         Dates that cannot be read, or bounds that are no months.
     """
     ds = ds.set_coords([n for n in ("time", "valid_time", "step", "forecast_reference_time") if n in ds.data_vars])
-    dim = next((d for d in _DIMENSIONS if d in ds.dims and (d in ds.coords or d in ds.data_vars)), None)
+    dim = next((d for d in DIMENSIONS if d in ds.dims and (d in ds.coords or d in ds.data_vars)), None)
     if dim is None:
         dates = [str(d) for d in ds.dims if d in ds.coords and np.issubdtype(ds[d].dtype, np.datetime64)]
         dim = dates[0] if dates else None
     if dim is None:
-        dim = next((d for d in ("valid_time", *_DIMENSIONS) if d in ds.coords and ds[d].ndim == 0), None)
+        dim = next((d for d in ("valid_time", *DIMENSIONS) if d in ds.coords and ds[d].ndim == 0), None)
         if dim is None:
             return ds, None
         if "step" in ds.dims and ds.sizes["step"] > 1:
@@ -310,7 +310,7 @@ def require_monthly(ds: xr.Dataset, fields: Sequence[xr.DataArray], where: str) 
     if methods and all(re.search(r"time: (mean|sum)", m) for m in methods):
         return
     said = [str(f.attrs.get("GRIB_stream", "")) for f in fields]
-    said += _STREAM.findall(str(ds.attrs.get("history", ""))) + _STREAM.findall(where.rsplit("/", 1)[-1])
+    said += _streams_in(ds.attrs, where.rsplit("/", 1)[-1])
     if any(s in _MONTHLY for s in said):
         return
     for text in said:
@@ -330,3 +330,14 @@ def is_ecmwf(ds: xr.Dataset, fields: Sequence[xr.DataArray]) -> bool:
     attributes = [*ds.attrs, *(k for f in fields for k in f.attrs)]
     history = str(ds.attrs.get("history", ""))
     return any(str(k).startswith("GRIB_") for k in attributes) or "grib_to_netcdf" in history
+
+
+def _streams_in(attrs: Mapping[Any, Any], file: str) -> list[str]:
+    return _STREAM.findall(str(attrs.get("history", ""))) + _STREAM.findall(file)
+
+
+def facts_of(attrs: Mapping[Any, Any], file: str) -> list[Any]:
+    """What the attributes and the name of a file say about its records; the rest of them is never read."""
+    grib = sorted(str(k) for k in attrs if str(k).startswith("GRIB_"))
+    frequency = str(attrs.get("frequency", attrs.get("time_coverage_resolution", "")))
+    return [*_streams_in(attrs, file), grib, frequency, "grib_to_netcdf" in str(attrs.get("history", ""))]

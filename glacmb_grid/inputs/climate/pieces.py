@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from glacmb_grid.errors import InputError, Problems, listing
+from glacmb_grid.inputs.climate.alike import opened_alike
 from glacmb_grid.inputs.climate.contract import Opened, Piece, Reading
 from glacmb_grid.inputs.climate.formats import opened
 from glacmb_grid.inputs.climate.months import Times, along_time, is_ecmwf, months_of, require_monthly
@@ -57,7 +58,14 @@ def found_in(paths: Sequence[Path], reading: Reading) -> Found:
     """All known variables of these files; all problems together."""
     problems = Problems()
     found = Found()
-    for path in paths:
+    several, rest = opened_alike(paths)
+    for together, files in several:
+        try:
+            if not _add(together, reading, found):
+                rest += files
+        except InputError:
+            rest += files  # opened one by one, the one to blame is named
+    for path in rest:
         with problems.collect():
             known, held = False, dict[str, None]()
             for one in opened(path):
