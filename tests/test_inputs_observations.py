@@ -291,6 +291,12 @@ def test_what_is_no_table_of_links(tmp_path, header, row, what):
     assert "glacier.csv" in said
 
 
+def test_links_between_versions_are_named_as_such(tmp_path):
+    text = "rgi7_id,rgi6_id,rgi7_area_fraction\nRGI2000-v7.0-G-11-03116,RGI60-11.00897,0.99\n"
+    with pytest.raises(InputError, match=r"links: \{versions: FILE\}"):
+        read_link_table(write(tmp_path, text))
+
+
 def test_balances_with_identifiers_are_a_table_of_links_too(tmp_path):
     assert read_link_table(write(tmp_path, SHARED))["rgi_id"].tolist()[0] == "RGI50-11.00897"
 

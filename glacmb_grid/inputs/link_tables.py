@@ -19,6 +19,7 @@ _LISTS = ("rgi50_ids", "rgi60_ids", "rgi70_ids")
 _NAME = ("name", "short_name", "glacier_name")
 _LONGITUDE = ("cenlon", "longitude", "lon")
 _LATITUDE = ("cenlat", "latitude", "lat")
+_VERSIONS = "rgi6_id"  # of the table that relates RGI 6 and 7
 _MEASURED = {
     "annual_balance": "a table of mass balances",
     "mass_balance": "a table of mass balances",
@@ -62,7 +63,7 @@ def read_link_table(path: str | Path) -> pd.DataFrame:
             )
         return table
     file = find_file(path, what="link table")
-    return _links(read_table(file, header=(*_SITE, *_LISTS)), f"{file}")
+    return _links(read_table(file, header=(*_SITE, *_LISTS, _VERSIONS)), f"{file}")
 
 
 def links_of_release(path: str | Path) -> pd.DataFrame | None:
@@ -89,7 +90,9 @@ def _links(raw: pd.DataFrame, file: str) -> pd.DataFrame:
             expected="a table of glaciers: sites with their identifiers "
             f"({', '.join((*_GLACIER, *_LISTS))}) or the positions of the glaciers",
             found=f"{measured or 'neither of them'}: columns {listing(raw.columns.drop(LINE), 12)}",
-            remedy="name glacier.csv of the Fluctuations of Glaciers (older: its table A), or a table of links",
+            remedy="name it as `observations: {links: {versions: FILE}}`"
+            if _VERSIONS in raw
+            else "name glacier.csv of the Fluctuations of Glaciers (older: its table A), or a table of links",
         )
     return table.explode("rgi_id", ignore_index=True)
 
