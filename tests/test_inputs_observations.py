@@ -268,6 +268,39 @@ def test_a_broken_link_table(tmp_path, text, says):
     assert says in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("header", "row", "what"),
+    [
+        ("country,glacier_name,glacier_id,year,annual_balance", "AT,H,491,2022,-3.3", "a table of mass balances"),
+        ("glacier_id,year,latitude,longitude,elevation,balance", "491,2022,46.8,10.7,2600,-4", "balances at points"),
+        (
+            "glacier_id,begin_date,end_date,area,elevation_change",
+            "491,2000,2019,8036000,-19",
+            "changes between surveys",
+        ),
+        ("wgms_id,rgi_id,name,latitude,longitude", "491,,H,,", "neither of them"),
+        ("wgms_id,country", "491,AT", "neither of them"),
+    ],
+)
+def test_what_is_no_table_of_links(tmp_path, header, row, what):
+    with pytest.raises(InputError) as raised:
+        read_link_table(write(tmp_path, f"{header}\n{row}\n"))
+    said = str(raised.value)
+    assert what in said
+    assert "columns " + header.lower().split(",")[0] in said
+    assert "glacier.csv" in said
+
+
+def test_links_between_versions_are_named_as_such(tmp_path):
+    text = "rgi7_id,rgi6_id,rgi7_area_fraction\nRGI2000-v7.0-G-11-03116,RGI60-11.00897,0.99\n"
+    with pytest.raises(InputError, match=r"links: \{versions: FILE\}"):
+        read_link_table(write(tmp_path, text))
+
+
+def test_balances_with_identifiers_are_a_table_of_links_too(tmp_path):
+    assert read_link_table(write(tmp_path, SHARED))["rgi_id"].tolist()[0] == "RGI50-11.00897"
+
+
 # --- linking ---------------------------------------------------------------------------------------------------------
 
 HINTEREIS, VERNAGT = shapely.box(10.70, 46.80, 10.72, 46.82), shapely.box(10.80, 46.80, 10.82, 46.82)

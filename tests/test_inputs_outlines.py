@@ -184,6 +184,31 @@ def test_decimal_numbers_are_no_identifiers(tmp_path, numbers):
     assert "as text" in message(raised)
 
 
+@pytest.mark.parametrize(
+    ("columns", "name", "what"),
+    [
+        ({"rgi_id": ["RGI2000-v7.0-I-11-00486"]}, "a.gpkg", "intersects (the product I of RGI 7)"),
+        ({"rgi_id": ["RGI2000-v7.0-L-11-00486"]}, "a.gpkg", "centre lines (the product L of RGI 7)"),
+        ({"strahler_n": [1]}, "RGI2000-v7.0-L-11_central_europe.gpkg", "centre lines"),
+        ({"RGIId_1": ["RGI60-11.00897"], "RGIId_2": ["RGI60-11.00898"]}, "a.gpkg", "intersects"),
+        ({"id": ["a"]}, "a.gpkg", "1 features that are lines"),
+    ],
+)
+def test_lines_are_no_outlines_and_are_named(tmp_path, columns, name, what):
+    table = gpd.GeoDataFrame(columns, geometry=[shapely.LineString([(10, 46), (11, 47)])], crs=4326)
+    table.to_file(tmp_path / name)
+    with pytest.raises(InputError) as raised:
+        read_outlines(tmp_path / name)
+    assert what in str(raised.value)
+    assert "RGI2000-v7.0-G-" in str(raised.value)
+
+
+def test_points_are_no_outlines(tmp_path):
+    gpd.GeoDataFrame({"id": ["a"]}, geometry=[shapely.Point(10, 46)], crs=4326).to_file(tmp_path / "a.gpkg")
+    with pytest.raises(InputError, match="1 features that are points"):
+        read_outlines(tmp_path / "a.gpkg")
+
+
 def test_complexes_of_rgi_7_are_no_glaciers(tmp_path):
     ids = ["RGI2000-v7.0-C-11-00001", "RGI2000-v7.0-G-11-00002"]
     path = save(tmp_path, [ring(), ring(10.8)], ids, column="rgi_id")

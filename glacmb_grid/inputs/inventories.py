@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import geopandas as gpd
@@ -19,7 +20,31 @@ HEIGHTS = {
     "zmed": ("zmed_m", "zmed", "zmean_m", "mean_elev"),
     "zmax": ("zmax_m", "zmax", "max_elev"),
 }
+_LINES_OF_RGI_7 = re.compile(r"v7\.0-([IL])-")
+_PRODUCTS = {
+    "I": "intersects (the product I of RGI 7): the lines along which glaciers touch",
+    "L": "centre lines (the product L of RGI 7)",
+}
 _LARGEST_WHOLE = 2.0**53  # beyond it, decimal numbers lose digits
+
+
+def require_polygons(raw: gpd.GeoDataFrame, file: Path) -> None:
+    """Raise an InputError for lines or points, naming the product of an inventory that they are."""
+    kinds = set(raw.geometry.dropna().geom_type.str.removeprefix("Multi"))
+    if not kinds or kinds - {"LineString", "LinearRing", "Point"}:
+        return
+    lower = {str(n).casefold(): str(n) for n in reversed(raw.columns)}
+    first = str(raw[lower["rgi_id"]].iloc[0]) if "rgi_id" in lower else file.name
+    product = _LINES_OF_RGI_7.search(first)
+    what = _PRODUCTS[product[1]] if product else "points" if kinds == {"Point"} else "lines"
+    if not product and any(n.startswith("rgi") and n.endswith("_1") for n in lower):
+        what = _PRODUCTS["I"]
+    raise InputError(
+        f"{file}: geometry",
+        expected="polygons, the outlines of glaciers",
+        found=f"{len(raw)} features that are {what}",
+        remedy="name the outlines: of RGI 7 the product G, RGI2000-v7.0-G-..., of RGI 6 the file of the region itself",
+    )
 
 
 def id_column(raw: gpd.GeoDataFrame, file: Path, wanted: str | None) -> str:

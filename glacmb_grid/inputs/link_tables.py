@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from glacmb_grid.errors import InputError
+from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.balances.releases import glaciers_of, is_release
 from glacmb_grid.inputs.files import find_file
-from glacmb_grid.inputs.tables import column, positions, read_table, site_name
+from glacmb_grid.inputs.tables import LINE, column, positions, read_table, site_name
 
 _SITE = ("fogid", "wgms_id", "glacier_id", "site")
 _SITE_OF_FOG = "id"  # in `glacier.csv` of the Fluctuations of Glaciers since 2025
@@ -19,6 +19,16 @@ _LISTS = ("rgi50_ids", "rgi60_ids", "rgi70_ids")
 _NAME = ("name", "short_name", "glacier_name")
 _LONGITUDE = ("cenlon", "longitude", "lon")
 _LATITUDE = ("cenlat", "latitude", "lat")
+_VERSIONS = "rgi6_id"  # of the table that relates RGI 6 and 7
+_MEASURED = {
+    "annual_balance": "a table of mass balances",
+    "mass_balance": "a table of mass balances",
+    "balance": "a table of balances at points",
+    "elevation_change": "a table of changes between surveys",
+    "thickness_chg": "a table of changes between surveys",
+    "front_variation": "a table of front variations",
+}
+"""Columns of tables that are given by mistake, and what these hold; their positions may be those of points."""
 
 
 def read_link_table(path: str | Path) -> pd.DataFrame:
@@ -36,6 +46,11 @@ def read_link_table(path: str | Path) -> pd.DataFrame:
     DataFrame
         Columns `site`, `rgi_id`, `name`, `longitude`, `latitude` (blank or NaN if missing); one row
         for each identifier.
+
+    Raises
+    ------
+    InputError
+        A table of something else: balances, changes, points; or one without identifiers and positions.
     """
     if is_release(path):
         table = links_of_release(path)
@@ -48,7 +63,7 @@ def read_link_table(path: str | Path) -> pd.DataFrame:
             )
         return table
     file = find_file(path, what="link table")
-    return _links(read_table(file, header=(*_SITE, *_LISTS)), f"{file}")
+    return _links(read_table(file, header=(*_SITE, *_LISTS, _VERSIONS)), f"{file}")
 
 
 def links_of_release(path: str | Path) -> pd.DataFrame | None:
@@ -67,6 +82,18 @@ def _links(raw: pd.DataFrame, file: str) -> pd.DataFrame:
     table = pd.DataFrame({"site": site, "rgi_id": pd.Series(listed, index=raw.index, dtype=object)})
     table["name"] = column(raw, _NAME)
     table = table.join(positions(raw, _LONGITUDE, _LATITUDE, file))[table["site"] != ""]
+    identified = bool((table["rgi_id"].str[0] != "").any())
+    measured = next((what for name, what in _MEASURED.items() if name in raw), "")
+    if not identified and (measured or not table["longitude"].notna().any()):
+        raise InputError(
+            file,
+            expected="a table of glaciers: sites with their identifiers "
+            f"({', '.join((*_GLACIER, *_LISTS))}) or the positions of the glaciers",
+            found=f"{measured or 'neither of them'}: columns {listing(raw.columns.drop(LINE), 12)}",
+            remedy="name it as `observations: {links: {versions: FILE}}`"
+            if _VERSIONS in raw
+            else "name glacier.csv of the Fluctuations of Glaciers (older: its table A), or a table of links",
+        )
     return table.explode("rgi_id", ignore_index=True)
 
 

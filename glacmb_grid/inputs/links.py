@@ -10,7 +10,7 @@ import geopandas as gpd
 import pandas as pd
 
 from glacmb_grid.errors import InputError, Problems, listing
-from glacmb_grid.inputs.outline_of_site import Finder
+from glacmb_grid.inputs.outline_of_site import Finder, Site
 from glacmb_grid.inputs.tables import site_name
 from glacmb_grid.inputs.versions import in_other_version
 
@@ -97,11 +97,11 @@ def link(
     sites = _sites(observations, table, positions)
     finder = Finder(glaciers, chosen, suffix, position, max_distance_km, section)
     if versions is not None:
-        finder.know(in_other_version(dict.fromkeys(i for ids in sites["rgi_ids"] for i in ids), versions, glaciers))
+        finder.know(in_other_version(dict.fromkeys(i for site in sites for i in site.rgi_ids), versions, glaciers))
     found: dict[str, tuple[str, str, str]] = {}
-    for site, known in sites.iterrows():
+    for site in sites:
         with problems.collect():
-            found[str(site)] = finder.find(known)
+            found[site.name] = finder.find(site)
     problems.raise_if_any()
     labelled = observations.assign(
         glacier=observations["site"].map(lambda s: found[s][0]),
@@ -137,8 +137,8 @@ def _check_mapping(
     problems.raise_if_any()
 
 
-def _sites(observations: pd.DataFrame, table: pd.DataFrame | None, positions: pd.DataFrame | None) -> pd.DataFrame:
-    """One row per site with all its RGI ids and a position; the observations take precedence over the tables."""
+def _sites(observations: pd.DataFrame, table: pd.DataFrame | None, positions: pd.DataFrame | None) -> list[Site]:
+    """Every site with all its RGI ids and a position; the observations take precedence over the tables."""
     extra = [t for t in (table, positions) if t is not None]
     columns = ["site", "rgi_id", "name", "longitude", "latitude"]
     everything = pd.concat([observations[columns], *(t.reindex(columns=columns) for t in extra)], ignore_index=True)
@@ -149,9 +149,12 @@ def _sites(observations: pd.DataFrame, table: pd.DataFrame | None, positions: pd
     for site, identifier, name in zip(everything["site"], everything["rgi_id"], everything["name"], strict=True):
         ids[site] |= {identifier: None} if identifier else {}
         names[site] |= {name: None} if isinstance(name, str) and name else {}
-    several = {"rgi_ids": ids, "names": names}
-    columns_of_texts = {n: pd.Series({s: tuple(t) for s, t in by.items()}, dtype=object) for n, by in several.items()}
-    return pd.DataFrame(columns_of_texts).join(known[["longitude", "latitude"]])
+    places = {
+        site: (float(x), float(y))
+        for site, x, y in zip(known.index, known["longitude"], known["latitude"], strict=True)
+    }
+    nowhere = (float("nan"), float("nan"))
+    return [Site(site, tuple(ids[site]), tuple(names[site]), *places.get(site, nowhere)) for site in ids]
 
 
 def _without_shared_outlines(labelled: pd.DataFrame) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import geopandas as gpd
 import numpy as np
@@ -19,6 +20,16 @@ _RGI_5_OR_6 = re.compile(r"^RGI[56]0-(\d{2}\.\d{5})$")  # versions that share th
 _KM_PER_DEGREE = 111.2
 _FAR = 10.0  # times the allowed distance; beyond it a position contradicts an identifier in any case
 _NEAR_KM = 5.0  # from an outline that may be meant
+
+
+class Site(NamedTuple):
+    """A measured glacier: its identifiers in inventories, its names, and its position (degrees, NaN if unknown)."""
+
+    name: str
+    rgi_ids: tuple[str, ...]
+    names: tuple[str, ...]
+    longitude: float
+    latitude: float
 
 
 @dataclass
@@ -48,7 +59,9 @@ class Finder:
     def __post_init__(self) -> None:
         self.suffixes: dict[str, str] = {}
         self.versions: dict[str, pd.DataFrame] = {}
-        self.names: pd.Series = self.glaciers["name"] if "name" in self.glaciers else pd.Series("", self.glaciers.index)
+        names = self.glaciers["name"] if "name" in self.glaciers else [""] * len(self.glaciers)
+        self.names = {g: n if isinstance(n, str) else "" for g, n in zip(self.glaciers.index, names, strict=True)}
+        self.outlines = dict(zip(self.glaciers.index, self.glaciers.geometry, strict=True))
         self.pieces: dict[str, list[str]] = {}
         for glacier in self.glaciers.index:
             match = _RGI_5_OR_6.match(glacier)
@@ -61,18 +74,18 @@ class Finder:
         """Remember which outlines share ice with those of another version."""
         self.versions = {str(old): rows for old, rows in same.groupby("old")}
 
-    def find(self, site: pd.Series) -> tuple[str, str, str]:
+    def find(self, site: Site) -> tuple[str, str, str]:
         """Outline and kind of link, or blanks and the reason why there is none."""
-        name = str(site.name)
+        name = site.name
         if name in self.mapping:
             return self.mapping[name], "mapping", ""
         point = None
-        if pd.notna(site["longitude"]) and pd.notna(site["latitude"]):
-            point = shapely.Point(float(site["longitude"]), float(site["latitude"]))
-        exact = [i for i in site["rgi_ids"] if i in self.glaciers.index]
+        if np.isfinite(site.longitude) and np.isfinite(site.latitude):
+            point = shapely.Point(site.longitude, site.latitude)
+        exact = [i for i in site.rgi_ids if i in self.glaciers.index]
         if exact:
             return self._exact(name, exact, point)
-        by_version = self._by_version(name, site["rgi_ids"])
+        by_version = self._by_version(name, site.rgi_ids)
         if by_version is not None:
             return by_version
         by_suffix = self._by_suffix(site, point) if self.suffix else None
@@ -82,19 +95,19 @@ class Finder:
             return self._by_position(site, point)
         return "", "", self._without(site, point)
 
-    def _without(self, site: pd.Series, point: shapely.Point | None) -> str:
+    def _without(self, site: Site, point: shapely.Point | None) -> str:
         """Why a site has no outline."""
-        for one in site["rgi_ids"]:
+        for one in site.rgi_ids:
             if one in self.pieces:
                 return (
                     f"its outline is in pieces ({listing(self.pieces[one], 2)}): set `glaciers: {{merge_pieces: true}}`"
                 )
-        why = "no outline with this identifier" if site["rgi_ids"] else "neither identifier nor position"
+        why = "no outline with this identifier" if site.rgi_ids else "neither identifier nor position"
         return why + self._meant(site, point)
 
-    def _meant(self, site: pd.Series, point: shapely.Point | None) -> str:
+    def _meant(self, site: Site, point: shapely.Point | None) -> str:
         """The outline that may be meant, by name or by distance, and how to link it."""
-        if point is None and not any(site["names"]):
+        if point is None and not any(site.names):
             return ""
         near = list(self.glaciers.index)
         if point is not None:
@@ -104,19 +117,19 @@ class Finder:
             near = [str(self.glaciers.index[k]) for k in self.glaciers.sindex.query(box)]
             near = sorted(near, key=lambda g: self._distance_km(g, point))
         same = are_spellings if point is None else are_alike
-        alike = [g for g in near if any(same(self.names[g], n) for n in site["names"])]
+        alike = [g for g in near if any(same(self.names[g], n) for n in site.names)]
         if alike and (point is not None or len(alike) == 1):
-            line = self._pasted(str(site.name), alike[0])
+            line = self._pasted(site.name, alike[0])
             return f"; {self._called(alike[0])} has a similar name: if it is the same, {line}"
         if near and point is not None:
             away = self._distance_km(near[0], point)
             text = f"{self._called(near[0])} is {away:.1f} km away"
-            return f"; {text}: if it is the same, {self._pasted(str(site.name), near[0])}"
+            return f"; {text}: if it is the same, {self._pasted(site.name, near[0])}"
         return ""
 
     def _called(self, glacier: str) -> str:
         name = self.names[glacier]
-        return f"{glacier} ({name})" if isinstance(name, str) and name else glacier
+        return f"{glacier} ({name})" if name else glacier
 
     def _by_version(self, name: str, ids: tuple[str, ...]) -> tuple[str, str, str] | None:
         known = [self.versions[i] for i in ids if i in self.versions]
@@ -151,9 +164,9 @@ class Finder:
                 raise self._undecided(name, expected, found, "correct the identifier or the position, or ")
         return ids[0], "exact", ""
 
-    def _by_suffix(self, site: pd.Series, point: shapely.Point | None) -> tuple[str, str, str] | None:
-        name = str(site.name)
-        suffixes = [m.group(1) for i in site["rgi_ids"] if (m := _RGI_5_OR_6.match(i))]
+    def _by_suffix(self, site: Site, point: shapely.Point | None) -> tuple[str, str, str] | None:
+        name = site.name
+        suffixes = [m.group(1) for i in site.rgi_ids if (m := _RGI_5_OR_6.match(i))]
         found = {self.suffixes[s] for s in suffixes if s in self.suffixes}  # never of RGI 7, whose identifiers are new
         if not found:
             return None
@@ -171,8 +184,8 @@ class Finder:
             return "", "", f"{why}; if it is the same, {self._pasted(name, glacier)}"
         return glacier, "suffix", ""
 
-    def _by_position(self, site: pd.Series, point: shapely.Point) -> tuple[str, str, str]:
-        name, holders = str(site.name), self._around(point)
+    def _by_position(self, site: Site, point: shapely.Point) -> tuple[str, str, str]:
+        name, holders = site.name, self._around(point)
         if len(holders) > 1:
             raise self._undecided(name, "a position inside one outline", f"inside {listing(holders)}")
         if holders and PIECE.search(holders[0]):
@@ -184,9 +197,7 @@ class Finder:
         other = self._other_name(site, glacier)
         meant = "" if self.names[glacier] and not other else self._meant(site, point)
         if other or ("similar name" in meant and glacier not in meant):
-            why = (
-                f"its position lies inside {self._called(glacier)}, but the site is called {other or site['names'][0]}"
-            )
+            why = f"its position lies inside {self._called(glacier)}, but the site is called {other or site.names[0]}"
             return (
                 "",
                 "",
@@ -194,10 +205,10 @@ class Finder:
             )
         return glacier, "position", ""
 
-    def _other_name(self, site: pd.Series, glacier: str) -> str:
+    def _other_name(self, site: Site, glacier: str) -> str:
         """The name of a site that cannot be that of an outline; empty where one of its names can."""
-        names, own = site["names"], self.names[glacier]
-        fits = not names or not isinstance(own, str) or any(can_be_same(own, n) for n in names)
+        names, own = site.names, self.names[glacier]
+        fits = not names or any(can_be_same(own, n) for n in names)
         return "" if fits else str(names[0])
 
     def _around(self, point: shapely.Point) -> list[str]:
@@ -206,7 +217,7 @@ class Finder:
 
     def _distance_km(self, glacier: str, point: shapely.Point) -> float:
         """Distance from the outline on a plane around the point, km."""
-        outline = self.glaciers.geometry[glacier]
+        outline = self.outlines[glacier]
         middle = (outline.bounds[0] + outline.bounds[2]) / 2
         turn = 360.0 * np.round((middle - point.x) / 360.0)
         squeeze = np.array([np.cos(np.deg2rad(point.y)), 1.0])

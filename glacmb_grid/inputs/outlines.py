@@ -100,6 +100,7 @@ def _read_all(
 ) -> tuple[gpd.GeoDataFrame, list[Failure], list[InputError]]:
     file = find_file(path, what="glacier outlines")
     raw = read_vectors(file, layer, crs)
+    inventories.require_polygons(raw, file)
     column = inventories.id_column(raw, file, id_column)
     ids = inventories.ids(raw[column], f"{file}: {column}")
     rows = [f"row {k}" for k in range(len(raw))]
