@@ -125,6 +125,7 @@ def empty(schema: Schema, names: Iterable[str] | None = None, **along: Any) -> x
 def require_columns(table: Any, columns: Iterable[str], *, name: str, source: str) -> None:
     """Raise an InputError unless a table has these columns; `name` is that of the argument, `source` what gives it."""
     there = [str(c) for c in getattr(table, "columns", ())]
+    there += ["geometry"] if hasattr(table, "geometry") else []  # whatever the column is called
     if missing := [c for c in columns if c not in there]:
         raise InputError(
             name,

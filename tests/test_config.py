@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from glacmb_grid.config import load_config
+from glacmb_grid.config import load_config, load_partly
 from glacmb_grid.errors import InputError, InputErrors, Problems
 from glacmb_grid.settings import RunConfig, digest
+from glacmb_grid.workflow.idle import idle
 
 GOOD = """
 glaciers:
@@ -422,7 +423,7 @@ def test_the_products_model_is_judged(tmp_path, judged, product, models, by):
 @pytest.mark.parametrize(
     ("sections", "says"),
     [
-        ({"validation": {"models": "ridge"}}, "a list of models, such as [ridge]"),
+        ({"validation": {"models": "ridge"}}, "write `validation: {models: [ridge]}`"),
         ({"name": "my run"}, "add `name: my_run`"),
         ({"models": {"ridge": {"penalties": [1e-300]}}}, "greater than or equal to"),
     ],
@@ -439,3 +440,84 @@ def test_a_variable_inside_braces_needs_quotes(tmp_path):
     with pytest.raises(InputError) as raised:
         load_config(path)
     assert 'quote what holds a variable: {root: "${MY_DATA}/x"}' in str(raised.value)
+
+
+# --- configurations that are wrong in part ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sections", "unknown"),
+    [
+        ({}, set()),
+        ({"seed": "x"}, {"seed"}),
+        ({"elevation": {"fils": "x"}}, {"elevation"}),
+        ({"climate": None}, {"climate"}),
+        ({"climate": {"accumulated": "daily"}}, {"climate.accumulated"}),
+        ({"climate": {"accumulated": "daily", "stmp": 1}}, {"climate"}),
+        ({"glaciers": {"path": "${NO_SUCH}/x"}, "climat": {}}, {"glaciers", "climat"}),
+        ({"name": "my run", "store": {"root": 5}}, {"name", "store"}),
+        (
+            {"models": {"mine": {"external": "no colon"}}, "validation": {"models": ["mean", "mine"]}},
+            {"models", "validation", "product"},
+        ),
+        (
+            {"predictions": {"oggm": 3}, "validation": {"models": ["mean", "oggm"]}},
+            {"predictions", "validation", "product"},
+        ),
+    ],
+)
+def test_what_is_sound_of_a_configuration_is_kept(tmp_path, sections, unknown):
+    path = write(tmp_path, changed(**sections))
+    config, found, problems = load_partly(path)
+    assert found == unknown
+    assert bool(problems.found) == bool(unknown)
+    kept = {n for n in ("glaciers", "elevation", "observations") if n not in unknown}
+    for name in kept:
+        assert getattr(config, name) == getattr(load(tmp_path / "whole"), name).model_copy(
+            update=paths_in(getattr(config, name))
+        )
+    if problems.found:
+        with pytest.raises((InputError, InputErrors)) as raised:
+            load_config(path)
+        assert [str(p) for p in getattr(raised.value, "problems", [raised.value])] == [str(p) for p in problems.found]
+
+
+def paths_in(section):
+    return {n: getattr(section, n) for n in ("path", "files") if n in type(section).model_fields}
+
+
+def test_where_nothing_is_left_to_check_the_error_is_that_of_the_configuration(tmp_path):
+    for text in ("samples: {path: x}\n", "just text"):
+        with pytest.raises((InputError, InputErrors)):
+            load_partly(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ([], []),
+        (["compute.workers=2"], []),
+        (["compute.address=tcp://x:1", "compute.dashboard=true"], ["compute.address", "compute.dashboard"]),
+        (["compute.scheduler=distributed", "compute.address=tcp://x:1", "compute.workers=2"], ["compute.workers"]),
+        (["compute.scheduler=distributed", "compute.dashboard=true"], []),
+        (["compute.scheduler=synchronous", "compute.workers=2"], ["compute.workers"]),
+        (["validation.models=[mean, ridge]", "models.lasso.penalties=[0.1]"], ["models.lasso"]),
+        (["validation.models=[blend, ridge]", "models.blend.models=[lasso]", "models.lasso.penalties=[0.1]"], []),
+        (["validation.models=[ff_fcnn_neighbours]", "models.ff_fcnn.members=2"], []),
+        (["validation.models=all", "models.lasso.penalties=[0.1]"], []),
+        (["predictions.oggm=x.csv", "validation.models=[mean]"], ["predictions.oggm"]),
+        (["study.models=[lasso, ridge]"], ["study.models lasso"]),
+        (["validation.buffer_km=20"], ["validation.buffer_km"]),
+        (["validation.buffer_km=20", "validation.schemes=[logo, blocks]"], []),
+        (["climate.variables=[t2m]", "climate.units={ssrd: J m-2, t2m: K, z: m}"], ["climate.units.ssrd"]),
+        (["climate.variables=[t2m]", "climate.names={tp: prec}"], ["climate.names.tp"]),
+        (["climate.variables=[t2m]", "climate.annual_precipitation=[1, 2]"], ["climate.annual_precipitation"]),
+        (["climate.variables=[t2m, tp]", "climate.annual_precipitation=[1, 2]"], []),
+        (["sampling.lapse_rate_cells=3"], ["sampling.lapse_rate_cells"]),
+        (["sampling.lapse_rate_cells=3", "sampling.lapse_rate=fitted"], []),
+    ],
+)
+def test_settings_without_effect_are_told(tmp_path, overrides, told):
+    lines = idle(load(tmp_path, GOOD, *overrides))
+    assert [line.split("`")[1] for line in lines] == told
+    assert all("has no effect: " in line for line in lines)

@@ -183,7 +183,10 @@ KINDS = {
         lambda d: ((d / "tiles").mkdir(), tile(d / "tiles" / "a.tif"), tile(d / "tiles" / "b.tif")),
         "tiles", "tiles/b.tif", True,
     ),
-    "an archive": (lambda d: shutil.make_archive(str(d / "months"), "zip", d, "x"), "months.zip", "months.zip", False),
+    "an archive": (
+        lambda d: ((d / "x").mkdir(), (d / "x" / "t").write_text("a"), shutil.make_archive(d / "m", "zip", d, "x")),
+        "m.zip", "m.zip", False,
+    ),
 }  # fmt: skip
 
 

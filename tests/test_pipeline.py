@@ -211,6 +211,24 @@ def test_a_changed_section_reruns_just_what_depends_on_it(copy, override, reran)
     assert run(load_config(copy, [override]), say=quiet) == reran
 
 
+def test_the_years_of_a_product_are_those_asked_for_and_what_is_before_the_observations_is_flagged(copy, done):
+    config = load_config(copy, ["product.years=[2002, 2003]"])
+    assert run(config, say=quiet) == ["products"]
+    observed = pd.read_parquet(done.root / "samples" / "samples.parquet")["year"]
+    with (
+        xr.open_dataset(done.root / "products" / "glacier_annual.nc") as whole,
+        xr.open_dataset(config.root / "products" / "glacier_annual.nc") as part,
+    ):
+        assert part["year"].values.tolist() == [2002, 2003]
+        np.testing.assert_allclose(part["mass_balance"], whole["mass_balance"].isel(year=[1, 2]), rtol=1e-6)
+        years = whole["year"].values
+        expected = 1 - (years < observed.min()).astype(int) + (years > observed.max())
+        np.testing.assert_array_equal(whole["observed_period"], expected)
+        np.testing.assert_array_equal(part["observed_period"], expected[1:3])
+    with pytest.raises(InputError, match=r"product: years[\s\S]*1999..2003"):
+        run(load_config(copy, ["product.years=[1999, 2003]"]), say=quiet)
+
+
 def test_a_product_that_was_not_rerun_is_the_one_of_a_fresh_run(world, tmp_path):
     """Settings that a product does not depend on leave no mark in it."""
     rerun = load_config(world.run(tmp_path / "rerun", link=True), ["scores.bootstrap=120"])

@@ -271,6 +271,21 @@ def test_tables_are_sent_once_and_not_with_every_job_and_jobs_are_cancelled_wher
 
 
 @pytest.mark.cluster
+def test_workers_that_an_active_client_does_not_heed_are_told(monkeypatch):
+    monkeypatch.setattr(cluster, "_active_client", lambda: object())
+    said = []
+    with cluster.scheduler(Compute(workers=3), said.append) as engine:
+        assert engine.description == "the active dask client"
+    assert len(said) == 1
+    assert "`compute.workers` has no effect" in said[0]
+    with cluster.scheduler(Compute(workers=3, scheduler="threads"), said.append) as engine:
+        assert engine.description == "3 threads"
+    with cluster.scheduler(Compute(), said.append):
+        pass
+    assert len(said) == 1
+
+
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_an_active_client_does_the_work_of_a_run_with_the_same_numbers(world, tmp_path):
     """Two worker processes, without a word in the configuration: every fit, score and product is that of threads."""
