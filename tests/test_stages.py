@@ -46,7 +46,7 @@ def quiet(_):
 def configs(world, tmp_path_factory):
     """A run from cubes, one without albedo, and one of a table."""
     folder = tmp_path_factory.mktemp("configs")
-    whole = load_config(world.at(folder))
+    whole = load_config(world.at(folder, observations={"geodetic": {"path": "raw/rates.csv"}}))
     roles = {"path": folder / "table.csv", "glacier": "g", "year": "y", "target": "b", "target_units": "m w.e."}
     own = TableConfig(name="own", samples=roles, store={"root": folder / "out"}, validation={"models": "all"})
     return {"cubes": whole, "no albedo": whole.model_copy(update={"albedo": None}), "table": own}
