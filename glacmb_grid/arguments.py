@@ -33,7 +33,7 @@ FUNCTIONS = (
     ),
     ("validation", "make_folds", "schemes=scheme inner blocks parts buffer_km holdout=locked"),
     ("scores", "score", "bootstrap=draws level"),
-    ("synthetic", "write_region", "seed glaciers measured years"),
+    ("synthetic", "write_region", "seed glaciers measured years plain"),
 )
 """Section, function, and keys; `key=argument` where the argument has another name."""
 

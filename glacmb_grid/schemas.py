@@ -271,6 +271,16 @@ PRODUCT = Schema(
     | _PLACE,
 )
 
+COMPARED = Schema(
+    "compared",
+    "`compare_geodetic`",
+    _numbers(("survey",), product_rate="", geodetic_rate="", difference="", area="")
+    | _numbers(("survey",), product_uncertainty="", geodetic_uncertainty="")
+    | {"measured": Field(("survey",), FLAG)},
+    {n: Field(("survey",), DATE) for n in ("begin", "end")},
+    ordered=False,
+)
+
 SCHEMAS: Mapping[str, Schema] = MappingProxyType(
     {
         s.name: s

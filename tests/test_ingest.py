@@ -161,7 +161,7 @@ def test_another_declaration_or_a_missing_variable_is_refused(tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_a_run_from_the_ingested_store_gives_the_same_samples(tmp_path, capsys):
     folder = tmp_path / "raw"
-    assert main(["synth", str(folder), "--glaciers", "6", "--measured", "4", "--years", "2001", "2004"]) == 0
+    assert main(["synth", str(folder), "--glaciers", "6", "--measured", "4", "--years", "2001", "2004", "--plain"]) == 0
     config = {
         "glaciers": {"path": "raw/rgi/RGI2000-v7.0-G-13_synthetic.gpkg"},
         "climate": {

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from glacmb_grid.schemas import PRODUCT, check
+from glacmb_grid.schemas import COMPARED, PRODUCT, check, require_columns
 from glacmb_grid.weights import Weights, from_entries
 
 Floats = npt.NDArray[np.float64]
@@ -102,6 +102,7 @@ def compare_geodetic(product: xr.Dataset, rates: pd.DataFrame) -> tuple[xr.Datas
     mean over many years are smaller, by how much is not known.
     """
     check(product, PRODUCT)
+    require_columns(rates, ("glacier", "rate", "uncertainty", "begin", "end"), name="rates", source="`link`")
     place = pd.Index(product["glacier_id"].values.astype(str)).get_indexer(rates["glacier"])
     known = rates[place >= 0]
     begin, end = (np.array(known[n].tolist(), dtype=_DAY) for n in ("begin", "end"))
@@ -163,6 +164,7 @@ def score_geodetic(compared: xr.Dataset) -> pd.DataFrame:
         rates with an uncertainty whose difference is within `geodetic_coverage` (its 1-sigma) and `joint_coverage`
         (1-sigma of both).
     """
+    check(compared, COMPARED)
     measured = compared["measured"].values.astype(bool)
     periods = _periods(compared)
     slices = {"all": np.ones(len(measured), bool), "measured": measured, "unmeasured": ~measured}

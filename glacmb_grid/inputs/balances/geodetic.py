@@ -23,6 +23,7 @@ from glacmb_grid.inputs.balances.periods import LONGEST, YEAR_DAYS, Dates, dates
 from glacmb_grid.inputs.balances.releases import CHANGES, open_release
 from glacmb_grid.inputs.tables import LINE, Column, described, is_blank, numbers, positions, site_name
 from glacmb_grid.vocabulary import GeodeticUnits
+from glacmb_grid.words import checking_words
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,6 +38,7 @@ _AREA_IN_M2 = 5e3  # no glacier has so many km2, and hardly one so few m2
 _LARGEST_KM2 = 2e4
 
 
+@checking_words
 def read_geodetic(
     path: str | Path,
     *,
