@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from glacmb_grid.inputs.balances.geodetic import read_geodetic as read_geodetic
     from glacmb_grid.inputs.climate import open_climate as open_climate
     from glacmb_grid.inputs.elevation import open_elevation as open_elevation
-    from glacmb_grid.inputs.link_tables import read_link_table as read_link_table
     from glacmb_grid.inputs.links import link as link
+    from glacmb_grid.inputs.links.tables import read_link_table as read_link_table
+    from glacmb_grid.inputs.links.versions import read_versions as read_versions
     from glacmb_grid.inputs.outlines import glaciers_dataset as glaciers_dataset
     from glacmb_grid.inputs.outlines import read_outlines as read_outlines
     from glacmb_grid.inputs.own_table import read_samples_table as read_samples_table
-    from glacmb_grid.inputs.versions import read_versions as read_versions
     from glacmb_grid.learning.nets.extract import network as network
     from glacmb_grid.learning.registry import fit as fit
     from glacmb_grid.learning.registry import predict as predict
@@ -76,11 +76,11 @@ _HOMES = {
     "overlap_weights": "sampling.zonal",
     "predict": "learning.registry",
     "read_geodetic": "inputs.balances.geodetic",
-    "read_link_table": "inputs.link_tables",
+    "read_link_table": "inputs.links.tables",
     "read_observations": "inputs.balances",
     "read_outlines": "inputs.outlines",
     "read_samples_table": "inputs.own_table",
-    "read_versions": "inputs.versions",
+    "read_versions": "inputs.links.versions",
     "run": "workflow.runner",
     "sample": "sampling.zonal",
     "score": "validation.scores",

@@ -34,7 +34,7 @@ import rasterio
 import xarray as xr
 from bench_sampling import Line, outlines, report
 
-from glacmb_grid.inputs.ingest import ingest
+from glacmb_grid.inputs.climate.ingest import ingest
 from glacmb_grid.sampling.grid import grid_of
 from glacmb_grid.sampling.zonal import overlap_weights, sample
 from glacmb_grid.stores.formats import read_zarr, write_zarr

@@ -20,8 +20,8 @@ from rasterio.transform import Affine
 from glacmb_grid.cli import main
 from glacmb_grid.config import load_config
 from glacmb_grid.errors import InputError, InputErrors
+from glacmb_grid.inputs.climate.plausible import check_values
 from glacmb_grid.inputs.links import link
-from glacmb_grid.inputs.plausible import check_values
 from glacmb_grid.sampling.zonal import without_valid
 from glacmb_grid.workflow.check import check
 

@@ -14,7 +14,7 @@ import yaml
 from glacmb_grid.cli import main
 from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.inputs.climate import open_climate
-from glacmb_grid.inputs.ingest import ingest
+from glacmb_grid.inputs.climate.ingest import ingest
 from glacmb_grid.stores.formats import read_zarr
 
 ANGLE = np.deg2rad(20)

@@ -13,7 +13,7 @@ import zarr
 from glacmb_grid.cli import main
 from glacmb_grid.errors import InputError
 from glacmb_grid.inputs.climate import open_climate
-from glacmb_grid.inputs.ingest import ingest, is_ingested
+from glacmb_grid.inputs.climate.ingest import ingest, is_ingested
 
 LAT, LON = np.round(47.0 - 0.1 * np.arange(31), 1), np.round(9.0 + 0.1 * np.arange(45), 1)
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.inputs.climate import open_climate
+from glacmb_grid.inputs.climate.plausible import check_values
 from glacmb_grid.inputs.files import find_file, find_files, open_dataset
-from glacmb_grid.inputs.plausible import check_values
 from glacmb_grid.years import complete_years
 
 LATITUDE = np.array([46.8, 46.7, 46.6])

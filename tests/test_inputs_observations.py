@@ -10,11 +10,11 @@ import shapely
 
 from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.inputs.balances import read_observations
-from glacmb_grid.inputs.link_tables import read_link_table
 from glacmb_grid.inputs.links import link
-from glacmb_grid.inputs.names import are_spellings, can_be_same
+from glacmb_grid.inputs.links.names import are_spellings, can_be_same
+from glacmb_grid.inputs.links.tables import read_link_table
+from glacmb_grid.inputs.links.versions import read_versions
 from glacmb_grid.inputs.outlines import read_outlines
-from glacmb_grid.inputs.versions import read_versions
 
 SHARED = """YEAR,WGMS_ID,POLITICAL_UNIT,NAME,AREA,WINTER_BALANCE,SUMMER_BALANCE,ANNUAL_BALANCE,REMARKS,RGI_ID
 2001,491,AT,HINTEREIS,8.0,,,-1173.0,,RGI50-11.00897

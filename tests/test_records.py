@@ -27,7 +27,7 @@ from glacmb_grid.inputs.albedo.eos import grid_of_metadata, tile_of
 from glacmb_grid.inputs.albedo.layers import is_albedo, layer_of, quality_of
 from glacmb_grid.inputs.balances import fog_new, fog_old
 from glacmb_grid.inputs.balances.fog_new import units_in
-from glacmb_grid.inputs.elevation_files import degree_of, elevation_files
+from glacmb_grid.inputs.elevation.files import degree_of, elevation_files
 from glacmb_grid.inputs.outlines import read_outlines
 from glacmb_grid.synthetic.albedo import CODES
 from glacmb_grid.synthetic.files import write_invariant, write_outlines, write_variable

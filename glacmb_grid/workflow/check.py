@@ -15,11 +15,11 @@ import xarray as xr
 from glacmb_grid.disk import Say
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.folds.schemes import require_grouped
-from glacmb_grid.inputs.amounts import annual_amounts
 from glacmb_grid.inputs.climate import notes_of
+from glacmb_grid.inputs.climate.amounts import annual_amounts
+from glacmb_grid.inputs.climate.plausible import quick_look
 from glacmb_grid.inputs.files import closing, find_files, naming_damage
 from glacmb_grid.inputs.horizontal import is_curvilinear
-from glacmb_grid.inputs.plausible import quick_look
 from glacmb_grid.judging import plan
 from glacmb_grid.judging.product import years_beyond
 from glacmb_grid.report.check import coarse_cells, describe_albedo, describe_years

@@ -14,11 +14,11 @@ import xarray as xr
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.failures import FILE, Failure, surviving
 from glacmb_grid.inputs.albedo import decode_albedo, seasons_told, summer_albedo
-from glacmb_grid.inputs.amounts import annual_amounts
 from glacmb_grid.inputs.climate import notes_of
+from glacmb_grid.inputs.climate.amounts import annual_amounts
+from glacmb_grid.inputs.climate.plausible import implausible, quick_look
 from glacmb_grid.inputs.elevation import tile_troubles
 from glacmb_grid.inputs.outlines import glaciers_dataset
-from glacmb_grid.inputs.plausible import implausible, quick_look
 from glacmb_grid.predictors import build_predictors
 from glacmb_grid.samples import as_table, build_samples
 from glacmb_grid.sampling.grid import Curvilinear, Grid, any_grid_of, grid_of

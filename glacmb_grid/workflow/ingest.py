@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from glacmb_grid.disk import Say
+from glacmb_grid.inputs.climate.ingest import ingest
 from glacmb_grid.inputs.files import closing, find_files, naming_damage
-from glacmb_grid.inputs.ingest import ingest
 from glacmb_grid.settings import RunConfig
 from glacmb_grid.workflow.cluster import scheduler
 from glacmb_grid.workflow.sources import climate

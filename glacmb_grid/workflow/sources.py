@@ -19,9 +19,9 @@ from glacmb_grid.inputs.balances.releases import is_release, package_beside
 from glacmb_grid.inputs.climate import open_climate
 from glacmb_grid.inputs.elevation import open_elevation
 from glacmb_grid.inputs.files import find_file, open_dataset
-from glacmb_grid.inputs.link_tables import links_of_release, read_link_table
+from glacmb_grid.inputs.links.tables import links_of_release, read_link_table
+from glacmb_grid.inputs.links.versions import read_versions
 from glacmb_grid.inputs.outlines import sound_outlines
-from glacmb_grid.inputs.versions import read_versions
 from glacmb_grid.settings import Given, Judged, Links, RunConfig, Section, TableConfig
 from glacmb_grid.workflow.stages import Files, Source
 

@@ -12,13 +12,13 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.climate.contract import Piece, Reading, Stamp
+from glacmb_grid.inputs.climate.ingest import ingested_variables, is_ingested, open_ingested
 from glacmb_grid.inputs.climate.joined import joined, on_one_grid
 from glacmb_grid.inputs.climate.pieces import Found, found_in
+from glacmb_grid.inputs.climate.stamps import Expver
 from glacmb_grid.inputs.climate.static import static_fields
 from glacmb_grid.inputs.files import find_file, find_files
 from glacmb_grid.inputs.horizontal import GRID, in_order, is_curvilinear
-from glacmb_grid.inputs.ingest import ingested_variables, is_ingested, open_ingested
-from glacmb_grid.inputs.stamps import Expver
 from glacmb_grid.inputs.units import Stream, in_canonical_units
 from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
 from glacmb_grid.words import checking_words

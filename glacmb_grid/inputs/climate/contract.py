@@ -9,7 +9,7 @@ from typing import Literal
 
 import xarray as xr
 
-from glacmb_grid.inputs.stamps import Expver
+from glacmb_grid.inputs.climate.stamps import Expver
 
 Stamp = Literal["start", "within", "end"]
 

@@ -9,8 +9,8 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.climate.contract import Piece
+from glacmb_grid.inputs.climate.stamps import STREAM, one_a_month
 from glacmb_grid.inputs.horizontal import GRID, is_curvilinear, require_same_grid
-from glacmb_grid.inputs.stamps import STREAM, one_a_month
 
 _SAME = 1e-4  # degrees
 _ALIKE = 1e-3  # of the spread of a field: what packing may change where areas overlap

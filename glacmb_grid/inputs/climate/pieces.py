@@ -16,8 +16,8 @@ from glacmb_grid.inputs.climate.contract import Opened, Piece, Reading
 from glacmb_grid.inputs.climate.formats import opened
 from glacmb_grid.inputs.climate.months import Times, along_time, is_ecmwf, months_of, require_monthly
 from glacmb_grid.inputs.climate.names import named
+from glacmb_grid.inputs.climate.stamps import labelled
 from glacmb_grid.inputs.horizontal import GRID, is_curvilinear, plane_of, with_plane_named, with_usual_names
-from glacmb_grid.inputs.stamps import labelled
 from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES
 
 _STATIC = (OROGRAPHY, LAND_MASK)

@@ -10,9 +10,9 @@ import geopandas as gpd
 import pandas as pd
 
 from glacmb_grid.errors import InputError, Problems, listing
-from glacmb_grid.inputs.outline_of_site import Finder, Site
+from glacmb_grid.inputs.links.finder import Finder, Site
+from glacmb_grid.inputs.links.versions import in_other_version
 from glacmb_grid.inputs.tables import site_name
-from glacmb_grid.inputs.versions import in_other_version
 
 _ANNUAL = ["site", "name", "year", "mass_balance", "rgi_id", "line"]
 _GEODETIC = ["site", "name", "begin", "end", "rate", "uncertainty", "rgi_id", "line"]

@@ -20,8 +20,8 @@ import xarray as xr
 from xarray.core import indexing
 
 from glacmb_grid.errors import InputError, Problems, listing
-from glacmb_grid.inputs.elevation_files import Degree, degree_of, elevation_files, named_for
-from glacmb_grid.inputs.mosaic import Mosaic, Windows
+from glacmb_grid.inputs.elevation.files import Degree, degree_of, elevation_files, named_for
+from glacmb_grid.inputs.elevation.mosaic import Mosaic, Windows
 from glacmb_grid.inputs.rasters import Header, UnreadableRasterError, read_header, require_crs
 from glacmb_grid.words import checking_words
 

@@ -12,9 +12,9 @@ import pandas as pd
 import shapely
 
 from glacmb_grid.errors import InputError, listing
-from glacmb_grid.inputs.names import are_alike, are_spellings, can_be_same
+from glacmb_grid.inputs.links.names import are_alike, are_spellings, can_be_same
+from glacmb_grid.inputs.links.versions import SAME_SHARE
 from glacmb_grid.inputs.outlines import PIECE
-from glacmb_grid.inputs.versions import SAME_SHARE
 
 _RGI_5_OR_6 = re.compile(r"^RGI[56]0-(\d{2}\.\d{5})$")  # versions that share their suffixes
 _KM_PER_DEGREE = 111.2

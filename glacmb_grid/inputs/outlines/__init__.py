@@ -16,9 +16,9 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.failures import Failure, failing
-from glacmb_grid.inputs import inventories
 from glacmb_grid.inputs.files import find_file
-from glacmb_grid.inputs.vectors import read_vectors
+from glacmb_grid.inputs.outlines import inventories
+from glacmb_grid.inputs.outlines.vectors import read_vectors
 from glacmb_grid.polygons import continuous
 from glacmb_grid.schemas import require_columns
 from glacmb_grid.vocabulary import GLACIER_ID_ATTRS

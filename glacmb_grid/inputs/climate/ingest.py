@@ -15,9 +15,9 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from glacmb_grid.disk import inside_ours, workshop
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.inputs.climate.stamps import Expver
 from glacmb_grid.inputs.files import open_dataset
 from glacmb_grid.inputs.horizontal import GRID, is_curvilinear
-from glacmb_grid.inputs.stamps import Expver
 from glacmb_grid.inputs.units import Stream
 from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES
 

@@ -9,8 +9,8 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.failures import Failure
+from glacmb_grid.inputs.climate.steadiness import ALWAYS_CHANGING, fault_of, require_changing
 from glacmb_grid.inputs.horizontal import plane_of
-from glacmb_grid.inputs.steadiness import ALWAYS_CHANGING, fault_of, require_changing
 from glacmb_grid.vocabulary import VARIABLES, Variable
 from glacmb_grid.years import days_in_month
 
