@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pydantic
 import yaml
 
+from glacmb_grid.disk import is_url
 from glacmb_grid.errors import InputError, Problems
 from glacmb_grid.settings import RunConfig, TableConfig
 from glacmb_grid.settings.messages import as_input_error
@@ -242,7 +243,8 @@ class _Filling:
         if not isinstance(value, str):
             return value
         found = _VARIABLE.sub(lambda m: self._variable(m.group(1), key), value)
-        if key in _PATHS or (key[:1] == ("predictions",) and len(key) == 2):
+        is_path = key in _PATHS or (key[:1] == ("predictions",) and len(key) == 2)
+        if is_path and not is_url(found):
             found = os.path.normpath(self.file.parent / Path(found).expanduser())
         if any(name != "store.root" for name in _VARIABLE.findall(value)):
             self.templates[found] = value

@@ -32,6 +32,13 @@ _OF_CONTENT = (ValueError, LookupError, TypeError, AttributeError, AssertionErro
 
 Say = Callable[[str], None]
 
+_IS_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def is_url(path: str | Path) -> bool:
+    """Whether this is a URL such as `https://host/store.zarr`, `s3://bucket/store.zarr` or `memory://store`."""
+    return _IS_URL.match(str(path)) is not None
+
 
 # ---- small files ----
 

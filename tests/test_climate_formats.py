@@ -16,8 +16,8 @@ from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.inputs.climate import notes_of, open_climate
 from glacmb_grid.inputs.climate.amounts import annual_amounts
 from glacmb_grid.inputs.climate.plausible import check_values, implausible, quick_look
-from glacmb_grid.inputs.climate.scratch import scratch_folder, sweep
 from glacmb_grid.inputs.climate.steadiness import fault_of
+from glacmb_grid.inputs.scratch import scratch_folder, sweep
 from glacmb_grid.sampling.grid import grid_of
 
 LATITUDE, LONGITUDE = np.array([46.8, 46.7, 46.6]), np.array([10.6, 10.7, 10.8, 10.9])

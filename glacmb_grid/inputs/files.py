@@ -15,8 +15,10 @@ from typing import Any, Final
 
 import xarray as xr
 
+from glacmb_grid.disk import is_url
 from glacmb_grid.errors import InputError, InputErrors, Problems, listing
 from glacmb_grid.inputs.calendar_months import with_months_decoded
+from glacmb_grid.inputs.remote import stand_in, unreachable, url_of
 
 _BROKEN = "download or copy the file again, then compare its size with the source"
 LIBRARY_ERRORS = (OSError, ValueError, TypeError, RuntimeError, KeyError, EOFError, AttributeError)
@@ -85,11 +87,18 @@ def held(key: Hashable) -> Any:
 
 
 def find_files(paths: str | Path | Iterable[str | Path], *, what: str) -> list[Path]:
-    """Existing files from paths and glob patterns, in order, each once; an InputError for one without a file."""
+    """Existing files from paths and glob patterns, in order, each once; an InputError for one without a file.
+
+    For the URL of a Zarr store, the folder that stands for it.
+    """
     wanted = [paths] if isinstance(paths, (str, Path)) else list(paths)
     found: dict[Path, None] = {}
     problems = Problems()
     for one in wanted:
+        if is_url(one):
+            with problems.collect():
+                found[stand_in(str(one), what=what)] = None
+            continue
         path = Path(one)
         hits = [path] if path.exists() else _matching(path)
         with problems.collect():
@@ -149,6 +158,11 @@ def first_bytes(path: Path, count: int, expected: str) -> bytes:
 
 def open_dataset(path: Path) -> xr.Dataset:
     """Open a NetCDF or Zarr file lazily; an InputError if it is unreadable or shorter than its header says."""
+    if (url := url_of(path)) is not None:
+        try:
+            return _open(path)
+        except Exception as error:  # each file system has errors of its own
+            raise unreachable(url, error, "files") from error
     if path.is_file():
         require_sound(path, first_bytes(path, _HEADER, "a readable file"), path.stat().st_size)
     try:
@@ -172,9 +186,9 @@ def _open(path: Path, *, decode_times: bool = True) -> xr.Dataset:
 def _decoded(path: Path, options: dict[str, Any]) -> xr.Dataset:
     """A file as xarray decodes it, and calendar months since a date, which it does not."""
     try:
-        return xr.open_dataset(path, **options)
+        return xr.open_dataset(url_of(path) or path, **options)
     except ValueError:
-        raw = xr.open_dataset(path, **{**options, "decode_times": False})
+        raw = xr.open_dataset(url_of(path) or path, **{**options, "decode_times": False})
         if (dated := with_months_decoded(raw)) is None:
             raw.close()
             raise
@@ -211,6 +225,8 @@ def naming_damage(paths: Iterable[Path]) -> Iterator[None]:
         if getattr(error, "errno", None) in _WRITE_ERRORS:
             raise
         for path in paths:
+            if (url := url_of(path)) is not None:
+                raise unreachable(url, error, "files") from error
             for name, reason in _damaged(path):
                 raise InputError(
                     f"{path}: {name}", expected="values that can be read", found=reason, remedy=_BROKEN

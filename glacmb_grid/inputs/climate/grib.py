@@ -13,8 +13,8 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError
 from glacmb_grid.inputs.climate.contract import Format, Opened
-from glacmb_grid.inputs.climate.scratch import scratch_folder
 from glacmb_grid.inputs.files import first_bytes, track
+from glacmb_grid.inputs.scratch import scratch_folder
 
 # Messages that differ in one of these never share a Dataset: cfgrib would skip the variable, or mix the streams.
 _APART = ("paramId", "shortName", "expver", "stream", "stepType", "typeOfLevel", "md5GridSection", "step")

@@ -18,6 +18,7 @@ from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.climate.stamps import Expver
 from glacmb_grid.inputs.files import open_dataset
 from glacmb_grid.inputs.horizontal import GRID, is_curvilinear
+from glacmb_grid.inputs.remote import objects_of
 from glacmb_grid.inputs.units import Stream
 from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES
 
@@ -176,7 +177,10 @@ def _require_complete(path: Path, name: str) -> None:
     """Raise if a shard is missing: it would be read as missing values, like sea."""
     array = zarr.open_group(path, mode="r")[name]
     assert isinstance(array, zarr.Array)
-    found = sum(1 for f in (path / name / "c").rglob("*") if f.is_file())
+    objects = objects_of(path, name)
+    if objects is None:
+        return
+    found = sum(1 for o in objects if o.startswith("c/"))
     wanted = math.prod(-(-n // c) for n, c in zip(array.shape, array.shards or array.chunks, strict=True))
     if found != wanted:
         raise InputError(

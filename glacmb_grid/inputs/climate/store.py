@@ -13,6 +13,7 @@ import zarr
 from glacmb_grid.errors import InputError, Problems
 from glacmb_grid.inputs.climate.contract import Format, Opened
 from glacmb_grid.inputs.files import open_dataset
+from glacmb_grid.inputs.remote import objects_of, url_of
 
 _NUMBER = re.compile(r"\d+")
 # Where a whole chunk can be zero, which writers leave out of a store.
@@ -24,7 +25,7 @@ def _is_store(path: Path) -> bool:
 
 
 def _open(path: Path) -> list[Opened]:
-    opened = Opened(str(path), open_dataset(path))
+    opened = Opened(url_of(path) or str(path), open_dataset(path))
     problems = Problems()
     present = {str(n): _present(path, str(n)) for n, v in opened.ds.data_vars.items() if v.ndim > 1}
     for name, found in present.items():
@@ -42,14 +43,14 @@ def _present(path: Path, name: str) -> npt.NDArray[np.bool_] | None:
     if name not in group:
         return None
     array = group[name]
-    if not isinstance(array, zarr.Array) or not (path / name).is_dir():
+    objects = objects_of(path, name)
+    if not isinstance(array, zarr.Array) or objects is None:
         return None
     sizes = getattr(array, "shards", None) or array.chunks
     found = np.zeros([-(-n // c) for n, c in zip(array.shape, sizes, strict=True)], bool)
-    for file in (path / name).rglob("*"):
-        relative = file.relative_to(path / name).as_posix()
+    for relative in objects:
         place = tuple(map(int, _NUMBER.findall(relative)))
-        is_chunk = re.fullmatch(r"(c[/.])?\d+([/.]\d+)*", relative) and len(place) == found.ndim and file.is_file()
+        is_chunk = re.fullmatch(r"(c[/.])?\d+([/.]\d+)*", relative) and len(place) == found.ndim
         if is_chunk and all(p < n for p, n in zip(place, found.shape, strict=True)):
             found[place] = True
     return found
@@ -74,7 +75,7 @@ def _require_complete(path: Path, name: str, found: npt.NDArray[np.bool_], other
     first = [int(i) for i in np.argwhere(~found)[0]]
     kind = "missing values" if is_missing else f"the fill value {fill}"
     raise InputError(
-        f"{path}: {name}",
+        f"{url_of(path) or path}: {name}",
         expected=f"all {found.size} chunks",
         found=f"{int(found.sum())} of {found.size} chunks are there, the first missing one is {first}: {kind} there",
         remedy="copy the store again; if its writer left such chunks out, write them: "

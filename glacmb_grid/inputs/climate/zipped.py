@@ -10,8 +10,8 @@ from pathlib import Path
 
 from glacmb_grid.errors import InputError, Problems
 from glacmb_grid.inputs.climate.contract import Format, Opened
-from glacmb_grid.inputs.climate.scratch import scratch_folder
 from glacmb_grid.inputs.files import first_bytes
+from glacmb_grid.inputs.scratch import scratch_folder
 
 _NO_DATA = (".txt", ".pdf", ".png", ".jpg", ".html", ".json", ".xml", ".md", ".csv", ".log")
 
