@@ -147,6 +147,6 @@ def _no_store(url: str, what: str) -> InputError:
         url,
         expected=f"{what}: a Zarr store with consolidated metadata (.zmetadata, or in its zarr.json)",
         found="none there",
-        remedy="correct the URL; the owner of a store can write them, `zarr.consolidate_metadata(STORE)`; download other "
-        "files, and name them on the disk",
+        remedy="correct the URL; the owner of a store can write them, `zarr.consolidate_metadata(STORE)`; other files "
+        "have to lie on the disk",
     )

@@ -47,8 +47,8 @@ def open_climate(
     ----------
     files : paths or patterns
         Files of one or several variables, years and areas, on one evenly spaced latitude-longitude grid or one
-        curvilinear grid (latitude and longitude with two dimensions). Or a single store of `ingest`, which has its
-        `units`, `names`, `stamp` and `expver` applied.
+        curvilinear grid (latitude and longitude with two dimensions); also URLs of Zarr stores. Or a single store of
+        `ingest`, which has its `units`, `names`, `stamp` and `expver` applied.
     accumulated : {"daily_mean", "hourly_mean", "monthly_total"}
         What the accumulated variables hold. Monthly means of ERA5-Land hold means of **daily** sums although their
         unit says `m` or `J m-2`, so the unit cannot tell. A rate such as `kg m-2 s-1` takes precedence.
