@@ -21,7 +21,8 @@ from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
 
 from glacmb_grid.inputs.climate.contract import Opened
 from glacmb_grid.inputs.climate.months import DIMENSIONS, facts_of
-from glacmb_grid.inputs.files import LIBRARY_ERRORS, held, hold, require_sound
+from glacmb_grid.inputs.files import LIBRARY_ERRORS, held, hold
+from glacmb_grid.inputs.headers import require_sound
 
 MANY = 12
 """Files from which on they are looked at in this way."""

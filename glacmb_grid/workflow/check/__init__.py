@@ -29,11 +29,11 @@ from glacmb_grid.stores.artefacts import RAW, leaves
 from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.vocabulary import OROGRAPHY
 from glacmb_grid.workflow import cubes, linking
-from glacmb_grid.workflow.check_links import check_links, check_rates
-from glacmb_grid.workflow.coverage import ANY, check_area, check_elevations, check_left, look_at_albedo
+from glacmb_grid.workflow.check.coverage import ANY, check_area, check_elevations, check_left, look_at_albedo
+from glacmb_grid.workflow.check.links import check_links, check_rates
+from glacmb_grid.workflow.check.needs import check_models, check_needs, check_predictors
 from glacmb_grid.workflow.guards import require_apart
 from glacmb_grid.workflow.idle import idle
-from glacmb_grid.workflow.needs import check_models, check_needs, check_predictors
 from glacmb_grid.workflow.openings import opening
 from glacmb_grid.workflow.stages import Source
 from glacmb_grid.workflow.table import table
