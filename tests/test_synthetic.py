@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import os
 import re
 import subprocess
 import sys
@@ -230,11 +231,12 @@ def test_without_pyhdf_both_platforms_are_geotiff_and_that_is_told(monkeypatch, 
 
 
 @pytest.mark.parametrize("wheels", [True, False])
-def test_the_script_installs_what_writes_hdf4_where_there_are_wheels(wheels):
+def test_the_script_installs_what_writes_hdf4_where_there_are_wheels(wheels, tmp_path):
     setup = Path(__file__).parents[1] / "scripts" / "_setup.sh"
     stub = f'uv() {{ echo "$*"; case "$*" in *"--only-binary pyhdf"*) {str(wheels).lower()} ;; esac; }}'
     code = f"set -euo pipefail; source {setup}; {stub}; install_project run"
-    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
+    env = {**os.environ, "GLACMB_VENV": str(tmp_path)}  # where no uv lies, which would be taken before the stub
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True, env=env)
     asked = [re.sub(r".*/", "", line).removeprefix(setup.parents[1].name) for line in done.stdout.splitlines()]
     assert asked == (["[modis]"] if wheels else ["[modis]", ""])
     assert ("will be GeoTIFF" in done.stderr) is not wheels
