@@ -12,10 +12,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from glacmb_grid.config import load_config, load_partly
 from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.settings import Judged, RunConfig
+
+if TYPE_CHECKING:
+    from glacmb_grid.inputs.climate.contract import Finer
 
 _STATUS = (
     "exit status: 0 all well; 1 an error in the input; 3 some glaciers failed, listed in failed.csv, and the rest went "
@@ -124,6 +128,27 @@ def _parser() -> argparse.ArgumentParser:
         metavar="GB",
         help="about what it may take (2); more reads large cubes faster",
     )
+    store.add_argument(
+        "--from",
+        dest="every",
+        choices=("monthly", "daily", "hourly"),
+        default="monthly",
+        help="step of the fields in climate.files (monthly); of daily and hourly ones months are made, and positive "
+        "degree days, pdd, of daily temperatures",
+    )
+    store.add_argument(
+        "--accumulation",
+        choices=("of_the_day", "of_the_hour", "since_midnight"),
+        help="what precipitation and radiation hold: hourly, of_the_hour (ERA5: the hour before the stamp) or "
+        "since_midnight (ERA5-Land: all since 00 UTC, 00:00 the whole day before), no default; daily, of_the_day "
+        "(default) or since_midnight (the 00:00 fields of ERA5-Land)",
+    )
+    store.add_argument(
+        "--incomplete",
+        choices=("refuse", "leave_out"),
+        default="refuse",
+        help="months at the beginning and the end that lack days or hours",
+    )
     store.set_defaults(act=_ingest)
     synth = commands.add_parser("synth", help="write a region with known truth as raw files")
     synth.add_argument("folder", type=Path)
@@ -223,8 +248,24 @@ def _ingest(options: argparse.Namespace) -> int:
             found="one of a table",
             remedy="name another",
         )
-    ingest_climate(config, options.store, memory=options.memory * 1e9, say=_say)
+    ingest_climate(config, options.store, memory=options.memory * 1e9, say=_say, finer=_finer(options))
     return 0
+
+
+def _finer(options: argparse.Namespace) -> Finer | None:
+    """The daily or hourly fields that `--from` names; an InputError for options that are of these only."""
+    from glacmb_grid.inputs.climate.contract import Finer
+
+    if options.every != "monthly":
+        return Finer("day" if options.every == "daily" else "hour", options.accumulation, options.incomplete)
+    if options.accumulation is not None or options.incomplete != "refuse":
+        raise InputError(
+            "ingest: --accumulation, --incomplete",
+            expected="`--from daily` or `--from hourly` beside them",
+            found="monthly fields",
+            remedy="leave them out; `climate.accumulated` says what monthly fields hold",
+        )
+    return None
 
 
 def _gigabytes(text: str) -> float:

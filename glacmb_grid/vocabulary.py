@@ -49,6 +49,7 @@ VARIABLES: dict[str, Variable] = {
         Variable("d2m", "2 metre dewpoint temperature", "K", _STATE, "forecast", 170, 320, "dew_point_temperature"),
         Variable("es", "snow evaporation", "m", _SUM, _MODEL, -0.03, 0.03, sign="negative where snow evaporates"),
         Variable("fal", "forecast albedo", "1", _STATE, _MODEL, -0.01, 1.01, "surface_albedo"),
+        Variable("pdd", "positive degree days", "K d", _SUM, "forecast", -0.01, 60),
         Variable("rsn", "snow density", "kg m-3", _STATE, _MODEL, 0, 1000, "snow_density"),
         Variable(
             "sd", "snow depth water equivalent", "m", _STATE, _MODEL, -0.001, 12, "lwe_thickness_of_surface_snow_amount"
@@ -73,7 +74,9 @@ VARIABLES: dict[str, Variable] = {
         Variable("v10", "10 metre northward wind", "m s-1", _STATE, "forecast", -60, 60, "northward_wind"),
     )
 }
-"""The 22 ERA5-Land variables of a full run; amounts of water in m water equivalent."""
+"""The 22 ERA5-Land variables of a full run, in m water equivalent where of water; and `pdd`, of daily temperatures."""
+
+PDD = "pdd"
 
 OROGRAPHY = "orography"
 LAND_MASK = "land_mask"

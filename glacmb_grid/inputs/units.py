@@ -53,6 +53,7 @@ _KNOWN: dict[str, dict[str, Unit]] = {
     "K": {"K": Unit(), "kelvin": Unit()} | dict.fromkeys(_CELSIUS, Unit(offset=273.15)),
     "m": _LENGTH | _WATER | _WATER_RATES,
     "J m-2": _ENERGY | _ENERGY_RATES,
+    "K d": {"K d": Unit(per="month")},
     "1": _SHARE | {"%": Unit(1e-2), "percent": Unit(1e-2)},
     "%": {"%": Unit(), "percent": Unit(), "1": Unit(100.0), "(0 - 1)": Unit(100.0)},
     "Pa": {"Pa": Unit(), "hPa": Unit(100.0)},

@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from glacmb_grid.disk import Say
+from glacmb_grid.inputs.climate import notes_of
+from glacmb_grid.inputs.climate.contract import Finer
 from glacmb_grid.inputs.climate.ingest import ingest
 from glacmb_grid.inputs.files import closing, find_files, naming_damage
 from glacmb_grid.settings import RunConfig
 from glacmb_grid.workflow.cluster import scheduler
 from glacmb_grid.workflow.sources import climate
 
+_MONTHS = 124  # whose values weigh as much as the days of a month that four threads hold
 
-def ingest_climate(config: RunConfig, store: Path, *, memory: float, say: Say) -> None:
+
+def ingest_climate(config: RunConfig, store: Path, *, memory: float, say: Say, finer: Finer | None = None) -> None:
     """Write the climate of a configuration as one Zarr store, to be named as `climate.files`.
 
     Parameters
@@ -23,12 +27,16 @@ def ingest_climate(config: RunConfig, store: Path, *, memory: float, say: Say) -
         About how much may be taken, bytes.
     say : callable
         Takes a line of progress.
+    finer : Finer, optional
+        The files hold daily or hourly fields.
     """
-    source, section = climate(config), config.climate
+    source, section = climate(config, finer), config.climate
     assert source.open is not None
     files = (p for paths, what in source.files for p in find_files(paths, what=what))
     with closing(), scheduler(config.compute) as engine, naming_damage(files):
         cube = source.open()
+        for note in notes_of(cube) if finer else ():
+            say(f"note: {note}")
         say(f"{len(cube.data_vars)} fields, {cube.nbytes / 1e9:.3g} GB, into {store} by {engine.description}")
         ingest(
             cube,
@@ -37,7 +45,7 @@ def ingest_climate(config: RunConfig, store: Path, *, memory: float, say: Say) -
             expver=section.expver,
             names={str(ours): theirs for ours, theirs in section.names.items()},
             stamp=section.stamp,
-            slab=memory / 2,
+            slab=memory / 2 if finer is None else memory / 2 * min(1, cube.sizes["time"] / _MONTHS),
         )
     size = sum(p.stat().st_size for p in store.rglob("*") if p.is_file())
     say(f"{size / 1e9:.3g} GB written; name it in the configuration: climate: {{files: {store}}}")

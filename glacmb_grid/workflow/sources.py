@@ -17,6 +17,7 @@ from glacmb_grid.inputs.balances import read_observations
 from glacmb_grid.inputs.balances.geodetic import read_geodetic
 from glacmb_grid.inputs.balances.releases import is_release, package_beside
 from glacmb_grid.inputs.climate import open_climate
+from glacmb_grid.inputs.climate.contract import Finer
 from glacmb_grid.inputs.elevation import open_elevation
 from glacmb_grid.inputs.files import find_file, open_dataset
 from glacmb_grid.inputs.links.tables import links_of_release, read_link_table
@@ -42,8 +43,8 @@ def outlines(c: RunConfig) -> Source:
     return Source(read, ((s.path, "outlines"),), {"glaciers": s}, made_by=_made_by(c))
 
 
-def climate(c: RunConfig) -> Source:
-    """The climate cube, (time, y, x)."""
+def climate(c: RunConfig, finer: Finer | None = None) -> Source:
+    """The climate cube, (time, y, x); made of daily or hourly fields where `finer` says so."""
     s = c.climate
 
     def read() -> xr.Dataset:
@@ -58,6 +59,7 @@ def climate(c: RunConfig) -> Source:
             expver=s.expver,
             negative_precipitation=s.negative_precipitation,
             years=s.years,
+            finer=finer,
         )
 
     invariant: Files = ((s.invariant, "invariant file"),) if s.invariant else ()

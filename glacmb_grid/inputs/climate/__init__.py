@@ -11,7 +11,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.errors import InputError, Problems, listing
-from glacmb_grid.inputs.climate.contract import Piece, Reading, Stamp
+from glacmb_grid.inputs.climate.contract import Finer, Piece, Reading, Stamp
+from glacmb_grid.inputs.climate.finer import monthly, whole_months
 from glacmb_grid.inputs.climate.ingest import ingested_variables, is_ingested, open_ingested
 from glacmb_grid.inputs.climate.joined import joined, on_one_grid
 from glacmb_grid.inputs.climate.pieces import Found, found_in
@@ -20,7 +21,7 @@ from glacmb_grid.inputs.climate.static import static_fields
 from glacmb_grid.inputs.files import find_file, find_files
 from glacmb_grid.inputs.horizontal import GRID, in_order, is_curvilinear
 from glacmb_grid.inputs.units import Stream, in_canonical_units
-from glacmb_grid.vocabulary import OROGRAPHY, VARIABLES
+from glacmb_grid.vocabulary import OROGRAPHY, PDD, VARIABLES
 from glacmb_grid.words import checking_words
 
 _NOTES = "notes"
@@ -40,6 +41,7 @@ def open_climate(
     expver: Expver = "prefer_final",
     negative_precipitation: Literal["refuse", "zero"] = "refuse",
     years: tuple[int, int] | None = None,
+    finer: Finer | None = None,
 ) -> xr.Dataset:
     """A lazy monthly cube in canonical names and units.
 
@@ -71,6 +73,10 @@ def open_climate(
         `zero` sets negative precipitation and snowfall to 0; otherwise `check_values` refuses them.
     years : (int, int), optional
         First and last calendar year to take. Default: all, and every variable has to hold the same months.
+    finer : Finer, optional
+        The files hold daily or hourly fields, of which months are made when they are read; with `t2m` also its positive
+        degree days, `pdd` (K d). `accumulated` then says what daily values are: `daily_mean` the amount of the day,
+        `hourly_mean` the mean of its hours; it says nothing of hourly ones.
 
     Returns
     -------
@@ -98,15 +104,18 @@ def open_climate(
             remedy="ingest all files together into one store",
         )
     found = Found()
+    reading = Reading(dict(names or {}), stamp, expver, finer)
+    if finer is not None:
+        _require_finer(finer, ingested, accumulated, stamp)
     if ingested:
         store = open_ingested(ingested[0], accumulated, declared, expver, names, stamp)
         ds = ingested_variables(store, ingested[0], _wanted(variables, store.data_vars, ingested))
         ds = ds if years is None else ds.isel(time=_within(ds["time"], years, f"{ingested[0]}"))
     else:
-        found = found_in(paths, Reading(dict(names or {}), stamp, expver))
-        ds = _canonical_cube(found, paths, accumulated, variables, declared, years)
+        found = found_in(paths, reading)
+        ds = _canonical_cube(found, paths, accumulated, variables, declared, years, finer)
     if invariant is not None:
-        given = found_in([find_file(invariant, what="invariant file")], Reading(dict(names or {}), stamp, expver))
+        given = found_in([find_file(invariant, what="invariant file")], reading)
         found.static = given.static
         if OROGRAPHY not in given.static:
             raise _without_orography(invariant, given)
@@ -132,7 +141,10 @@ def _canonical_cube(
     variables: Sequence[str] | None,
     units: Mapping[str, str],
     years: tuple[int, int] | None,
+    finer: Finer | None,
 ) -> xr.Dataset:
+    if finer is not None:
+        return _made_of_finer(found, paths, accumulated, variables, units, years, finer)
     wanted = _wanted(variables, found.pieces, paths)
     problems = Problems()
     cube = {}
@@ -143,6 +155,70 @@ def _canonical_cube(
             cube[name] = whole if years is None else whole.isel(time=_within(whole["time"], years, where))
     problems.raise_if_any()
     return on_one_grid(cube, {n: [p.where for p in found.pieces[n]] for n in wanted})
+
+
+def _require_finer(finer: Finer, ingested: Sequence[Path], accumulated: Stream, stamp: Stamp | None) -> None:
+    """Raise for settings that mean nothing, or something else, for daily or hourly fields."""
+    if ingested:
+        raise InputError(
+            f"{ingested[0]}",
+            expected=f"{finer.adjective} fields",
+            found="a store of `glacmb-grid ingest`, which holds months",
+            remedy="leave `--from` out",
+        )
+    if finer.every == "hour" and stamp is not None:
+        raise InputError(
+            "climate: stamp",
+            expected="none with `--from hourly`",
+            found=f"{stamp}",
+            remedy="leave it out: `--accumulation` says of which hours a value is",
+        )
+    if finer.every == "day" and accumulated == "monthly_total":
+        raise InputError(
+            "climate: accumulated",
+            expected="daily_mean (amounts of days) or hourly_mean (means of the amounts of their hours)",
+            found="monthly_total",
+            remedy="set `climate: {accumulated: daily_mean}` for sums of days",
+        )
+
+
+def _made_of_finer(
+    found: Found,
+    paths: Sequence[Path],
+    accumulated: Stream,
+    variables: Sequence[str] | None,
+    units: Mapping[str, str],
+    years: tuple[int, int] | None,
+    finer: Finer,
+) -> xr.Dataset:
+    """The monthly cube of daily or hourly fields."""
+    if found.pieces.pop(PDD, None):
+        found.left_out[PDD] = None  # it is made of the temperatures
+    if variables is not None:
+        variables = ["t2m" if n == PDD else n for n in variables]
+    wanted = _wanted(variables, found.pieces, paths)
+    stream = accumulated
+    if finer.every == "hour":
+        stream = "daily_mean" if finer.accumulation == "since_midnight" else "hourly_mean"
+    problems = Problems()
+    cube: dict[str, xr.DataArray] = {}
+    sources = {n: [p.where for p in found.pieces[n]] for n in wanted}
+    for name in wanted:
+        with problems.collect():
+            records = _variable(name, found.pieces[name], stream, units.get(name), finer, years)
+            cube |= monthly(records, name)
+    problems.raise_if_any()
+    sources |= {PDD: sources["t2m"]} if PDD in cube else {}
+    if finer.incomplete == "leave_out":
+        of = [v["time"].values for v in cube.values()]
+        shared = [t for t in of[0] if all(t in other for other in of[1:])]
+        cube = {n: v.sel(time=shared) for n, v in cube.items()} if shared else cube
+    how = {"since_midnight": ", amounts since midnight", "of_the_hour": ", amounts of the hour"}
+    made = f"months made of {finer.adjective} fields{how.get(str(finer.accumulation), '')}"
+    found.choices[made] = [p.name for p in paths]
+    return on_one_grid(cube, sources).assign_attrs(
+        made_of=f"{finer.adjective} fields of {listing(p.name for p in paths)}"
+    )
 
 
 def _within(time: xr.DataArray, years: tuple[int, int], where: str) -> npt.NDArray[np.int64]:
@@ -193,9 +269,30 @@ def _wanted(variables: Sequence[str] | None, found: Collection[Hashable], paths:
     return wanted
 
 
-def _variable(name: str, pieces: list[Piece], stream: Stream, unit: str | None) -> xr.DataArray:
-    """Records of all files in canonical units, one per month, (time, ...)."""
-    return joined([Piece(p.where, _canonical(name, p, stream, unit)) for p in pieces], name)
+def _variable(
+    name: str,
+    pieces: list[Piece],
+    stream: Stream,
+    unit: str | None,
+    finer: Finer | None = None,
+    years: tuple[int, int] | None = None,
+) -> xr.DataArray:
+    """Records of all files in canonical units, one per month (day, hour), (time, ...)."""
+    canonical = [Piece(p.where, _canonical(name, p, stream, unit)) for p in pieces]
+    if finer is None:
+        return joined(canonical, name)
+    field = canonical[0].field.attrs
+    if finer.accumulation == "since_midnight" and VARIABLES[name].kind == "accumulated" and "stream" not in field:
+        raise InputError(
+            f"{pieces[0].where}: {name}",
+            expected="amounts with `--accumulation since_midnight`",
+            found=f"a rate, {pieces[0].field.attrs.get('units')!r}",
+            remedy="use `--accumulation of_the_hour`, or take the amounts",
+        )
+    records = joined(canonical, name, lambda all_of, where: whole_months(all_of, name, finer, where, years))
+    if finer.every == "hour":  # `climate.accumulated` has no say in it
+        records.attrs.pop("stream", None)
+    return records
 
 
 def _canonical(name: str, piece: Piece, stream: Stream, unit: str | None) -> xr.DataArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -16,8 +16,13 @@ _SAME = 1e-4  # degrees
 _ALIKE = 1e-3  # of the spread of a field: what packing may change where areas overlap
 
 
-def joined(pieces: Sequence[Piece], name: str) -> xr.DataArray:
+Once = Callable[[xr.DataArray, str], xr.DataArray]
+
+
+def joined(pieces: Sequence[Piece], name: str, once: Once = one_a_month) -> xr.DataArray:
     """One field with every month once, (time, ...), of pieces in canonical units.
+
+    `once` takes all records of an area and what to call them, and gives every record once, sorted.
 
     Raises
     ------
@@ -32,7 +37,7 @@ def joined(pieces: Sequence[Piece], name: str) -> xr.DataArray:
         else:
             same.append(piece)
     _require_one_lattice([area[0] for area in areas], name)
-    whole = [Piece(area[0].where, _in_time(area, name)) for area in areas]
+    whole = [Piece(area[0].where, _in_time(area, name, once)) for area in areas]
     if len(whole) == 1:
         return whole[0].field
     return _in_space(whole, name)
@@ -52,11 +57,11 @@ def _on_same_cells(a: xr.DataArray, b: xr.DataArray) -> bool:
     return all(a[d].shape == b[d].shape and bool((np.abs(a[d].values - b[d].values) <= _SAME).all()) for d in GRID)
 
 
-def _in_time(pieces: Sequence[Piece], name: str) -> xr.DataArray:
+def _in_time(pieces: Sequence[Piece], name: str, once: Once) -> xr.DataArray:
     fields = [p.field for p in pieces]
     same = [f.assign_coords({d: fields[0].coords[d] for d in GRID}) for f in fields]
     whole = xr.concat(same, "time", coords=[STREAM], compat="override", combine_attrs="override")
-    return one_a_month(whole, f"{listing(dict.fromkeys(p.where for p in pieces), 3)}: {name}")
+    return once(whole, f"{listing(dict.fromkeys(p.where for p in pieces), 3)}: {name}")
 
 
 def _in_space(areas: Sequence[Piece], name: str) -> xr.DataArray:

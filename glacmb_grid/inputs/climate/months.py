@@ -17,10 +17,14 @@ from glacmb_grid.years import FIRST_YEAR, LAST_YEAR
 
 Times = npt.NDArray[Any]  # datetime64
 Source = Literal["bounds", "valid time", "stamp"]
+Period = Literal["month", "day", "hour"]
 
 DIMENSIONS = ("time", "valid_time", "forecast_reference_time", "date", "Time", "TIME", "T", "t")
 _BOUNDS = ("time_bnds", "time_bounds", "time_bnd", "valid_time_bnds", "valid_time_bounds")
 _OFFSET = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s*(?:UTC|GMT)?\s*([+-])(\d{1,2}):?(\d{2})?\s*$")
+_MAKE_MONTHS = "`glacmb-grid ingest --from daily` or `--from hourly` makes months of daily or hourly fields"
+_LEAVE = "leave `--from` out for monthly fields, or use the other one of `--from daily` and `--from hourly`"
+_SPANS = {"month": (27, 32, _MAKE_MONTHS), "day": (1, 1, _LEAVE), "hour": (0.99 / 24, 1.01 / 24, _LEAVE)}  # days
 _DAY, _HOUR = np.timedelta64(86400, "s"), np.timedelta64(3600, "s")
 
 
@@ -42,13 +46,13 @@ class Stamped:
     calendar: str = ""
 
 
-def along_time(ds: xr.Dataset, where: str) -> tuple[xr.Dataset, Stamped | None]:
-    """A Dataset whose records lie along `time`, and what tells their months; None where it has no records.
+def along_time(ds: xr.Dataset, where: str, every: Period = "month") -> tuple[xr.Dataset, Stamped | None]:
+    """A Dataset whose records lie along `time`, and what tells their periods; None where it has no records.
 
     Raises
     ------
     InputError
-        Dates that cannot be read, or bounds that are no months.
+        Dates that cannot be read, or bounds that are not one period (month, day or hour).
     """
     ds = ds.set_coords([n for n in ("time", "valid_time", "step", "forecast_reference_time") if n in ds.data_vars])
     dim = next((d for d in DIMENSIONS if d in ds.dims and (d in ds.coords or d in ds.data_vars)), None)
@@ -69,7 +73,7 @@ def along_time(ds: xr.Dataset, where: str) -> tuple[xr.Dataset, Stamped | None]:
     calendar = _model_calendar(ds[dim].values)
     if calendar:
         ds = _in_standard_calendar(ds, dim)
-    stamped = _by_bounds(ds, dim, shift, where) or _by_validity(ds, dim, shift, where)
+    stamped = _by_bounds(ds, dim, shift, where, every) or _by_validity(ds, dim, shift, where)
     if stamped is None:
         instants = _dates(ds[dim], where).astype("datetime64[s]") + shift
         written = bool(np.issubdtype(ds[dim].dtype, np.number))  # a date such as 19840101 names its month
@@ -97,7 +101,7 @@ def _local_time(time: xr.DataArray) -> np.timedelta64:
     return np.timedelta64(seconds if found[1] == "+" else -seconds, "s")
 
 
-def _by_bounds(ds: xr.Dataset, dim: str, shift: np.timedelta64, where: str) -> Stamped | None:
+def _by_bounds(ds: xr.Dataset, dim: str, shift: np.timedelta64, where: str, every: Period) -> Stamped | None:
     time = ds[dim]
     given = str(time.attrs.get("bounds", time.encoding.get("bounds", "")))
     name = next((n for n in (given, *_BOUNDS) if n in ds.variables and ds[n].shape == (ds.sizes[dim], 2)), None)
@@ -115,13 +119,14 @@ def _by_bounds(ds: xr.Dataset, dim: str, shift: np.timedelta64, where: str) -> S
             return None
     edges = bounds.values.astype("datetime64[s]") + shift
     days = (edges[:, 1] - edges[:, 0]) / _DAY
-    odd = ~((days >= 27) & (days <= 32))
+    shortest, longest, remedy = _SPANS[every]
+    odd = ~((days >= shortest) & (days <= longest))
     if odd.any():
         raise InputError(
             f"{where}: {name}",
-            expected="time bounds of one month for every record",
+            expected=f"time bounds of one {every} for every record",
             found=f"{listing(f'{d:g}' for d in np.unique(days[odd]))} day(s)",
-            remedy="average daily or hourly data to months first",
+            remedy=remedy,
         )
     return Stamped(edges[:, 0] + (edges[:, 1] - edges[:, 0]) // 2, "bounds")
 
@@ -280,7 +285,8 @@ def single_hour(where: str, found: str) -> InputError:
         where,
         expected="means (or sums) of whole months",
         found=found,
-        remedy="download `monthly_averaged_reanalysis`; if you averaged them yourself, say so in the file: "
+        remedy=f"download `monthly_averaged_reanalysis`; {_MAKE_MONTHS}; if you averaged "
+        "them yourself, say so in the file: "
         "`ncatted -a cell_methods,VARIABLE,o,c,'time: mean' FILE`, or give time bounds of the months",
     )
 

@@ -13,6 +13,7 @@ import xarray as xr
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.climate.alike import opened_alike
 from glacmb_grid.inputs.climate.contract import Opened, Piece, Reading
+from glacmb_grid.inputs.climate.finer import starts_of
 from glacmb_grid.inputs.climate.formats import opened
 from glacmb_grid.inputs.climate.months import Times, along_time, is_ecmwf, months_of, require_monthly
 from glacmb_grid.inputs.climate.names import named
@@ -98,7 +99,7 @@ def _add(one: Opened, reading: Reading, found: Found) -> bool:
     if not climate:
         return bool(static)
     fields = [one.ds[given] for given in climate.values()]
-    ds, stamped = along_time(one.ds, one.where)
+    ds, stamped = along_time(one.ds, one.where, reading.finer.every if reading.finer else "month")
     ds = with_usual_names(ds)
     if stamped is None:
         raise InputError(
@@ -107,15 +108,21 @@ def _add(one: Opened, reading: Reading, found: Found) -> bool:
             found=f"dimensions {_dimensions(fields[0])}",
             remedy="give monthly fields on a latitude-longitude grid (invariant fields belong to `climate.invariant`)",
         )
-    if stamped.source != "bounds":
+    if reading.finer is None and stamped.source != "bounds":
         require_monthly(one.ds, fields, one.where)
-    months, note = months_of(stamped, reading.stamp, ecmwf=is_ecmwf(one.ds, fields), where=one.where)
-    for text in (note, stamped.calendar and f"the calendar {stamped.calendar}: its months are taken for those of ours"):
-        if text:
-            found.choices[text].append(one.where)
+    times: dict[str, Times] = {}
+    if reading.finer is not None:
+        times = {name: starts_of(stamped, name, reading, one.where) for name in climate}
+    else:
+        months, note = months_of(stamped, reading.stamp, ecmwf=is_ecmwf(one.ds, fields), where=one.where)
+        times = dict.fromkeys(climate, months)
+        named_alike = stamped.calendar and f"the calendar {stamped.calendar}: its months are taken for those of ours"
+        for text in (note, named_alike):
+            if text:
+                found.choices[text].append(one.where)
     for name, given in climate.items():
         where = f"{one.where}: {name}" if name == given else f"{one.where}: {given}"
-        piece = _on_months(ds[given], months, reading, where)
+        piece = _on_months(ds[given], times[name], reading, where)
         found.pieces[name].append(Piece(one.where, piece))
     return True
 

@@ -84,25 +84,16 @@ def one_a_month(variable: xr.DataArray, where: str) -> xr.DataArray:
 
     Raises an InputError for missing months, or several records of a month from one stream.
     """
+    variable = preferred(variable, variable["time"].values.astype("datetime64[M]"), where)
     months = variable["time"].values.astype("datetime64[M]")
-    if not len(months):
-        raise InputError(
-            f"{where}: time",
-            expected="at least one month of the final stream",
-            found="only preliminary months",
-            remedy="wait for the final stream, or set `climate: {expver: prefer_final}`",
-        )
-    final = variable[STREAM].values == FINAL
-    keep = final | ~np.isin(months, months[final])
-    if not keep.all():
-        variable, months = variable.isel(time=np.flatnonzero(keep)), months[keep]
     values, counts = np.unique(months, return_counts=True)
     if (counts > 1).any():
         raise InputError(
             f"{where}: time",
             expected="every month once",
             found=f"more than once: {listing(values[counts > 1])}",
-            remedy="remove the duplicate files or records (daily and hourly data must be averaged to months first)",
+            remedy="remove the duplicate files or records (daily and hourly fields: "
+            "`glacmb-grid ingest --from daily` or `--from hourly` makes months of them)",
         )
     gaps = np.setdiff1d(np.arange(values[0], values[-1] + np.timedelta64(1, "M")), values)
     if len(gaps):
@@ -114,3 +105,17 @@ def one_a_month(variable: xr.DataArray, where: str) -> xr.DataArray:
         )
     variable = variable.drop_vars(STREAM)
     return variable if (np.diff(months) > np.timedelta64(0, "M")).all() else variable.sortby("time")
+
+
+def preferred(variable: xr.DataArray, times: Months, where: str) -> xr.DataArray:
+    """Records without preliminary ones of times that have a final one; an InputError if there are none at all."""
+    if not len(times):
+        raise InputError(
+            f"{where}: time",
+            expected="at least one month of the final stream",
+            found="only preliminary months",
+            remedy="wait for the final stream, or set `climate: {expver: prefer_final}`",
+        )
+    final = variable[STREAM].values == FINAL
+    keep = final | ~np.isin(times, times[final])
+    return variable if keep.all() else variable.isel(time=np.flatnonzero(keep))
