@@ -245,7 +245,7 @@ class _Filling:
         found = _VARIABLE.sub(lambda m: self._variable(m.group(1), key), value)
         is_path = key in _PATHS or (key[:1] == ("predictions",) and len(key) == 2)
         if is_path and not is_url(found):
-            found = os.path.normpath(self.file.parent / Path(found).expanduser())
+            found = _plain(self.file.parent / Path(found).expanduser())
         if any(name != "store.root" for name in _VARIABLE.findall(value)):
             self.templates[found] = value
         return found
@@ -256,6 +256,12 @@ class _Filling:
         if not os.environ.get(name):
             self.unset.setdefault(name, []).append(".".join(key))
         return os.environ.get(name, "")
+
+
+def _plain(path: Path) -> str:
+    """A path without `..`, unless one follows a link: there it leads elsewhere than the text says."""
+    plain = os.path.normpath(path)
+    return plain if os.path.realpath(plain) == os.path.realpath(path) else str(path)
 
 
 def _unset_variable(file: Path, name: str, keys: list[str]) -> InputError:

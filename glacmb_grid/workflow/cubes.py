@@ -13,6 +13,7 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.failures import FILE, Failure, surviving
+from glacmb_grid.inputs.albedo.codes import require_bright
 from glacmb_grid.inputs.albedo import decode_albedo, seasons_told, summer_albedo
 from glacmb_grid.inputs.climate import notes_of
 from glacmb_grid.inputs.climate.amounts import annual_amounts
@@ -241,6 +242,7 @@ def sample_albedo(
         min_days=albedo.min_days,
         min_coverage=albedo.min_coverage,
     )
+    require_bright(seasonal["albedo_mean"].values, "albedo rasters")
     gaps = int(seasonal["albedo_mean"].isnull().sum())
     work.say(
         f"{codes.sizes['time']} days; {gaps} of {seasonal['albedo_mean'].size} glacier-summers without enough days"

@@ -22,6 +22,7 @@ _CODES = np.array([MISSING, *range(10, 1001, 10), *range(CODE + 101, CODE + 256)
 _TOLD_THOUGH_MISSING = np.isin(np.arange(256), (125, 137, 139, 150))  # land, water and cloud stay known as nodata
 _NOTHING_SEEN = tuple(CODE + c for c in (101, 111, 250, 251, 252, 253, 254, 255))
 _ROWS_AT_ONCE = 64
+_DARKEST = 0.05
 _WORST = {"snow": {"best": 0, "usable": 2}, "brdf": {"best": 0, "usable": 1}}
 
 
@@ -97,21 +98,23 @@ def _bytes(stored: Stored, file: str) -> tuple[npt.NDArray[np.uint8], npt.NDArra
 
 def _brdf(stored: Stored, layer: str, file: str) -> Codes:
     """Thousandths, or fractions as converters write them who apply the scale."""
-    known = ~stored.lacking() & (stored.values != 0)
+    known = ~stored.lacking()
+    if stored.fill is None or stored.fill == 0:
+        known &= stored.values != 0
     if stored.values.dtype.kind == "f":
         known &= np.isfinite(stored.values)
         values = np.where(known, stored.values, 0).astype(np.float64)
         scale = stored.scale if stored.scale != 1 else (1.0 if values.max(initial=0) <= 2 else 0.001)
     else:
         values = stored.values.astype(np.float64)
-        known &= (values != 32767) & (values > 0)
+        known &= (values != 32767) & (values >= 0)
         scale = stored.scale if stored.scale != 1 else 0.001
     if stored.offset != 0 or not 1e-5 < scale <= 1:
         raise _scaled(stored, f"{file}: {layer}", "a scale such as 0.001 and no offset")
     thousandths = np.rint(values * scale * 1000)
     if known.sum() > 10 and np.median(thousandths[known]) > 2 * HIGHEST:
         raise _scaled(stored, f"{file}: {layer}", "a scale with which albedo is below 1")
-    known &= (thousandths >= 1) & (thousandths <= HIGHEST)
+    known &= (thousandths >= 0) & (thousandths <= HIGHEST)
     return np.asarray(np.where(known, thousandths, MISSING), np.int16)
 
 
@@ -122,6 +125,18 @@ def _scaled(stored: Stored, where: str, expected: str) -> InputError:
         found=f"a scale of {stored.scale:g} and an offset of {stored.offset:g}",
         remedy="give the raster as delivered, or set the right scale, for instance with `gdal_edit.py -a_scale 0.001`",
     )
+
+
+def require_bright(albedo: npt.NDArray[np.floating], where: str) -> None:
+    """Raise an InputError if the albedo of glaciers, 0..1 with NaN for gaps, is darker than ice and debris are."""
+    known = albedo[np.isfinite(albedo)]
+    if known.size and float(np.median(known)) < _DARKEST:
+        raise InputError(
+            f"{where}: albedo",
+            expected=f"a median above {_DARKEST:g} over glaciers: bare ice and debris have 0.1 and more",
+            found=f"{float(np.median(known)):.2g}, {known.size} values",
+            remedy="look whether the scale was applied twice; give the rasters as delivered",
+        )
 
 
 def without_poor(codes: Codes, quality: Stored, layer: str, least: Quality) -> Codes:

@@ -32,6 +32,7 @@ DENSITY = (850.0, 60.0)
 
 _LONGEST = 150.0  # years
 _LIMITS = (-15.0, 15.0)  # m w.e. a year; noise of small glaciers is larger than any balance
+_FASTEST, _SEVERAL = 3.0, 5  # m w.e. a year: Alaska and Patagonia lose 1 at most, single glaciers 4
 _LEAST_SPREAD, _FEW = 0.02, 10  # m w.e. a year, root mean square of this many rates and more
 _HUSS_YEARS = 5.0  # for shorter periods one density does not do
 _AREA_IN_M2 = 5e3  # no glacier has so many km2, and hardly one so few m2
@@ -241,6 +242,15 @@ def _judge(rate: Floats, uncertainty: Floats, table: pd.DataFrame, unit: Geodeti
             remedy=f"if most values are like these, declare the true unit, `{key % 'mm w.e.'}` or mm; a change over "
             "the whole period is no rate, `observations: {geodetic: {columns: {change: COLUMN}}}`; else correct these "
             "rows",
+        )
+    middle = float(np.median(rate))
+    if len(rate) >= _SEVERAL and abs(middle) > _FASTEST:
+        raise InputError(
+            column.where,
+            expected=f"rates, of which the median is within {_FASTEST:g} m w.e. a year in every region",
+            found=f"a median of {middle:.3g} m w.e. a year over {len(rate)} rates",
+            remedy="if these are changes over the whole period, name the column so: `observations: {geodetic: {columns: "
+            "{change: COLUMN}}}`; else declare the true unit",
         )
     spread = float(np.sqrt((rate**2).mean()))
     if len(rate) >= _FEW and 0 < spread < _LEAST_SPREAD:

@@ -25,6 +25,7 @@ _OFFSET = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s*(?:UTC|GMT)?\s*([+-]
 _MAKE_MONTHS = "`glacmb-grid ingest --from daily` or `--from hourly` makes months of daily or hourly fields"
 _LEAVE = "leave `--from` out for monthly fields, or use the other one of `--from daily` and `--from hourly`"
 _SPANS = {"month": (27, 32, _MAKE_MONTHS), "day": (1, 1, _LEAVE), "hour": (0.99 / 24, 1.01 / 24, _LEAVE)}  # days
+_ONLY_MIDNIGHT = (13, 14, 15, 16, 17, 19, 20, 22)  # hours of the last day at which no record of several hours ends
 _DAY, _HOUR = np.timedelta64(86400, "s"), np.timedelta64(3600, "s")
 
 
@@ -246,7 +247,7 @@ def months_of(stamped: Stamped, stamp: Stamp | None, *, ecmwf: bool, where: str)
             f"{where}: time",
             expected=f"years within {FIRST_YEAR}..{LAST_YEAR}",
             found=f"{years.min()}..{years.max()}",
-            remedy="correct the unit of time in the file",
+            remedy=f"correct the unit of time if it is wrong; cut longer records first, `cdo selyear,{FIRST_YEAR}/2020`",
         )
     return months, note
 
@@ -260,6 +261,8 @@ def _choice(stamped: Stamped, ecmwf: bool, where: str) -> tuple[Stamp, str]:
     on_last = (tomorrow == (days.astype("datetime64[M]") + np.timedelta64(1, "M")).astype("datetime64[D]")).all()
     example = str(stamped.instants[0])
     hours = "read as the mean of that month; make sure that it is no single hour"
+    if on_last and len(hour) == 1 and hour[0] in _ONLY_MIDNIGHT:
+        return "start", _note(example, "the month that begins then (local midnight)", "within", "it ended then")
     if on_last and hour.min() >= 12:
         if ecmwf and stamped.source == "stamp":  # the start of the forecast of the first day
             return "start", f"stamped like {example}, the start of a forecast: read as the month that follows"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from glacmb_grid.inputs.horizontal import GRID, is_curvilinear, plane_of, with_p
 from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES
 
 _STATIC = (OROGRAPHY, LAND_MASK)
+_SOMETHING_ELSE = {"t2m": r"maximum|minimum|anomal", "tp": r"snow|convective|stratiform|large.scale|anomal"}
 
 
 @dataclass
@@ -98,6 +100,9 @@ def _add(one: Opened, reading: Reading, found: Found) -> bool:
         found.static.setdefault(name, Piece(f"{one.where}: {given}", with_usual_names(one.ds)[given]))
     if not climate:
         return bool(static)
+    for name, given in climate.items():
+        if reading.names.get(name) != given:
+            _require_as_named(one.ds[given], name, f"{one.where}: {given}")
     fields = [one.ds[given] for given in climate.values()]
     ds, stamped = along_time(one.ds, one.where, reading.finer.every if reading.finer else "month")
     ds = with_usual_names(ds)
@@ -125,6 +130,18 @@ def _add(one: Opened, reading: Reading, found: Found) -> bool:
         piece = _on_months(ds[given], times[name], reading, where)
         found.pieces[name].append(Piece(one.where, piece))
     return True
+
+
+def _require_as_named(field: xr.DataArray, name: str, where: str) -> None:
+    """Raise if a field that was recognised by its name says itself that it is something else."""
+    said = " ".join(str(field.attrs.get(k, "")) for k in ("long_name", "standard_name", "cell_methods"))
+    if name in _SOMETHING_ELSE and (found := re.search(_SOMETHING_ELSE[name], said, re.IGNORECASE)):
+        raise InputError(
+            where,
+            expected=f"{VARIABLES[name].long_name}",
+            found=f"{said.strip()!r}: {found[0].lower()}",
+            remedy=f"leave it out; if it is meant, say so: `climate: {{names: {{{name}: {where.rsplit(': ', 1)[-1]}}}}}`",
+        )
 
 
 def _is_flat(ds: xr.Dataset, given: str) -> bool:

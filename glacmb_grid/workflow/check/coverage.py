@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.inputs.albedo.codes import require_bright
+from glacmb_grid.inputs.albedo.contract import HIGHEST
 from glacmb_grid.report.check import SWAPPED, whereabouts
 from glacmb_grid.sampling.grid import Curvilinear, any_grid_of
 from glacmb_grid.sampling.zonal import overlap_weights
@@ -36,12 +38,15 @@ def look_at_albedo(glaciers: gpd.GeoDataFrame, albedo: xr.Dataset) -> None:
     some = glaciers.iloc[np.unique(np.linspace(0, len(glaciers) - 1, _AROUND).astype(int))]
     days = np.unique(np.linspace(0, albedo.sizes["time"] - 1, _DAYS).astype(int))
     places = gpd.GeoSeries.from_xy(some["longitude"], some["latitude"], crs=4326).to_crs(albedo.rio.crs)
+    seen = []
     for place in places:
         window = {}
         for dim, at in (("x", place.x), ("y", place.y)):
             nearest = int(np.abs(albedo[dim].values - at).argmin())
             window[dim] = slice(max(0, nearest - _PIXELS), nearest + _PIXELS)
-        albedo["code"].isel({"time": days, **window}).load()
+        code = albedo["code"].isel({"time": days, **window}).values
+        seen.append(code[code <= HIGHEST] / HIGHEST)
+    require_bright(np.concatenate(seen), "albedo rasters")
 
 
 def check_left(count: int) -> None:
