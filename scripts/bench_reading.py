@@ -414,7 +414,8 @@ def write_rates(path: Path, count: int, periods: int = 5) -> None:
 
 
 def costs(work: Callable[[], Any], repeat: int) -> tuple[float, float]:
-    """Medians of the time that passes, and of that of the processors, s."""
+    """Medians of the time that passes, and of that of the processors, s, after one run to warm up."""
+    work()
     times = []
     for _ in range(repeat):
         begun, used = time.perf_counter(), time.process_time()
