@@ -102,6 +102,8 @@ def given(toys, tmp_path_factory):
     dims = ("time", "latitude", "longitude")
     t2m = (dims, np.full((24, 3, 4), 270.0), {"units": "K"})
     xr.Dataset({"t2m": t2m}, {"time": time, **places}).to_netcdf(folder / "t2m.nc")
+    heights = xr.Dataset({"foo": (dims[1:], np.full((3, 4), 2500.0), {"units": "m"})}, places)
+    heights.to_netcdf(folder / "heights.nc")
     gpd.GeoDataFrame({"RGIId": ["G1"]}, geometry=[shapely.box(10.62, 46.68, 10.66, 46.72)], crs=4326).to_file(
         folder / "o.gpkg"
     )
@@ -135,7 +137,11 @@ def given(toys, tmp_path_factory):
 
 
 def climate(**wrong):
-    return lambda g: gg.open_climate(g.folder / "t2m.nc", **{"accumulated": "daily_mean", **wrong})
+    def call(g):
+        beside = {"invariant": g.folder / wrong["invariant"]} if "invariant" in wrong else {}
+        return gg.open_climate(g.folder / "t2m.nc", **{"accumulated": "daily_mean", **wrong, **beside})
+
+    return call
 
 
 def samples(**wrong):
@@ -174,6 +180,29 @@ WRONG = [
     ("read_observations", observed(periods="all"), ["read_observations: periods", "'leave_out'"]),
     ("read_observations", observed(columns={"year": "x"}), ["read_observations(columns={'year': 'x'})"]),
     ("link", lambda g: gg.link(observed()(g), g.glaciers, mapping={"1": "x"}), ["link(mapping="]),
+    ("link", lambda g: gg.link(g.table, g.glaciers), ["observations", "no site", "`read_observations`"]),
+    ("link", lambda g: gg.link(observed()(g), g.table), ["glaciers", "no geometry", "`read_outlines`"]),
+    ("link", lambda g: gg.link(observed()(g), g.glaciers, table=g.table), ["table", "no site", "`read_link_table`"]),
+    (
+        "link",
+        lambda g: gg.link(observed()(g), g.glaciers, max_distance_km=-1),
+        ["link: max_distance_km", "at least 0", "-1"],
+    ),
+    ("read_observations", observed(default_uncertainty=-1), ["read_observations: default_uncertainty", "above 0"]),
+    ("read_samples_table", samples(default_uncertainty=0), ["read_samples_table: default_uncertainty", "above 0"]),
+    (
+        "read_geodetic",
+        lambda g: gg.read_geodetic(g.folder / "own.csv", shortest=float("nan")),
+        ["read_geodetic: shortest", "above 0", "nan"],
+    ),
+    ("score", lambda g: gg.score(g.table, level=2), ["score: level", "above 0 and below 1", "2"]),
+    ("compare", lambda g: gg.compare(g.table, draws=0), ["compare: draws", "at least 1"]),
+    ("open_climate", climate(names={"t2m": "not_there"}), ["open_climate(names=", "no not_there", "t2m"]),
+    (
+        "open_climate",
+        climate(invariant="heights.nc"),
+        ["heights.nc: z", "variables foo", "open_climate(names={'orography': 'NAME'}"],
+    ),
     ("read_link_table", lambda g: gg.read_link_table(g.folder / "own.csv"), ["own.csv", "a header with one of"]),
     ("read_versions", lambda g: gg.read_versions(g.folder / "own.csv"), ["own.csv", "a header with one of"]),
     ("read_samples_table", samples(target_units="feet"), ["read_samples_table: target_units"]),
@@ -246,6 +275,11 @@ def test_a_wrong_argument_is_named(given, call, says):
 def test_every_public_function_is_among_them():
     functions = {n for n in gg.__all__ if inspect.isfunction(getattr(gg, n))}
     assert functions == {row[0] for row in WRONG}
+
+
+def test_a_declared_name_may_be_of_the_invariant_file_alone(given):
+    found = climate(invariant="heights.nc", names={"orography": "foo", "t2m": "t2m"})(given)
+    assert float(found["orography"].mean()) == 2500
 
 
 def test_words_are_checked_and_all_else_goes_through(given):

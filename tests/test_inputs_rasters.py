@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import geopandas as gpd
 import numpy as np
@@ -16,6 +19,7 @@ from rasterio.transform import Affine
 from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.inputs.albedo import open_albedo, summer_albedo
 from glacmb_grid.inputs.elevation import open_elevation, tile_troubles
+from glacmb_grid.inputs.quiet import quiet
 from glacmb_grid.sampling.terrain import terrain
 from glacmb_grid.sampling.terrain_checks import without_elevation
 from glacmb_grid.sampling.zonal import overlap_weights, sample
@@ -639,3 +643,24 @@ def test_the_real_elevation_model_of_the_oetztal_alps(real_data):
     dem = open_elevation(real_data / "oetztal" / "srtm_oetztal.tif")
     assert sorted(dem.shape) == [444, 582]
     assert 300 < float(dem.min()) < float(dem.max()) < 3800
+
+
+def test_warnings_stay_back_until_the_last_thread_leaves_and_then_come_again():
+    entered, left = threading.Event(), threading.Event()
+
+    def second():
+        with quiet():
+            entered.set()
+            assert left.wait(5)
+            warnings.warn("of a library", stacklevel=1)
+
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(1) as pool:
+        with quiet():
+            running = pool.submit(second)
+            assert entered.wait(5)
+        left.set()
+        running.result()
+    assert warnings.filters == before
+    with pytest.warns(UserWarning, match="heard"):
+        warnings.warn("heard", stacklevel=1)

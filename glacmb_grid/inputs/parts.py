@@ -5,15 +5,14 @@ from __future__ import annotations
 import html
 import os
 import re
-import warnings
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 
 import rasterio
-import rasterio.errors
 
+from glacmb_grid.inputs.quiet import quiet
 from glacmb_grid.inputs.rasters import GDAL_ERRORS
 
 # Suffixes of files that belong together under one stem; without indices of a shapefile.
@@ -115,13 +114,11 @@ def _vector_sources(path: Path, known: set[Path]) -> list[Path]:
 def _raster_sources(path: Path, known: set[Path]) -> list[Path]:
     """The files that GDAL lists for a raster, and for the sources of a virtual one."""
     known.add(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with rasterio.open(path) as raster:
-                names, virtual = list(raster.files), raster.driver == "VRT"
-        except GDAL_ERRORS:  # the reader of the file reports it
-            return []
+    try:
+        with quiet(), rasterio.open(path) as raster:
+            names, virtual = list(raster.files), raster.driver == "VRT"
+    except GDAL_ERRORS:  # the reader of the file reports it
+        return []
     found = [path]
     for one in (_on_disk(name) for name in names):
         if one in known:

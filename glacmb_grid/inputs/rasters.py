@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import xarray as xr
 from rasterio.windows import Window
 
 from glacmb_grid.errors import InputError
+from glacmb_grid.inputs.quiet import quiet
 
 GDAL_ERRORS = (rasterio.errors.RasterioError, OSError, ValueError, RuntimeError)
 
@@ -66,17 +66,15 @@ class UnreadableRasterError(InputError):
 
 def read_header(file: Path, *, scaled: bool = False) -> Header:
     """The header; an InputError for an unreadable or truncated file, several bands or, unless `scaled`, a scale."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        try:
-            with rasterio.open(file) as raster:
-                if raster.count:  # the last pixel tells whether the file is truncated
-                    raster.read(1, window=Window(raster.width - 1, raster.height - 1, 1, 1))
-                bands, scales, offsets = raster.count, raster.scales, raster.offsets
-                if bands:
-                    header = _header(file, raster)
-        except GDAL_ERRORS as error:
-            raise unreadable(file, error) from error
+    try:
+        with quiet(), rasterio.open(file) as raster:
+            if raster.count:  # the last pixel tells whether the file is truncated
+                raster.read(1, window=Window(raster.width - 1, raster.height - 1, 1, 1))
+            bands, scales, offsets = raster.count, raster.scales, raster.offsets
+            if bands:
+                header = _header(file, raster)
+    except GDAL_ERRORS as error:
+        raise unreadable(file, error) from error
     if bands != 1:
         raise InputError(
             f"{file}",

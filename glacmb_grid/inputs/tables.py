@@ -152,8 +152,9 @@ def table_of_text(text: str, file: str, *, header: Collection[str] | None = None
     try:
         for row in rows:
             begun = start + rows.line_num + 1
-            if any(c.strip() for c in row):
-                records.append((start + rows.line_num, [c.strip() for c in row]))
+            cells = [c.strip() for c in row]
+            if any(cells):
+                records.append((start + rows.line_num, cells))
     except csv.Error as error:
         raise InputError(
             f"{file}: line {begun}",
@@ -164,9 +165,10 @@ def table_of_text(text: str, file: str, *, header: Collection[str] | None = None
     names = [_OWN_LINE if n.lower() == LINE else n.lower() for n in records[0][1]]
     while names and not names[-1]:
         names.pop()
-    cells = [_cells(row, len(names), line, file) for line, row in records[1:]]
+    width = len(names)
+    whole = [row if len(row) == width else _cells(row, width, line, file) for line, row in records[1:]]
     check_names(names, file)
-    table = pd.DataFrame(cells, columns=pd.Index(names), dtype=object)
+    table = pd.DataFrame(whole, columns=pd.Index(names), dtype=object)
     return table.assign(**{LINE: [line for line, _ in records[1:]]})
 
 

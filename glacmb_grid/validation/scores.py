@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +13,10 @@ import xarray as xr
 
 from glacmb_grid.validation.bootstrap import ScoredRows, blocks_of, interval_of, with_groups
 from glacmb_grid.validation.metrics import METRICS, TOLERANCE
+from glacmb_grid.words import Limits, Positive, Share, checking_words
 
 Codes = npt.NDArray[np.int64]
+Draws = Annotated[int, Limits(least=1)]
 
 _ROUNDING = 1e-9  # m w.e.; smaller differences are rounding errors
 LEAST_FOR_R2 = 20
@@ -26,8 +29,14 @@ SCORE_COLUMNS = [*_KEYS, "slice", "metric", "value", "lower", "upper", "n"]
 SLICE_COLUMNS = [*_KEYS, "kind", "slice", "metric", "value", "lower", "upper", "n"]
 
 
+@checking_words
 def score(
-    predictions: pd.DataFrame, *, draws: int = 2000, level: float = 0.9, seed: int = 1, tolerance: float = TOLERANCE
+    predictions: pd.DataFrame,
+    *,
+    draws: Draws = 2000,
+    level: Share = 0.9,
+    seed: int = 1,
+    tolerance: Positive = TOLERANCE,
 ) -> pd.DataFrame:
     """Scores of every scheme, protocol and model.
 
@@ -36,9 +45,9 @@ def score(
     predictions : DataFrame
         PREDICTION_COLUMNS.
     draws : int
-        Bootstrap draws.
+        Bootstrap draws, at least 1.
     level : float
-        Probability of the central interval.
+        Probability of the central interval, above 0 and below 1.
     seed : int
     tolerance : float
         Largest tolerance of `rec_auc`, m w.e.
@@ -131,7 +140,8 @@ def _slices_of(table: pd.DataFrame, extra: Mapping[str, pd.Series]) -> Iterator[
         yield from ((kind, n, names[n]) for n in sorted(names) if n not in ("", "nan", "None"))
 
 
-def compare(predictions: pd.DataFrame, *, draws: int = 2000, level: float = 0.9, seed: int = 1) -> pd.DataFrame:
+@checking_words
+def compare(predictions: pd.DataFrame, *, draws: Draws = 2000, level: Share = 0.9, seed: int = 1) -> pd.DataFrame:
     """Paired differences of RMSE, pooled and averaged over glaciers, between all pairs of models of a scheme.
 
     Returns

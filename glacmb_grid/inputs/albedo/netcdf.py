@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from glacmb_grid.errors import InputError
 from glacmb_grid.inputs.albedo.contract import Layout, Piece, Stored
 from glacmb_grid.inputs.albedo.geotiff import require_same
 from glacmb_grid.inputs.albedo.layers import is_albedo, layer_of, product_of
+from glacmb_grid.inputs.quiet import quiet
 
 NAME = "netcdf"
 _Y, _X = ("lat", "latitude", "ydim", "y"), ("lon", "longitude", "xdim", "x")
@@ -35,10 +35,12 @@ _ONE_AT_A_TIME = threading.Lock()  # the NetCDF library crashes where two thread
 @contextmanager
 def _opened(path: str) -> Iterator[xr.Dataset]:
     try:
-        with _ONE_AT_A_TIME, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with xr.open_dataset(path, mask_and_scale=False, decode_times=False, cache=False) as ds:
-                yield ds
+        with (
+            _ONE_AT_A_TIME,
+            quiet(),
+            xr.open_dataset(path, mask_and_scale=False, decode_times=False, cache=False) as ds,
+        ):
+            yield ds
     except InputError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:

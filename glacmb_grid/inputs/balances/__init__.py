@@ -23,7 +23,7 @@ from glacmb_grid.inputs.balances.periods import Dates, Periods, dates_of, judge_
 from glacmb_grid.inputs.balances.releases import Release, open_release
 from glacmb_grid.inputs.tables import LINE, Column, column, described, is_blank, numbers, positions, site_name
 from glacmb_grid.inputs.units import TO_METRES, BalanceUnits
-from glacmb_grid.words import checking_words
+from glacmb_grid.words import Positive, checking_words
 
 __all__ = ["read_observations"]
 
@@ -37,7 +37,7 @@ def read_observations(
     path: str | Path,
     *,
     units: BalanceUnits | None = None,
-    default_uncertainty: float = 0.2,
+    default_uncertainty: Positive = 0.2,
     columns: Mapping[str, str] | None = None,
     missing: Collection[float] | None = None,
     periods: Periods = "annual",
@@ -51,7 +51,7 @@ def read_observations(
     units : {"mm w.e.", "m w.e.", "kg m-2", "cm w.e."}, optional
         Unit of the balances. Needed unless a `datapackage.json` of the release says it.
     default_uncertainty : float
-        1-sigma, m w.e., for rows without an uncertainty.
+        1-sigma, m w.e., for rows without an uncertainty; above 0.
     columns : mapping, optional
         Role -> the table's own name of its column. Roles: `site`, `year`, `mass_balance`, `uncertainty`, `name`,
         `rgi_id`, `longitude`, `latitude`, `time_system`, `method`, `begin`, `end`.

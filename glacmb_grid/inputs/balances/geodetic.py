@@ -23,7 +23,7 @@ from glacmb_grid.inputs.balances.periods import LONGEST, YEAR_DAYS, Dates, dates
 from glacmb_grid.inputs.balances.releases import CHANGES, open_release
 from glacmb_grid.inputs.tables import LINE, Column, described, is_blank, numbers, positions, site_name
 from glacmb_grid.vocabulary import GeodeticUnits
-from glacmb_grid.words import checking_words
+from glacmb_grid.words import Positive, checking_words
 
 Floats = npt.NDArray[np.float64]
 
@@ -47,7 +47,7 @@ def read_geodetic(
     columns: Mapping[str, str] | None = None,
     missing: Collection[float] | None = None,
     density: tuple[float, float] = DENSITY,
-    shortest: float = LONGEST,
+    shortest: Positive = LONGEST,
 ) -> pd.DataFrame:
     """Mean rates of mass balance over several years, one row per site and period.
 
@@ -66,7 +66,7 @@ def read_geodetic(
     density : (float, float)
         Of what elevation changes are made of, and its 1-sigma, kg m-3.
     shortest : float
-        Periods below this number of years are left out.
+        Periods below this number of years, above 0, are left out.
 
     Returns
     -------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +20,13 @@ from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
 
 from glacmb_grid.inputs.climate.contract import Opened
 from glacmb_grid.inputs.climate.months import DIMENSIONS, facts_of
+<<<<<<< HEAD
 from glacmb_grid.inputs.files import LIBRARY_ERRORS, held, hold
 from glacmb_grid.inputs.headers import require_sound
+=======
+from glacmb_grid.inputs.files import LIBRARY_ERRORS, held, hold, require_sound
+from glacmb_grid.inputs.quiet import quiet
+>>>>>>> h-reading
 
 MANY = 12
 """Files from which on they are looked at in this way."""
@@ -175,8 +179,7 @@ def _as_one(files: Sequence[_File]) -> Opened | None:
         elif first.record in one.dims:
             values = _records(files, name, one)
         raw[name] = xr.Variable(one.dims, values, one.attrs)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # their causes, such as times that cannot be decoded, are checked later
+    with quiet():  # their causes, such as times that cannot be decoded, are checked later
         try:
             ds = xr.decode_cf(xr.Dataset(raw, attrs=first.attrs))
         except LIBRARY_ERRORS:  # opened by itself, a file is decoded in other ways, or reported

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,12 +40,15 @@ class Found:
         What was decided -> where.
     left_out : mapping
         Names of variables that are not used.
+    declared : set
+        Our names whose declared variable is in one of the files.
     """
 
     pieces: dict[str, list[Piece]] = field(default_factory=lambda: defaultdict(list))
     static: dict[str, Piece] = field(default_factory=dict)
     choices: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     left_out: dict[str, None] = field(default_factory=dict)
+    declared: set[str] = field(default_factory=set)
 
     @property
     def notes(self) -> list[str]:
@@ -57,8 +60,8 @@ class Found:
         return [*said, f"variables not used: {names}; `climate: {{names: {{OURS: THEIRS}}}}` says which is which"]
 
 
-def found_in(paths: Sequence[Path], reading: Reading) -> Found:
-    """All known variables of these files; all problems together."""
+def found_in(paths: Sequence[Path], reading: Reading, *, of_climate: bool = True) -> Found:
+    """All known variables of these files; all problems together. Each file `of_climate` has to hold one."""
     problems = Problems()
     found = Found()
     several, rest = opened_alike(paths)
@@ -74,7 +77,7 @@ def found_in(paths: Sequence[Path], reading: Reading) -> Found:
             for one in opened(path):
                 known |= _add(one, reading, found)
                 held |= dict.fromkeys(str(n) for n, v in one.ds.data_vars.items() if v.ndim >= 2 and v.shape[-1] != 2)
-            if not known:
+            if of_climate and not known:
                 raise InputError(
                     f"{path}",
                     expected="at least one known climate variable",
@@ -83,7 +86,6 @@ def found_in(paths: Sequence[Path], reading: Reading) -> Found:
                     f"known are {', '.join(VARIABLES)}",
                 )
     problems.raise_if_any()
-    _require_declared(found, reading)
     return found
 
 
@@ -91,6 +93,7 @@ def _add(one: Opened, reading: Reading, found: Found) -> bool:
     """Add the known variables of one Dataset; whether there are any."""
     names = named(one.ds, reading.names, one.where)
     taken = set(names.values())
+    found.declared |= {ours for ours, theirs in reading.names.items() if theirs in one.ds.data_vars}
     climate = {name: given for name, given in names.items() if name in VARIABLES}
     static = {name: given for name, given in names.items() if name in _STATIC and _is_flat(one.ds, given)}
     found.left_out |= dict.fromkeys(
@@ -187,14 +190,14 @@ def _with_grid_only(field: xr.DataArray, where: str) -> xr.DataArray:
     return field
 
 
-def _require_declared(found: Found, reading: Reading) -> None:
-    """Raise if a name that was declared is in no file."""
-    missing = [n for n in reading.names if n not in found.pieces and n not in found.static]
+def require_declared(names: Mapping[str, str], several: Sequence[Found]) -> None:
+    """Raise an InputError if a variable that was declared is in no file, though ours may be there by another name."""
+    missing = [n for n in names if not any(n in found.declared for found in several)]
+    held = dict.fromkeys(n for found in several for n in (*found.left_out, *found.pieces, *found.static))
     if missing:
         raise InputError(
             f"climate: names: {', '.join(missing)}",
             expected="names of variables of the climate files",
-            found=f"no {listing(reading.names[n] for n in missing)}; the files hold "
-            f"{listing([*found.left_out, *found.pieces, *found.static], 20)}",
+            found=f"no {listing(names[n] for n in missing)}; the files hold {listing(held, 20)}",
             remedy="correct the name: OUR NAME: NAME IN THE FILES",
         )

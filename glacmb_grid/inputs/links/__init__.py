@@ -13,8 +13,11 @@ from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.links.finder import Finder, Site
 from glacmb_grid.inputs.links.versions import in_other_version
 from glacmb_grid.inputs.tables import site_name
+from glacmb_grid.schemas import require_columns
+from glacmb_grid.words import NotNegative, checking_words
 
 _ANNUAL = ["site", "name", "year", "mass_balance", "rgi_id", "line"]
+_OF_LINKS = ["site", "rgi_id", "longitude", "latitude"]
 _GEODETIC = ["site", "name", "begin", "end", "rate", "uncertainty", "rgi_id", "line"]
 
 
@@ -46,6 +49,7 @@ class Linked:
         return f"<code>{escape(repr(self))}</code>{reasons}"
 
 
+@checking_words
 def link(
     observations: pd.DataFrame,
     glaciers: gpd.GeoDataFrame,
@@ -55,7 +59,7 @@ def link(
     mapping: Mapping[str, str] | None = None,
     suffix: bool = True,
     position: bool = True,
-    max_distance_km: float = 2.0,
+    max_distance_km: NotNegative = 2.0,
     versions: pd.DataFrame | None = None,
 ) -> Linked:
     """Link observations to outlines.
@@ -76,7 +80,7 @@ def link(
         Site -> outline id.
     suffix, position : bool
         Whether these two kinds of link are allowed.
-    max_distance_km : float
+    max_distance_km : float, at least 0
         Largest distance from an outline at which a position confirms a suffix.
     versions : DataFrame or GeoDataFrame, optional
         From `read_versions`.
@@ -84,13 +88,14 @@ def link(
     Raises
     ------
     InputError or InputErrors
-        A mapping to an unknown outline, two sites on one outline in one year, a position inside two outlines, an
-        identifier and a position that contradict each other. Geodetic rates of two sites on one outline in one period
-        are left unmatched instead: none of them is of the whole outline.
+        A table without its columns, a mapping to an unknown outline, two sites on one outline in one year, a position
+        inside two outlines, an identifier and a position that contradict each other. Geodetic rates of two sites on one
+        outline in one period are left unmatched instead: none of them is of the whole outline.
     """
     problems = Problems()
     geodetic = "rate" in observations
     section = "geodetic" if geodetic else "links"
+    _require_tables(observations, glaciers, table, positions)
     chosen = {site_name(site): glacier for site, glacier in (mapping or {}).items()}
     with problems.collect():
         _check_mapping(chosen, observations, glaciers, section)
@@ -116,6 +121,16 @@ def link(
         _refuse_two_sites(linked)
     unmatched = labelled.loc[~matched, [*(_GEODETIC if geodetic else _ANNUAL), "reason"]]
     return Linked(linked.reset_index(drop=True), unmatched.reset_index(drop=True))
+
+
+def _require_tables(observations: pd.DataFrame, glaciers: gpd.GeoDataFrame, *tables: pd.DataFrame | None) -> None:
+    """Raise an InputError unless every table has its columns."""
+    wanted = [*(_GEODETIC if "rate" in observations else _ANNUAL), "longitude", "latitude"]
+    require_columns(observations, wanted, name="observations", source="`read_observations` or `read_geodetic`")
+    require_columns(glaciers, ["geometry"], name="glaciers", source="`read_outlines`")
+    for name, table in zip(("table", "positions"), tables, strict=True):
+        if table is not None:
+            require_columns(table, _OF_LINKS, name=name, source="`read_link_table`")
 
 
 def _check_mapping(

@@ -18,7 +18,7 @@ from glacmb_grid.inputs.own_table.rows import judge_groups, labels_of, rows_wher
 from glacmb_grid.inputs.own_table.samples import assemble, at_elevations, meanings_of_columns, with_forcing
 from glacmb_grid.inputs.own_table.table import open_table
 from glacmb_grid.inputs.units import BalanceUnits
-from glacmb_grid.words import checking_words
+from glacmb_grid.words import Positive, checking_words
 
 __all__ = ["read_samples_table"]
 
@@ -50,7 +50,7 @@ def read_samples_table(
     limits: tuple[float, float] = (-10.0, 10.0),
     missing: Collection[float] | None = None,
     coordinates: bool = False,
-    default_uncertainty: float = 0.2,
+    default_uncertainty: Positive = 0.2,
     monthly: Mapping[str, Mapping[str, str | None]] | None = None,
     temperature_spread: float = 4.0,
 ) -> xr.Dataset:
