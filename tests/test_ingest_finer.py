@@ -140,6 +140,17 @@ def test_a_missing_day_is_named_and_months_left_out_at_the_ends_only(tmp_path):
     assert "given more than once: 2001-03" in message([file, written(tmp_path, random_days(days[70:80]), "twice.nc")])
 
 
+def test_the_last_hour_of_a_year_lies_in_the_first_field_of_the_next(tmp_path):
+    hours = pd.date_range("2001-01-01", "2001-02-28T23", freq="h")
+    t2m, amounts = hourly(np.random.default_rng(3), hours)
+    file = written(tmp_path, fields(hours, t2m=t2m, tp=amounts))
+    text = message(file, Finer("hour", "of_the_hour"))
+    assert "tp" in text
+    assert "1 missing in 2001-02: 2001-02-28T23:00; the amount of an hour is stamped at its end" in text
+    cube = made(file, Finer("hour", "of_the_hour", "leave_out"))
+    assert [str(t)[:7] for t in cube["time"].values] == ["2001-01"]  # also of the temperature, which has February
+
+
 def noleap(folder):
     ds = random_days(pd.date_range("2001-01-01", "2001-02-28"))
     ds = ds.convert_calendar("noleap", dim="valid_time", use_cftime=True)

@@ -15,6 +15,10 @@ from glacmb_grid.vocabulary import MELTING_POINT, PDD, VARIABLES
 _DAY, _HOUR, _SECOND = np.timedelta64(1, "D"), np.timedelta64(1, "h"), np.timedelta64(1, "s")
 _MONTH = np.timedelta64(27, "D")  # the least step between monthly records
 _HOURS = 24
+_STAMPED = {
+    "since_midnight": "; the amount of a day is stamped at 00:00 of the next",
+    "of_the_hour": "; the amount of an hour is stamped at its end",
+}
 _NEVER_NEGATIVE = ("tp", "sf", "smlt", "ssr", "ssrd", "strd")
 _DAYS, _CELLS = 6, 50  # that are looked at, in time and in each direction
 _FALL = 1e-3  # of the largest value: what packing may change
@@ -174,7 +178,7 @@ def _of_whole_months(time: Times, step: np.timedelta64, finer: Finer, where: str
             remedy="download whole months",
         )
     if len(missing):
-        stamped = "; the amount of a day is stamped at 00:00 of the next" * (finer.accumulation == "since_midnight")
+        stamped = _STAMPED.get(finer.accumulation or "", "")
         raise InputError(
             where,
             expected=f"every {_word(step)} of {str(_start(first))[:7]} to {str(_start(last))[:7]}",
