@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import yaml
 
+from glacmb_grid.cli import main
 from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.inputs.climate import notes_of, open_climate
 from glacmb_grid.inputs.climate.contract import Finer
@@ -138,6 +140,17 @@ def test_a_missing_day_is_named_and_months_left_out_at_the_ends_only(tmp_path):
     assert "given more than once: 2001-03" in message([file, written(tmp_path, random_days(days[70:80]), "twice.nc")])
 
 
+def test_the_last_hour_of_a_year_lies_in_the_first_field_of_the_next(tmp_path):
+    hours = pd.date_range("2001-01-01", "2001-02-28T23", freq="h")
+    t2m, amounts = hourly(np.random.default_rng(3), hours)
+    file = written(tmp_path, fields(hours, t2m=t2m, tp=amounts))
+    text = message(file, Finer("hour", "of_the_hour"))
+    assert "tp" in text
+    assert "1 missing in 2001-02: 2001-02-28T23:00; the amount of an hour is stamped at its end" in text
+    cube = made(file, Finer("hour", "of_the_hour", "leave_out"))
+    assert [str(t)[:7] for t in cube["time"].values] == ["2001-01"]  # also of the temperature, which has February
+
+
 def noleap(folder):
     ds = random_days(pd.date_range("2001-01-01", "2001-02-28"))
     ds = ds.convert_calendar("noleap", dim="valid_time", use_cftime=True)
@@ -195,3 +208,63 @@ def test_a_cube_larger_than_the_slab_is_streamed(tmp_path, chunk):
     np.testing.assert_allclose(again["t2m"], expected.mean()["t2m"], rtol=2e-7)
     np.testing.assert_allclose(again["tp"], expected.sum()["tp"], rtol=2e-6)
     assert "leave `--from` out" in message(tmp_path / "cube.zarr")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_from_daily_fields_is_that_from_their_monthly_means(tmp_path, capsys):
+    folder = tmp_path / "raw"
+    assert main(["synth", str(folder), "--glaciers", "6", "--measured", "4", "--years", "2002", "2003", "--plain"]) == 0
+    rng = np.random.default_rng(4)
+    months = xr.merge(
+        [
+            xr.load_dataset(folder / f"era5_land/era5_land_monthly_{n}.nc")[[n]].drop_vars("expver")
+            for n in ("t2m", "tp")
+        ]
+    )
+    first, last = months["valid_time"].values[[0, -1]].astype("datetime64[M]")
+    days = pd.date_range(str(first), (pd.Timestamp(str(last)) + pd.offsets.MonthEnd()), freq="D")
+    daily = months.sel(valid_time=days.values.astype("datetime64[M]").astype("datetime64[ns]"))
+    daily = daily.assign_coords(valid_time=days)
+    daily["t2m"] = daily["t2m"] + xr.DataArray(rng.normal(0, 5, len(days)).astype(np.float32), dims="valid_time")
+    daily["tp"] = daily["tp"] * xr.DataArray(rng.gamma(0.5, 2, len(days)).astype(np.float32), dims="valid_time")
+    daily["t2m"].attrs, daily["tp"].attrs = {"units": "K"}, {"units": "m"}
+    daily.to_netcdf(tmp_path / "daily.nc")
+    means = daily.astype(np.float64).resample(valid_time="MS").mean(keep_attrs=True)
+    means.to_netcdf(tmp_path / "means.nc")
+    config = {
+        "glaciers": {"path": "raw/rgi/RGI2000-v7.0-G-13_synthetic.gpkg"},
+        "climate": {
+            "files": "daily.nc",
+            "invariant": "raw/era5_land/era5_land_invariant.nc",
+            "accumulated": "daily_mean",
+        },
+        "elevation": {"files": "raw/dem/astgtm_synthetic_dem.tif"},
+        "observations": {"path": "raw/fog/FOG_EE_MASS_BALANCE.csv", "units": "mm w.e."},
+        "store": {"root": "out"},
+    }
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(config))
+    store = str(tmp_path / "cube.zarr")
+    assert main(["ingest", str(path), store]) == 1
+    assert "ingest --from daily" in capsys.readouterr().err
+    assert main(["ingest", str(path), store, "--accumulation", "since_midnight"]) == 1
+    assert "`--from hourly` beside them" in capsys.readouterr().err
+    assert main(["ingest", str(path), store, "--from", "daily"]) == 0
+    assert "months made of daily fields" in capsys.readouterr().out
+    ingested = ["--set", "climate.files=cube.zarr", "--set", "climate.invariant=null", "--set", "store.root=other"]
+    for options in (["--set", "climate.files=means.nc"], ingested):
+        assert main(["run", str(path), "--stage", "predictors", *options]) == 0
+    capsys.readouterr()
+    one, two = (xr.open_zarr(tmp_path / root / "predictors" / "predictors.zarr").load() for root in ("out", "other"))
+    names = one["predictor"].values
+    assert not any("pdd" in str(n) for n in names)
+    np.testing.assert_allclose(
+        two["predictors"].sel(predictor=names),
+        one["predictors"],
+        rtol=2e-6,
+        atol=2e-6 * float(abs(one["predictors"]).max()),
+    )
+    values = two["predictors"]
+    monthly = values.sel(predictor=[f"pdd_{m:02d}" for m in range(1, 13)])
+    np.testing.assert_allclose(values.sel(predictor="pdd_annual"), monthly.sum("predictor"), rtol=1e-5)
+    assert float(values.sel(predictor="pdd_07").min()) > float(values.sel(predictor="pdd_01").max())

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+
+import netCDF4
 
 from glacmb_grid.disk import Say
 from glacmb_grid.inputs.climate import notes_of
@@ -14,6 +18,19 @@ from glacmb_grid.workflow.cluster import scheduler
 from glacmb_grid.workflow.sources import climate
 
 _MONTHS = 124  # whose values weigh as much as the days of a month that four threads hold
+
+_CACHE = 1_000_000  # bytes
+
+
+@contextmanager
+def _keeping_no_chunks() -> Iterator[None]:
+    """Files opened here keep no decoded chunks: by default 64 MB of each, though every chunk is read once."""
+    size, slots, preemption = netCDF4.get_chunk_cache()
+    netCDF4.set_chunk_cache(_CACHE, slots, preemption)
+    try:
+        yield
+    finally:
+        netCDF4.set_chunk_cache(size, slots, preemption)
 
 
 def ingest_climate(config: RunConfig, store: Path, *, memory: float, say: Say, finer: Finer | None = None) -> None:
@@ -33,7 +50,12 @@ def ingest_climate(config: RunConfig, store: Path, *, memory: float, say: Say, f
     source, section = climate(config, finer), config.climate
     assert source.open is not None
     files = (p for paths, what in source.files for p in find_files(paths, what=what))
-    with closing(), scheduler(config.compute) as engine, naming_damage(files):
+    with (
+        closing(),
+        _keeping_no_chunks() if finer else nullcontext(),
+        scheduler(config.compute) as engine,
+        naming_damage(files),
+    ):
         cube = source.open()
         for note in notes_of(cube) if finer else ():
             say(f"note: {note}")

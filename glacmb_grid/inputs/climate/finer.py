@@ -15,6 +15,10 @@ from glacmb_grid.vocabulary import MELTING_POINT, PDD, VARIABLES
 _DAY, _HOUR, _SECOND = np.timedelta64(1, "D"), np.timedelta64(1, "h"), np.timedelta64(1, "s")
 _MONTH = np.timedelta64(27, "D")  # the least step between monthly records
 _HOURS = 24
+_STAMPED = {
+    "since_midnight": "; the amount of a day is stamped at 00:00 of the next",
+    "of_the_hour": "; the amount of an hour is stamped at its end",
+}
 _NEVER_NEGATIVE = ("tp", "sf", "smlt", "ssr", "ssrd", "strd")
 _DAYS, _CELLS = 6, 50  # that are looked at, in time and in each direction
 _FALL = 1e-3  # of the largest value: what packing may change
@@ -105,7 +109,7 @@ def whole_months(
         year = time.astype("datetime64[Y]").astype(np.int64) + 1970
         inside = order[((year >= years[0]) & (year <= years[1]))[order]]
         order = inside if len(inside) else order
-    records, time = records.isel(time=order), time[order]
+    records, time = _at(records, order), time[order]
     hourly = finer.every == "hour"
     _require_step(time, hourly, where)
     if hourly and VARIABLES[name].kind == "accumulated":
@@ -113,7 +117,7 @@ def whole_months(
         if finer.accumulation == "since_midnight":
             last = np.flatnonzero((time - time.astype("datetime64[D]")) // _HOUR == _HOURS - 1)
             time = time[last].astype("datetime64[D]").astype("datetime64[s]")
-            records, hourly = records.isel(time=last), False
+            records, hourly = _at(records, last), False
             if not len(last):
                 raise InputError(
                     f"{where}: time",
@@ -123,7 +127,14 @@ def whole_months(
                 )
             records = records.assign_coords(time=time.astype("datetime64[ns]"))
     kept = _of_whole_months(time, _HOUR if hourly else _DAY, finer, f"{where}: time")
-    return records.isel(time=kept).drop_vars(STREAM, errors="ignore")
+    return _at(records, kept).drop_vars(STREAM, errors="ignore")
+
+
+def _at(records: xr.DataArray, positions: npt.NDArray[np.int64]) -> xr.DataArray:
+    """Records at these positions; by a slice where they follow each other, so that chunks stay as they are."""
+    if len(positions) and (np.diff(positions) == 1).all():
+        return records.isel(time=slice(int(positions[0]), int(positions[-1]) + 1))
+    return records.isel(time=positions)
 
 
 def _require_step(time: Times, hourly: bool, where: str) -> None:
@@ -167,7 +178,7 @@ def _of_whole_months(time: Times, step: np.timedelta64, finer: Finer, where: str
             remedy="download whole months",
         )
     if len(missing):
-        stamped = "; the amount of a day is stamped at 00:00 of the next" * (finer.accumulation == "since_midnight")
+        stamped = _STAMPED.get(finer.accumulation or "", "")
         raise InputError(
             where,
             expected=f"every {_word(step)} of {str(_start(first))[:7]} to {str(_start(last))[:7]}",
