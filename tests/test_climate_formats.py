@@ -102,6 +102,7 @@ END = (MONTHS + np.timedelta64(1, "M")).astype("datetime64[ns]")
         (END - DAY, "2019-01", ""),
         (END - HOUR, "2019-01", "stamp: start"),
         (FIRST - HOUR, "2018-12", "stamp: start"),
+        (FIRST - 8 * HOUR, "2019-01", "stamp: within"),  # midnight of China: no record of several hours ends then
     ],
 )
 def test_a_stamp_is_read_as_it_lies_and_a_choice_is_told(tmp_path, time, first, note):
@@ -232,6 +233,22 @@ def test_histalp_as_delivered(tmp_path):
     np.testing.assert_allclose(found["t2m"].values[:, 0, 0], NUMBER[12:] - 15 + 273.15, rtol=1e-6)
     assert (found["orography"] == 2000).all()
     assert not notes_of(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "attrs", "text"),
+    [
+        ("t2m", {"cell_methods": "time: maximum within days time: mean over days"}, "maximum"),
+        ("t2m", {"long_name": "2m air temperature anomaly"}, "anomal"),
+        ("tp", {"standard_name": "lwe_thickness_of_snowfall_amount"}, "snow"),
+        ("tp", {"long_name": "Convective precipitation"}, "convective"),
+    ],
+)
+def test_fields_that_say_they_are_something_else_are_refused_unless_named(tmp_path, name, attrs, text):
+    ds = cube()
+    ds[name].attrs.update(attrs)
+    refused(lambda: opened(tmp_path, ds, "x.nc"), f"x.nc: {name}", text, f"climate: {{names: {{{name}: {name}}}}}")
+    assert name in opened(tmp_path, ds, "named.nc", names={name: name})
 
 
 def test_years_without_a_month_are_told(tmp_path):

@@ -521,3 +521,14 @@ def test_settings_without_effect_are_told(tmp_path, overrides, told):
     lines = idle(load(tmp_path, GOOD, *overrides))
     assert [line.split("`")[1] for line in lines] == told
     assert all("has no effect: " in line for line in lines)
+
+
+def test_two_dots_after_a_link_lead_where_the_system_goes(tmp_path):
+    (tmp_path / "deep" / "now").mkdir(parents=True)
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "cur").symlink_to(tmp_path / "deep" / "now")
+    text = "glaciers: {path: o.shp}\nclimate: {files: c.nc, accumulated: daily_mean}\nobservations: {path: f.csv}\n"
+    (tmp_path / "plain" / "a.yaml").write_text(text + "elevation: {files: [cur/../dem.tif, sub/../dem.tif]}\n")
+    through, plain = load_config(tmp_path / "plain" / "a.yaml").elevation.files
+    assert Path(through).resolve() == (tmp_path / "deep" / "dem.tif").resolve()
+    assert plain == str(tmp_path / "plain" / "dem.tif")

@@ -497,3 +497,12 @@ def test_the_summary_of_a_run_has_the_comparison(judged):
     config = load_config(judged[0])
     lines = list(summary(config, {name: state for name, state, _ in status(config)}))
     assert sum(line.startswith("\nproduct minus 6 geodetic rates, m w.e. a year: ") for line in lines) == 1
+
+
+def test_changes_over_a_period_named_as_rates_are_refused(tmp_path):
+    rows = [f"RGI60-11.{n:05d},2000-01-01_2020-01-01,{-10.0 - 0.1 * n:.2f},0.3,1.0" for n in range(8)]
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join(["rgiid,period,dmdtda,err_dmdtda,area", *rows]) + "\n")
+    with pytest.raises(InputError, match=r"median of -10\.4") as raised:
+        gg.read_geodetic(path)
+    assert "change: COLUMN" in str(raised.value)

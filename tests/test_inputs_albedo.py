@@ -15,6 +15,7 @@ from rasterio.transform import Affine
 
 from glacmb_grid.errors import InputError
 from glacmb_grid.inputs.albedo import open_albedo, open_codes
+from glacmb_grid.inputs.albedo.codes import require_bright
 from glacmb_grid.inputs.albedo.layers import layer_of, product_of
 from glacmb_grid.sampling.zonal import overlap_weights, sample
 from glacmb_grid.synthetic.sinusoidal import write_eos
@@ -520,3 +521,10 @@ def test_real_tiles(real_data):
     np.testing.assert_array_equal(np.isfinite(found), good)
     np.testing.assert_allclose(found[good], stored[good] / 1000, rtol=1e-6)
     assert 0 < good.mean() < 1
+
+
+def test_glaciers_darker_than_debris_are_a_scale_applied_twice():
+    require_bright(np.array([0.12, np.nan, 0.3]), "x")
+    require_bright(np.array([np.nan]), "x")
+    with pytest.raises(InputError, match="scale was applied twice"):
+        require_bright(np.array([0.006, np.nan, 0.004]), "x")

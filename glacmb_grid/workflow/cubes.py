@@ -13,8 +13,8 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.failures import FILE, Failure, surviving
-from glacmb_grid.inputs.albedo.codes import require_bright
 from glacmb_grid.inputs.albedo import decode_albedo, seasons_told, summer_albedo
+from glacmb_grid.inputs.albedo.codes import require_bright
 from glacmb_grid.inputs.climate import notes_of
 from glacmb_grid.inputs.climate.amounts import annual_amounts
 from glacmb_grid.inputs.climate.plausible import implausible, quick_look

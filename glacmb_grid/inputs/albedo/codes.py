@@ -98,23 +98,21 @@ def _bytes(stored: Stored, file: str) -> tuple[npt.NDArray[np.uint8], npt.NDArra
 
 def _brdf(stored: Stored, layer: str, file: str) -> Codes:
     """Thousandths, or fractions as converters write them who apply the scale."""
-    known = ~stored.lacking()
-    if stored.fill is None or stored.fill == 0:
-        known &= stored.values != 0
+    known = ~stored.lacking() & (stored.values != 0)
     if stored.values.dtype.kind == "f":
         known &= np.isfinite(stored.values)
         values = np.where(known, stored.values, 0).astype(np.float64)
         scale = stored.scale if stored.scale != 1 else (1.0 if values.max(initial=0) <= 2 else 0.001)
     else:
         values = stored.values.astype(np.float64)
-        known &= (values != 32767) & (values >= 0)
+        known &= (values != 32767) & (values > 0)
         scale = stored.scale if stored.scale != 1 else 0.001
     if stored.offset != 0 or not 1e-5 < scale <= 1:
         raise _scaled(stored, f"{file}: {layer}", "a scale such as 0.001 and no offset")
     thousandths = np.rint(values * scale * 1000)
     if known.sum() > 10 and np.median(thousandths[known]) > 2 * HIGHEST:
         raise _scaled(stored, f"{file}: {layer}", "a scale with which albedo is below 1")
-    known &= (thousandths >= 0) & (thousandths <= HIGHEST)
+    known &= (thousandths >= 1) & (thousandths <= HIGHEST)
     return np.asarray(np.where(known, thousandths, MISSING), np.int16)
 
 

@@ -21,11 +21,7 @@ from glacmb_grid.inputs.climate.static import static_fields
 from glacmb_grid.inputs.files import find_file, find_files
 from glacmb_grid.inputs.horizontal import GRID, in_order, is_curvilinear
 from glacmb_grid.inputs.units import Stream, in_canonical_units
-<<<<<<< HEAD
-from glacmb_grid.vocabulary import OROGRAPHY, PDD, VARIABLES
-=======
-from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES
->>>>>>> h-reading
+from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, PDD, VARIABLES
 from glacmb_grid.words import checking_words
 
 _NOTES = "notes"
@@ -107,34 +103,22 @@ def open_climate(
             found=f"{len(paths) - 1} other files: {listing([str(p) for p in paths if p != ingested[0]], 3)}",
             remedy="ingest all files together into one store",
         )
-<<<<<<< HEAD
-    found = Found()
     reading = Reading(dict(names or {}), stamp, expver, finer)
     if finer is not None:
         _require_finer(finer, ingested, accumulated, stamp)
-=======
-    reading = Reading(dict(names or {}), stamp, expver)
     found = Found() if ingested else found_in(paths, reading)
     given = None
     if invariant is not None:
         given = found_in([find_file(invariant, what="invariant file")], reading, of_climate=False)
     static = {n: theirs for n, theirs in reading.names.items() if n in (OROGRAPHY, LAND_MASK) and given}
     require_declared(static if ingested else reading.names, [found, *([given] if given else [])])
->>>>>>> h-reading
     if ingested:
         store = open_ingested(ingested[0], accumulated, declared, expver, names, stamp)
         ds = ingested_variables(store, ingested[0], _wanted(variables, store.data_vars, ingested))
         ds = ds if years is None else ds.isel(time=_within(ds["time"], years, f"{ingested[0]}"))
     else:
-<<<<<<< HEAD
-        found = found_in(paths, reading)
         ds = _canonical_cube(found, paths, accumulated, variables, declared, years, finer)
-    if invariant is not None:
-        given = found_in([find_file(invariant, what="invariant file")], reading)
-=======
-        ds = _canonical_cube(found, paths, accumulated, variables, declared, years)
     if given is not None:
->>>>>>> h-reading
         found.static = given.static
         if OROGRAPHY not in given.static:
             raise _without_orography(f"{invariant}", given)

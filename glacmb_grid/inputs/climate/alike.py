@@ -20,13 +20,9 @@ from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
 
 from glacmb_grid.inputs.climate.contract import Opened
 from glacmb_grid.inputs.climate.months import DIMENSIONS, facts_of
-<<<<<<< HEAD
 from glacmb_grid.inputs.files import LIBRARY_ERRORS, held, hold
 from glacmb_grid.inputs.headers import require_sound
-=======
-from glacmb_grid.inputs.files import LIBRARY_ERRORS, held, hold, require_sound
 from glacmb_grid.inputs.quiet import quiet
->>>>>>> h-reading
 
 MANY = 12
 """Files from which on they are looked at in this way."""

@@ -247,7 +247,7 @@ def months_of(stamped: Stamped, stamp: Stamp | None, *, ecmwf: bool, where: str)
             f"{where}: time",
             expected=f"years within {FIRST_YEAR}..{LAST_YEAR}",
             found=f"{years.min()}..{years.max()}",
-            remedy=f"correct the unit of time if it is wrong; cut longer records first, `cdo selyear,{FIRST_YEAR}/2020`",
+            remedy=f"correct the unit of time if it is wrong; cut longer records, `cdo selyear,{FIRST_YEAR}/2020`",
         )
     return months, note
 

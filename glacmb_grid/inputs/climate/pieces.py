@@ -138,12 +138,13 @@ def _add(one: Opened, reading: Reading, found: Found) -> bool:
 def _require_as_named(field: xr.DataArray, name: str, where: str) -> None:
     """Raise if a field that was recognised by its name says itself that it is something else."""
     said = " ".join(str(field.attrs.get(k, "")) for k in ("long_name", "standard_name", "cell_methods"))
+    given = where.rsplit(": ", 1)[-1]
     if name in _SOMETHING_ELSE and (found := re.search(_SOMETHING_ELSE[name], said, re.IGNORECASE)):
         raise InputError(
             where,
             expected=f"{VARIABLES[name].long_name}",
             found=f"{said.strip()!r}: {found[0].lower()}",
-            remedy=f"leave it out; if it is meant, say so: `climate: {{names: {{{name}: {where.rsplit(': ', 1)[-1]}}}}}`",
+            remedy=f"leave it out; if it is meant, say so: `climate: {{names: {{{name}: {given}}}}}`",
         )
 
 
