@@ -40,7 +40,7 @@ from glacmb_grid.sampling.zonal import overlap_weights, sample
 from glacmb_grid.stores.formats import read_zarr, write_zarr
 from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.stores.seals import seal
-from glacmb_grid.vocabulary import VARIABLES
+from glacmb_grid.vocabulary import PDD, VARIABLES
 from glacmb_grid.weights import Weights, from_dataset
 
 RANGES = {  # longitude, latitude of points along the ridges, and share of the glaciers
@@ -92,7 +92,7 @@ def glaciers(count: int) -> Any:
 def believable() -> dict[str, tuple[np.float32, np.float32]]:
     """Level and width of every variable, t2m and tp first."""
     known = {"t2m": (270.0, 6.0), "tp": (0.004, 0.001), "ssrd": (1.5e7, 2e6)}
-    names = [*known, *(n for n in VARIABLES if n not in known)]
+    names = [*known, *(n for n in VARIABLES if n not in {*known, PDD})]
     middle = {n: ((v.low + v.high) / 2, (v.high - v.low) / 12) for n, v in VARIABLES.items()}
     return {n: tuple(np.float32(v) for v in known.get(n, middle[n])) for n in names}
 
