@@ -249,8 +249,8 @@ def _judge(rate: Floats, uncertainty: Floats, table: pd.DataFrame, unit: Geodeti
             column.where,
             expected=f"rates, of which the median is within {_FASTEST:g} m w.e. a year in every region",
             found=f"a median of {middle:.3g} m w.e. a year over {len(rate)} rates",
-            remedy="if these are changes over the whole period, name the column so: `observations: {geodetic: {columns: "
-            "{change: COLUMN}}}`; else declare the true unit",
+            remedy="if these are changes over the whole period, name the column so: `observations: {geodetic: "
+            "{columns: {change: COLUMN}}}`; else declare the true unit",
         )
     spread = float(np.sqrt((rate**2).mean()))
     if len(rate) >= _FEW and 0 < spread < _LEAST_SPREAD:
