@@ -69,6 +69,11 @@ def taken_together(folder, **options):
         return open_climate(f"{folder}/*.nc", accumulated="daily_mean", **options).load()
 
 
+def units_of(path):
+    with netCDF4.Dataset(path) as ds:
+        return ds["time"].units
+
+
 @pytest.fixture(scope="module")
 def months(tmp_path_factory):
     folder = tmp_path_factory.mktemp("many")
@@ -82,7 +87,7 @@ def test_the_months_are_those_of_a_single_file(months, monkeypatch, room):
     """Also where values are not kept, or only those of some files; handles are closed at once."""
     monkeypatch.setattr(alike, "_HELD", room)
     folder, whole = months
-    assert len({netCDF4.Dataset(p)["time"].units for p in folder.iterdir()}) == 24
+    assert len({units_of(p) for p in folder.iterdir()}) == 24
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0  # noqa: PTH112, PTH208
     with closing():
         together = open_climate(f"{folder}/*.nc", accumulated="daily_mean")
@@ -221,3 +226,16 @@ def test_months_since_a_date_and_other_calendars_are_read_in_many_files_too(tmp_
         found = taken_together(tmp_path / folder)
         np.testing.assert_array_equal(found["time"].values, ds["time"].values)
         np.testing.assert_allclose(found["t2m"].values, ds["t2m"].values, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["NETCDF3_CLASSIC", "NETCDF3_64BIT", "NETCDF4"])
+def test_values_that_are_not_kept_are_read_as_stored_in_any_format(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(alike, "_HELD", 0)
+    ds = cube(14)
+    (tmp_path / "months").mkdir()
+    packed = {n: {"dtype": "int16", "scale_factor": 1e-2 if n == "t2m" else 1e-6, "_FillValue": -32767} for n in ds}
+    for k in range(14):
+        ds.isel(time=[k]).to_netcdf(tmp_path / "months" / f"{k:02d}.nc", format=kind, encoding=packed)
+    found = taken_together(tmp_path / "months")
+    np.testing.assert_allclose(found["t2m"].values, ds["t2m"].values, atol=6e-3)
+    np.testing.assert_allclose(found["tp"].values[0] / 31, ds["tp"].values[0], atol=6e-7)

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import dask.array as da
+import h5py
 import netCDF4
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from dask.base import tokenize
+from scipy.io import netcdf_file
 from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
 
 from glacmb_grid.inputs.climate.contract import Opened
@@ -238,6 +240,26 @@ def _values(key: tuple[str, int, int, str]) -> Values:
     if kept is not None:
         return kept
     path, *_, name = key
-    with NETCDF4_PYTHON_LOCK, netCDF4.Dataset(path) as ds:  # of all NetCDF, only reading is safe in several threads
-        ds.set_auto_maskandscale(False)
-        return np.asarray(ds[name][...])
+    return _read_safely(path, name)
+
+
+def _read_safely(path: str, name: str) -> Values:
+    """A variable as it is stored, without the NetCDF library where that can be avoided.
+
+    It crashes the process where one thread opens a file while another opens or closes one, and a garbage collector may
+    close files in any thread, without a lock.
+    """
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - the path is text
+            classic = file.read(3) == b"CDF"
+        if classic:
+            with netcdf_file(path, "r", mmap=False, maskandscale=False) as old:
+                found = old.variables[name].data
+        else:
+            with h5py.File(path) as new:
+                found = new[name][...]
+        return np.asarray(found, found.dtype.newbyteorder("="))
+    except (OSError, ValueError, KeyError, TypeError):  # 64 bit of the classic format, a filter that h5py lacks
+        with NETCDF4_PYTHON_LOCK, netCDF4.Dataset(path) as ds:
+            ds.set_auto_maskandscale(False)
+            return np.asarray(ds[name][...])
