@@ -896,6 +896,11 @@ TABLE = [
         ["invariant.nc: z: latitude", "same area"],
     ),
     (
+        "climate: an orography in other units",
+        air(lambda ds: ds.assign(z=(ds["z"] * 3).assign_attrs(ds["z"].attrs)), name="invariant.nc"),
+        ["elevation model, climate: invariant", "orography at", "geopotential in m2 s-2"],
+    ),
+    (
         "climate: areas that disagree where they overlap",
         two_files(
             lambda ds: ds.isel(longitude=slice(0, 3)),

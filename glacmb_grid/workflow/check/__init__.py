@@ -144,7 +144,7 @@ def _check_cubes(config: RunConfig, unknown: Collection[str], problems: Problems
             nowhere = nowhere or (covered is None and least > ANY)
     if dem is not None and len(left):
         with problems.collect():
-            found += check_elevations(config, left, dem)
+            found += check_elevations(config, left, dem, cube)
     if not nowhere:  # else it is told of the one that covers none
         with problems.collect():
             check_left(len(left))

@@ -11,10 +11,13 @@ import xarray as xr
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.albedo.codes import require_bright
 from glacmb_grid.inputs.albedo.contract import HIGHEST
+from glacmb_grid.inputs.horizontal import is_curvilinear
 from glacmb_grid.report.check import SWAPPED, whereabouts
 from glacmb_grid.sampling.grid import Curvilinear, any_grid_of
-from glacmb_grid.sampling.zonal import overlap_weights
+from glacmb_grid.sampling.lapse_rate import tell_far_orography
+from glacmb_grid.sampling.zonal import overlap_weights, sample
 from glacmb_grid.settings import RunConfig
+from glacmb_grid.vocabulary import OROGRAPHY
 from glacmb_grid.workflow import cubes
 
 ANY = 1e-9
@@ -23,10 +26,16 @@ _LOOKED_AT = 12  # glaciers whose elevations are looked at
 _AROUND, _DAYS, _PIXELS = 3, 4, 32  # glaciers around which albedo is read, days, and pixels to each side
 
 
-def check_elevations(config: RunConfig, glaciers: gpd.GeoDataFrame, dem: xr.DataArray) -> list[str]:
-    """Look at the elevations of some glaciers, as the stage `terrain` does at all."""
+def check_elevations(
+    config: RunConfig, glaciers: gpd.GeoDataFrame, dem: xr.DataArray, cube: xr.Dataset | None
+) -> list[str]:
+    """Look at the elevations of some glaciers, and at the climate's orography there, as a run does at all."""
     some = glaciers.iloc[np.unique(np.linspace(0, len(glaciers) - 1, _LOOKED_AT).astype(int))]
-    _, failures = cubes.look_at_terrain(some, dem, config.elevation.min_coverage, config.elevation.compare)
+    topography, failures = cubes.look_at_terrain(some, dem, config.elevation.min_coverage, config.elevation.compare)
+    if cube is not None and OROGRAPHY in cube and not is_curvilinear(cube):
+        sound = some.loc[topography["glacier"].values]
+        beneath = sample(cube[[OROGRAPHY]], overlap_weights(sound, cube))[OROGRAPHY]
+        tell_far_orography(beneath, topography["elevation_mean"])
     if not failures:
         return []
     bad = listing((f"{f.glacier} ({f.reason})" for f in failures), 4)
