@@ -6,6 +6,7 @@ import functools
 import http.server
 import threading
 
+import aiohttp
 import fsspec
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from glacmb_grid.config import load_config
 from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.inputs import remote
 from glacmb_grid.inputs.climate import open_climate
-from glacmb_grid.inputs.files import find_files
+from glacmb_grid.inputs.files import find_files, naming_damage
 from glacmb_grid.stores.identity import Inputs
 
 DIMS = ("time", "latitude", "longitude")
@@ -117,6 +118,24 @@ def test_what_cannot_be_read_is_told_with_the_url(url, texts):
         open_climate(url, accumulated="daily_mean")
     for text in texts:
         assert text in str(raised.value)
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+def test_a_line_that_breaks_while_values_are_read_is_told_and_other_errors_are_not_blamed_on_it():
+    paths = find_files(written("memory://breaks/x.zarr"), what="climate files")
+    with pytest.raises(InputError, match=r"memory://breaks/x.zarr") as raised, naming_damage(paths):
+        raise aiohttp.ClientPayloadError("not all data came")
+    assert "same command again" in str(raised.value)
+    for error in (TypeError("ours"), ValueError("ours")):
+        with pytest.raises(type(error), match="ours"), naming_damage(paths):
+            raise error
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+def test_times_that_cannot_be_read_are_not_blamed_on_the_line():
+    odd = cube().drop_vars("time").assign_coords(time=("time", np.arange(24), {"units": "days since the start"}))
+    with pytest.raises((InputError, InputErrors), match=r"memory://odd/x.zarr: time"):
+        open_climate(written("memory://odd/x.zarr", odd), accumulated="daily_mean")
 
 
 def test_a_store_that_is_not_there_and_one_that_is_forbidden(served, monkeypatch):

@@ -16,9 +16,9 @@ import xarray as xr
 
 from glacmb_grid.disk import is_url
 from glacmb_grid.errors import InputError, InputErrors, Problems, listing
-from glacmb_grid.inputs.calendar_months import with_months_decoded
+from glacmb_grid.inputs.calendars import with_months_decoded
 from glacmb_grid.inputs.headers import BROKEN, require_sound
-from glacmb_grid.inputs.remote import stand_in, unreachable, url_of
+from glacmb_grid.inputs.remote import is_transport, stand_in, unreachable, url_of
 
 LIBRARY_ERRORS = (OSError, ValueError, TypeError, RuntimeError, KeyError, EOFError, AttributeError)
 Opened = list[xr.Dataset | Callable[[], object]]
@@ -151,6 +151,8 @@ def open_dataset(path: Path) -> xr.Dataset:
     if (url := url_of(path)) is not None:
         try:
             return _open(path)
+        except LIBRARY_ERRORS as error:
+            raise (unreachable(url, error, "files") if is_transport(error) else _unreadable(path, error)) from error
         except Exception as error:  # each file system has errors of its own
             raise unreachable(url, error, "files") from error
     if path.is_file():
@@ -211,12 +213,15 @@ def naming_damage(paths: Iterable[Path]) -> Iterator[None]:
         yield
     except (InputError, InputErrors, BrokenExecutor):
         raise
-    except (OSError, RuntimeError, ValueError) as error:
-        if getattr(error, "errno", None) in _WRITE_ERRORS:
+    except Exception as error:
+        broken = isinstance(error, (OSError, RuntimeError, ValueError))
+        if getattr(error, "errno", None) in _WRITE_ERRORS or not (broken or is_transport(error)):
             raise
         for path in paths:
             if (url := url_of(path)) is not None:
-                raise unreachable(url, error, "files") from error
+                if is_transport(error):
+                    raise unreachable(url, error, "files") from error
+                continue
             for name, reason in _damaged(path):
                 raise InputError(
                     f"{path}: {name}", expected="values that can be read", found=reason, remedy=BROKEN
@@ -244,15 +249,16 @@ def _damaged(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
+    where = url_of(path) or f"{path}"
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     if "did not find a match" in reason:  # xarray adds advice for programmers
         reason = "its first bytes are of no such file"
     try:
         _open(path, decode_times=False).close()
     except LIBRARY_ERRORS:
-        return InputError(f"{path}", expected="a readable NetCDF, GRIB or Zarr file", found=reason, remedy=BROKEN)
+        return InputError(where, expected="a readable NetCDF, GRIB or Zarr file", found=reason, remedy=BROKEN)
     return InputError(
-        f"{path}: time",
+        f"{where}: time",
         expected="dates of the standard calendar",
         found=reason,
         remedy="give time a CF unit such as `hours since 1900-01-01`",

@@ -18,6 +18,7 @@ from glacmb_grid.inputs.scratch import scratch_folder
 _URL_FILE, _LISTING = ".glacmb_grid_url", ".glacmb_grid_objects"
 _CONSOLIDATED = (("zarr.json",), (".zmetadata", ".zgroup", ".zattrs"))
 _FRESH = 60.0  # seconds for which a store is not asked again
+_OF_TRANSPORT = ("aiohttp", "aiobotocore", "botocore", "s3fs", "gcsfs", "google", "fsspec")
 _MOST_LISTED = 50_000  # chunks: stores with more are not listed
 
 
@@ -77,7 +78,10 @@ def stand_in(url: str, *, what: str) -> Path:
         folder.mkdir(exist_ok=True)
         for name, text in {_URL_FILE: url.encode(), **content}.items():
             _write(folder / name, text)
-        if (objects := _objects(system, root, folder)) is not None:
+        objects = _objects(system, root, folder)
+        if objects is None:
+            (folder / _LISTING).unlink(missing_ok=True)
+        else:
             _write(folder / _LISTING, json.dumps(objects).encode())
     except InputError:
         raise
@@ -85,6 +89,11 @@ def stand_in(url: str, *, what: str) -> Path:
         raise unreachable(url, error, what) from error
     _KNOWN[url] = _Known(folder, time.monotonic())
     return folder
+
+
+def is_transport(error: Exception) -> bool:
+    """Whether an error comes from the way to a store, not from what it holds."""
+    return isinstance(error, OSError) or type(error).__module__.split(".")[0] in _OF_TRANSPORT
 
 
 def unreachable(url: str, error: Exception, what: str) -> InputError:
@@ -122,13 +131,9 @@ def _metadata(system: Any, root: str) -> dict[str, bytes] | None:
 def _objects(system: Any, root: str, folder: Path) -> list[list[Any]] | None:
     """Name, size and tag of every object of the store; None where they cannot be listed."""
     group = zarr.open_group(folder, mode="r")
-    arrays = [a for _, a in group.arrays()]
-    if (
-        sum(math.prod(-(-n // c) for n, c in zip(a.shape, a.shards or a.chunks, strict=True)) for a in arrays)
-        > _MOST_LISTED
-    ):
-        return None
-    if "http" in str(system.protocol):  # a listing there is a guess from the page of the folder
+    parts = [zip(a.shape, a.shards or a.chunks, strict=True) for _, a in group.arrays()]
+    chunks = sum(math.prod(-(-n // c) for n, c in one) for one in parts)
+    if chunks > _MOST_LISTED or "http" in str(system.protocol):  # a listing there is a guess from the folder's page
         return None
     found = system.find(root, detail=True)
     start = len(system._strip_protocol(root).rstrip("/")) + 1  # noqa: SLF001 - how fsspec itself compares names

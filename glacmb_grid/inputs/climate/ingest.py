@@ -18,7 +18,7 @@ from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.climate.stamps import Expver
 from glacmb_grid.inputs.files import open_dataset
 from glacmb_grid.inputs.horizontal import GRID, is_curvilinear
-from glacmb_grid.inputs.remote import objects_of
+from glacmb_grid.inputs.remote import objects_of, url_of
 from glacmb_grid.inputs.units import Stream
 from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES
 
@@ -184,7 +184,7 @@ def _require_complete(path: Path, name: str) -> None:
     wanted = math.prod(-(-n // c) for n, c in zip(array.shape, array.shards or array.chunks, strict=True))
     if found != wanted:
         raise InputError(
-            f"{path}: {name}",
+            f"{url_of(path) or path}: {name}",
             expected=f"{wanted} files with values",
             found=f"{found}",
             remedy="copy the store again, or ingest again",

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.inputs.calendars import in_standard_calendar, model_calendar, standard_dates
 from glacmb_grid.inputs.climate.contract import Stamp
 from glacmb_grid.years import FIRST_YEAR, LAST_YEAR
 
@@ -71,9 +72,9 @@ def along_time(ds: xr.Dataset, where: str, every: Period = "month") -> tuple[xr.
     if "step" in ds.dims and dim != "step":
         ds = ds.squeeze("step") if ds.sizes["step"] == 1 else _one_record_a_step(ds, dim)
     shift = _local_time(ds[dim])
-    calendar = _model_calendar(ds[dim].values)
+    calendar = model_calendar(ds[dim].values)
     if calendar:
-        ds = _in_standard_calendar(ds, dim)
+        ds = in_standard_calendar(ds, dim)
     stamped = _by_bounds(ds, dim, shift, where, every) or _by_validity(ds, dim, shift, where)
     if stamped is None:
         instants = _dates(ds[dim], where).astype("datetime64[s]") + shift
@@ -114,8 +115,8 @@ def _by_bounds(ds: xr.Dataset, dim: str, shift: np.timedelta64, where: str, ever
         if "units" not in units or not np.issubdtype(bounds.dtype, np.number):
             return None
         bounds = xr.decode_cf(xr.Dataset({"b": (bounds.dims, bounds.values, units)}))["b"]
-        if _model_calendar(bounds.values):
-            bounds = bounds.copy(data=_standard_dates(bounds.values))
+        if model_calendar(bounds.values):
+            bounds = bounds.copy(data=standard_dates(bounds.values))
         if not np.issubdtype(bounds.dtype, np.datetime64):
             return None
     edges = bounds.values.astype("datetime64[s]") + shift
@@ -173,31 +174,6 @@ def _dates(time: xr.DataArray, where: str) -> Times:
         else f"{values.dtype} values such as {values[0]}",
         remedy="give time a CF unit such as `hours since 1900-01-01` and a standard calendar",
     )
-
-
-def _model_calendar(values: npt.NDArray[Any]) -> str:
-    """The calendar of dates that are not of the standard one, else an empty text."""
-    first = values.flat[0] if values.dtype == object and values.size else None
-    return str(getattr(first, "calendar", ""))
-
-
-def _standard_dates(values: npt.NDArray[Any]) -> Times:
-    """Dates of the same names in the standard calendar; 30 February and the like become the last day."""
-    out = np.empty(values.shape, "datetime64[s]")
-    for i, date in np.ndenumerate(values):
-        month = np.datetime64(f"{date.year:04d}-{date.month:02d}", "M")
-        days = ((month + np.timedelta64(1, "M")).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(int)
-        day = month.astype("datetime64[D]") + np.timedelta64(min(date.day, int(days)) - 1, "D")
-        out[i] = day.astype("datetime64[s]") + np.timedelta64(date.hour * 3600 + date.minute * 60 + date.second, "s")
-    return out
-
-
-def _in_standard_calendar(ds: xr.Dataset, dim: str) -> xr.Dataset:
-    """A Dataset whose dates of a climate model's calendar are those of the same names in ours."""
-    dated = {n: v for n, v in ds.variables.items() if _model_calendar(v.values if v.dtype == object else np.empty(0))}
-    new = {n: xr.Variable(v.dims, _standard_dates(v.values), v.attrs, v.encoding) for n, v in dated.items()}
-    coords = {n: v for n, v in new.items() if n in ds.coords}
-    return ds.assign({n: v for n, v in new.items() if n not in coords}).assign_coords(coords)
 
 
 def _written(values: npt.NDArray[Any]) -> Times | None:

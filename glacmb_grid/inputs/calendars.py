@@ -1,4 +1,4 @@
-"""Time in calendar months since a date, as HISTALP and the IRI data library have it; no library decodes it."""
+"""Times that no library gives as dates of our calendar: months since a date, and the calendars of climate models."""
 
 from __future__ import annotations
 
@@ -59,3 +59,28 @@ def _dates(values: npt.NDArray[Any], since: re.Match[str]) -> npt.NDArray[Any] |
     length = (first + np.timedelta64(1, "M")).astype("datetime64[s]") - start
     fraction = (part.clip(min=0) * (length / np.timedelta64(1, "s"))).round().astype("timedelta64[s]")
     return np.asarray(start + np.timedelta64(day - 1, "D") + fraction)
+
+
+def model_calendar(values: npt.NDArray[Any]) -> str:
+    """The calendar of dates that are not of the standard one, else an empty text."""
+    first = values.flat[0] if values.dtype == object and values.size else None
+    return str(getattr(first, "calendar", ""))
+
+
+def standard_dates(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Dates of the same names in the standard calendar; 30 February and the like become the last day."""
+    out = np.empty(values.shape, "datetime64[s]")
+    for i, date in np.ndenumerate(values):
+        month = np.datetime64(f"{date.year:04d}-{date.month:02d}", "M")
+        days = ((month + np.timedelta64(1, "M")).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(int)
+        day = month.astype("datetime64[D]") + np.timedelta64(min(date.day, int(days)) - 1, "D")
+        out[i] = day.astype("datetime64[s]") + np.timedelta64(date.hour * 3600 + date.minute * 60 + date.second, "s")
+    return out
+
+
+def in_standard_calendar(ds: xr.Dataset, dim: str) -> xr.Dataset:
+    """A Dataset whose dates of a climate model's calendar are those of the same names in ours."""
+    dated = {n: v for n, v in ds.variables.items() if model_calendar(v.values if v.dtype == object else np.empty(0))}
+    new = {n: xr.Variable(v.dims, standard_dates(v.values), v.attrs, v.encoding) for n, v in dated.items()}
+    coords = {n: v for n, v in new.items() if n in ds.coords}
+    return ds.assign({n: v for n, v in new.items() if n not in coords}).assign_coords(coords)
