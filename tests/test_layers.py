@@ -22,7 +22,7 @@ LAYERS = (
     "vocabulary",
     "arguments",
     "errors",
-    "words",
+    "checking",
     "yaml_text",
     "schemas",
     "disk",

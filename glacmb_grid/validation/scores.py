@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.checking import Limits, Positive, Share, checking_arguments
 from glacmb_grid.validation.bootstrap import ScoredRows, blocks_of, interval_of, with_groups
 from glacmb_grid.validation.metrics import METRICS, TOLERANCE
-from glacmb_grid.words import Limits, Positive, Share, checking_words
 
 Codes = npt.NDArray[np.int64]
 Draws = Annotated[int, Limits(least=1)]
@@ -29,7 +29,7 @@ SCORE_COLUMNS = [*_KEYS, "slice", "metric", "value", "lower", "upper", "n"]
 SLICE_COLUMNS = [*_KEYS, "kind", "slice", "metric", "value", "lower", "upper", "n"]
 
 
-@checking_words
+@checking_arguments
 def score(
     predictions: pd.DataFrame,
     *,
@@ -140,7 +140,7 @@ def _slices_of(table: pd.DataFrame, extra: Mapping[str, pd.Series]) -> Iterator[
         yield from ((kind, n, names[n]) for n in sorted(names) if n not in ("", "nan", "None"))
 
 
-@checking_words
+@checking_arguments
 def compare(predictions: pd.DataFrame, *, draws: Draws = 2000, level: Share = 0.9, seed: int = 1) -> pd.DataFrame:
     """Paired differences of RMSE, pooled and averaged over glaciers, between all pairs of models of a scheme.
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import xarray as xr
 
+from glacmb_grid.checking import checking_arguments
 from glacmb_grid.inputs.albedo.codes import Quality, decode_albedo
 from glacmb_grid.inputs.albedo.seasons import seasons_told, summer_albedo
 from glacmb_grid.inputs.albedo.series import open_codes
-from glacmb_grid.words import checking_words
 
 __all__ = ["decode_albedo", "open_albedo", "open_codes", "seasons_told", "summer_albedo"]
 
 
-@checking_words
+@checking_arguments
 def open_albedo(
     files: str | Path | Iterable[str | Path], *, layer: str | None = None, quality: Quality = "usable"
 ) -> xr.Dataset:

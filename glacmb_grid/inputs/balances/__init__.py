@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from glacmb_grid.checking import Positive, checking_arguments
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.balances import fog_new, fog_old, shared
 from glacmb_grid.inputs.balances.identifiers import cleaned, refuse_twins
@@ -23,7 +24,6 @@ from glacmb_grid.inputs.balances.periods import Dates, Periods, dates_of, judge_
 from glacmb_grid.inputs.balances.releases import Release, open_release
 from glacmb_grid.inputs.tables import LINE, Column, column, described, is_blank, numbers, positions, site_name
 from glacmb_grid.inputs.units import TO_METRES, BalanceUnits
-from glacmb_grid.words import Positive, checking_words
 
 __all__ = ["read_observations"]
 
@@ -32,7 +32,7 @@ _PLACE = ("longitude", "latitude")
 _LAYOUTS = (fog_old.LAYOUT, fog_new.LAYOUT, shared.LAYOUT)
 
 
-@checking_words
+@checking_arguments
 def read_observations(
     path: str | Path,
     *,

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from glacmb_grid.checking import Positive, checking_arguments
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.balances.geodetic_columns import Quantity, as_water, chosen, factor, unit_of
 from glacmb_grid.inputs.balances.identifiers import cleaned, refuse_twins
@@ -23,7 +24,6 @@ from glacmb_grid.inputs.balances.periods import LONGEST, YEAR_DAYS, Dates, dates
 from glacmb_grid.inputs.balances.releases import CHANGES, open_release
 from glacmb_grid.inputs.tables import LINE, Column, described, is_blank, numbers, positions, site_name
 from glacmb_grid.vocabulary import GeodeticUnits
-from glacmb_grid.words import Positive, checking_words
 
 Floats = npt.NDArray[np.float64]
 
@@ -39,7 +39,7 @@ _AREA_IN_M2 = 5e3  # no glacier has so many km2, and hardly one so few m2
 _LARGEST_KM2 = 2e4
 
 
-@checking_words
+@checking_arguments
 def read_geodetic(
     path: str | Path,
     *,

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from glacmb_grid.checking import checking_arguments
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.climate.contract import Finer, Piece, Reading, Stamp
 from glacmb_grid.inputs.climate.finer import monthly, whole_months
@@ -22,13 +23,12 @@ from glacmb_grid.inputs.files import find_file, find_files
 from glacmb_grid.inputs.horizontal import GRID, in_order, is_curvilinear
 from glacmb_grid.inputs.units import Stream, in_canonical_units
 from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, PDD, VARIABLES
-from glacmb_grid.words import checking_words
 
 _NOTES = "notes"
 _NOT_NEGATIVE = ("tp", "sf")
 
 
-@checking_words
+@checking_arguments
 def open_climate(
     files: str | Path | Iterable[str | Path],
     *,

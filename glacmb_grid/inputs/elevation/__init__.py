@@ -19,11 +19,11 @@ import shapely
 import xarray as xr
 from xarray.core import indexing
 
+from glacmb_grid.checking import checking_arguments
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.elevation.files import Degree, degree_of, elevation_files, named_for
 from glacmb_grid.inputs.elevation.mosaic import Mosaic, Windows
 from glacmb_grid.inputs.rasters import Header, UnreadableRasterError, read_header, require_crs
-from glacmb_grid.words import checking_words
 
 HeightUnits = Literal["m", "ft", "us-ft", "km", "dm", "cm"]
 UNITS: dict[str, float] = {"m": 1.0, "ft": 0.3048, "us-ft": 1200 / 3937, "km": 1000.0, "dm": 0.1, "cm": 0.01}
@@ -40,7 +40,7 @@ _TILES = "tiles"  # attribute: names of its tiles, where these state their squar
 _NEAR = 0.01  # degrees; how far a tile may lie from the square degree that its name states
 
 
-@checking_words
+@checking_arguments
 def open_elevation(paths: str | Path | Iterable[str | Path], *, units: HeightUnits | None = None) -> xr.DataArray:
     """A digital elevation model, one file or several tiles.
 

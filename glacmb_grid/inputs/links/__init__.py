@@ -9,12 +9,12 @@ from html import escape
 import geopandas as gpd
 import pandas as pd
 
+from glacmb_grid.checking import NotNegative, checking_arguments
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.links.finder import Finder, Site
 from glacmb_grid.inputs.links.versions import in_other_version
 from glacmb_grid.inputs.tables import site_name
 from glacmb_grid.schemas import require_columns
-from glacmb_grid.words import NotNegative, checking_words
 
 _ANNUAL = ["site", "name", "year", "mass_balance", "rgi_id", "line"]
 _OF_LINKS = ["site", "rgi_id", "longitude", "latitude"]
@@ -49,7 +49,7 @@ class Linked:
         return f"<code>{escape(repr(self))}</code>{reasons}"
 
 
-@checking_words
+@checking_arguments
 def link(
     observations: pd.DataFrame,
     glaciers: gpd.GeoDataFrame,

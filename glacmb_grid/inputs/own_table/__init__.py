@@ -8,6 +8,7 @@ from typing import Literal
 
 import xarray as xr
 
+from glacmb_grid.checking import Positive, checking_arguments
 from glacmb_grid.inputs.files import find_file
 from glacmb_grid.inputs.own_table.columns import PredictorColumns, find_columns
 from glacmb_grid.inputs.own_table.forcing import days_of_months, forcing_of, northern_rows, seasonal_predictors
@@ -18,12 +19,11 @@ from glacmb_grid.inputs.own_table.rows import judge_groups, labels_of, rows_wher
 from glacmb_grid.inputs.own_table.samples import assemble, at_elevations, meanings_of_columns, with_forcing
 from glacmb_grid.inputs.own_table.table import open_table
 from glacmb_grid.inputs.units import BalanceUnits
-from glacmb_grid.words import Positive, checking_words
 
 __all__ = ["read_samples_table"]
 
 
-@checking_words
+@checking_arguments
 def read_samples_table(
     path: str | Path,
     *,

@@ -44,7 +44,7 @@ Positive = Annotated[float, Limits(above=0)]
 Share = Annotated[float, Limits(above=0, below=1)]
 
 
-def checking_words(function: Callable[P, R]) -> Callable[P, R]:
+def checking_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Refuse texts that an argument's `Literal` annotation does not list, and numbers outside of its `Limits`.
 
     Raises
