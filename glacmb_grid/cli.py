@@ -25,7 +25,7 @@ _STATUS = (
     "exit status: 0 all well; 1 an error in the input; 3 some glaciers failed, listed in failed.csv, and the rest went "
     "on (also where everything is current); 130 interrupted"
 )
-_STATUSES = {"run": _STATUS, "evaluate": _STATUS}
+_STATUSES = {"run": _STATUS, "append": _STATUS, "evaluate": _STATUS}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, act, text in (
         ("run", _run, "bring a run up to date"),
+        ("append", _append, "add years to the products of a run; refuses to change an older year"),
         ("evaluate", _evaluate, "fit and judge the models, without a product"),
         ("audit", _audit, "what leaks would have promised, and whether anything leaks; fails if it does"),
         ("study", _study, "importance of predictors, ablations, skill against the number of training glaciers"),
@@ -179,6 +180,17 @@ def _run(options: argparse.Namespace) -> int:
     ran = run(config, stage=options.stage, overwrite=options.overwrite, verify=options.verify, say=_say)
     if not ran:
         _say("everything is current: nothing to do")
+    _print_summary(config)
+    return _report_failures(config)
+
+
+def _append(options: argparse.Namespace) -> int:
+    from glacmb_grid.workflow.runner import run
+
+    config = load_config(options.config, options.set)
+    _say(f"append to the products of {config.name} in {config.root}")
+    if not run(config, append=True, say=_say):
+        _say("everything is current: no year to append")
     _print_summary(config)
     return _report_failures(config)
 

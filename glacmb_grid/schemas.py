@@ -258,15 +258,32 @@ PARAMETERS = Schema(
 )
 PREDICTIONS = Schema("predictions", "`predict`", {"predicted": Field(("fold", "member", "row"))}, ordered=False)
 UPSCALED = Schema(
-    "upscaled balances", "`upscale`", _numbers(("glacier", "year"), mean="m", variance="m2"), _GLACIER_YEAR
+    "upscaled balances",
+    "`upscale`",
+    _numbers(("glacier", "year"), mean="m", variance="m2") | _numbers(("glacier",), nets=""),
+    _GLACIER_YEAR,
 )
+EXPECTED = Schema(
+    "expected errors",
+    "`expected_errors`",
+    _numbers(("glacier", "year"), expected_error="m", half_width_50="m", half_width_90="m")
+    | _numbers(("glacier", "year"), dissimilarity="1", training_density="1")
+    | {"applicable": Field(("glacier", "year"), FLAG)},
+    _GLACIER_YEAR,
+)
+_BALANCES = ("mass_balance", "mass_balance_uncertainty", "expected_error")
+_BALANCES += tuple(f"mass_balance_uncertainty_{n}" for n in ("observation", "model", "member"))
+_BALANCES += tuple(f"mass_balance_{n}_{level}" for n in ("lower", "upper") for level in (50, 90))
 PRODUCT = Schema(
     "product",
-    "`build_product`",
-    _numbers(("glacier", "year"), mass_balance="m", mass_balance_uncertainty="m")
-    | _numbers(("glacier",), area="km2")
+    "`glacier_product`",
+    _numbers(("glacier", "year"), **dict.fromkeys(_BALANCES, "m"))
+    | _numbers(("glacier", "year"), area_of_year="km2", dissimilarity="1", training_density="1")
+    | {n: Field(("glacier", "year"), FLAG) for n in ("applicable", "albedo_kind")}
+    | _numbers(("glacier",), area="km2", nets="1", nearest_measured_km="km")
+    | _numbers(("realization", "glacier", "year"), required=False, mass_balance_realizations="m")
     | {"measured": Field(("glacier",), FLAG), "observed_period": Field(("year",), FLAG)}
-    | {"year_bnds": Field(("year", "bnds"), DATE, per="glacier")},
+    | {"time_bnds": Field(("year", "bnds"), DATE, per="glacier")},
     {"glacier_id": Field(("glacier",), TEXT), "year": Field(("year",)), "time": Field(("year",), DATE, per="glacier")}
     | _PLACE,
 )
@@ -286,7 +303,7 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
         s.name: s
         for s in (
             *(CLIMATE, SAMPLED, DAILY_ALBEDO, TERRAIN, GLACIERS, ALBEDO, PREDICTORS, ROWS, SAMPLES, FOLDS),
-            *(PARAMETERS, PREDICTIONS, UPSCALED, PRODUCT),
+            *(PARAMETERS, PREDICTIONS, UPSCALED, EXPECTED, PRODUCT),
         )
     }
 )

@@ -105,7 +105,7 @@ FORMATS: dict[str, Format] = {
     "json": Format(lambda p, lazy: json.loads(p.read_text(encoding="utf-8")), lambda v, a, p: write_json(p, v)),
     "text": Format(_read_text, _write_text),
     "failures": Format(lambda p, lazy: read_failures([p]), lambda v, a, p: write_failures(p.parent, a.stage, v)),
-    "product": Format(lambda p, lazy: read_zarr(p, {} if lazy else None), lambda v, a, p: write_product(v, p.parent)),
+    "product": Format(lambda p, lazy: read_zarr(p, {} if lazy else None), lambda v, a, p: write_product(v, p.parent, name=p.stem)),
     "files": Format(lambda p, lazy: p, lambda v, a, p: None),  # written by what makes them
 }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import geopandas as gpd
@@ -16,13 +18,17 @@ from glacmb_grid.disk import write_csv
 from glacmb_grid.schemas import PRODUCT, check
 
 PRODUCT_STORE, PRODUCT_FILE = "glacier_annual.zarr", "glacier_annual.nc"
+PACKED = ("mass_balance_realizations",)
+"""Variables that are stored as 16-bit whole millimetres."""
+NO_CHUNKS: Mapping[str, int] = MappingProxyType({})
 
 
-def write_zarr(ds: xr.Dataset, path: Path, *, append: str | None = None) -> None:
+def write_zarr(ds: xr.Dataset, path: Path, *, append: str | None = None, chunks: Mapping[str, int] = NO_CHUNKS) -> None:
     """Write a Dataset as Zarr v3 with consolidated metadata, using dask's current scheduler.
 
     All chunks are written, even those of missing values only, so that a lost chunk is noticed. With `append`, variables
-    with that dimension are added to the end of an existing store of the same layout.
+    with that dimension are added to the end of an existing store of the same layout. `chunks` are lengths of chunks by
+    dimension; of other dimensions they are left to the library.
     """
     plain = _portable(ds)
     for variable in plain.variables.values():
@@ -30,19 +36,29 @@ def write_zarr(ds: xr.Dataset, path: Path, *, append: str | None = None) -> None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
         if append is None:
-            encoding = _zarr_encoding(plain)
+            encoding = _zarr_encoding(plain, chunks)
             plain.to_zarr(path, mode="w", zarr_format=3, consolidated=True, encoding=encoding, write_empty_chunks=True)
         else:
             plain.to_zarr(path, zarr_format=3, consolidated=True, append_dim=append, write_empty_chunks=True)
 
 
-def _zarr_encoding(ds: xr.Dataset) -> dict[str, dict[str, Any]]:
+def _zarr_encoding(ds: xr.Dataset, chunks: Mapping[str, int]) -> dict[str, dict[str, Any]]:
     """Fast codecs: glaciers in one cell have equal series, and stores are read more often than written."""
-    encoding = _time_encoding(ds)
+    encoding = _time_encoding(ds) | _packing(ds)
     for name, variable in ds.variables.items():
-        size = {"M": 4}.get(variable.dtype.kind, variable.dtype.itemsize if variable.dtype.kind in "fiub" else 1)
+        kind = np.dtype(encoding.get(str(name), {}).get("dtype", variable.dtype))
+        size = kind.itemsize if kind.kind in "fiub" else 1
         encoding.setdefault(str(name), {})["compressors"] = (_codec(size), Crc32cCodec())
+        if set(chunks) & set(variable.dims):
+            shape = tuple(chunks.get(str(d), max(n, 1)) for d, n in variable.sizes.items())
+            encoding[str(name)]["chunks"] = shape
     return encoding
+
+
+def _packing(ds: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Variables that are stored as whole millimetres, so that many draws take little room."""
+    packed = {"dtype": "int16", "scale_factor": 0.001, "add_offset": 0.0, "_FillValue": np.int16(-32768)}
+    return {n: dict(packed) for n in PACKED if n in ds.variables}
 
 
 def _codec(size: int) -> BloscCodec:
@@ -73,18 +89,24 @@ def write_netcdf(ds: xr.Dataset, path: Path) -> None:
         if v.dtype.kind == "f"
     }
     encoding: dict[str, dict[str, Any]] = {**packed, **_time_encoding(plain)}
+    thinned = {"zlib": True, "complevel": 4, "shuffle": True}
+    encoding |= {n: {**thinned, **how} for n, how in _packing(plain).items()}
     for name, variable in plain.variables.items():
-        if variable.dtype.kind == "f":
+        if variable.dtype.kind == "f" and str(name) not in PACKED:
             fill = {"_FillValue": None if str(name) in plain.coords else np.float32("nan").astype(variable.dtype)}
             encoding[str(name)] = {**encoding.get(str(name), {}), **fill}
     plain.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=encoding)
 
 
-def write_product(product: xr.Dataset, folder: Path) -> None:
-    """Write the glacier x year product to a folder, as `glacier_annual.zarr` and `glacier_annual.nc`."""
-    check(product, PRODUCT)
-    write_zarr(product, folder / PRODUCT_STORE)
-    write_netcdf(product, folder / PRODUCT_FILE)
+def write_product(product: xr.Dataset, folder: Path, *, name: str = "glacier_annual") -> None:
+    """Write a product to a folder as `<name>.zarr`, with a chunk for every year, and as `<name>.nc`.
+
+    A year that is added to a product changes no chunk of an older year.
+    """
+    if name == Path(PRODUCT_STORE).stem:
+        check(product, PRODUCT)
+    write_zarr(product, folder / f"{name}.zarr", chunks={"year": 1, "time": 1})
+    write_netcdf(product, folder / f"{name}.nc")
 
 
 def _portable(ds: xr.Dataset) -> xr.Dataset:

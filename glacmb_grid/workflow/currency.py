@@ -72,7 +72,7 @@ def differences(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
         return ["not done yet"]
     reasons = []
     if old["key"] != new["key"]:
-        before, after = _flat(old.get("settings", {})), _flat(new["settings"])
+        before, after = flat(old.get("settings", {})), flat(new["settings"])
         changed = [k for k in dict.fromkeys([*before, *after]) if before.get(k) != after.get(k)]
         reasons += [f"setting {k}: {before.get(k)!r} -> {after.get(k)!r}" for k in changed]
     if names := _changed_inputs(old.get("inputs", {}), new["inputs"]):
@@ -104,13 +104,13 @@ def _changed_inputs(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return changed
 
 
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     """Nested settings by dotted key."""
     if not isinstance(tree, dict) or not tree:
         return {prefix: tree} if prefix else {}
     out: dict[str, Any] = {}
     for key, value in tree.items():
-        out |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+        out |= flat(value, f"{prefix}.{key}" if prefix else str(key))
     return out
 
 

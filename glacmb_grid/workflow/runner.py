@@ -22,6 +22,7 @@ from glacmb_grid.stores.identity import Identity
 from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.stores.versions import versions
 from glacmb_grid.stores.work import Work
+from glacmb_grid.workflow.appending import require_past, require_same_settings
 from glacmb_grid.workflow.cluster import scheduler
 from glacmb_grid.workflow.currency import Upstream, key_and_content, reasons_of, select, status, wanted_mark
 from glacmb_grid.workflow.engines import Engine
@@ -35,7 +36,13 @@ from glacmb_grid.workflow.table import table
 
 
 def run(
-    config: Judged, *, stage: str | None = None, overwrite: bool = False, verify: bool = False, say: Say = print
+    config: Judged,
+    *,
+    stage: str | None = None,
+    overwrite: bool = False,
+    verify: bool = False,
+    append: bool = False,
+    say: Say = print,
 ) -> list[str]:
     """Run the stages that are not current.
 
@@ -48,6 +55,8 @@ def run(
         Run all stages (with `stage` just that one) even if they are current, and read their inputs again.
     verify : bool
         Read all inputs and all earlier results from end to end, instead of trusting sizes and times.
+    append : bool
+        Add years to the products: refuse other settings than theirs, and results that would change an older year.
     say : callable
         Takes a line of progress.
 
@@ -69,6 +78,8 @@ def run(
     require_apart(config, store)
     if any(n.startswith("learning/") for n in chosen):
         plan.require_models(config)  # missing models are reported before hours of sampling
+    if append:
+        require_same_settings(config, store)
     for line in idle(config):
         say(f"note: {line}")
     ran: dict[str, float] = {}
@@ -90,7 +101,7 @@ def run(
                 )
                 if why:
                     store.renewing = forced
-                    ran[one.name] = _run_one(one, mark, config, store, engine, inputs, why, say, notes, shared)
+                    ran[one.name] = _run_one(one, mark, config, store, engine, inputs, why, say, notes, shared, append)
                     store.remember_inputs()
                 elif verify:
                     _record_whole_inputs(one.name, store, mark, say)
@@ -153,6 +164,7 @@ def _run_one(
     say: Say,
     notes: list[str],
     shared: Openings,
+    append: bool,
 ) -> float:
     """Run a stage and store its results; its duration, s."""
     reason = "" if why == ["not done yet"] else f" ({listing(why, 3)})"
@@ -168,6 +180,8 @@ def _run_one(
             }
             _store_results(stage, stage.make(work, **given), folder)
         require_still(stage, store)
+        if append:
+            require_past(stage, store, folder)
     store.forget_checkpoints(_checkpoints_of(stage))
     seconds = time.perf_counter() - begun
     say(f"    done in {seconds:.1f} s")

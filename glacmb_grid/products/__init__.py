@@ -1,0 +1,1 @@
+"""The products: what is written for users, as Datasets with their metadata."""

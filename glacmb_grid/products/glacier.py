@@ -1,0 +1,175 @@
+"""The glacier x year product: balances with the parts of their uncertainty, intervals and applicability."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from scipy.spatial import cKDTree
+
+from glacmb_grid.predictors import BY_GLACIER
+from glacmb_grid.schemas import EXPECTED, GLACIERS, PREDICTORS, UPSCALED, check
+from glacmb_grid.sphere import arc_km, unit_vectors
+from glacmb_grid.years import year_bounds
+
+Floats = npt.NDArray[np.float64]
+LEVELS = (50, 90)
+"""Probabilities of the intervals, %."""
+NO_ALBEDO, OBSERVED_ALBEDO, FILLED_ALBEDO = 0, 1, 2
+PARTS = ("observation", "model", "member")
+
+
+def decompose(expected_error: Floats, member_variance: Floats, observation: float) -> dict[str, Floats]:
+    """Split the expected error of a glacier-year into independent parts, one standard deviation each, m w.e.
+
+    Parameters
+    ----------
+    expected_error : float array
+        Root of the expected squared difference from an observation, as measured out of fold, m w.e.
+    member_variance : float array
+        Variance over the fits that the mean is of, m2.
+    observation : float
+        Root mean square of the stated standard deviations of the observations that were judged with, m w.e.
+
+    Returns
+    -------
+    dict of str to float array
+        `total`, `observation`, `model` and `member`; the square of the total is the sum of the squares of the parts.
+
+    Notes
+    -----
+    What is measured out of fold already holds the disagreement of the members and the error of the observations. The
+    total is therefore the expected error, and the model's part what the other two leave of it; only where these are
+    larger together does the total exceed it: ``total2 = max(expected2, observation2 + member2)``.
+    """
+    squared = expected_error**2
+    measured = np.minimum(observation**2, squared)
+    total = np.maximum(squared, measured + member_variance)
+    model = np.maximum(total - measured - member_variance, 0.0)
+    return {
+        "total": np.sqrt(total),
+        "observation": np.sqrt(measured),
+        "model": np.sqrt(model),
+        "member": np.sqrt(member_variance),
+    }
+
+
+def error_of_balance(product: xr.Dataset) -> Floats:
+    """Standard deviation of the product's error against the true balance, (glacier, year), m w.e.
+
+    It is the total without the part of the observations, whose own errors are no errors of the product.
+    """
+    model, member = (product[f"mass_balance_uncertainty_{n}"].values.astype(np.float64) for n in ("model", "member"))
+    return np.asarray(np.hypot(model, member))
+
+
+def glacier_product(
+    upscaled: xr.Dataset,
+    expected: xr.Dataset,
+    predictors: xr.Dataset,
+    glaciers: xr.Dataset,
+    *,
+    observation: float,
+    measured: npt.NDArray[np.bool_],
+    observed: npt.NDArray[np.int64],
+    area_of_year: Floats | None = None,
+) -> xr.Dataset:
+    """The values of the product; `describe` gives them their attributes.
+
+    Parameters
+    ----------
+    upscaled : xr.Dataset, (glacier, year)
+        From `upscale`.
+    expected : xr.Dataset, (glacier, year)
+        From `expected_errors`: error to be expected, half widths of intervals, dissimilarity, density, applicability.
+    predictors, glaciers : xr.Dataset
+        Source of the years and of the albedo's gaps, and of areas and positions.
+    observation : float
+        See `decompose`, m w.e.
+    measured : bool array, (glacier,)
+        Whether observations of the glacier were learnt from: its values are then predicted by fits without it.
+    observed : int array
+        Years with observations.
+    area_of_year : float array, (glacier, year), optional
+        km2; by default the area of the inventory in all years.
+
+    Returns
+    -------
+    xr.Dataset
+        As described in docs/product.md. A glacier-year without a balance is NaN in all that depends on it.
+
+    Raises
+    ------
+    InputError
+        A Dataset that is not what its schema says.
+    """
+    for given, schema in ((upscaled, UPSCALED), (expected, EXPECTED), (predictors, PREDICTORS), (glaciers, GLACIERS)):
+        check(given, schema)
+    years = predictors["year"].values.astype(np.int32)
+    mean = upscaled["mean"].values
+    known = np.isfinite(mean)
+    parts = decompose(expected["expected_error"].values, upscaled["variance"].values, observation)
+    by_year = {"mass_balance": mean}
+    by_year |= {"mass_balance_uncertainty": parts["total"]}
+    by_year |= {f"mass_balance_uncertainty_{n}": parts[n] for n in PARTS}
+    for level in LEVELS:
+        half = expected[f"half_width_{level}"].values
+        by_year |= {f"mass_balance_lower_{level}": mean - half, f"mass_balance_upper_{level}": mean + half}
+    by_year |= {n: expected[n].values for n in ("expected_error", "dissimilarity")}
+    area = glaciers["area"].values.astype(np.float64)
+    dims, bounds = _bounds_of_years(predictors)
+    both = ("glacier", "year")
+    return xr.Dataset(
+        {
+            **{n: (both, np.where(known, v, np.nan).astype(np.float32)) for n, v in by_year.items()},
+            "training_density": (both, expected["training_density"].values.astype(np.int32)),
+            "applicable": (both, (expected["applicable"].values.astype(bool) & known).astype(np.int8)),
+            "albedo_kind": (both, _kind_of_albedo(predictors)),
+            "area": ("glacier", area),
+            "area_of_year": (
+                both,
+                (np.broadcast_to(area[:, None], mean.shape) if area_of_year is None else area_of_year).astype(np.float64),
+            ),
+            "nets": ("glacier", upscaled["nets"].values.astype(np.int32)),
+            "measured": ("glacier", measured.astype(np.int8)),
+            "nearest_measured_km": ("glacier", _nearest_measured(glaciers, measured).astype(np.float32)),
+            "observed_period": ("year", (1 - (years < observed.min()) + (years > observed.max())).astype(np.int8)),
+            "time_bnds": ((*dims, "bnds"), bounds),
+        },
+        coords={
+            "year": ("year", years),
+            "time": (dims, bounds[..., 0] + (bounds[..., 1] - bounds[..., 0]) // 2),
+            "glacier_id": ("glacier", glaciers["glacier"].values),
+            "longitude": ("glacier", glaciers["longitude"].values),
+            "latitude": ("glacier", glaciers["latitude"].values),
+        },
+    )
+
+
+def _nearest_measured(glaciers: xr.Dataset, measured: npt.NDArray[np.bool_]) -> Floats:
+    """Great-circle distance to the nearest measured glacier, of a measured one to the nearest other, (glacier,), km."""
+    place = unit_vectors(glaciers["longitude"].values, glaciers["latitude"].values)
+    if not measured.any():
+        return np.full(len(place), np.nan)
+    chord = cKDTree(place[measured]).query(place, k=2)[0]
+    nearest = np.where(measured, chord[:, 1], chord[:, 0])
+    return np.where(np.isfinite(nearest), arc_km(nearest), np.nan)
+
+
+def _kind_of_albedo(predictors: xr.Dataset) -> npt.NDArray[np.int8]:
+    """Which albedo each glacier-year was predicted with, (glacier, year)."""
+    shape = predictors.sizes["glacier"], predictors.sizes["year"]
+    mine = np.flatnonzero((predictors["origin"].values == "albedo") & (predictors["part"].values == "value"))
+    if not len(mine):
+        return np.full(shape, NO_ALBEDO, np.int8)
+    gaps = np.isnan(predictors["predictors"].isel(predictor=mine[0]).values)
+    return np.where(gaps, FILLED_ALBEDO, OBSERVED_ALBEDO).astype(np.int8)
+
+
+def _bounds_of_years(predictors: xr.Dataset) -> tuple[tuple[str, ...], npt.NDArray[np.datetime64]]:
+    """Bounds of the hydrological years and their dimensions without the last: of all glaciers, or by glacier."""
+    years = predictors["year"].values.astype(np.int64)
+    if predictors.attrs["first_month"] != BY_GLACIER:
+        return ("year",), year_bounds(years, int(predictors.attrs["first_month"]))
+    firsts, row = np.unique(predictors["first_month"].values.astype(np.int64), return_inverse=True)
+    return ("glacier", "year"), np.stack([year_bounds(years, first) for first in firsts.tolist()])[row]

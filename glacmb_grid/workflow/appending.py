@@ -1,0 +1,126 @@
+"""`append`: a product that has been given away gains years, and no older year of it changes."""
+
+from __future__ import annotations
+
+import filecmp
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from glacmb_grid.errors import InputError, listing
+from glacmb_grid.settings import Judged
+from glacmb_grid.stores.artefacts import Artefact, leaves
+from glacmb_grid.stores.formats import read_zarr
+from glacmb_grid.stores.runs import RunStore
+from glacmb_grid.workflow.currency import flat
+from glacmb_grid.workflow.stages import Stage
+from glacmb_grid.workflow.table import table
+
+MAY_GROW = ("climate.files", "climate.years", "albedo.files", "product.years", "synthetic.years")
+"""Settings that may differ from those of the product that is appended to: they say which years there are."""
+_METADATA = "zarr.json"
+_TOLD = 5
+
+
+def require_same_settings(config: Judged, store: RunStore) -> None:
+    """Refuse to append to a product that was made with other settings.
+
+    Raises
+    ------
+    InputError
+        With the settings that differ, and if there is no product yet.
+    """
+    stages = {s.name: s for s in table(config)}
+    if not any(_products_of(s) and store.mark(s.name) for s in stages.values()):
+        raise InputError(
+            f"append: {store.root}",
+            expected="a product to append to",
+            found="none",
+            remedy="make it first, with `glacmb-grid run`",
+        )
+    changed = []
+    for stage in stages.values():
+        if (mark := store.mark(stage.name)) is None:
+            continue
+        before = flat(mark.get("settings", {}))
+        after = flat({k: config.as_written(v) for k, v in stage.settings.items()})
+        for key in dict.fromkeys([*before, *after]):
+            if before.get(key) != after.get(key) and not key.startswith(MAY_GROW):
+                changed.append(f"{key}: {before.get(key)!r} -> {after.get(key)!r}")
+    if changed:
+        raise InputError(
+            f"append: {store.root}",
+            expected="the settings that the product was made with, more years apart",
+            found=listing(list(dict.fromkeys(changed)), _TOLD),
+            remedy="take these settings back; or make a product anew, with `run` and, to keep the old one, another "
+            "`store.root`",
+        )
+
+
+def require_past(stage: Stage, store: RunStore, folder: Path) -> None:
+    """Refuse products of a stage, just written to a folder, that would change an older year.
+
+    Raises
+    ------
+    InputError
+        With the values that differ. Nothing has been replaced then.
+    """
+    for product in _products_of(stage):
+        old, new = store.folder(stage.name) / product.file, folder / product.file
+        if store.mark(stage.name) is None or not old.exists():
+            continue
+        lost = [p.relative_to(old) for p in _chunks(old) if not _same(p, new / p.relative_to(old))]
+        if lost:
+            raise InputError(
+                f"append: {old}",
+                expected="more years beside unchanged older ones",
+                found=_differences(read_zarr(old), read_zarr(new)) or f"other bytes in {listing(lost, _TOLD)}",
+                remedy="the product is left as it was; find out what changed in the inputs of these years, or make a "
+                "product anew, with `run` and, to keep the old one, another `store.root`",
+            )
+
+
+def _products_of(stage: Stage) -> list[Artefact]:
+    return [a for _, a in leaves(dict(stage.writes)) if isinstance(a, Artefact) and a.kind == "product"]
+
+
+def _chunks(store: Path) -> Iterator[Path]:
+    return (p for p in sorted(store.rglob("*")) if p.is_file() and p.name != _METADATA)
+
+
+def _same(old: Path, new: Path) -> bool:
+    return new.is_file() and filecmp.cmp(old, new, shallow=False)
+
+
+def _differences(old: xr.Dataset, new: xr.Dataset) -> str:
+    """What differs in the years and glaciers (or regions, or cells) of the old product, in words."""
+    told = []
+    for name, before in old.variables.items():
+        if name not in new.variables:
+            told.append(f"no {name}")
+            continue
+        after = new.variables[name]
+        shared = {d: slice(n) for d, n in before.sizes.items() if d in ("year", "time")}
+        after = after.isel({d: s for d, s in shared.items() if d in after.dims})
+        if after.shape != before.shape:
+            told.append(f"{name} {before.sizes} -> {after.sizes}")
+            continue
+        one, two = before.values, after.values
+        unequal = ~((one == two) | ((one != one) & (two != two)))
+        if unequal.any():
+            told.append(_told(str(name), old, before, one, two, np.argwhere(np.atleast_1d(unequal))))
+    return listing(told, _TOLD)
+
+
+def _told(name: str, old: xr.Dataset, variable: xr.Variable, one: np.ndarray, two: np.ndarray, at: np.ndarray) -> str:
+    """One variable's difference: where it first is, and how often."""
+    first = tuple(at[0]) if variable.ndim else ()
+    labels = {"glacier": "glacier_id", "region": "region_id"}
+    place = []
+    for dim, number in zip(variable.dims, first, strict=True):
+        label = labels.get(str(dim), str(dim))
+        value = old[label].values[number] if label in old.variables and old[label].dims == (dim,) else number
+        place.append(f"{dim} {value}")
+    return f"{name}: {one[first]} -> {two[first]} at {', '.join(place) or 'it'} ({len(at)} of {one.size} values)"
