@@ -266,7 +266,7 @@ PRODUCT = Schema(
     _numbers(("glacier", "year"), mass_balance="m", mass_balance_uncertainty="m")
     | _numbers(("glacier",), area="km2")
     | {"measured": Field(("glacier",), FLAG), "observed_period": Field(("year",), FLAG)}
-    | {"year_bnds": Field(("year", "bnds"), DATE, per="glacier")},
+    | {"time_bnds": Field(("year", "bnds"), DATE, per="glacier")},
     {"glacier_id": Field(("glacier",), TEXT), "year": Field(("year",)), "time": Field(("year",), DATE, per="glacier")}
     | _PLACE,
 )

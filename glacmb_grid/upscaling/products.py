@@ -140,7 +140,7 @@ def build_product(
     -------
     xr.Dataset
         `mass_balance` and `mass_balance_uncertainty` (glacier, year), m; `area`, `measured` (glacier,);
-        `observed_period` (year,), 0 before the first year with observations, 2 after the last. `year_bnds` and
+        `observed_period` (year,), 0 before the first year with observations, 2 after the last. `time_bnds` and
         `time` are by glacier, (glacier, year), where glaciers have hydrological years of their own.
 
     Raises
@@ -173,7 +173,7 @@ def build_product(
                 },
             ),
             "area": glaciers["area"].variable,
-            "year_bnds": ((*dims, "bnds"), bounds),
+            "time_bnds": ((*dims, "bnds"), bounds),
             "measured": (
                 "glacier",
                 measured.astype(np.int8),
@@ -202,7 +202,7 @@ def build_product(
             "time": (
                 dims,
                 bounds[..., 0] + (bounds[..., 1] - bounds[..., 0]) // 2,
-                {"standard_name": "time", "long_name": "middle of the hydrological year", "bounds": "year_bnds"},
+                {"standard_name": "time", "long_name": "middle of the hydrological year", "bounds": "time_bnds"},
             ),
             "glacier_id": ("glacier", glaciers["glacier"].values, glaciers["glacier"].attrs),
             "longitude": glaciers["longitude"].variable,
