@@ -112,7 +112,7 @@ def test_southern_tiles_from_file_to_product(tmp_path):
         np.testing.assert_allclose(lowest.sel(year=year), min(expected), rtol=1e-6)
         np.testing.assert_allclose(mean.sel(year=year), np.mean(expected), rtol=1e-6)
     with xr.open_dataset(tmp_path / "run/products/glacier_annual.nc") as product:
-        assert str(product["year_bnds"].sel(year=2001).values[0])[:10] == "2000-04-01"
+        assert str(product["time_bnds"].sel(year=2001).values[0])[:10] == "2000-04-01"
 
 
 @pytest.mark.slow
@@ -130,5 +130,5 @@ def test_glaciers_on_both_sides_of_the_equator_in_one_run(tmp_path):
         south = min(south, percent(np.datetime64(f"{year}-01")) / 100)
         np.testing.assert_allclose(lowest.sel(year=year), [north, north, south, south], rtol=1e-6)
     with xr.open_dataset(tmp_path / "run/products/glacier_annual.nc") as product:
-        starts = product["year_bnds"].sel(year=2001).values[:, 0].astype("datetime64[D]").astype(str)
+        starts = product["time_bnds"].sel(year=2001).values[:, 0].astype("datetime64[D]").astype(str)
         assert starts.tolist() == ["2000-10-01", "2000-10-01", "2000-04-01", "2000-04-01"]

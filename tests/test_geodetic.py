@@ -333,7 +333,7 @@ def product_of(balance, years, sigma=0.1, measured=None, first_month=10):
             "area": ("glacier", np.arange(1.0, glaciers + 1)),
             "measured": ("glacier", np.zeros(glaciers, np.int8) if measured is None else measured),
             "observed_period": ("year", np.ones(len(years), np.int8)),
-            "year_bnds": (("year", "bnds"), bounds.astype("datetime64[ns]")),
+            "time_bnds": (("year", "bnds"), bounds.astype("datetime64[ns]")),
         },
         coords={
             "glacier_id": ("glacier", np.array([f"g{i}" for i in range(glaciers)], dtype=object)),
@@ -420,7 +420,7 @@ def test_glaciers_with_years_of_their_own():
     years = np.arange(2001, 2006)
     truth = np.random.default_rng(5).normal(0, 1, (2, len(years)))
     bounds = np.stack([year_bounds(years, 10), year_bounds(years, 4)])
-    product = product_of(truth, years).assign(year_bnds=(("glacier", "year", "bnds"), bounds.astype("datetime64[ns]")))
+    product = product_of(truth, years).assign(time_bnds=(("glacier", "year", "bnds"), bounds.astype("datetime64[ns]")))
     product = product.assign_coords(time=(("glacier", "year"), bounds[..., 0].astype("datetime64[ns]")))
     begin, end = np.datetime64("2001-01-01"), np.datetime64("2005-01-01")
     shares = np.stack([by_days(begin, end, b) for b in bounds])

@@ -106,7 +106,7 @@ def test_the_product_opens_plainly_and_has_every_glacier_and_year(done):
             assert ds["mass_balance"].attrs["units"] == "m"
             assert ds["glacier_id"].attrs["cf_role"] == "timeseries_id"
             assert all(str(i).startswith("RGI2000-v7.0-G-13-") for i in ds["glacier_id"].values)
-            assert str(ds["year_bnds"].values[0][0])[:10] == "2000-10-01"
+            assert str(ds["time_bnds"].values[0][0])[:10] == "2000-10-01"
             assert {"area", "longitude", "latitude"} <= set(ds.variables)
         np.testing.assert_array_equal(netcdf["mass_balance"].values, zarr["mass_balance"].values)
     with netCDF4.Dataset(products / "glacier_annual.nc") as header:

@@ -101,7 +101,7 @@ def test_every_month_stands_in_its_hydrological_year(first_month):
 def test_incomplete_years_are_dropped_and_bounds_kept(first_month, years):
     ds = build(first_month=first_month)
     assert ds["year"].values.tolist() == years
-    start, end = ds["year_bnds"].values[0].astype("datetime64[D]")
+    start, end = ds["time_bnds"].values[0].astype("datetime64[D]")
     assert str(start) == f"{years[0] - (first_month != 1)}-{first_month:02d}-01"
     assert (end - start).astype(int) in (365, 366)
 
@@ -395,7 +395,7 @@ def test_each_glacier_goes_by_the_year_of_its_own_hemisphere():
             np.testing.assert_array_equal(mixed[name].values[rows], alone[name].values[rows])
         for row in rows:
             np.testing.assert_array_equal(mixed["days"].values[row], alone["days"].values)
-            np.testing.assert_array_equal(mixed["year_bnds"].values[row], alone["year_bnds"].values)
+            np.testing.assert_array_equal(mixed["time_bnds"].values[row], alone["time_bnds"].values)
     assert mixed["month"].values.tolist() == [*range(1, 13)]
     assert column(mixed, "t2m_01")[1].tolist() == [10000 + y * 100 + 1 for y in (2001, 2002, 2003)]
     assert column(mixed, "tp_summer")[:, 0] == pytest.approx([21.0, 15.3, 21.6]), "6+7+8, 12+1+2, 6+7+8"

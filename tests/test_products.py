@@ -132,10 +132,10 @@ def test_uncertainty_is_members_and_residuals_together_with_cf_attributes(predic
     assert product["mass_balance"].attrs["units"] == "m"
     assert "mass_balance_uncertainty" in product["mass_balance"].attrs["ancillary_variables"]
     assert product["glacier_id"].attrs["cf_role"] == "timeseries_id"
-    first, last = product["year_bnds"].values[0]
+    first, last = product["time_bnds"].values[0]
     assert (str(first)[:10], str(last)[:10]) == ("2000-10-01", "2001-10-01")
     assert product["year"].values[0] == 2001
-    assert product["time"].attrs["bounds"] == "year_bnds"
+    assert product["time"].attrs["bounds"] == "time_bnds"
     assert list(product["measured"].values) == [1, 1, 1, 1, 0, 0, 0]
     assert list(product["observed_period"].values) == [0, 0, 1, 1, 1, *([2] * 7)]  # observed 2003 and 2005
 
@@ -148,7 +148,7 @@ def test_a_product_is_written_as_zarr_and_netcdf(predictors, tmp_path):
         read = [read_zarr(tmp_path / "glacier_annual.zarr"), file.load()]
     for found in read:
         assert found.attrs["title"] == "t"
-        for name in ("mass_balance", "mass_balance_uncertainty", "area", "measured", "year_bnds"):
+        for name in ("mass_balance", "mass_balance_uncertainty", "area", "measured", "time_bnds"):
             np.testing.assert_array_equal(found[name].values, product[name].values)
 
 
@@ -156,11 +156,11 @@ def test_years_by_glacier_give_bounds_by_glacier(predictors, tmp_path):
     firsts = np.where(np.arange(predictors.sizes["glacier"]) % 2, 4, 10)
     mixed = predictors.assign_coords(first_month=("glacier", firsts)).assign_attrs(first_month=BY_GLACIER)
     product = make_product(mixed)
-    assert product["year_bnds"].dims == ("glacier", "year", "bnds")
-    bounds = product["year_bnds"].values.astype("datetime64[D]").astype(str)
+    assert product["time_bnds"].dims == ("glacier", "year", "bnds")
+    bounds = product["time_bnds"].values.astype("datetime64[D]").astype(str)
     assert bounds[0, 0].tolist() == ["2000-10-01", "2001-10-01"]
     assert bounds[1, 0].tolist() == ["2000-04-01", "2001-04-01"]
     assert str(product["time"].values[1, 0])[:10] == "2000-09-30"
     glacmb_grid.write_product(product, tmp_path)
     with xr.open_dataset(tmp_path / "glacier_annual.nc") as file:
-        np.testing.assert_array_equal(file["year_bnds"].values, product["year_bnds"].values)
+        np.testing.assert_array_equal(file["time_bnds"].values, product["time_bnds"].values)

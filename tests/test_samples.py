@@ -31,7 +31,7 @@ def make_predictors():
             "predictor": ["stamp", "mirror"],
             **meaning_coordinates([Meaning("stamp"), Meaning("mirror")]),
             "month": np.arange(1, 13),
-            "year_bnds": (("year", "bnds"), np.zeros((3, 2))),
+            "time_bnds": (("year", "bnds"), np.zeros((3, 2))),
         },
         attrs={"first_month": 10},
     )

@@ -92,9 +92,9 @@ def build_predictors(
     xr.Dataset
         `predictors` (glacier, year, predictor) float32; the forcing `temperature` (K, at the model's orography) and
         `precipitation` (m w.e.) (glacier, year, month), `days` (year, month), `orography` (glacier), `hypsometry`
-        (glacier, band); coordinates `year_bnds`, `month` (calendar month in the order of the year) and, over
+        (glacier, band); coordinates `time_bnds`, `month` (calendar month in the order of the year) and, over
         `predictor`, what each predictor is: the attributes of `vocabulary.Meaning`. Where years are by glacier,
-        `days` is (glacier, year, month), `year_bnds` (glacier, year, bnds), `month` the number of the month in the
+        `days` is (glacier, year, month), `time_bnds` (glacier, year, bnds), `month` the number of the month in the
         glacier's own year, and `first_month` a coordinate over `glacier`.
 
     Raises
@@ -158,7 +158,7 @@ def _by_glacier(ds: xr.Dataset, first: int) -> xr.Dataset:
     number = {"long_name": "number of the month within the glacier's own hydrological year"}
     ds = ds.assign_coords(
         month=("month", np.arange(1, 13), number),
-        year_bnds=ds["year_bnds"].expand_dims(glacier=size),
+        time_bnds=ds["time_bnds"].expand_dims(glacier=size),
         first_month=("glacier", np.full(size, first), {"long_name": "first month of the glacier's hydrological year"}),
     )
     ds = ds.assign(days=ds["days"].expand_dims(glacier=size)) if "days" in ds else ds
@@ -292,7 +292,7 @@ def _assemble(
             "predictor": np.array([m.name for m in columns], dtype=object),
             **meaning_coordinates(list(columns)),
             "month": calendar_months(first_month),
-            "year_bnds": (("year", "bnds"), year_bounds(years, first_month)),
+            "time_bnds": (("year", "bnds"), year_bounds(years, first_month)),
             **{n: ("glacier", glaciers[n].values) for n in PLACE if n in glaciers},
         },
         attrs={"first_month": first_month},

@@ -32,7 +32,7 @@ def as_rows(predictors: xr.Dataset, glacier: Integers, year: Integers) -> xr.Dat
         With coordinates `row_glacier`, `row_year` and, where known, `row_longitude`, `row_latitude`, `row_area`.
     """
     at = {"glacier": xr.DataArray(glacier, dims="row"), "year": xr.DataArray(year, dims="row")}
-    rows = predictors.drop_vars(["year_bnds", "first_month"], errors="ignore").isel(at)
+    rows = predictors.drop_vars(["time_bnds", "first_month"], errors="ignore").isel(at)
     names = {n: f"row_{n}" for n in ("glacier", "year", *PLACE) if n in rows.coords}
     return rows.reset_coords(list(names)).rename(names).set_coords(list(names.values()))
 

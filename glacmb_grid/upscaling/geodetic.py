@@ -106,7 +106,7 @@ def compare_geodetic(product: xr.Dataset, rates: pd.DataFrame) -> tuple[xr.Datas
     place = pd.Index(product["glacier_id"].values.astype(str)).get_indexer(rates["glacier"])
     known = rates[place >= 0]
     begin, end = (np.array(known[n].tolist(), dtype=_DAY) for n in ("begin", "end"))
-    bounds = product["year_bnds"].values.astype(_DAY)
+    bounds = product["time_bnds"].values.astype(_DAY)
     if bounds.ndim == 2:
         bounds = np.broadcast_to(bounds, (product.sizes["glacier"], *bounds.shape))
     operator = period_operator(begin, end, place[place >= 0], bounds)
