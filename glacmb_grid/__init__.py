@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from glacmb_grid.synthetic import write_region as write_region
     from glacmb_grid.upscaling.geodetic import compare_geodetic as compare_geodetic
     from glacmb_grid.upscaling.geodetic import score_geodetic as score_geodetic
-    from glacmb_grid.upscaling.products import upscale as upscale
+    from glacmb_grid.upscaling.predict import upscale as upscale
     from glacmb_grid.validation.predictions import out_of_fold as out_of_fold
     from glacmb_grid.validation.scores import compare as compare
     from glacmb_grid.validation.scores import score as score
@@ -87,7 +87,7 @@ _HOMES = {
     "score_geodetic": "upscaling.geodetic",
     "summer_albedo": "inputs.albedo",
     "terrain": "sampling.terrain",
-    "upscale": "upscaling.products",
+    "upscale": "upscaling.predict",
     "write_product": "stores.formats",
     "write_region": "synthetic",
 }

@@ -6,15 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 
 import glacmb_grid
 from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning.registry import fit, model_of, predict
 from glacmb_grid.predictors import BY_GLACIER
+from glacmb_grid.products.glacier import decompose, error_of_balance, glacier_product
+from glacmb_grid.products.metadata import describe
 from glacmb_grid.settings import Recipe
 from glacmb_grid.stores.formats import read_zarr
-from glacmb_grid.upscaling import products
-from glacmb_grid.upscaling.products import build_product, residual_variance, upscale, withheld
+from glacmb_grid.upscaling import predict as upscaling
+from glacmb_grid.upscaling.predict import upscale, withheld
 from glacmb_grid.validation.predictions import out_of_fold
 
 pytestmark = pytest.mark.ends
@@ -49,7 +53,7 @@ def test_folds_that_leave_no_glacier_out_are_refused(predictors, samples):
 
 @pytest.mark.parametrize("block", [1, 3, 2000])
 def test_mean_and_variance_over_allowed_folds_and_members(block, predictors, samples, folds, monkeypatch):
-    monkeypatch.setattr(products, "BLOCK", block)
+    monkeypatch.setattr(upscaling, "BLOCK", block)
     level = np.array([[1.0, 3.0], [10.0, 20.0], [5.0, 5.0], [7.0, 9.0]])  # (fold, member)
 
     def fake(rows):
@@ -96,39 +100,76 @@ def test_climatologies_of_a_withheld_glacier_are_those_of_the_rows_that_are_pred
     np.testing.assert_allclose(mean[glacier, year], table["predicted"], rtol=1e-6, atol=1e-9)
 
 
-def test_residual_variance_leaves_a_glaciers_own_residuals_out():
-    lines = [("logo", "a", 1, 1.0), ("logo", "a", 2, 1.0), ("logo", "b", 1, 3.0)]
-    lines += [("both_out", "a", 1, 2.0), ("both_out", "a", 2, 2.0), ("both_out", "b", 1, 4.0)]
-    table = pd.DataFrame(lines, columns=["scheme", "glacier", "year", "predicted"]).assign(observed=0.0)
-    found = residual_variance(table, np.array(["a", "b", "c"], dtype=object), np.array([1, 2, 3]))
-    observed_years = np.array([[9.0], [1.0], [11 / 3]])  # c: (1 + 1 + 9) / 3
-    np.testing.assert_allclose(found[:, :2], np.broadcast_to(observed_years, (3, 2)))
-    np.testing.assert_allclose(found[:, 2], [16.0, 4.0, 8.0])  # year 3 has no observation: both_out
+def test_the_parts_of_the_uncertainty_by_hand():
+    """0.5 expected of which 0.3 are the observations' leaves 0.4; members that differ by 0.2 leave the model sqrt(0.12)."""
+    parts = decompose(np.array([0.5]), np.array([0.04]), 0.3)
+    found = {n: float(v[0]) for n, v in parts.items()}
+    assert found == pytest.approx({"total": 0.5, "observation": 0.3, "model": 0.12**0.5, "member": 0.2})
 
 
-def make_product(predictors):
-    shape = predictors.sizes["glacier"], predictors.sizes["year"]
+@given(expected=st.floats(0, 3), member=st.floats(0, 3), observation=st.floats(0, 1))
+def test_members_are_not_counted_twice(expected, member, observation):
+    parts = decompose(np.array([expected]), np.array([member**2]), observation)
+    total, *others = (float(parts[n][0]) for n in ("total", "observation", "model", "member"))
+    assert total**2 == pytest.approx(sum(v**2 for v in others), abs=1e-12)
+    assert total >= expected - 1e-12
+    if observation**2 + member**2 <= expected**2:
+        assert total == pytest.approx(expected)
+    else:
+        assert others[1] == 0
+    assert others[0] <= expected + 1e-12
+
+
+def make_product(predictors, **about):
     ids = predictors["glacier"].values
+    shape = len(ids), predictors.sizes["year"]
     glaciers = xr.Dataset(
-        {"area": ("glacier", np.ones(shape[0]), {"units": "km2"})},
+        {"area": ("glacier", np.arange(1.0, shape[0] + 1), {"units": "km2"})},
         coords={
             "glacier": ("glacier", ids, {"cf_role": "timeseries_id"}),
-            "longitude": ("glacier", np.zeros(shape[0])),
+            "longitude": ("glacier", np.arange(shape[0]) / 10),
             "latitude": ("glacier", np.zeros(shape[0])),
         },
     )
-    dims = ("glacier", "year")
-    balances = {"mean": (dims, np.full(shape, -0.5)), "variance": (dims, np.full(shape, 0.09))}
-    upscaled = xr.Dataset(balances, coords={n: predictors[n].values for n in dims})
-    measured = np.arange(shape[0]) < 4
-    return build_product(
-        upscaled, np.full(shape, 0.16), predictors, glaciers, measured, np.array([2003, 2005]), attrs={"title": "t"}
+    dims, coords = ("glacier", "year"), {n: predictors[n].values for n in ("glacier", "year")}
+    balances = {"mean": (dims, np.full(shape, -0.5)), "variance": (dims, np.full(shape, 0.04))}
+    upscaled = xr.Dataset({**balances, "nets": ("glacier", np.full(shape[0], 6))}, coords=coords)
+    values = {"expected_error": 0.5, "half_width_50": 0.3, "half_width_90": 0.8, "dissimilarity": 0.2}
+    expected = xr.Dataset(
+        {
+            **{n: (dims, np.full(shape, v)) for n, v in values.items()},
+            "training_density": (dims, np.full(shape, 3)),
+            "applicable": (dims, np.ones(shape, np.int8)),
+        },
+        coords=coords,
     )
+    made = glacier_product(
+        upscaled,
+        expected,
+        predictors,
+        glaciers,
+        observation=0.3,
+        measured=np.arange(shape[0]) < 4,
+        observed=np.array([2003, 2005]),
+    )
+    return describe(made, kind="glacier", **({"title": "t"} | about))
 
 
-def test_uncertainty_is_members_and_residuals_together_with_cf_attributes(predictors):
+def test_the_values_of_the_product(predictors):
     product = make_product(predictors)
-    np.testing.assert_allclose(product["mass_balance_uncertainty"], 0.5, rtol=1e-6)
+    for name, value in {
+        "mass_balance": -0.5,
+        "mass_balance_uncertainty": 0.5,
+        "mass_balance_uncertainty_observation": 0.3,
+        "mass_balance_uncertainty_model": 0.12**0.5,
+        "mass_balance_uncertainty_member": 0.2,
+        "mass_balance_lower_50": -0.8,
+        "mass_balance_upper_90": 0.3,
+        "nets": 6,
+        "albedo_kind": 0,
+        "training_density": 3,
+    }.items():
+        np.testing.assert_allclose(product[name], value, rtol=1e-6, err_msg=name)
     assert product["mass_balance"].attrs["units"] == "m"
     assert "mass_balance_uncertainty" in product["mass_balance"].attrs["ancillary_variables"]
     assert product["glacier_id"].attrs["cf_role"] == "timeseries_id"
@@ -138,6 +179,55 @@ def test_uncertainty_is_members_and_residuals_together_with_cf_attributes(predic
     assert product["time"].attrs["bounds"] == "time_bnds"
     assert list(product["measured"].values) == [1, 1, 1, 1, 0, 0, 0]
     assert list(product["observed_period"].values) == [0, 0, 1, 1, 1, *([2] * 7)]  # observed 2003 and 2005
+    np.testing.assert_allclose(error_of_balance(product), 0.4, rtol=1e-6)  # without that of the observations
+
+
+def test_the_nearest_measured_glacier_of_a_measured_one_is_another(predictors):
+    """Glaciers stand a tenth of a degree apart on the equator; the first four are measured."""
+    tenth = np.pi * 6371.0 / 1800
+    distance = make_product(predictors)["nearest_measured_km"].values / tenth
+    np.testing.assert_allclose(distance, [1, 1, 1, 1, 1, 2, 3], rtol=2e-3)
+
+
+def test_glacier_years_without_balance_are_missing_in_all_that_depends_on_it(predictors):
+    ids, shape = predictors["glacier"].values, (predictors.sizes["glacier"], predictors.sizes["year"])
+    whole = make_product(predictors)
+    mean = np.full(shape, -0.5)
+    mean[2, 3] = np.nan
+    dims, coords = ("glacier", "year"), {n: predictors[n].values for n in ("glacier", "year")}
+    upscaled = xr.Dataset(
+        {"mean": (dims, mean), "variance": (dims, np.full(shape, 0.04)), "nets": ("glacier", np.ones(len(ids), int))},
+        coords=coords,
+    )
+    names = ("expected_error", "dissimilarity", "training_density", "applicable")
+    expected = xr.Dataset({n: (dims, whole[n].values) for n in names}, coords=coords)
+    expected = expected.assign(
+        half_width_50=0.3 + 0 * expected.dissimilarity, half_width_90=0.8 + 0 * expected.dissimilarity
+    )
+    glaciers = whole[["area", "longitude", "latitude"]].assign_coords(glacier=ids)
+    made = glacier_product(
+        upscaled, expected, predictors, glaciers, observation=0.3, measured=np.arange(7) < 4, observed=np.array([2003])
+    )
+    for name in made.data_vars:
+        if name.startswith("mass_balance") or name in ("dissimilarity", "expected_error"):
+            assert np.argwhere(np.isnan(made[name].values)).tolist() == [[2, 3]], name
+    assert np.argwhere(made["applicable"].values == 0).tolist() == [[2, 3]]
+
+
+def test_the_kind_of_albedo_is_told(predictors):
+    albedo = predictors.isel(predictor=[0]).assign_coords(
+        predictor=["summer_albedo_mean"], stem=("predictor", ["summer_albedo_mean"]), origin=("predictor", ["albedo"]),
+        part=("predictor", ["value"]),
+    )  # fmt: skip
+    values = np.full((7, predictors.sizes["year"], 1), 0.5)
+    values[1, 2] = np.nan
+    albedo["predictors"] = (albedo["predictors"].dims, values)
+    joined = predictors.drop_dims("predictor").assign(
+        predictors=xr.concat([predictors["predictors"], albedo["predictors"]], "predictor")
+    )
+    kind = make_product(joined.assign_attrs(predictors.attrs))["albedo_kind"]
+    assert kind.attrs["flag_meanings"].split()[int(kind.values[1, 2])] == "filled"
+    assert (np.delete(kind.values.ravel(), np.ravel_multi_index((1, 2), kind.shape)) == 1).all()
 
 
 def test_a_product_is_written_as_zarr_and_netcdf(predictors, tmp_path):

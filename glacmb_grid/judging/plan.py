@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from glacmb_grid.errors import Problems
+from glacmb_grid.errors import InputError, Problems
 from glacmb_grid.folds.holdout import choose_holdout
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.protocols import leaky
@@ -61,6 +61,22 @@ def require_models(config: Judged) -> None:
         with problems.collect():
             model.require()
     problems.raise_if_any()
+
+
+def require_fitted(model: str, fitted: Mapping[str, xr.Dataset]) -> None:
+    """Check that the product's model could be fitted.
+
+    Raises
+    ------
+    InputError
+    """
+    if model not in fitted:
+        raise InputError(
+            f"product: model {model}",
+            expected="a model that could be fitted",
+            found="one that lacks its data, see the messages of its stage",
+            remedy="choose another `product.model`, or give the data that it needs",
+        )
 
 
 def bases_of(model: Model, models: Mapping[str, Model]) -> list[str]:

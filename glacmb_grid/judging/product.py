@@ -15,11 +15,21 @@ from glacmb_grid.errors import InputError
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.inputs.outlines import glaciers_dataset
 from glacmb_grid.judging.fits import Fits, fitted_in
-from glacmb_grid.judging.plan import PRODUCT_SCHEME
+from glacmb_grid.judging.plan import PRODUCT_SCHEME, require_fitted
 from glacmb_grid.learning.registry import predict
+from glacmb_grid.products.area_change import areas_of_years
+from glacmb_grid.products.glacier import glacier_product, with_realizations
+from glacmb_grid.products.metadata import describe, with_mass_units
+from glacmb_grid.settings import Product
 from glacmb_grid.stores.work import Work
-from glacmb_grid.upscaling.products import build_product, residual_variance, upscale
+from glacmb_grid.uncertainty.correlation import ErrorCorrelation
+from glacmb_grid.upscaling.predict import upscale
 from glacmb_grid.validation.metrics import METRICS
+
+
+MOST_WITH_DRAWS = 10_000
+DRAWS = 100
+"""Realizations by default of a product of at most MOST_WITH_DRAWS glaciers."""
 
 
 def make_products(
@@ -28,68 +38,97 @@ def make_products(
     outlines: gpd.GeoDataFrame,
     sampled: xr.Dataset,
     predictors: xr.Dataset,
+    expected: xr.Dataset,
+    correlation: dict[str, str],
     samples: xr.Dataset,
     folds: Folds,
     fits: Fits,
-    predictions: pd.DataFrame,
     name: str,
     model: str,
-    years: tuple[int, int] | None,
     compared: Sequence[str],
+    product: Product,
     title: str,
     institution: str,
+    metadata: dict[str, str],
+    seed: int,
     truth: xr.Dataset | None = None,
 ) -> dict[str, Any]:
     """The glacier x year dataset by one model; if the truth is known, the scores of all fitted models against it."""
     ids = predictors["glacier"].values
-    predictors = _within(predictors, years)
+    predictors = within_years(predictors, product.years)
     glaciers = glaciers_dataset(outlines.loc[ids])
     measured = np.isin(ids.astype(str), samples["glacier"].values.astype(str))
     fitted = {n: p.load() for n, p in fitted_in(fits, PRODUCT_SCHEME).items()}
-    if model not in fitted:
-        raise InputError(
-            f"product: model {model}",
-            expected="a model that could be fitted",
-            found="one that lacks its data, see the messages of its stage",
-            remedy="choose another `product.model`, or give the data that it needs",
-        )
+    require_fitted(model, fitted)
 
     def balance_by(one: str) -> xr.Dataset:
         return upscale(partial(predict, fitted[one], built_on=fitted), predictors, samples, folds)
 
     balance = balance_by(model)
-    if gaps := int(balance["mean"].isnull().sum()):
-        raise InputError(
-            f"product: model {model}",
-            expected="a balance for every glacier and year",
-            found=f"none for {gaps} of {balance['mean'].size}",
-            remedy="complete its predictions, or choose another `product.model`",
-        )
-    residual = residual_variance(predictions, ids, predictors["year"].values)
-    attrs = {
-        "title": title,
-        "institution": institution or "not stated",
-        "source": f"glacmb_grid, model {model}, folds that leave one glacier out",
-        "configuration": name,
-        **work.provenance,
-    }
+    _require_balances(work, model, balance)
     observed = np.unique(samples["row_year"].values.astype(np.int64))
-    product = build_product(balance, residual, predictors, glaciers, measured, observed, attrs=attrs)
-    if (before := product["year"].values[product["observed_period"].values == 0]).size:
+    made = glacier_product(
+        balance,
+        expected.sel(year=predictors["year"].values).load(),
+        predictors,
+        glaciers,
+        observation=_observation_error(samples),
+        measured=measured,
+        observed=observed,
+        area_of_year=_areas(product, glaciers, predictors["year"].values),
+    )
+    if (before := made["year"].values[made["observed_period"].values == 0]).size:
         work.say(f"note: {len(before)} years, {before[0]}..{before[-1]}, lie before the first observation; see the "
                  "variable observed_period")  # fmt: skip
+    if (outside := int((made["applicable"].values == 0).sum())):
+        work.say(f"{outside} of {made['applicable'].size} glacier-years lie outside the area of applicability; see "
+                 "applicable")  # fmt: skip
     nearest = sampled[["nearest_land", "land_distance"]].sel(glacier=ids).load()
-    product = product.assign({n: ("glacier", v.values, v.attrs) for n, v in nearest.data_vars.items()})
-    product.attrs["glaciers_failed"] = len(outlines) - product.sizes["glacier"]
-    work.say(f"{product.sizes['glacier']} glaciers x {product.sizes['year']} years by {model}")
+    made = made.assign({n: ("glacier", v.values, v.attrs) for n, v in nearest.data_vars.items()})
+    made = with_mass_units(made, water_density=product.water_density)
+    draws = (DRAWS if made.sizes["glacier"] <= MOST_WITH_DRAWS else 0) if product.draws is None else product.draws
+    if draws:
+        made = with_realizations(made, ErrorCorrelation.from_attrs(correlation), draws, seed)
+    made.attrs = {
+        "configuration": name,
+        "glaciers_failed": len(outlines) - made.sizes["glacier"],
+        "correlation_of_errors": str(correlation["error_correlation"]),
+        **work.provenance,
+    }
+    about = {"title": title, "institution": institution or "not stated", **metadata}
+    source = f"glacmb_grid, model {model}, folds that leave one glacier out"
+    made = describe(made, kind="glacier", source=source, **about)
+    work.say(f"{made.sizes['glacier']} glaciers x {made.sizes['year']} years by {model}")
     if truth is None:
-        return {"product": product}
+        return {"product": made}
     means = {m: (balance if m == model else balance_by(m))["mean"].values for m in compared if m in fitted}
     complete = {m: mean for m, mean in means.items() if np.isfinite(mean).all()}
-    return {"product": product, "truth_scores": _against_truth(truth, complete, predictors, measured)}
+    return {"product": made, "truth_scores": _against_truth(truth, complete, predictors, measured)}
 
 
-def _within(predictors: xr.Dataset, years: tuple[int, int] | None) -> xr.Dataset:
+def _require_balances(work: Work, model: str, balance: xr.Dataset) -> None:
+    """Say how many glacier-years have no balance; refuse a product without any."""
+    gaps = int(balance["mean"].isnull().sum())
+    if gaps == balance["mean"].size:
+        raise InputError(
+            f"product: model {model}",
+            expected="a balance for at least one glacier and year",
+            found=f"none for {gaps} glacier-years",
+            remedy="complete its predictions or predictors, or choose another `product.model`",
+        )
+    if gaps:
+        work.say(f"note: {gaps} of {balance['mean'].size} glacier-years have no balance by {model}, and are NaN")
+
+
+def _observation_error(samples: xr.Dataset) -> float:
+    """Root mean square of the stated errors of the observations, each glacier counting once, m w.e."""
+    if "mass_balance_uncertainty" not in samples:
+        return 0.0
+    square = pd.Series(samples["mass_balance_uncertainty"].values.astype(np.float64) ** 2)
+    return float(np.nan_to_num(square.groupby(samples["glacier"].values.astype(str)).mean().mean()) ** 0.5)
+
+
+def within_years(predictors: xr.Dataset, years: tuple[int, int] | None) -> xr.Dataset:
     """The predictors of the hydrological years from the first to the last of `years`."""
     if years is None:
         return predictors

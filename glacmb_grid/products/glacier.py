@@ -10,6 +10,8 @@ from scipy.spatial import cKDTree
 from glacmb_grid.predictors import BY_GLACIER
 from glacmb_grid.schemas import EXPECTED, GLACIERS, PREDICTORS, UPSCALED, check
 from glacmb_grid.sphere import arc_km, unit_vectors
+from glacmb_grid.uncertainty.correlation import ErrorCorrelation
+from glacmb_grid.uncertainty.draws import draw_errors
 from glacmb_grid.years import year_bounds
 
 Floats = npt.NDArray[np.float64]
@@ -117,6 +119,7 @@ def glacier_product(
         by_year |= {f"mass_balance_lower_{level}": mean - half, f"mass_balance_upper_{level}": mean + half}
     by_year |= {n: expected[n].values for n in ("expected_error", "dissimilarity")}
     area = glaciers["area"].values.astype(np.float64)
+    by_area = np.repeat(area[:, None], len(years), axis=1) if area_of_year is None else area_of_year
     dims, bounds = _bounds_of_years(predictors)
     both = ("glacier", "year")
     return xr.Dataset(
@@ -126,10 +129,7 @@ def glacier_product(
             "applicable": (both, (expected["applicable"].values.astype(bool) & known).astype(np.int8)),
             "albedo_kind": (both, _kind_of_albedo(predictors)),
             "area": ("glacier", area),
-            "area_of_year": (
-                both,
-                (np.broadcast_to(area[:, None], mean.shape) if area_of_year is None else area_of_year).astype(np.float64),
-            ),
+            "area_of_year": (both, by_area.astype(np.float64)),
             "nets": ("glacier", upscaled["nets"].values.astype(np.int32)),
             "measured": ("glacier", measured.astype(np.int8)),
             "nearest_measured_km": ("glacier", _nearest_measured(glaciers, measured).astype(np.float32)),
@@ -144,6 +144,25 @@ def glacier_product(
             "latitude": ("glacier", glaciers["latitude"].values),
         },
     )
+
+
+def with_realizations(product: xr.Dataset, correlation: ErrorCorrelation, draws: int, seed: int) -> xr.Dataset:
+    """The product with `mass_balance_realizations` (realization, glacier, year), m w.e.: joint draws of what may be true.
+
+    Their errors are correlated in space and time, so that a sum over any glaciers and years of each realization gives the
+    spread of that sum. The realizations of a year are the same however many later years the product has.
+    """
+    errors = draw_errors(
+        correlation,
+        error_of_balance(product),
+        np.stack([product["longitude"].values, product["latitude"].values], axis=1),
+        product["year"].values.astype(np.int64),
+        draws=draws,
+        seed=seed,
+    )
+    values = product["mass_balance"].values + np.asarray(errors, np.float32)
+    out = product.assign(mass_balance_realizations=(("realization", "glacier", "year"), values))
+    return out.assign_coords(realization=np.arange(1, draws + 1, dtype=np.int32))
 
 
 def _nearest_measured(glaciers: xr.Dataset, measured: npt.NDArray[np.bool_]) -> Floats:

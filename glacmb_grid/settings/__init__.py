@@ -37,10 +37,13 @@ from glacmb_grid.settings.models import Recipe as Recipe
 from glacmb_grid.settings.models import Ridge as Ridge
 from glacmb_grid.settings.models import TemperatureIndex as TemperatureIndex
 from glacmb_grid.settings.models import model_names as model_names
+from glacmb_grid.settings.product import Grids as Grids
+from glacmb_grid.settings.product import Metadata as Metadata
+from glacmb_grid.settings.product import Product as Product
+from glacmb_grid.settings.product import Regions as Regions
 from glacmb_grid.settings.run import Audit as Audit
 from glacmb_grid.settings.run import Compute as Compute
 from glacmb_grid.settings.run import Judged as Judged
-from glacmb_grid.settings.run import Product as Product
 from glacmb_grid.settings.run import Protocol as Protocol
 from glacmb_grid.settings.run import RunConfig as RunConfig
 from glacmb_grid.settings.run import Scheme as Scheme

@@ -20,9 +20,9 @@ from glacmb_grid.settings.inputs import (
     SampleTable,
     Sampling,
     Synthetic,
-    Years,
 )
 from glacmb_grid.settings.models import FeedForward, Given, ModelName, Models, OwnName, RandomForest, Recipe, own_names
+from glacmb_grid.settings.product import Product
 
 Scheme = Literal["logo", "loyo", "both_out", "blocks", "leave_region_out", "random"]
 
@@ -62,19 +62,6 @@ class Scores(Section):
 
     bootstrap: int = Field(2000, ge=100)
     level: float = Field(0.9, gt=0, lt=1)
-
-
-class Product(Section):
-    """The glacier x year dataset. Its model is judged too; by default ff_fcnn, or the last of the judged models.
-
-    `years`: first and last hydrological year, by default all complete ones of the climate.
-    """
-
-    model: ModelName = "ff_fcnn"
-    years: Years | None = None
-    title: str = "Annual glacier-wide mass balance of every glacier of the region"
-    institution: str = ""
-    truth: Path | None = None
 
 
 class Store(Section):

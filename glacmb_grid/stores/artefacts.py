@@ -105,7 +105,9 @@ FORMATS: dict[str, Format] = {
     "json": Format(lambda p, lazy: json.loads(p.read_text(encoding="utf-8")), lambda v, a, p: write_json(p, v)),
     "text": Format(_read_text, _write_text),
     "failures": Format(lambda p, lazy: read_failures([p]), lambda v, a, p: write_failures(p.parent, a.stage, v)),
-    "product": Format(lambda p, lazy: read_zarr(p, {} if lazy else None), lambda v, a, p: write_product(v, p.parent, name=p.stem)),
+    "product": Format(
+        lambda p, lazy: read_zarr(p, {} if lazy else None), lambda v, a, p: write_product(v, p.parent, name=p.stem)
+    ),
     "files": Format(lambda p, lazy: p, lambda v, a, p: None),  # written by what makes them
 }
 
@@ -160,8 +162,12 @@ SAMPLES_TABLE = Artefact("samples", "samples.parquet")
 LEFT_OUT = Artefact("samples", "unmatched.csv")
 FOLD_FINDINGS = Artefact("folds", "leaks.csv")
 LOCKED = Artefact("folds", "holdout.json", "json", optional=True)
+EXPECTED = Artefact("uncertainty", "expected.zarr", "dataset", lazy=True, schema=schemas.EXPECTED)
+CORRELATION = Artefact("uncertainty", "correlation.json", "json")
+UNCERTAINTY = {n: Artefact("uncertainty", f"{n}.csv") for n in ("coverage", "importance")}
 PRODUCT = Artefact("products", formats.PRODUCT_STORE, "product", lazy=True)
 PRODUCT_FILE = Artefact("products", formats.PRODUCT_FILE, "files")
+REGIONAL = Artefact("regional", "regional_annual.zarr", "product", lazy=True)
 TRUTH_SCORES = Artefact("products", "truth_scores.csv", optional=True)
 
 EVALUATION = {
@@ -184,6 +190,11 @@ HOLDOUT_TABLES = {n: Artefact(HOLDOUT, f"{n}.csv") for n in ("predictions", "sco
 def folds_of(scheme: str) -> Artefact:
     """The folds of a scheme."""
     return Artefact("folds", f"{scheme}.zarr", "folds")
+
+
+def gridded_of(resolution: float) -> Artefact:
+    """The product on a grid of a resolution in degrees."""
+    return Artefact("gridded", f"gridded_annual_{resolution:g}.zarr", "product", lazy=True)
 
 
 def fit_of(model: str, scheme: str) -> Artefact:

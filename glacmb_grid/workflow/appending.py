@@ -46,9 +46,8 @@ def require_same_settings(config: Judged, store: RunStore) -> None:
             continue
         before = flat(mark.get("settings", {}))
         after = flat({k: config.as_written(v) for k, v in stage.settings.items()})
-        for key in dict.fromkeys([*before, *after]):
-            if before.get(key) != after.get(key) and not key.startswith(MAY_GROW):
-                changed.append(f"{key}: {before.get(key)!r} -> {after.get(key)!r}")
+        keys = [k for k in dict.fromkeys([*before, *after]) if not k.startswith(MAY_GROW)]
+        changed += [f"{k}: {before.get(k)!r} -> {after.get(k)!r}" for k in keys if before.get(k) != after.get(k)]
     if changed:
         raise InputError(
             f"append: {store.root}",

@@ -1,0 +1,107 @@
+"""The products: what is written, with which metadata, over which regions and grids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, field_validator
+
+from glacmb_grid.settings.base import Section, each_once
+from glacmb_grid.settings.inputs import Years
+from glacmb_grid.settings.models import ModelName
+
+
+class Metadata(Section):
+    """Global attributes of the products by the ACDD convention; an empty text leaves one out.
+
+    `license` is CC-BY-4.0 by default. Dates are written only if given: the same input gives the same bytes.
+    """
+
+    summary: str = ""
+    keywords: str = ""
+    license: str = ""
+    citation: str = ""
+    references: str = ""
+    comment: str = ""
+    acknowledgment: str = ""
+    project: str = ""
+    program: str = ""
+    id: str = ""
+    naming_authority: str = ""
+    product_version: str = ""
+    metadata_link: str = ""
+    processing_level: str = ""
+    creator_name: str = ""
+    creator_type: Literal["", "person", "group", "institution", "position"] = ""
+    creator_email: str = ""
+    creator_url: str = ""
+    creator_institution: str = ""
+    publisher_name: str = ""
+    publisher_type: Literal["", "person", "group", "institution", "position"] = ""
+    publisher_email: str = ""
+    publisher_url: str = ""
+    contributor_name: str = ""
+    contributor_role: str = ""
+    date_created: str = ""
+    date_issued: str = ""
+    date_modified: str = ""
+
+
+class Regions(Section):
+    """Regions that the product is summed over.
+
+    `path` is a layer of polygons, `id` their column of identifiers; without a path regions are those of the RGI, told
+    by the identifiers of the glaciers. `fill_missing` gives glaciers without a balance the mean of their region.
+    """
+
+    path: Path | None = None
+    layer: str | None = None
+    id: str | None = None
+    fill_missing: bool = False
+
+
+class Grids(Section):
+    """Grids that the product is summed on.
+
+    `resolutions` in degrees. Glaciers are split between cells by their `outline`, or belong to the cell of their
+    `centroid`. `flux` adds kg m-2 s-1; `by_year` writes a file for each hydrological year too.
+    """
+
+    resolutions: Annotated[list[Annotated[float, Field(gt=0.01, le=30)]], AfterValidator(each_once)] = [0.5]
+    split: Literal["outline", "centroid"] = "outline"
+    flux: bool = False
+    by_year: bool = False
+
+
+Rate = Annotated[float, Field(gt=-10, lt=10)]
+"""Change in area, % of the reference year's per year."""
+
+
+class Product(Section):
+    """The glacier x year dataset, and what is made of it.
+
+    `model`: it is judged too; by default ff_fcnn, or the last of the judged models. `years`: first and last
+    hydrological year, by default all complete ones of the climate. `draws`: joint realizations of the product, by
+    default 100 up to 10,000 glaciers and none beyond. `area_change`: `fixed`, `rgi` for published rates of RGI regions,
+    or rates by region, % per year of the area in `area_reference_year`. `regions` and `grids`: sums by region and on
+    grids; `false` makes none. `water_density` in kg m-3.
+    """
+
+    model: ModelName = "ff_fcnn"
+    years: Years | None = None
+    title: str = "Annual glacier-wide mass balance of every glacier of the region"
+    institution: str = ""
+    metadata: Metadata = Metadata()
+    draws: int | None = Field(None, ge=0, le=10_000)
+    area_change: Literal["fixed", "rgi"] | dict[str, Rate] = "fixed"
+    area_reference_year: int = Field(2001, ge=1850, le=2100)
+    water_density: float = Field(1000.0, ge=990, le=1010)
+    regions: Regions | None = Regions()
+    grids: Grids | None = None
+    truth: Path | None = None
+
+    @field_validator("regions", "grids", mode="before")
+    @classmethod
+    def _switched(cls, value: Any) -> Any:
+        return {} if value is True else None if value is False else value

@@ -1,0 +1,138 @@
+"""Years appended to products: no older byte changes, a changed past is refused, the old product stays whole."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+import xarray as xr
+
+from glacmb_grid.cli import main
+from glacmb_grid.config import load_config
+from glacmb_grid.errors import InputError
+from glacmb_grid.stores import formats
+from glacmb_grid.stores.formats import read_zarr
+from glacmb_grid.workflow.appending import MAY_GROW
+from glacmb_grid.workflow.runner import run
+
+BEFORE = ["climate.years=[2000, 2003]"]
+STORES = ("products/glacier_annual.zarr", "regional/regional_annual.zarr", "gridded/gridded_annual_0.5.zarr")
+
+
+def quiet(_):
+    """Say nothing."""
+
+
+def without_last_year(folder):
+    path = folder / "raw" / "fog" / "FOG_EE_MASS_BALANCE.csv"
+    table = pd.read_csv(path)
+    table[table["YEAR"] < 2004].to_csv(path, index=False)
+
+
+@pytest.fixture(scope="module")
+def product(world, shared):
+    """A finished run of the years to 2003, over files that reach to 2004 and observations to 2003; to be copied."""
+
+    def make(folder):
+        path = world.at(folder, product={"model": "ridge", "grids": {"resolutions": [0.5]}, "draws": 5})
+        without_last_year(folder)
+        run(load_config(path, BEFORE), say=quiet)
+
+    return shared("to-append-to", make)
+
+
+@pytest.fixture
+def own(product, tmp_path):
+    import shutil
+
+    shutil.copytree(product, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "own.yaml"
+
+
+def chunks_of(root):
+    return {
+        p.relative_to(root): p.read_bytes() for s in STORES for p in sorted((root / s).rglob("c/**/*")) if p.is_file()
+    }
+
+
+def test_a_year_is_added_and_no_older_byte_changes(own):
+    config = load_config(own)
+    before, old = chunks_of(config.root), {s: read_zarr(config.root / s) for s in STORES}
+    assert before
+    assert {"products", "regional", "gridded"} <= set(run(config, append=True, say=quiet))
+    after = chunks_of(config.root)
+    assert {n: after[n] for n in before} == before
+    for store in STORES:
+        new = read_zarr(config.root / store)
+        assert new["year"].values.tolist() == [2001, 2002, 2003, 2004]
+        past = new.isel({old[store]["year"].dims[0]: slice(3)})
+        xr.testing.assert_equal(past, old[store])
+        with xr.open_dataset((config.root / store).with_suffix(".nc")) as file:
+            assert file["year"].values.tolist() == [2001, 2002, 2003, 2004]
+    assert run(config, append=True, say=quiet) == []
+    assert chunks_of(config.root) == after
+
+
+def test_a_changed_past_is_refused_with_the_difference_and_nothing_is_replaced(own):
+    with xr.open_dataset(next(own.parent.glob("raw/era5_land/era5_land_monthly_*.nc"))) as file:
+        path, ds = file.encoding["source"], file.load()
+    warmth = next(n for n in ds.data_vars if n in ("t2m", "2t"))
+    summer = ds["valid_time" if "valid_time" in ds.coords else "time"].dt.strftime("%Y-%m") == "2002-07"
+    ds[warmth] = ds[warmth].where(~summer, ds[warmth] + 1.0)
+    ds.to_netcdf(path)
+    config = load_config(own)
+    before = chunks_of(config.root)
+    with pytest.raises(InputError, match=r"unchanged older ones[\s\S]*mass_balance: .* at glacier RGI\S+, year 1"):
+        run(config, append=True, say=quiet)
+    assert chunks_of(config.root) == before
+
+
+def test_an_observation_that_changes_the_fits_is_a_changed_past(own, world):
+    table = world.raw() / "raw" / "fog" / "FOG_EE_MASS_BALANCE.csv"
+    (own.parent / "raw" / "fog" / "FOG_EE_MASS_BALANCE.csv").write_bytes(table.read_bytes())
+    config = load_config(own)
+    before = chunks_of(config.root)
+    with pytest.raises(InputError, match="unchanged older ones"):
+        run(config, append=True, say=quiet)
+    assert chunks_of(config.root) == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("sampling.lapse_rate=-0.005", r"sampling.lapse_rate: -0.0065 -> -0.005"),
+        ("models.ridge.penalties=[2.0]", r"models.ridge.penalties"),
+        ("product.title=another", r"product.title: .* -> 'another'"),
+        ("product.draws=6", r"product.draws: 5 -> 6"),
+    ],
+)
+def test_other_settings_are_refused_before_anything_runs(own, setting, told):
+    config = load_config(own, [setting])
+    before = chunks_of(config.root)
+    with pytest.raises(InputError, match=rf"the settings that the product was made with[\s\S]*{told}"):
+        run(config, append=True, say=quiet)
+    assert chunks_of(config.root) == before
+    assert {"climate.years", "product.years"} <= set(MAY_GROW)
+
+
+def test_nothing_to_append_to_is_said(world, tmp_path, capsys):
+    path = world.at(tmp_path)
+    assert main(["append", str(path)]) == 1
+    assert "a product to append to" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_append_leaves_the_old_product_whole_and_goes_on_later(own, monkeypatch):
+    config = load_config(own)
+    before = chunks_of(config.root)
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(formats, "write_netcdf", interrupted)
+        run(config, append=True, say=quiet)
+    assert chunks_of(config.root) == before
+    assert main(["append", str(own)]) == 0
+    after = chunks_of(config.root)
+    assert {n: after[n] for n in before} == before
+    assert len(after) > len(before)
