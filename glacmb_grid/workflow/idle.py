@@ -18,7 +18,7 @@ def idle(config: Judged) -> list[str]:
     """
     found = [*_of_compute(config.compute), *_of_models(config), *_of_validation(config)]
     if isinstance(config, RunConfig):
-        found += _of_cubes(config)
+        found += [*_of_cubes(config), *_of_product(config)]
     if isinstance(config, TableConfig) and config.samples.orography and not config.samples.elevation:
         found.append(("samples.orography", "only rows with an `elevation` of their own use it"))
     return [f"`{key}` has no effect: {why}" for key, why in found]
@@ -59,6 +59,19 @@ def _of_validation(config: Judged) -> Iterator[tuple[str, str]]:
         yield from (
             (f"validation.{k}", "only the scheme `blocks` has a buffer") for k in _given(validation, "buffer_km")
         )
+
+
+def _of_product(config: RunConfig) -> Iterator[tuple[str, str]]:
+    product = config.product
+    if product is None:
+        return
+    if product.area_change == "fixed":
+        yield from (
+            (f"product.{k}", "`product.area_change` is fixed") for k in _given(product, "area_reference_year")
+        )
+    if product.regions is not None and product.regions.path is None:
+        why = "only a layer named by `path` has it"
+        yield from ((f"product.regions.{k}", why) for k in _given(product.regions, "layer", "id"))
 
 
 def _of_cubes(config: RunConfig) -> Iterator[tuple[str, str]]:

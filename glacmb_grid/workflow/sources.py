@@ -23,6 +23,7 @@ from glacmb_grid.inputs.files import find_file, open_dataset
 from glacmb_grid.inputs.links.tables import links_of_release, read_link_table
 from glacmb_grid.inputs.links.versions import read_versions
 from glacmb_grid.inputs.outlines import sound_outlines
+from glacmb_grid.inputs.outlines.vectors import read_vectors
 from glacmb_grid.settings import Given, Judged, Links, RunConfig, Section, TableConfig
 from glacmb_grid.workflow.stages import Files, Source
 
@@ -180,6 +181,20 @@ def truth(c: RunConfig) -> Source:
         return ds[["glacier_id", "mass_balance"]].load()
 
     return Source(read, ((path, "truth"),), made_by=_made_by(c))
+
+
+def regions(c: RunConfig) -> Source:
+    """A layer of regions, polygons on longitude and latitude."""
+    assert c.product is not None
+    s = c.product.regions
+    assert s is not None
+    path = s.path
+    assert path is not None
+
+    def read() -> gpd.GeoDataFrame:
+        return read_vectors(find_file(path, what="regions"), s.layer, None)
+
+    return Source(read, ((path, "regions"),), made_by=_made_by(c))
 
 
 def own_table(c: TableConfig) -> Source:
