@@ -46,10 +46,9 @@ def decompose(expected_error: Floats, member_variance: Floats, observation: floa
     """
     squared = expected_error**2
     measured = np.minimum(observation**2, squared)
-    total = np.maximum(squared, measured + member_variance)
-    model = np.maximum(total - measured - member_variance, 0.0)
+    model = np.maximum(squared - measured - member_variance, 0.0)
     return {
-        "total": np.sqrt(total),
+        "total": np.sqrt(measured + model + member_variance),
         "observation": np.sqrt(measured),
         "model": np.sqrt(model),
         "member": np.sqrt(member_variance),
