@@ -92,7 +92,7 @@ def make_products(
     made.attrs = {
         "configuration": name,
         "glaciers_failed": len(outlines) - made.sizes["glacier"],
-        "correlation_of_errors": str(correlation["error_correlation"]),
+        **correlation,
         **work.provenance,
     }
     about = {"title": title, "institution": institution or "not stated", **metadata}

@@ -12,12 +12,11 @@ from glacmb_grid.folds.masks import Folds
 from glacmb_grid.judging.fits import Fits, fitted_in
 from glacmb_grid.judging.plan import PRODUCT_SCHEME, require_fitted
 from glacmb_grid.learning.registry import predict
-from glacmb_grid.settings import Scores
 from glacmb_grid.stores.work import Work
-from glacmb_grid.uncertainty.correlation import fit_correlation
-from glacmb_grid.uncertainty.coverage import coverage
-from glacmb_grid.uncertainty.every_year import LEVELS, glacier_year_uncertainty
+from glacmb_grid.uncertainty.correlation import ErrorCorrelation, published_correlation
+from glacmb_grid.uncertainty.every_year import glacier_year_uncertainty
 from glacmb_grid.uncertainty.importance import predictor_weights
+from glacmb_grid.uncertainty.variograms import fit_correlation
 
 
 def estimate_uncertainty(
@@ -29,20 +28,31 @@ def estimate_uncertainty(
     fits: Fits,
     predictions: pd.DataFrame,
     model: str,
-    scores: Scores,
     seed: int,
 ) -> dict[str, Any]:
-    """Expected errors, intervals and applicability of every glacier-year; coverage; correlation of errors."""
+    """Expected errors, intervals and applicability of every glacier-year, and how errors are correlated."""
     fitted = {n: p.load() for n, p in fitted_in(fits, PRODUCT_SCHEME).items()}
     require_fitted(model, fitted)
     weights = predictor_weights(partial(predict, fitted[model], built_on=fitted), samples, folds, seed=seed)
     expected = glacier_year_uncertainty(samples, folds, predictions, predictors, weights)
-    measured_coverage = coverage(predictions, LEVELS, samples, draws=scores.bootstrap, seed=seed)
-    correlation = fit_correlation(predictions, samples)
-    work.say(f"correlation of errors {correlation}")
+    correlation = _correlation(predictions, samples)
+    work.say(f"errors: {correlation.reason}")
     return {
         "expected": expected,
-        "coverage": measured_coverage,
         "importance": weights.to_dataframe().reset_index(),
         "correlation": correlation.to_attrs(),
     }
+
+
+def _correlation(predictions: pd.DataFrame, samples: xr.Dataset) -> ErrorCorrelation:
+    """The correlation of the errors of glaciers that were left out."""
+    places = {"longitude", "latitude"}
+    if not places <= set(samples.coords):
+        return published_correlation("the samples have no positions, so that published values stand in")
+    table = predictions[predictions["scheme"] == PRODUCT_SCHEME]
+    row = pd.Index(samples["sample"].values.astype(str)).get_indexer(table["sample"])
+    given = samples["mass_balance_uncertainty"].values[row] if "mass_balance_uncertainty" in samples else None
+    positions = pd.DataFrame({n: samples[n].values for n in sorted(places)}, index=samples["glacier"].values.astype(str))
+    return fit_correlation(
+        table, positions[~positions.index.duplicated()], observed_uncertainty=given
+    )

@@ -164,7 +164,7 @@ FOLD_FINDINGS = Artefact("folds", "leaks.csv")
 LOCKED = Artefact("folds", "holdout.json", "json", optional=True)
 EXPECTED = Artefact("uncertainty", "expected.zarr", "dataset", lazy=True, schema=schemas.EXPECTED)
 CORRELATION = Artefact("uncertainty", "correlation.json", "json")
-UNCERTAINTY = {n: Artefact("uncertainty", f"{n}.csv") for n in ("coverage", "importance")}
+IMPORTANCE = Artefact("uncertainty", "importance.csv")
 PRODUCT = Artefact("products", formats.PRODUCT_STORE, "product", lazy=True)
 PRODUCT_FILE = Artefact("products", formats.PRODUCT_FILE, "files")
 REGIONAL = Artefact("regional", "regional_annual.zarr", "product", lazy=True)
@@ -172,7 +172,7 @@ TRUTH_SCORES = Artefact("products", "truth_scores.csv", optional=True)
 
 EVALUATION = {
     n: Artefact("evaluation", f"{n}.csv")
-    for n in ("predictions", "scores", "comparisons", "slices", "distance", "choices")
+    for n in ("predictions", "scores", "comparisons", "slices", "distance", "choices", "coverage")
 } | {"search": Artefact("evaluation", "search.json", "json")}
 GEODETIC = {n: Artefact("geodetic/comparison", f"{n}.csv") for n in ("rates", "scores", "left_out")} | {
     "compared": Artefact("geodetic/comparison", "rates.zarr", "dataset")

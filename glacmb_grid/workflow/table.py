@@ -255,8 +255,8 @@ def _product_stages(c: RunConfig, product: Product) -> list[Stage]:
             "fits": {m: {scheme: a.fit_of(m, scheme)} for m in bases},
             "predictions": a.predictions_of(product.model),
         },
-        {"expected": a.EXPECTED, "correlation": a.CORRELATION, **a.UNCERTAINTY},
-        options(c, model="product.model", scores="scores", seed="seed"),
+        {"expected": a.EXPECTED, "correlation": a.CORRELATION, "importance": a.IMPORTANCE},
+        options(c, model="product.model", seed="seed"),
     )
     made = Stage(
         "products",
@@ -283,7 +283,7 @@ def _product_stages(c: RunConfig, product: Product) -> list[Stage]:
 
 def _sums_of_product(c: RunConfig, product: Product) -> list[Stage]:
     """The product by region and on grids."""
-    read = {"product": a.PRODUCT, "outlines": a.OUTLINES, "correlation": a.CORRELATION}
+    read = {"product_of_glaciers": a.PRODUCT, "outlines": a.OUTLINES, "correlation": a.CORRELATION}
     out = []
     if product.regions is not None:
         layer = {"layer": sources.regions(c)} if product.regions.path is not None else {}
