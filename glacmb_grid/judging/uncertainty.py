@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -11,7 +10,6 @@ import xarray as xr
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.judging.fits import Fits, fitted_in
 from glacmb_grid.judging.plan import PRODUCT_SCHEME, require_fitted
-from glacmb_grid.learning.registry import predict
 from glacmb_grid.stores.work import Work
 from glacmb_grid.uncertainty.correlation import ErrorCorrelation, published_correlation
 from glacmb_grid.uncertainty.every_year import glacier_year_uncertainty
@@ -33,7 +31,7 @@ def estimate_uncertainty(
     """Expected errors, intervals and applicability of every glacier-year, and how errors are correlated."""
     fitted = {n: p.load() for n, p in fitted_in(fits, PRODUCT_SCHEME).items()}
     require_fitted(model, fitted)
-    weights = predictor_weights(partial(predict, fitted[model], built_on=fitted), samples, folds, seed=seed)
+    weights = predictor_weights(fitted[model], samples, folds, built_on=fitted, seed=seed)
     expected = glacier_year_uncertainty(samples, folds, predictions, predictors, weights)
     correlation = _correlation(predictions, samples)
     work.say(f"errors: {correlation.reason}")

@@ -94,9 +94,10 @@ def _same(old: Path, new: Path) -> bool:
 
 
 def _differences(old: xr.Dataset, new: xr.Dataset) -> str:
-    """What differs in the years and glaciers (or regions, or cells) of the old product, in words."""
+    """What differs in the years and glaciers (or regions, or cells) of the old product, the balance first, in words."""
     told = []
-    for name, before in old.variables.items():
+    for name in sorted(old.variables, key=lambda n: n != "mass_balance"):
+        before = old.variables[name]
         if name not in new.variables:
             told.append(f"no {name}")
             continue
