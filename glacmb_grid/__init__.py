@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from glacmb_grid.learning.registry import fit as fit
     from glacmb_grid.learning.registry import predict as predict
     from glacmb_grid.predictors import build_predictors as build_predictors
+    from glacmb_grid.products.geodetic import compare_geodetic as compare_geodetic
+    from glacmb_grid.products.geodetic import score_geodetic as score_geodetic
     from glacmb_grid.samples import build_samples as build_samples
     from glacmb_grid.sampling.lapse_rate import correct_temperature as correct_temperature
     from glacmb_grid.sampling.lapse_rate import fitted_lapse_rate as fitted_lapse_rate
@@ -40,8 +42,6 @@ if TYPE_CHECKING:
     from glacmb_grid.sampling.zonal import sample as sample
     from glacmb_grid.stores.formats import write_product as write_product
     from glacmb_grid.synthetic import write_region as write_region
-    from glacmb_grid.upscaling.geodetic import compare_geodetic as compare_geodetic
-    from glacmb_grid.upscaling.geodetic import score_geodetic as score_geodetic
     from glacmb_grid.upscaling.predict import upscale as upscale
     from glacmb_grid.validation.predictions import out_of_fold as out_of_fold
     from glacmb_grid.validation.scores import compare as compare
@@ -60,7 +60,7 @@ _HOMES = {
     "build_predictors": "predictors",
     "build_samples": "samples",
     "compare": "validation.scores",
-    "compare_geodetic": "upscaling.geodetic",
+    "compare_geodetic": "products.geodetic",
     "correct_temperature": "sampling.lapse_rate",
     "fit": "learning.registry",
     "fitted_lapse_rate": "sampling.lapse_rate",
@@ -84,7 +84,7 @@ _HOMES = {
     "run": "workflow.runner",
     "sample": "sampling.zonal",
     "score": "validation.scores",
-    "score_geodetic": "upscaling.geodetic",
+    "score_geodetic": "products.geodetic",
     "summer_albedo": "inputs.albedo",
     "terrain": "sampling.terrain",
     "upscale": "upscaling.predict",

@@ -271,19 +271,20 @@ EXPECTED = Schema(
     | {"applicable": Field(("glacier", "year"), FLAG)},
     _GLACIER_YEAR,
 )
-_BALANCES = ("mass_balance", "mass_balance_uncertainty", "expected_error")
-_BALANCES += tuple(f"mass_balance_uncertainty_{n}" for n in ("observation", "model", "member"))
-_BALANCES += tuple(f"mass_balance_{n}_{level}" for n in ("lower", "upper") for level in (50, 90))
+_QUALIFYING = ("expected_error", *(f"mass_balance_uncertainty_{n}" for n in ("observation", "model", "member")))
+_QUALIFYING += tuple(f"mass_balance_{n}_{level}" for n in ("lower", "upper") for level in (50, 90))
 PRODUCT = Schema(
     "product",
     "`glacier_product`",
-    _numbers(("glacier", "year"), **dict.fromkeys(_BALANCES, "m"))
-    | _numbers(("glacier", "year"), area_of_year="km2", dissimilarity="1", training_density="1")
-    | {n: Field(("glacier", "year"), FLAG) for n in ("applicable", "albedo_kind")}
-    | _numbers(("glacier",), area="km2", nets="1", nearest_measured_km="km")
-    | _numbers(("realization", "glacier", "year"), required=False, mass_balance_realizations="m")
+    _numbers(("glacier", "year"), mass_balance="m", mass_balance_uncertainty="m")
+    | _numbers(("glacier",), area="km2")
     | {"measured": Field(("glacier",), FLAG), "observed_period": Field(("year",), FLAG)}
-    | {"time_bnds": Field(("year", "bnds"), DATE, per="glacier")},
+    | {"time_bnds": Field(("year", "bnds"), DATE, per="glacier")}
+    | _numbers(("glacier", "year"), required=False, **dict.fromkeys(_QUALIFYING, "m"), area_of_year="km2")
+    | _numbers(("glacier", "year"), required=False, dissimilarity="1", training_density="1")
+    | {n: Field(("glacier", "year"), FLAG, required=False) for n in ("applicable", "albedo_kind")}
+    | _numbers(("glacier",), required=False, nets="1", nearest_measured_km="km")
+    | _numbers(("realization", "glacier", "year"), required=False, mass_balance_realizations="m"),
     {"glacier_id": Field(("glacier",), TEXT), "year": Field(("year",)), "time": Field(("year",), DATE, per="glacier")}
     | _PLACE,
 )

@@ -15,10 +15,11 @@ import xarray as xr
 import glacmb_grid as gg
 from glacmb_grid.config import load_config
 from glacmb_grid.errors import InputError, InputErrors
+from glacmb_grid.products.geodetic import covered, period_operator
 from glacmb_grid.report.scores import geodetic_line, summary
 from glacmb_grid.stores.artefacts import GEODETIC, PRODUCT, read
 from glacmb_grid.stores.runs import RunStore
-from glacmb_grid.upscaling.geodetic import covered, period_operator
+from glacmb_grid.uncertainty.correlation import ErrorCorrelation, Structure
 from glacmb_grid.workflow.check import check
 from glacmb_grid.workflow.currency import status
 from glacmb_grid.workflow.runner import run
@@ -364,6 +365,22 @@ def test_a_product_that_is_the_truth_is_off_by_nothing():
     wrong = rng.normal(0, 0.3, truth.shape)
     compared, _ = gg.compare_geodetic(product_of(truth + wrong, years), rates)
     np.testing.assert_allclose(compared["difference"], wrong @ shares / shares.sum())
+
+
+def test_errors_that_persist_do_not_average_out_over_a_period():
+    """Two whole years, sigma 0.5: all persistent 0.5, all independent 0.5 / sqrt(2), half and half between."""
+    product = product_of([[-1.0, 0.0]], [2001, 2002], sigma=0.5)
+    rates = rates_of([-0.5], "2000-10-01", "2002-10-01")
+    for level, yearly, nugget, autocorrelation, expected in (
+        (1.0, 0.0, 0.0, 0.0, 0.5),
+        (0.0, 0.0, 1.0, 0.0, 0.5 / 2**0.5),
+        (0.5, 0.0, 0.5, 0.0, 0.5 * 0.75**0.5),
+        (0.0, 1.0, 0.0, 0.4, 0.5 * 0.7**0.5),
+    ):
+        structures = (Structure(level, 100.0, 1.0), Structure(yearly, 50.0, autocorrelation))
+        attrs = ErrorCorrelation(structures, nugget).to_attrs()
+        compared, _ = gg.compare_geodetic(product.assign_attrs(attrs), rates)
+        np.testing.assert_allclose(compared["product_uncertainty"], expected)
 
 
 def test_scores_by_hand():

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.products.geodetic import compare_geodetic, score_geodetic
 from glacmb_grid.report.scores import geodetic_line
 from glacmb_grid.stores.work import Work
-from glacmb_grid.upscaling.geodetic import compare_geodetic, score_geodetic
 
 
 def compare_with_product(

@@ -17,7 +17,6 @@ from glacmb_grid.inputs.outlines import glaciers_dataset
 from glacmb_grid.judging.fits import Fits, fitted_in
 from glacmb_grid.judging.plan import PRODUCT_SCHEME, require_fitted
 from glacmb_grid.learning.registry import predict
-from glacmb_grid.products.area_change import areas_of_years
 from glacmb_grid.products.glacier import glacier_product, with_realizations
 from glacmb_grid.products.metadata import describe, with_mass_units
 from glacmb_grid.settings import Product
@@ -25,7 +24,6 @@ from glacmb_grid.stores.work import Work
 from glacmb_grid.uncertainty.correlation import ErrorCorrelation
 from glacmb_grid.upscaling.predict import upscale
 from glacmb_grid.validation.metrics import METRICS
-
 
 MOST_WITH_DRAWS = 10_000
 DRAWS = 100
@@ -80,7 +78,7 @@ def make_products(
     if (before := made["year"].values[made["observed_period"].values == 0]).size:
         work.say(f"note: {len(before)} years, {before[0]}..{before[-1]}, lie before the first observation; see the "
                  "variable observed_period")  # fmt: skip
-    if (outside := int((made["applicable"].values == 0).sum())):
+    if outside := int((made["applicable"].values == 0).sum()):
         work.say(f"{outside} of {made['applicable'].size} glacier-years lie outside the area of applicability; see "
                  "applicable")  # fmt: skip
     nearest = sampled[["nearest_land", "land_distance"]].sel(glacier=ids).load()

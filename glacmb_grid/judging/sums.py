@@ -7,7 +7,6 @@ from typing import Any
 import geopandas as gpd
 import xarray as xr
 
-from glacmb_grid.errors import InputError
 from glacmb_grid.products.gridded import gridded_product
 from glacmb_grid.settings import Product
 from glacmb_grid.stores.work import Work

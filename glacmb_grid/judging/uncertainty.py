@@ -50,7 +50,7 @@ def _correlation(predictions: pd.DataFrame, samples: xr.Dataset) -> ErrorCorrela
     table = predictions[predictions["scheme"] == PRODUCT_SCHEME]
     row = pd.Index(samples["sample"].values.astype(str)).get_indexer(table["sample"])
     given = samples["mass_balance_uncertainty"].values[row] if "mass_balance_uncertainty" in samples else None
-    positions = pd.DataFrame({n: samples[n].values for n in sorted(places)}, index=samples["glacier"].values.astype(str))
-    return fit_correlation(
-        table, positions[~positions.index.duplicated()], observed_uncertainty=given
+    positions = pd.DataFrame(
+        {n: samples[n].values for n in sorted(places)}, index=samples["glacier"].values.astype(str)
     )
+    return fit_correlation(table, positions[~positions.index.duplicated()], observed_uncertainty=given)

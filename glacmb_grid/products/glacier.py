@@ -58,10 +58,13 @@ def decompose(expected_error: Floats, member_variance: Floats, observation: floa
 def error_of_balance(product: xr.Dataset) -> Floats:
     """Standard deviation of the product's error against the true balance, (glacier, year), m w.e.
 
-    It is the total without the part of the observations, whose own errors are no errors of the product.
+    It is the total without the part of the observations, whose own errors are no errors of the product; the total
+    itself where the product lacks the parts.
     """
-    model, member = (product[f"mass_balance_uncertainty_{n}"].values.astype(np.float64) for n in ("model", "member"))
-    return np.asarray(np.hypot(model, member))
+    parts = [f"mass_balance_uncertainty_{n}" for n in ("model", "member")]
+    names = parts if all(n in product for n in parts) else ["mass_balance_uncertainty"]
+    squares = [product[n].transpose("glacier", "year").values.astype(np.float64) ** 2 for n in names]
+    return np.asarray(np.sqrt(np.sum(squares, axis=0)))
 
 
 def glacier_product(
@@ -146,10 +149,10 @@ def glacier_product(
 
 
 def with_realizations(product: xr.Dataset, correlation: ErrorCorrelation, draws: int, seed: int) -> xr.Dataset:
-    """The product with `mass_balance_realizations` (realization, glacier, year), m w.e.: joint draws of what may be true.
+    """The product with `mass_balance_realizations` (realization, glacier, year), m w.e.: joint draws of the truth.
 
-    Their errors are correlated in space and time, so that a sum over any glaciers and years of each realization gives the
-    spread of that sum. The realizations of a year are the same however many later years the product has.
+    Their errors are correlated in space and time, so that a sum over any glaciers and years of each realization gives
+    the spread of that sum. The realizations of a year are the same however many later years the product has.
     """
     errors = draw_errors(
         correlation,

@@ -66,9 +66,7 @@ def _of_product(config: RunConfig) -> Iterator[tuple[str, str]]:
     if product is None:
         return
     if product.area_change == "fixed":
-        yield from (
-            (f"product.{k}", "`product.area_change` is fixed") for k in _given(product, "area_reference_year")
-        )
+        yield from ((f"product.{k}", "`product.area_change` is fixed") for k in _given(product, "area_reference_year"))
     if product.regions is not None and product.regions.path is None:
         why = "only a layer named by `path` has it"
         yield from ((f"product.regions.{k}", why) for k in _given(product.regions, "layer", "id"))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from glacmb_grid.judging import fits, folds, geodetic, plan, proofs
+from glacmb_grid.judging import fits, folds, geodetic, plan, proofs, sums
 from glacmb_grid.judging import product as products
-from glacmb_grid.judging import sums
 from glacmb_grid.judging import uncertainty as uncertainties
 from glacmb_grid.learning.contract import Model
 from glacmb_grid.settings import Judged, Product, RunConfig, TableConfig

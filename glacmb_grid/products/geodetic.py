@@ -7,7 +7,9 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.products.glacier import error_of_balance
 from glacmb_grid.schemas import COMPARED, PRODUCT, check, require_columns
+from glacmb_grid.uncertainty.correlation import ErrorCorrelation
 from glacmb_grid.weights import Weights, from_entries
 
 Floats = npt.NDArray[np.float64]
@@ -98,8 +100,9 @@ def compare_geodetic(product: xr.Dataset, rates: pd.DataFrame) -> tuple[xr.Datas
 
     Notes
     -----
-    `product_uncertainty` is the mean of the annual ones, as if the errors of all years were the same: the errors of a
-    mean over many years are smaller, by how much is not known.
+    `product_uncertainty` is that of a mean over years whose errors are correlated as the product's attribute
+    `error_correlation` says: what persists at a glacier does not average out. Without the attribute the errors of all
+    years are taken as the same.
     """
     check(product, PRODUCT)
     require_columns(rates, ("glacier", "rate", "uncertainty", "begin", "end"), name="rates", source="`link`")
@@ -118,13 +121,10 @@ def compare_geodetic(product: xr.Dataset, rates: pd.DataFrame) -> tuple[xr.Datas
     ]
     operator, taken, row = operator.take(whole), known[whole], place[place >= 0][whole]
 
-    def mean(name: str) -> Floats:
-        values = product[name].transpose("glacier", "year").values.astype(np.float64)
-        return operator.sums(values.reshape(-1)) / operator.total
-
+    balance = product["mass_balance"].transpose("glacier", "year").values.astype(np.float64)
     columns = {
-        "product_rate": mean("mass_balance"),
-        "product_uncertainty": mean("mass_balance_uncertainty"),
+        "product_rate": operator.sums(balance.reshape(-1)) / operator.total,
+        "product_uncertainty": _error_of_means(operator, product),
         "geodetic_rate": taken["rate"].to_numpy(np.float64),
         "geodetic_uncertainty": taken["uncertainty"].to_numpy(np.float64),
     }
@@ -139,9 +139,25 @@ def compare_geodetic(product: xr.Dataset, rates: pd.DataFrame) -> tuple[xr.Datas
     return compared.assign_coords({n: ("survey", v) for n, v in ends.items()}), pd.concat(outside)
 
 
+def _error_of_means(operator: Weights, product: xr.Dataset) -> Floats:
+    """One standard deviation of the mean of the product over each period, (row,), m w.e. per year."""
+    numbers = product["year"].values.astype(np.float64)
+    sigma = error_of_balance(product).reshape(-1)
+    loads = np.zeros((len(operator.rows), len(numbers)))
+    loads[operator.row, operator.column % len(numbers)] = operator.weight * sigma[operator.column]
+    lag = np.abs(numbers[:, None] - numbers)
+    if "error_correlation" in product.attrs:
+        known = ErrorCorrelation.from_attrs(product.attrs)
+        correlation = known.at(0.0, lag) + known.nugget * (lag == 0)
+    else:
+        correlation = np.ones_like(lag)
+    variance = ((loads @ correlation) * loads).sum(axis=1)
+    return np.asarray(np.sqrt(variance) / operator.total)
+
+
 _LONG_NAMES = {
     "product_rate": "mean of the annual mass balances of the product over the period",
-    "product_uncertainty": "one standard deviation of it, if the errors of all years are the same",
+    "product_uncertainty": "one standard deviation of it, with errors correlated in time",
     "geodetic_rate": "geodetic mass balance of the period",
     "geodetic_uncertainty": "one standard deviation of the geodetic mass balance",
     "difference": "mean of the product minus geodetic mass balance",
