@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 import xarray as xr
@@ -11,7 +9,6 @@ from scipy.spatial.distance import cdist
 
 import glacmb_grid as gg
 from glacmb_grid.errors import InputError
-from glacmb_grid.learning.registry import REGISTRY
 from glacmb_grid.uncertainty.applicability import dissimilarity, predictor_space
 from glacmb_grid.uncertainty.importance import predictor_weights
 from glacmb_grid.uncertainty.near import nearest_points

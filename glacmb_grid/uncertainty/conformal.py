@@ -15,12 +15,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.checking import checking_arguments
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.schemas import require_columns
 
@@ -29,6 +31,9 @@ Integers = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Texts = npt.NDArray[np.str_]
 
+Method = Literal["hierarchical", "calibrated"]
+"""`hierarchical` promises at least the level, whatever the distribution; of few glaciers it over-covers. `calibrated`
+takes the level at which quantiles of all other glaciers cover withheld ones as often as asked: measured, no promise."""
 LEVELS = (0.5, 0.9)
 KINDS = ("logo", "both_out")
 """Schemes whose residuals are those of years with observations, and of years without."""
@@ -62,12 +67,16 @@ def conformal_quantile(score: Floats, glacier: npt.ArrayLike, level: float) -> f
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores in ascending order, with the share of its glacier that each is, (row,), and the glacier's number."""
+    """Scores in ascending order, with the share of its glacier that each is, (row,), and the glacier's number.
+
+    `count` glaciers have scores; `names` of all numbers, sorted.
+    """
 
     score: Floats
     share: Floats
     glacier: Integers
-    glaciers: Texts
+    count: int
+    names: Texts
 
     @classmethod
     def of(cls, score: Floats, glacier: npt.NDArray[np.generic]) -> Scores:
@@ -76,22 +85,39 @@ class Scores:
             raise ValueError("scores must be finite: leave out rows without a residual")
         glaciers, number, count = np.unique(glacier.astype(str), return_inverse=True, return_counts=True)
         order = np.argsort(score, kind="stable")
-        return cls(score[order], 1 / count[number[order]], number[order].astype(np.int64), glaciers)
+        return cls(score[order], 1 / count[number[order]], number[order].astype(np.int64), len(glaciers), glaciers)
 
     def without(self, number: int) -> Scores:
-        """The scores of all other glaciers; their numbers stay, their names are not renumbered."""
+        """The scores of all other glaciers than one of those that have scores; numbers stay."""
         kept = self.glacier != number
-        return Scores(self.score[kept], self.share[kept], self.glacier[kept], np.delete(self.glaciers, number))
+        return Scores(self.score[kept], self.share[kept], self.glacier[kept], self.count - 1, self.names)
 
-    def quantiles(self, levels: Floats) -> Floats:
+    def quantiles(self, levels: Floats, method: Method = "hierarchical") -> Floats:
         """Quantiles, (level,); NaN where there are too few glaciers."""
-        count = len(self.glaciers)
+        count = self.count
         enough = np.array([count >= least_glaciers(level) for level in levels])
         if not enough.any():
             return np.full(len(levels), np.nan)
         weight = np.cumsum(self.share)
-        place = np.searchsorted(weight, levels * (count + 1) - _ROUNDING * (count + 1)).clip(max=len(weight) - 1)
-        return np.where(enough, self.score[place], np.nan)
+        if method == "hierarchical":
+            place = np.searchsorted(weight, (levels - _ROUNDING) * (count + 1))
+        else:
+            place = np.searchsorted(weight, (self._levels_that_hold(levels) + _ROUNDING) * count, side="right")
+        return np.where(enough, self.score[place.clip(max=len(weight) - 1)], np.nan)
+
+    def _levels_that_hold(self, levels: Floats) -> Floats:
+        """Levels above which quantiles of all other glaciers cover a withheld one as often as asked, (level,)."""
+        numbers = np.unique(self.glacier)
+        if len(numbers) < 2:
+            return levels
+        below = np.empty(len(self.score))  # share of the other glaciers' scores that are smaller
+        for number in numbers.tolist():
+            rest, mine = self.without(number), np.flatnonzero(self.glacier == number)
+            summed = np.concatenate([[0.0], np.cumsum(rest.share)]) / (len(numbers) - 1)
+            below[mine] = summed[np.searchsorted(rest.score, self.score[mine])]
+        order = np.argsort(below, kind="stable")
+        weight = np.cumsum(self.share[order]) / len(numbers)
+        return np.asarray(below[order][np.searchsorted(weight, levels - _ROUNDING).clip(max=len(weight) - 1)])
 
 
 @dataclass(frozen=True)
@@ -161,8 +187,13 @@ class Calibration:
         return f"not available for measured glaciers: {what} besides its own, and there are {count - 1}"
 
 
+@checking_arguments
 def calibrate(
-    predictions: pd.DataFrame, levels: Sequence[float] = LEVELS, *, scale: npt.ArrayLike | None = None
+    predictions: pd.DataFrame,
+    levels: Sequence[float] = LEVELS,
+    *,
+    scale: npt.ArrayLike | None = None,
+    method: Method = "hierarchical",
 ) -> Calibration:
     """Half widths of conformal intervals from out-of-fold predictions.
 
@@ -174,6 +205,8 @@ def calibrate(
         Probabilities of the intervals.
     scale : float array, (row,), m, optional
         Expected error of every prediction, by which residuals are divided.
+    method : str
+        A word of `Method`.
 
     Returns
     -------
@@ -194,20 +227,23 @@ def calibrate(
         table = tables[name]
         score = residuals(table) / table["_scale"].to_numpy(np.float64)
         scores = Scores.of(score, table["glacier"].to_numpy())
-        common[kind] = scores.quantiles(probabilities)
-        place, known = positions_in(scores.glaciers, glaciers)
+        common[kind] = scores.quantiles(probabilities, method)
+        place, known = positions_in(scores.names, glaciers)
         for row, number in enumerate(place):
             rest = scores.without(int(number)) if known[row] else scores
-            own[row, kind] = rest.quantiles(probabilities)
+            own[row, kind] = rest.quantiles(probabilities, method)
     observed = np.unique(logo["year"].to_numpy(np.int64))
     return Calibration(probabilities, observed, glaciers, common, own, scale is not None)
 
 
+@checking_arguments
 def conformal_half_widths(
     predictions: pd.DataFrame,
     glaciers: npt.ArrayLike,
     years: npt.ArrayLike,
     levels: Sequence[float] = LEVELS,
+    *,
+    method: Method = "hierarchical",
 ) -> xr.DataArray:
     """Half widths of conformal intervals for every glacier and year of a product.
 
@@ -219,6 +255,8 @@ def conformal_half_widths(
         Of the product.
     levels : sequence of float
         Probabilities, above 0 and below 1.
+    method : str
+        `hierarchical`, which promises at least the level, or `calibrated`, which is narrower with few glaciers.
 
     Returns
     -------
@@ -231,7 +269,7 @@ def conformal_half_widths(
     InputError
         Without predictions by `logo`, or with those of several models; levels that are no probabilities.
     """
-    return calibrate(predictions, levels).half_widths(glaciers, years)
+    return calibrate(predictions, levels, method=method).half_widths(glaciers, years)
 
 
 def checked_levels(levels: Sequence[float]) -> Floats:

@@ -16,7 +16,16 @@ from glacmb_grid.errors import InputError, listing
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.schemas import PREDICTORS, check
 from glacmb_grid.uncertainty.applicability import PredictorSpace, dissimilarity, predictor_space
-from glacmb_grid.uncertainty.conformal import KINDS, LEVELS, Calibration, by_kind, calibrate, kind_of, positions_in
+from glacmb_grid.uncertainty.conformal import (
+    KINDS,
+    LEVELS,
+    Calibration,
+    Method,
+    by_kind,
+    calibrate,
+    kind_of,
+    positions_in,
+)
 from glacmb_grid.uncertainty.error_curve import ErrorCurve, fit_error_curve
 
 Floats = npt.NDArray[np.float64]
@@ -112,6 +121,7 @@ def glacier_year_uncertainty(
     weights: npt.ArrayLike | None = None,
     *,
     levels: Sequence[float] = LEVELS,
+    method: Method = "hierarchical",
     block: int = BLOCK,
 ) -> xr.Dataset:
     """Dissimilarity, applicability, expected error and intervals of every glacier and year.
@@ -130,6 +140,8 @@ def glacier_year_uncertainty(
         Importance of the predictors of the samples, from `predictor_weights`.
     levels : sequence of float
         Probabilities of the intervals.
+    method : str
+        Of the intervals, as in `conformal_half_widths`.
     block : int
         Glaciers computed at a time.
 
@@ -151,7 +163,7 @@ def glacier_year_uncertainty(
     gaps = samples["predictor"].values[origin == "albedo"].astype(str).tolist()
     space = predictor_space(samples, folds, weights, may_lack=gaps)
     table = with_dissimilarity(predictions, samples, folds, space)
-    calibration = calibrate(table, levels)
+    calibration = calibrate(table, levels, method=method)
     known = Known(space, fit_error_curves(table), calibration, calibration.observed)
     values = (
         predictors["predictors"].transpose("glacier", "year", "predictor").isel(predictor=_order(predictors, space))

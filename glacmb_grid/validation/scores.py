@@ -97,7 +97,7 @@ def slices(
     metrics = ["rmse", "mae", "bias", "r2"]
     for keys, table in with_groups(predictions).groupby(_KEYS, sort=False):
         table = table.reset_index(drop=True)
-        for kind, name, inside in _slices_of(table, _extra(table, samples)):
+        for kind, name, inside in slices_of(table, labels_of(table, samples)):
             part = table.iloc[inside]
             rows, blocks = ScoredRows(part, TOLERANCE), blocks_of(part, str(keys[0]), draws, seed)
             values, drawn = rows.values(metrics), rows.drawn(metrics, blocks)
@@ -106,7 +106,7 @@ def slices(
     return pd.DataFrame(lines, columns=SLICE_COLUMNS)
 
 
-def _extra(table: pd.DataFrame, samples: xr.Dataset | None) -> dict[str, pd.Series]:
+def labels_of(table: pd.DataFrame, samples: xr.Dataset | None) -> dict[str, pd.Series]:
     """Labels of further slices from the coordinates of the samples, in the order of the table; missing if blank."""
     found = {"region": table["region"].where(table["region"] != "")}
     if samples is None:
@@ -125,7 +125,7 @@ def _extra(table: pd.DataFrame, samples: xr.Dataset | None) -> dict[str, pd.Seri
     return found
 
 
-def _slices_of(table: pd.DataFrame, extra: Mapping[str, pd.Series]) -> Iterator[tuple[str, str, Codes]]:
+def slices_of(table: pd.DataFrame, extra: Mapping[str, pd.Series]) -> Iterator[tuple[str, str, Codes]]:
     """Kind, name and row numbers of every slice that is not empty."""
     observed = table["observed"].to_numpy(np.float64)
     low, high = np.quantile(observed, [0.1, 0.9])
