@@ -18,6 +18,7 @@ from glacmb_grid.learning.ragged import PREFIX
 from glacmb_grid.learning.registry import predict
 from glacmb_grid.settings import Protocol, Scores
 from glacmb_grid.stores.work import Work
+from glacmb_grid.uncertainty.coverage import coverage
 from glacmb_grid.validation.curves import distance_to_training, skill_by_distance
 from glacmb_grid.validation.predictions import PREDICTION_COLUMNS, out_of_fold
 from glacmb_grid.validation.scores import compare, score, slices
@@ -101,6 +102,7 @@ def evaluate(
         "scores": score(table, **bootstrap),
         "comparisons": compare(table, **bootstrap),
         "slices": slices(table, samples, **bootstrap),
+        "coverage": coverage(table, draws=scores.bootstrap, seed=seed, samples=samples, interval=scores.level),
         "distance": _distances(samples, folds, table),
         "choices": _choices(records),
         "search": {m: _searched(r) for (s, m), r in records.items() if s == schemes[0] and "candidate" in r.coords},
