@@ -1,0 +1,1 @@
+"""What is written: the products' attributes, the gridded product, and files in the layouts of others."""
