@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from glacmb_grid.predictors import build_predictors as build_predictors
     from glacmb_grid.products.geodetic import compare_geodetic as compare_geodetic
     from glacmb_grid.products.geodetic import score_geodetic as score_geodetic
+    from glacmb_grid.products.gridded import gridded_product as gridded_product
+    from glacmb_grid.products.metadata import describe as describe
+    from glacmb_grid.products.metadata import with_mass_units as with_mass_units
     from glacmb_grid.samples import build_samples as build_samples
     from glacmb_grid.sampling.lapse_rate import correct_temperature as correct_temperature
     from glacmb_grid.sampling.lapse_rate import fitted_lapse_rate as fitted_lapse_rate
@@ -62,9 +65,11 @@ _HOMES = {
     "compare": "validation.scores",
     "compare_geodetic": "products.geodetic",
     "correct_temperature": "sampling.lapse_rate",
+    "describe": "products.metadata",
     "fit": "learning.registry",
     "fitted_lapse_rate": "sampling.lapse_rate",
     "glaciers_dataset": "inputs.outlines",
+    "gridded_product": "products.gridded",
     "link": "inputs.links",
     "load_config": "config",
     "network": "learning.nets.extract",
@@ -88,6 +93,7 @@ _HOMES = {
     "summer_albedo": "inputs.albedo",
     "terrain": "sampling.terrain",
     "upscale": "upscaling.predict",
+    "with_mass_units": "products.metadata",
     "write_product": "stores.formats",
     "write_region": "synthetic",
 }

@@ -197,6 +197,111 @@ def all_rows(samples):
     )
 
 
+def toy_product(glaciers=5, years=(2001, 2006), firsts=(10,), seed=0, draws=0):
+    """A made-up glacier product with every variable; several `firsts` give glaciers years of their own in turn."""
+    from glacmb_grid.years import year_bounds
+
+    rng = np.random.default_rng(seed)
+    years = np.arange(years[0], years[1] + 1, dtype=np.int32)
+    dims, size = ("glacier", "year"), (glaciers, len(years))
+    bounds = [year_bounds(years, f) for f in firsts]
+    bounds = bounds[0] if len(firsts) == 1 else np.stack([bounds[g % len(firsts)] for g in range(glaciers)])
+    middle = (bounds[..., 0] + (bounds[..., 1] - bounds[..., 0]) // 2).astype("datetime64[ns]")
+    when = dims[2 - middle.ndim :]
+
+    def some(mean, spread):
+        return np.abs(rng.normal(mean, spread, size)).astype(np.float32)
+
+    mean, sigma = rng.normal(-0.5, 0.6, size).astype(np.float32), some(0.4, 0.1)
+    area = rng.uniform(1, 9, glaciers)
+    numbers = {
+        "mass_balance": mean,
+        "mass_balance_uncertainty": sigma,
+        **{f"mass_balance_uncertainty_{n}": some(0.2, 0.05) for n in ("observation", "model", "member")},
+        **{f"mass_balance_{s}_{p}": mean + np.float32(k) * sigma
+           for s, p, k in (("lower", 50, -0.67), ("upper", 50, 0.67), ("lower", 90, -1.64), ("upper", 90, 1.64))},
+        "area_of_year": area[:, None] * (1 - 0.005 * np.arange(len(years))),
+        **{n: some(0.3, 0.1) for n in ("dissimilarity", "training_density", "expected_error")},
+        "applicable": rng.integers(0, 2, size).astype(np.int8),
+        "albedo_kind": rng.integers(0, 3, size).astype(np.int8),
+    }  # fmt: skip
+    by_glacier = {
+        "area": area,
+        "nets": np.full(glaciers, 100, np.int32),
+        "measured": (np.arange(glaciers) % 2).astype(np.int8),
+        "nearest_measured_km": rng.uniform(0, 90, glaciers),
+        "nearest_land": np.zeros(glaciers, np.int8),
+        "land_distance": np.zeros(glaciers),
+    }
+    ds = xr.Dataset(
+        {n: (dims, v) for n, v in numbers.items()}
+        | {n: ("glacier", v) for n, v in by_glacier.items()}
+        | {"observed_period": ("year", np.ones(len(years), np.int8))}
+        | {"time_bnds": ((*when, "bnds"), bounds.astype("datetime64[ns]"))},
+        coords={
+            "year": years,
+            "time": (when, middle),
+            "glacier_id": ("glacier", np.array([f"RGI60-13.{g:05d}" for g in range(glaciers)], object)),
+            "longitude": ("glacier", rng.uniform(70, 75, glaciers)),
+            "latitude": ("glacier", rng.uniform(30, 35, glaciers)),
+        },
+    )
+    if draws:
+        values = mean + sigma * rng.normal(0, 1, (draws, *size))
+        ds["mass_balance_realizations"] = (("realization", *dims), values)
+        ds = ds.assign_coords(realization=np.arange(draws, dtype=np.int32))
+    return ds
+
+
+def toy_outlines(product, seed=0):
+    """Outlines around the positions of a product: convex, none larger than 0.9 degrees."""
+    import geopandas as gpd
+    import shapely
+
+    rng = np.random.default_rng(seed)
+    shapes = []
+    for x, y in zip(product["longitude"].values, product["latitude"].values, strict=True):
+        points = rng.uniform(-0.45, 0.45, (8, 2)) + np.array([x, y])
+        shapes.append(shapely.MultiPoint(points).convex_hull)
+    return gpd.GeoDataFrame(geometry=shapes, index=product["glacier_id"].values, crs=4326)
+
+
+@pytest.fixture(scope="session")
+def compliance():
+    """What the IOOS compliance checker says of a NetCDF file, offline: ``compliance(path)``.
+
+    Messages of ``cf:1.11`` and ``acdd:1.3``, {checker: [(weight, group, message)]}, weight 3 for what is required or
+    highly recommended, and of checks that broke.
+    """
+    import logging
+
+    logging.getLogger("compliance_checker").setLevel(logging.ERROR)
+    import contextlib
+    import io
+
+    from compliance_checker.runner import CheckSuite
+
+    CheckSuite.load_all_available_checkers()
+
+    def messages(results):
+        for one in results:
+            if one.value is True or (isinstance(one.value, tuple) and one.value[0] == one.value[1]):
+                continue
+            for message in one.msgs or [str(one.value)]:
+                yield one.weight, one.name, message
+
+    def check(path):
+        suite, found = CheckSuite(), {}
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            ds = suite.load_dataset(str(path))
+            for name, (groups, broken) in suite.run_all(ds, ["cf:1.11", "acdd:1.3"]).items():
+                found[name] = [*messages(groups), *((3, n, repr(e[0])) for n, e in broken.items())]
+            ds.close()
+        return found
+
+    return check
+
+
 TOY_TRUTH = (0.006, 1.3, 0.4)
 
 
@@ -213,6 +318,8 @@ def toys():
         known=toy_truth,
         sums=two_year_sums,
         whole=all_rows,
+        product=toy_product,
+        outlines=toy_outlines,
     )
 
 

@@ -91,9 +91,10 @@ def write_netcdf(ds: xr.Dataset, path: Path) -> None:
     encoding: dict[str, dict[str, Any]] = {**packed, **_time_encoding(plain)}
     thinned = {"zlib": True, "complevel": 4, "shuffle": True}
     encoding |= {n: {**thinned, **how} for n, how in _packing(plain).items()}
+    complete = {*map(str, plain.coords), *(v.attrs.get("bounds") for v in plain.variables.values())}
     for name, variable in plain.variables.items():
         if variable.dtype.kind == "f" and str(name) not in PACKED:
-            fill = {"_FillValue": None if str(name) in plain.coords else np.float32("nan").astype(variable.dtype)}
+            fill = {"_FillValue": None if str(name) in complete else np.float32("nan").astype(variable.dtype)}
             encoding[str(name)] = {**encoding.get(str(name), {}), **fill}
     plain.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=encoding)
 
