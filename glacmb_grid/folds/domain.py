@@ -1,7 +1,7 @@
 """Folds whose scored glaciers are as far from the fitted ones as predicted glaciers are from the measured ones.
 
-k-fold nearest-neighbour distance matching (Linnenbrink et al. 2024, doi:10.5194/gmd-17-5897-2024): measured glaciers are
-clustered into every sensible number of clusters, the clusters merged into folds, and the folds kept whose distances
+k-fold nearest-neighbour distance matching (Linnenbrink et al. 2024, doi:10.5194/gmd-17-5897-2024): measured glaciers
+are clustered into every sensible number of clusters, the clusters merged into folds, and the folds kept whose distances
 between scored and fitted glaciers are nearest in distribution to those between predicted and measured glaciers.
 """
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from scipy.cluster.hierarchy import cut_tree, linkage
+from scipy.cluster.hierarchy import linkage
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from scipy.stats import wasserstein_distance
@@ -124,7 +124,9 @@ def require_targets(targets: pd.DataFrame | None) -> pd.DataFrame:
     InputError
     """
     where = "validation: domain"
-    remedy = "name a table with their positions, `samples: {targets: FILE}`, or leave `domain` out of `validation.schemes`"
+    remedy = (
+        "name a table with their positions, `samples: {targets: FILE}`, or leave `domain` out of `validation.schemes`"
+    )
     if targets is None or not len(targets):
         found = "none" if targets is None else "an empty table"
         raise InputError(where, expected="the glaciers that are to be predicted", found=found, remedy=remedy)
@@ -171,20 +173,19 @@ def matched_parts(rows: Rows, inside: Bools, wanted: Reach, counts: Iterable[int
     units = int(sites.unit.max(initial=-1)) + 1
     if units < 2:
         return Matching(np.where(inside, 0, -1), np.inf)
-    weight = np.bincount(sites.unit, sites.rows)
+    weight = np.bincount(sites.unit, sites.rows).astype(np.float64)
     centre = np.stack([np.bincount(sites.unit, sites.rows * axis) for axis in sites.xyz.T], axis=1) / weight[:, None]
     largest = max(LARGEST_SHARE, weight.max() / weight.sum())
-    best: tuple[tuple[float, int], Codes] | None = None
+    best: tuple[tuple[float, float, int], Codes] | None = None
     for part in _candidates(centre, weight, sorted({min(c, units) for c in counts})):
-        if np.bincount(part, weight).max() > largest * weight.sum() * (1 + 1e-9):
-            continue
-        of_site = part[sites.unit]
-        rank = (round(sites.reach(of_site).from_other(wanted), 6), -int(part.max()))
+        share = float(np.bincount(part, weight).max() / weight.sum())
+        of_site, excess = part[sites.unit], max(0.0, round(share - largest, 9))
+        rank = (excess, round(sites.reach(of_site).from_other(wanted), 6), -int(part.max()))
         if best is None or rank < best[0]:
             best = rank, of_site
-    assert best is not None, "one part for each unit is always allowed"
+    assert best is not None, "every number of clusters and parts from two on gives a candidate"
     order = np.unique(best[1], return_index=True)[1].argsort().argsort()  # numbered by their first glacier
-    return Matching(np.where(inside, order[best[1]][sites.of_row], -1), best[0][0])
+    return Matching(np.where(inside, order[best[1]][sites.of_row], -1), best[0][1])
 
 
 def _candidates(centre: Floats, weight: Floats, counts: Sequence[int]) -> Iterable[Codes]:
@@ -194,10 +195,19 @@ def _candidates(centre: Floats, weight: Floats, counts: Sequence[int]) -> Iterab
     axis = np.linalg.svd(centre - centre.mean(axis=0), full_matrices=False)[2][0]
     along = (centre @ (axis * np.sign(axis[np.abs(axis).argmax()]))).round(12)
     cuts = np.unique(np.round(np.exp(np.linspace(np.log(2), np.log(units), _CUTS))).astype(int))
-    for cut, cluster in zip(cuts, cut_tree(tree, cuts).T, strict=True):
-        for count in counts:
-            if count <= cut:
-                yield _merged(cluster, weight, along, count)
+    for cut in cuts:
+        cluster = _clusters(tree, units, int(cut))
+        yield from (_merged(cluster, weight, along, count) for count in counts if count <= cut)
+
+
+def _clusters(tree: Floats, units: int, count: int) -> Codes:
+    """Cluster of every unit, (unit,), where so many are left of the agglomeration."""
+    made = units - count
+    joined = np.tile(units + np.arange(made), 2)
+    ends = tree[:made, :2].T.astype(np.int64).ravel()
+    graph = sp.coo_array((np.ones(2 * made), (ends, joined)), shape=(units + made,) * 2)
+    number = connected_components(graph, directed=False)[1][:units]
+    return np.unique(number, return_inverse=True)[1].astype(np.int64)
 
 
 def _merged(cluster: Codes, weight: Floats, along: Floats, count: int) -> Codes:
