@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -24,11 +25,13 @@ from glacmb_grid.errors import InputError, listing
 from glacmb_grid.folds.rows import Bools, Codes, Floats, Rows, texts
 from glacmb_grid.folds.space import nearest_km
 
-FOLD_COUNTS = (2, 3, 4, 5, 7, 10, 15, 20, 30)
+FOLD_COUNTS = (2, 3, 4, 5, 7, 10, 20)
 """Numbers of folds that are tried, and the largest allowed one."""
 LARGEST_SHARE = 0.5
 """Of the rows, in one fold; more only where a single group holds more."""
-_CUTS = 60  # numbers of clusters that are tried for every number of folds
+_CUTS = 40  # numbers of clusters that are tried for every number of folds
+_NEAR = 200  # neighbours that are known of every glacier; beyond them they are looked for
+_QUANTILES = 2000  # of the distances that are wanted, while candidates are compared
 
 
 class Reach(NamedTuple):
@@ -36,6 +39,16 @@ class Reach(NamedTuple):
 
     km: Floats
     weight: Floats
+
+    def thinned(self) -> Reach:
+        """The same distribution, of no more than so many distances."""
+        if len(self.km) <= _QUANTILES:
+            return self
+        order = np.argsort(self.km, kind="stable")
+        share = np.cumsum(self.weight[order]) / self.weight.sum()
+        middle = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+        km = self.km[order][np.minimum(np.searchsorted(share, middle), len(order) - 1)]
+        return Reach(km, np.ones(_QUANTILES))
 
     def from_other(self, other: Reach) -> float:
         """Wasserstein distance to another distribution, km: the mean shift that makes one of the other."""
@@ -73,12 +86,21 @@ class Sites:
         norm = np.linalg.norm(mean, axis=1, keepdims=True)
         return cls(mean / np.where(norm > 0, norm, 1), unit.astype(np.int64), count.astype(np.int64), of_row)
 
+    @cached_property
+    def _near(self) -> tuple[Codes, Floats]:
+        """The nearest sites of every site and their distances, (site, near), km, ascending."""
+        chord, near = cKDTree(self.xyz).query(self.xyz, k=np.arange(1, min(len(self.xyz), _NEAR) + 1))
+        return near.astype(np.int64), sphere.arc_km(chord)
+
     def reach(self, part: Codes) -> Reach:
         """Distances of all sites to the nearest site of another part (site,), weighted by their rows."""
-        km = np.empty(len(part))
-        for p in range(int(part.max()) + 1):
-            mine = part == p
-            km[mine] = _nearest(self.xyz[mine], self.xyz[~mine])
+        near, distance = self._near
+        other = part[near] != part[:, None]
+        first = other.argmax(axis=1)
+        km, found = (np.take_along_axis(a, first[:, None], axis=1)[:, 0] for a in (distance, other))
+        for p in np.unique(part[~found]):
+            mine = ~found & (part == p)
+            km[mine] = _nearest(self.xyz[mine], self.xyz[part != p])
         return Reach(km, self.rows.astype(np.float64))
 
 
@@ -176,16 +198,17 @@ def matched_parts(rows: Rows, inside: Bools, wanted: Reach, counts: Iterable[int
     weight = np.bincount(sites.unit, sites.rows).astype(np.float64)
     centre = np.stack([np.bincount(sites.unit, sites.rows * axis) for axis in sites.xyz.T], axis=1) / weight[:, None]
     largest = max(LARGEST_SHARE, weight.max() / weight.sum())
+    few = wanted.thinned()
     best: tuple[tuple[float, float, int], Codes] | None = None
     for part in _candidates(centre, weight, sorted({min(c, units) for c in counts})):
         share = float(np.bincount(part, weight).max() / weight.sum())
         of_site, excess = part[sites.unit], max(0.0, round(share - largest, 9))
-        rank = (excess, round(sites.reach(of_site).from_other(wanted), 6), -int(part.max()))
+        rank = (excess, round(sites.reach(of_site).from_other(few), 6), -int(part.max()))
         if best is None or rank < best[0]:
             best = rank, of_site
     assert best is not None, "every number of clusters and parts from two on gives a candidate"
     order = np.unique(best[1], return_index=True)[1].argsort().argsort()  # numbered by their first glacier
-    return Matching(np.where(inside, order[best[1]][sites.of_row], -1), best[0][1])
+    return Matching(np.where(inside, order[best[1]][sites.of_row], -1), sites.reach(best[1]).from_other(wanted))
 
 
 def _candidates(centre: Floats, weight: Floats, counts: Sequence[int]) -> Iterable[Codes]:
