@@ -6,16 +6,24 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
-from glacmb_grid.errors import InputError
+from glacmb_grid.config import load_config
+from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.folds.domain import Reach, matched_parts, reach_of_folds, reach_of_targets
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.rows import Rows
 from glacmb_grid.folds.schemes import make_folds, redo_inner
 from glacmb_grid.folds.space import nearest_km, unit_vectors
+from glacmb_grid.inputs.own_table.targets import read_targets
+from glacmb_grid.judging.plan import targets_of
+from glacmb_grid.report.scores import score_lines
+from glacmb_grid.workflow.check import check
+from glacmb_grid.workflow.currency import status
+from glacmb_grid.workflow.runner import run
 
 DEGREE = np.pi / 180 * 6371.007181  # km along the equator
 
@@ -232,3 +240,95 @@ def test_five_hundred_measured_and_thirty_thousand_predicted_glaciers_take_secon
     samples = measured(rng.uniform(60, 110, 500), rng.uniform(27, 45, 500))
     folds = make_folds(samples, "domain", targets=places(rng.uniform(60, 110, 30_000), rng.uniform(27, 45, 30_000)))
     assert folds.score.sum() == 1000
+
+
+# ---- in a run ----
+
+
+@pytest.fixture
+def own_run(tmp_path):
+    """A table of ten glaciers in two clusters, and the glaciers that are to be predicted."""
+    rng = np.random.default_rng(0)
+    glacier, year = (a.ravel() for a in np.indices((10, 6)))
+    east = np.r_[80 + 0.1 * np.arange(5), 84 + 0.1 * np.arange(5)][glacier]
+    weather = rng.normal(size=60)
+    table = {
+        "glacier": [f"g{g}" for g in glacier], "year": 2001 + year, "b": weather + rng.normal(0, 0.2, 60),
+        "weather": weather, "other": rng.normal(size=60), "lon": east, "lat": 35.0 + 0 * east,
+    }  # fmt: skip
+    pd.DataFrame(table).to_csv(tmp_path / "table.csv", index=False)
+    rgi = {"rgi_id": [f"RGI{i}" for i in range(9)], "cenlon": np.linspace(78, 86, 9), "cenlat": 37.0, "area_km2": 1.0}
+    pd.DataFrame(rgi).to_csv(tmp_path / "rgi.csv", index=False)
+    content = {
+        "samples": {
+            "path": "table.csv", "glacier": "glacier", "year": "year", "target": "b", "target_units": "m w.e.",
+            "latitude": "lat", "longitude": "lon", "targets": "rgi.csv",
+        },
+        "models": {"ridge": {"recipes": [{}], "penalties": [1]}},
+        "validation": {"schemes": ["logo", "domain"], "inner": 2, "models": ["mean", "ridge"]},
+        "scores": {"bootstrap": 100},
+        "store": {"root": "out"},
+    }  # fmt: skip
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(content))
+    return tmp_path / "own.yaml"
+
+
+def test_a_table_is_judged_where_its_predictions_are_wanted(own_run):
+    told: list[str] = []
+    config = load_config(own_run)
+    run(config, stage="evaluation", say=told.append)
+    folds = xr.open_zarr(config.root / "folds" / "domain.zarr", chunks=None)
+    left = folds["wasserstein_km"].values[0]
+    assert any(f"match those of the predicted glaciers to W = {left:.3g} km" in line for line in told)
+    assert any("domain: 2 folds; distances match" in line for line in check(config))
+    score = folds["score"].values
+    assert [{str(s)[:2] for s in folds["sample"].values[row]} for row in score] == [
+        {f"g{i}" for i in range(5)},
+        {f"g{i}" for i in range(5, 10)},
+    ]
+    scores = pd.read_csv(config.root / "evaluation" / "scores.csv")
+    assert {"logo", "domain"} == set(scores["scheme"])
+    text = "\n".join(score_lines(scores, 0.9))
+    assert "domain, nested, n = 60 - as far from fitted glaciers as the predicted ones are: the expected RMSE" in text
+    assert text.count("expected RMSE") == 1
+    states = {name: state for name, state, _ in status(config)}
+    assert states["folds"] == "current"
+    with (own_run.parent / "rgi.csv").open("a") as file:
+        file.write("RGI99,88,36,1\n")
+    states = {name: state for name, state, _ in status(config)}
+    assert (states["samples"], states["folds"]) == ("current", "stale")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["samples.targets=null"], r"samples: \{targets: FILE\}"),
+        (["samples.targets=nowhere.csv"], "nowhere.csv"),
+        (["samples.targets=twice.csv"], "more than once: RGI0"),
+        (["samples.targets=blank.csv"], r"none in line\(s\) 3"),
+        (["samples.targets=table.csv", "validation.target_weights=area"], "more than once: g0"),
+        (["samples.targets=no_area.csv", "validation.target_weights=area"], "areas of the glaciers"),
+        (["samples.targets=empty.csv"], "no row"),
+    ],
+)
+def test_what_keeps_the_scheme_from_its_targets_is_told_by_check_and_run(own_run, overrides, told):
+    folder = own_run.parent
+    table = pd.read_csv(folder / "rgi.csv")
+    pd.concat([table, table[:1]]).to_csv(folder / "twice.csv", index=False)
+    table.assign(cenlat=[37.0, np.nan, *[37.0] * 7]).to_csv(folder / "blank.csv", index=False)
+    table.drop(columns="area_km2").to_csv(folder / "no_area.csv", index=False)
+    table[:0].to_csv(folder / "empty.csv", index=False)
+    config = load_config(own_run, overrides)
+    for act in (lambda: check(config), lambda: run(config, stage="folds", say=lambda _: None)):
+        with pytest.raises((InputError, InputErrors), match=told):
+            act()
+
+
+def test_outlines_are_targets_by_number_and_by_area(own_run):
+    by_area = load_config(own_run, ["validation.target_weights=area"])
+    table = read_targets(own_run.parent / "rgi.csv")
+    assert table.columns.tolist() == ["longitude", "latitude", "area"]
+    assert table.index[0] == "RGI0"
+    assert targets_of(table, by_area.validation)["weight"].tolist() == [1.0] * 9
+    assert "weight" not in targets_of(table, load_config(own_run).validation)
+    assert targets_of(None, by_area.validation) is None

@@ -47,7 +47,7 @@ WIRED = {
         "links": {"table": "raw/fog/links.csv", "versions": "raw/fog/rgi6_links.csv"},
         "geodetic": {"path": "raw/rates.csv"},
     },
-    "validation": {"models": ["mean"]},
+    "validation": {"models": ["mean"], "schemes": ["logo", "loyo", "both_out", "domain"]},
     "product": {"model": "mean"},
 }
 
