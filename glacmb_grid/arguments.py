@@ -32,6 +32,7 @@ FUNCTIONS = (
         "monthly predictions",
     ),
     ("validation", "make_folds", "schemes=scheme inner blocks parts buffer_km holdout=locked"),
+    ("samples", "make_folds", "targets"),
     ("scores", "score", "bootstrap=draws level"),
     ("synthetic", "write_region", "seed glaciers measured years plain"),
 )

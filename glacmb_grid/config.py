@@ -34,6 +34,7 @@ _PATHS = {
     ("observations", "links", "versions"),
     ("product", "truth"),
     ("samples", "path"),
+    ("samples", "targets"),
     ("store", "root"),
 }
 _STREAM = ("climate", "accumulated")

@@ -247,7 +247,8 @@ FOLDS = Schema(
     | {n: Field(("fold", "sample"), FLAG, required=False) for n in ("select", "stop")}
     | {n: Field(("fold", "inner", "sample"), FLAG) for n in ("inner_fit", "inner_score")},
     {"fold": Field(("fold",), TEXT), "scheme": Field(("fold",), TEXT), "sample": Field(("sample",), TEXT)}
-    | _numbers(("fold",), block="", buffer_km=""),
+    | _numbers(("fold",), block="", buffer_km="")
+    | _numbers(("fold",), required=False, wasserstein_km=""),
 )
 PARAMETERS = Schema(
     "parameters",

@@ -30,6 +30,7 @@ WITHOUT = {  # keys that no public function takes: they are of a whole run
     "sampling.max_land_distance_km",
     "sampling.min_coverage",
     "validation.models",
+    "validation.target_weights",
 }
 
 

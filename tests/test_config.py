@@ -509,6 +509,8 @@ def test_where_nothing_is_left_to_check_the_error_is_that_of_the_configuration(t
         (["study.models=[lasso, ridge]"], ["study.models lasso"]),
         (["validation.buffer_km=20"], ["validation.buffer_km"]),
         (["validation.buffer_km=20", "validation.schemes=[logo, blocks]"], []),
+        (["validation.target_weights=area"], ["validation.target_weights"]),
+        (["validation.target_weights=area", "validation.schemes=[domain]"], []),
         (["climate.variables=[t2m]", "climate.units={ssrd: J m-2, t2m: K, z: m}"], ["climate.units.ssrd"]),
         (["climate.variables=[t2m]", "climate.names={tp: prec}"], ["climate.names.tp"]),
         (["climate.variables=[t2m]", "climate.annual_precipitation=[1, 2]"], ["climate.annual_precipitation"]),

@@ -24,6 +24,8 @@ from glacmb_grid.validation.predictions import PREDICTION_COLUMNS
 from glacmb_grid.validation.scores import score
 from glacmb_grid.weights import identity
 
+TARGETS = pd.DataFrame({"longitude": [80.5, 84.0, 89.0], "latitude": [40.0, 41.0, 43.0]}, index=list("uvw"))
+
 
 def samples_of(glacier, year, **coords):
     rng = np.random.default_rng(0)
@@ -58,7 +60,7 @@ def many():
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_thinned_folds_fit_on_nested_sets_of_whole_groups(scheme):
     samples = many()
-    folds = make_folds(samples, scheme)
+    folds = make_folds(samples, scheme, targets=TARGETS)
     group = samples["group"].values
     before = None
     for count in (1, 2, 3, 5, 8, 99):
@@ -125,7 +127,7 @@ def test_thinning_never_leaks(rows, scheme, count):
         longitude=80.0 + glacier, latitude=40.0 + glacier % 3,
     )  # fmt: skip
     try:
-        folds = make_folds(samples, scheme, blocks=4, buffer_km=1)
+        folds = make_folds(samples, scheme, blocks=4, buffer_km=1, targets=TARGETS)
     except InputError:
         return
     thin = thin_folds(folds, samples, count=count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given, settings
@@ -44,6 +45,15 @@ def many(rows, glaciers, years, seed=0):
         longitude=east[glacier],
         latitude=north[glacier],
     )
+
+
+def predicted(east=(60.0, 110.0), north=(27.0, 45.0), steps=8):
+    """Glaciers to be predicted, on a lattice of positions."""
+    places = np.stack([a.ravel() for a in np.meshgrid(np.linspace(*east, steps), np.linspace(*north, steps))])
+    return pd.DataFrame(places.T, columns=["longitude", "latitude"]).rename(index=lambda i: f"predicted {i}")
+
+
+TARGETS = predicted()
 
 
 def masks(folds):
@@ -108,7 +118,16 @@ def test_in_every_scheme_what_belongs_together_stays_on_one_side(table, scheme, 
         group=group.astype(str), region=region, longitude=80.0 + glacier, latitude=40.0 + glacier % 3,
     )  # fmt: skip
     try:
-        folds = make_folds(samples, scheme, inner=inner, blocks=blocks, parts=parts, buffer_km=1, locked=locked)
+        folds = make_folds(
+            samples,
+            scheme,
+            inner=inner,
+            blocks=blocks,
+            parts=parts,
+            buffer_km=1,
+            locked=locked,
+            targets=TARGETS,
+        )
     except InputError as error:
         assert "left to fit on" in str(error)  # noqa: PT017 - the other outcome is folds
         return
@@ -122,7 +141,8 @@ def test_in_every_scheme_what_belongs_together_stays_on_one_side(table, scheme, 
     assert not ((inner_fit | inner_score) & ~fit[:, None]).any()
     unit = np.char.add(np.char.add(glacier.astype(str), ":"), year.astype(str))
     apart = {"logo": [group, glacier], "loyo": [year], "both_out": [group, glacier, year],
-             "blocks": [group, glacier], "leave_region_out": [region, group, glacier]}.get(scheme, [])  # fmt: skip
+             "blocks": [group, glacier], "leave_region_out": [region, group, glacier],
+             "domain": [group, glacier]}.get(scheme, [])  # fmt: skip
     for f, s in zip(fit, score, strict=True):
         for label in [*apart, unit]:
             assert not set(label[f]) & set(label[s])
@@ -142,8 +162,9 @@ def test_inner_splits_repeat_the_outer_kind(scheme):
     samples = many(600, 40, 20)
     labels = {n: samples[n].values for n in ("glacier", "group", "year", "region")}
     apart = {"logo": ["glacier", "group"], "loyo": ["year"], "both_out": ["glacier", "group", "year"],
-             "blocks": ["glacier", "group"], "leave_region_out": ["glacier", "region"]}.get(scheme, [])  # fmt: skip
-    folds = make_folds(samples, scheme, inner=4)
+             "blocks": ["glacier", "group"], "leave_region_out": ["glacier", "region"],
+             "domain": ["glacier", "group"]}.get(scheme, [])  # fmt: skip
+    folds = make_folds(samples, scheme, inner=4, targets=TARGETS)
     _, _, inner_fit, inner_score = masks(folds)
     for fit, score in zip(inner_fit.reshape(-1, 600), inner_score.reshape(-1, 600), strict=True):
         for name in apart:
@@ -195,13 +216,13 @@ def test_masks_depend_on_the_labels_of_rows_only():
     changed = samples.assign(mass_balance=("sample", rng.normal(size=200)), predictors=("sample", rng.normal(size=200)))
     order = rng.permutation(200)
     for scheme in SCHEMES:
-        folds = make_folds(samples, scheme).to_dataset()
-        xr.testing.assert_identical(folds, make_folds(changed, scheme).to_dataset())
+        folds = make_folds(samples, scheme, targets=TARGETS).to_dataset()
+        xr.testing.assert_identical(folds, make_folds(changed, scheme, targets=TARGETS).to_dataset())
         if scheme != "blocks":  # there the last bit of a mean position may differ
-            other = make_folds(samples.isel(sample=order), scheme).to_dataset()
+            other = make_folds(samples.isel(sample=order), scheme, targets=TARGETS).to_dataset()
             xr.testing.assert_identical(folds.isel(sample=order), other)
-        if scheme not in ("blocks", "leave_region_out"):  # with few regions there is nothing to deal
-            assert not folds.equals(make_folds(samples, scheme, seed=2).to_dataset()), scheme
+        if scheme not in ("blocks", "leave_region_out", "domain"):  # with few regions there is nothing to deal
+            assert not folds.equals(make_folds(samples, scheme, seed=2, targets=TARGETS).to_dataset()), scheme
 
 
 def test_with_two_glaciers_the_inner_split_withholds_years():
@@ -236,13 +257,21 @@ def test_a_handful_of_rows_gives_folds_or_a_clear_refusal(scheme, pairs):
     samples = samples_of(
         pairs, region=[g for g, _ in pairs], longitude=[90.0] * len(pairs), latitude=[ord(g) - 60.0 for g, _ in pairs]
     )
-    needs = {"logo": [0], "blocks": [0], "leave_region_out": [0], "loyo": [1], "both_out": [0, 1], "random": []}[scheme]
+    needs = {
+        "logo": [0],
+        "blocks": [0],
+        "leave_region_out": [0],
+        "domain": [0],
+        "loyo": [1],
+        "both_out": [0, 1],
+        "random": [],
+    }[scheme]
     enough = all(len({p[i] for p in pairs}) > 1 for i in needs) and len(set(pairs)) > 1
     if not enough:
         with pytest.raises(InputError, match="left to fit on"):
-            make_folds(samples, scheme)
+            make_folds(samples, scheme, targets=TARGETS)
         return
-    fit, score, inner_fit, _ = masks(make_folds(samples, scheme))
+    fit, score, inner_fit, _ = masks(make_folds(samples, scheme, targets=TARGETS))
     assert (score.sum(axis=0) == 1).all()
     assert fit.any(axis=1).all()
     assert inner_fit.any(axis=2).all()
@@ -395,9 +424,9 @@ def test_locked_rows_are_in_no_mask():
     samples = many(300, 30, 10)
     locked = np.isin(samples["group"].values, ["c1", "c5"])
     for scheme in SCHEMES:
-        folds = make_folds(samples, scheme, locked=locked)
+        folds = make_folds(samples, scheme, locked=locked, targets=TARGETS)
         assert not any(m[..., locked].any() for m in masks(folds))
-        free = make_folds(samples.isel(sample=np.flatnonzero(~locked)), scheme)
+        free = make_folds(samples.isel(sample=np.flatnonzero(~locked)), scheme, targets=TARGETS)
         own = folds.to_dataset().isel(sample=np.flatnonzero(~locked))
         xr.testing.assert_identical(own, free.to_dataset())
     with pytest.raises(InputError, match="no observation that it can use"):
@@ -409,7 +438,7 @@ def test_locked_rows_are_in_no_mask():
 
 def test_joined_folds_come_apart_again():
     samples = many(80, 12, 8)
-    apart = [make_folds(samples, s) for s in SCHEMES]
+    apart = [make_folds(samples, s, targets=TARGETS) for s in SCHEMES]
     joined = join_folds(apart)
     for scheme, folds in zip(SCHEMES, apart, strict=True):
         xr.testing.assert_identical(of_scheme(joined, scheme).to_dataset(), folds.to_dataset())
@@ -421,6 +450,7 @@ def test_joined_folds_come_apart_again():
 def test_random_is_never_shown_alone():
     require_grouped(["random", "loyo"])
     require_grouped(["leave_region_out"])
+    require_grouped(["random", "domain"])
     for alone in (["random"], ["random", "leave_region_out"]):
         with pytest.raises(InputError, match="only together with folds"):
             require_grouped(alone)
@@ -429,7 +459,7 @@ def test_random_is_never_shown_alone():
 def test_twenty_thousand_rows_are_feasible():
     samples = many(20_000, 2000, 50)
     for scheme in SCHEMES:
-        folds = make_folds(samples, scheme)
+        folds = make_folds(samples, scheme, targets=TARGETS)
         assert len(folds) <= 14**2
         assert folds.score.sum() == 20_000
         assert folds.inner_fit.any(axis=2).all()

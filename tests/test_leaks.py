@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given, settings
@@ -28,6 +29,7 @@ UNIT = "the same glacier-year on both sides"
 CLIMATE = "the same climate of the same year on both sides"
 BRANCH = "parent and branch, or two ids of a glacier, on both sides"
 NEIGHBOURS = "neighbours within 1 km in the same year on both sides"
+TARGETS = pd.DataFrame({"longitude": [80.5, 84.0, 89.0], "latitude": [40.0, 41.0, 43.0]}, index=list("uvw"))
 
 
 def samples_of(glacier, year, seed=0, predictors=None, **coords):
@@ -86,7 +88,7 @@ def test_nothing_is_found_in_the_folds_of_any_grouped_scheme(table, scheme, bloc
         glacier, year, group=group.astype(str), region=region, longitude=80.0 + glacier, latitude=40.0 + glacier % 3
     )
     try:
-        folds = make_folds(samples, scheme, inner=3, blocks=blocks, parts=parts, buffer_km=1)
+        folds = make_folds(samples, scheme, inner=3, blocks=blocks, parts=parts, buffer_km=1, targets=TARGETS)
     except InputError:
         return
     found = check_folds(samples, folds)
@@ -160,12 +162,13 @@ def test_a_withheld_row_that_was_used_is_found():
 
 @pytest.mark.parametrize(("scheme", "what"), [("logo", "glacier"), ("logo", "group"), ("loyo", "year"),
                                               ("both_out", "year"), ("both_out", "glacier"), ("blocks", "group"),
-                                              ("leave_region_out", "region")])  # fmt: skip
+                                              ("leave_region_out", "region"), ("domain", "group"),
+                                              ("domain", "glacier")])  # fmt: skip
 def test_what_the_scheme_leaves_out_must_be_left_out_whole(scheme, what):
     names = np.repeat(np.arange(12), 8)
     samples = grid("abcdefghijkl", range(2000, 2008), group=[f"c{i // 2}" for i in names],
                    region=[f"r{i // 4}" for i in names], longitude=80.0 + 3 * names, latitude=0.0 * names)  # fmt: skip
-    folds = make_folds(samples, scheme)
+    folds = make_folds(samples, scheme, targets=TARGETS)
     assert check_folds(samples, folds).empty
     label = samples[what].values
     fit = folds.fit.copy()
@@ -406,5 +409,5 @@ def test_twenty_thousand_rows_are_checked(scheme):
     glacier = rng.integers(0, 500, 20_000)
     samples = samples_of(glacier, 1970 + rng.integers(0, 50, 20_000), longitude=60 + 0.1 * glacier,
                          latitude=30 + (7 * glacier % 50) / 5, region=[f"r{g // 50}" for g in glacier])  # fmt: skip
-    found = check_folds(samples, make_folds(samples, scheme))
+    found = check_folds(samples, make_folds(samples, scheme, targets=TARGETS))
     assert found[found["severity"] == "leak"].empty == (scheme != "random")

@@ -47,7 +47,7 @@ WIRED = {
         "links": {"table": "raw/fog/links.csv", "versions": "raw/fog/rgi6_links.csv"},
         "geodetic": {"path": "raw/rates.csv"},
     },
-    "validation": {"models": ["mean"]},
+    "validation": {"models": ["mean"], "schemes": ["logo", "loyo", "both_out", "domain"]},
     "product": {"model": "mean"},
 }
 
@@ -133,7 +133,7 @@ def test_every_path_of_a_configuration_is_an_input_of_a_stage(wired):
     """A path that no stage declares would be read, and its changes not noticed."""
     config = load_config(wired / "own.yaml")
     declared = {str(p) for s in table(config) for paths, _ in s.files for p in _listed(paths)}
-    for keys in _PATHS - {("store", "root"), ("samples", "path")}:
+    for keys in _PATHS - {("store", "root"), ("samples", "path"), ("samples", "targets")}:
         value = config
         for key in keys:
             value = getattr(value, key)
@@ -477,6 +477,7 @@ PROTOCOLS = [
     dict(zip(("selection", "tuning", "early_stopping"), switches, strict=True))
     for switches in itertools.product([False, True], repeat=3)
 ]
+TARGETS = pd.DataFrame({"longitude": [80.5, 84.0, 89.0], "latitude": [40.0, 41.0, 43.0]}, index=list("uvw"))
 rows = st.tuples(st.integers(0, 7), st.integers(2000, 2005), st.integers(0, 9), st.sampled_from(["x", "y", "z"]))
 
 
@@ -518,7 +519,7 @@ def test_no_scheme_under_any_protocol_scores_a_glacier_that_it_fits_or_touches_w
     )
     try:
         every, locked = judging_plan.judged_folds(
-            samples, judging_plan.schemes_of(config), config.validation, config.protocol, config.seed
+            samples, judging_plan.schemes_of(config), config.validation, config.protocol, config.seed, TARGETS
         )
     except (InputError, InputErrors):
         return  # too few rows for some scheme, or an unknown glacier: told, and no folds
@@ -535,6 +536,7 @@ def test_no_scheme_under_any_protocol_scores_a_glacier_that_it_fits_or_touches_w
         "blocks": ["group", "glacier"],
         "leave_region_out": ["region", "group", "glacier"],
         "random": [],
+        "domain": ["group", "glacier"],
     }
     for scheme, folds in every.items():
         assert (folds.selects_apart == protocol["selection"]).all()
@@ -543,7 +545,9 @@ def test_no_scheme_under_any_protocol_scores_a_glacier_that_it_fits_or_touches_w
         for fit, score in zip(folds.fit, folds.score, strict=True):
             for label in apart[scheme]:
                 assert not set(labels[label][fit]) & set(labels[label][score]), f"{scheme}: {label}"
-        nested = make_folds(samples, scheme, inner=2, blocks=3, parts=4, buffer_km=1, seed=seed, locked=locked)
+        nested = make_folds(
+            samples, scheme, inner=2, blocks=3, parts=4, buffer_km=1, seed=seed, locked=locked, targets=TARGETS
+        )
         np.testing.assert_array_equal(folds.score, nested.score)
         if protocol["selection"]:
             assert (folds.select == ~locked).all(), "the leaky way sees all rows but the locked ones"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from glacmb_grid.folds.domain import Reach, matched_parts
 from glacmb_grid.folds.outer import Outer
 from glacmb_grid.folds.rows import Bools, Codes, Rows, deal, without
 from glacmb_grid.folds.space import nearest_km, spatial_clusters
@@ -18,8 +20,17 @@ SIDE_BLOCKS = 5
 """`both_out` is tuned in at most 5 x 5 blocks."""
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What inner splits repeat: the scheme, its buffer around `blocks`, the distances in `domain`."""
+
+    scheme: str
+    buffer_km: float = 0.0
+    reach: Reach | None = None
+
+
 def inner_masks(
-    fit: Bools, block: Codes, rows: Rows, scheme: str, inner: int, buffer_km: float, rng: np.random.Generator
+    fit: Bools, block: Codes, rows: Rows, kind: Kind, inner: int, rng: np.random.Generator
 ) -> tuple[Codes, Bools, Bools]:
     """Block number of every fold, and its inner masks (fold, inner, row), inside the rows that all its folds fit on.
 
@@ -29,10 +40,10 @@ def inner_masks(
     inner_fit, inner_score = np.zeros((2, len(fit), inner, len(rows)), bool)
     for b in np.unique(block):
         folds = np.flatnonzero(block == b)
-        found, repeats = _splits(np.asarray(fit[folds].all(axis=0)), rows, scheme, inner, buffer_km, rng)
+        found, repeats = _splits(np.asarray(fit[folds].all(axis=0)), rows, kind, inner, rng)
         for own in [folds] if repeats else [folds[[i]] for i in range(len(folds))]:
             if not repeats and len(folds) > 1:
-                found, _ = _splits(fit[own[0]], rows, scheme, inner, buffer_km, rng)
+                found, _ = _splits(fit[own[0]], rows, kind, inner, rng)
             number[own], count = count, count + 1
             inner_fit[own], inner_score[own] = [f for f, _ in found], [s for _, s in found]
     return number, inner_fit, inner_score
@@ -50,9 +61,7 @@ def tuning_blocks(outer: Outer, blocks: int, rng: np.random.Generator) -> Codes:
     return np.asarray(deal(outer.score.argmax(axis=0), blocks, rng)[first])
 
 
-def _splits(
-    inside: Bools, rows: Rows, scheme: str, inner: int, buffer_km: float, rng: np.random.Generator
-) -> tuple[list[Split], bool]:
+def _splits(inside: Bools, rows: Rows, kind: Kind, inner: int, rng: np.random.Generator) -> tuple[list[Split], bool]:
     """Splits of the rows inside, and whether they repeat the outer scheme.
 
     With a single group (or year) inside, none can be withheld: then whole years (or groups) are withheld, or single
@@ -66,16 +75,17 @@ def _splits(
         "logo": [],
         "loyo": [partial(by, rows.year)],
         "both_out": [partial(_both_splits, inside, rows, inner, rng)],
-        "blocks": [partial(_block_splits, inside, rows, inner, buffer_km)],
+        "blocks": [partial(_block_splits, inside, rows, inner, kind.buffer_km)],
         "leave_region_out": [lambda: by(rows.labels("region")[0], rows.group, rows.glacier)],
         "random": [partial(by, rows.unit)],
+        "domain": [partial(_domain_splits, inside, rows, inner, kind.reach)],
     }
     others: list[Callable[[], list[Split]]] = [
         partial(by, rows.group, rows.glacier),
         partial(by, rows.year),
         partial(by, rows.unit),
     ]
-    for number, way in enumerate([*ways[scheme], *others]):
+    for number, way in enumerate([*ways[kind.scheme], *others]):
         if splits := way():
             return [splits[i % len(splits)] for i in range(inner)], number == 0
     return [(inside, inside)] * inner, False  # a single glacier-year: it can only stop on itself
@@ -124,3 +134,11 @@ def _block_splits(inside: Bools, rows: Rows, inner: int, buffer_km: float) -> li
         buffered = without(held | near, labels, inside)
         splits.append((buffered if 2 * buffered.sum() >= fit.sum() else fit, held))
     return splits
+
+
+def _domain_splits(inside: Bools, rows: Rows, inner: int, reach: Reach | None) -> list[Split]:
+    """Parts whose distances between scored and fitted glaciers match those of the outer folds."""
+    if not inside.any() or reach is None:
+        return []
+    part = matched_parts(rows, inside, reach, range(2, inner + 1)).part
+    return _part_splits(inside, part, [rows.group, rows.glacier])

@@ -17,7 +17,13 @@ from glacmb_grid.schemas import FOLDS, check
 _ROWS = ("fold", "sample")
 _SPLITS = ("fold", "inner", "sample")
 _MASKS = {"fit": _ROWS, "score": _ROWS, "inner_fit": _SPLITS, "inner_score": _SPLITS, "select": _ROWS, "stop": _ROWS}
-_LABELS: dict[str, type] = {"name": str, "scheme": str, "block": np.int64, "buffer_km": np.float64}
+_LABELS: dict[str, type] = {
+    "name": str,
+    "scheme": str,
+    "block": np.int64,
+    "buffer_km": np.float64,
+    "wasserstein_km": np.float64,
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,6 +55,9 @@ class Folds:
         Buffer around a scored spatial block, 0 in other schemes.
     sample : array, (sample,)
         Ids.
+    wasserstein_km : float64 array, (fold,), km
+        Of the scheme `domain`: how far the distances between scored and fitted glaciers are from those between
+        predicted and measured ones, over all of its folds. NaN in other schemes.
 
     Raises
     ------
@@ -67,11 +76,14 @@ class Folds:
     sample: npt.NDArray[Any]
     select: Bools = None  # type: ignore[assignment]  # filled in below, as `stop` is
     stop: Bools = None  # type: ignore[assignment]
+    wasserstein_km: Floats = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         given = {f.name: getattr(self, f.name) for f in fields(self)}
         given["select"] = given["fit"] if given["select"] is None else given["select"]
         given["stop"] = np.zeros(np.shape(given["fit"]), bool) if given["stop"] is None else given["stop"]
+        if given["wasserstein_km"] is None:
+            given["wasserstein_km"] = np.full(np.shape(given["name"]), np.nan)
         for name, value in given.items():
             array = np.asarray(value, _LABELS.get(name)).view()
             array.flags.writeable = False
@@ -165,11 +177,12 @@ class Folds:
     def to_dataset(self) -> xr.Dataset:
         """The form in which folds are stored: masks as variables, the rest as coordinates, `name` as `fold`.
 
-        `select` and `stop` are among the variables only where they are not the default.
+        `select`, `stop` and `wasserstein_km` are among the variables only where they are not the default.
         """
         default = {"select": not self.selects_apart.any(), "stop": not self.stop.any()}
         masks = {n: (dims, getattr(self, n)) for n, dims in _MASKS.items() if not default.get(n)}
-        labels = {n: ("fold", getattr(self, n)) for n in ("block", "buffer_km")}
+        matched = ["wasserstein_km"] if np.isfinite(self.wasserstein_km).any() else []
+        labels = {n: ("fold", getattr(self, n)) for n in ("block", "buffer_km", *matched)}
         texts = {"fold": self.name.astype(object), "scheme": ("fold", self.scheme.astype(object))}
         return xr.Dataset(masks, coords={**texts, **labels, "sample": self.sample})
 
@@ -183,7 +196,7 @@ class Folds:
             Where a variable is missing or has other dimensions.
         """
         check(ds, FOLDS)
-        names = [n for n in (*_MASKS, "scheme", "block", "buffer_km", "fold", "sample") if n in ds.variables]
+        names = [n for n in (*_MASKS, *_LABELS, "fold", "sample") if n in ds.variables]
         found = {n: ds[n].values for n in names}
         return cls(name=found.pop("fold"), **found)
 

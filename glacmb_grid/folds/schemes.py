@@ -11,16 +11,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
-from glacmb_grid.folds.inner import inner_masks, tuning_blocks
+from glacmb_grid.folds.domain import reach_of_folds
+from glacmb_grid.folds.inner import Kind, inner_masks, tuning_blocks
 from glacmb_grid.folds.masks import Folds
-from glacmb_grid.folds.outer import OUTER, Outer
+from glacmb_grid.folds.outer import OUTER, Asked, Outer
 from glacmb_grid.folds.rows import BLANK, Bools, Rows, texts
 
-SCHEMES = ("logo", "loyo", "both_out", "blocks", "leave_region_out", "random")
-GROUPED = SCHEMES[:-1]
+SCHEMES = ("logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain")
+GROUPED = tuple(s for s in SCHEMES if s != "random")
 PARTS = 30
 """Default limit on the number of folds of `logo`, `loyo` and `leave_region_out`."""
 _BLOCK_NUMBERS = 1_000_000  # reserved for each scheme, so that tuning blocks of two schemes never share a number
@@ -36,6 +38,7 @@ def make_folds(
     blocks: int = 10,
     buffer_km: float | None = None,
     locked: Bools | None = None,
+    targets: pd.DataFrame | None = None,
 ) -> Folds:
     """Outer and inner folds of a scheme.
 
@@ -44,10 +47,12 @@ def make_folds(
     samples : xr.Dataset
         With `glacier` and `year` over `sample`; optional `group` (left out by `logo`; default the glacier), `region`,
         `longitude`, `latitude` (degrees), and the user's own folds `fold_logo`, `fold_loyo`.
-    scheme : {"logo", "loyo", "both_out", "blocks", "leave_region_out", "random"}
+    scheme : {"logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain"}
         Leave one group out; leave one year out; predict every row by a fit without its group and without its year;
         leave out a spatial block and the groups within a buffer around it; leave out a region (rows of unknown
-        region are neither fitted nor scored); glacier-years at random (never reported alone: `require_grouped`).
+        region are neither fitted nor scored); glacier-years at random (never reported alone: `require_grouped`);
+        leave out groups so that the distances between scored and fitted glaciers have the distribution of those
+        between `targets` and measured glaciers.
     inner : int
         Number of inner splits of every fold.
     seed : int
@@ -66,6 +71,9 @@ def make_folds(
         halved until every fold fits on at least half of the rows that it does not score.
     locked : bool array (sample), optional
         Rows of locked test glaciers; they are in no mask.
+    targets : DataFrame, by glacier, optional
+        The glaciers that are to be predicted, as `domain` needs them: `longitude`, `latitude` (degrees), optional
+        `weight` (default one a glacier). Outlines will do.
 
     Returns
     -------
@@ -76,7 +84,8 @@ def make_folds(
     Raises
     ------
     InputError
-        If the scheme leaves nothing to fit on, a coordinate is missing, or a user's fold splits a group or year.
+        If the scheme leaves nothing to fit on, a coordinate is missing, a user's fold splits a group or year, or
+        `domain` has no targets.
     """
     if missing := [n for n in ("sample", "glacier", "year") if n not in samples.variables]:
         raise InputError(
@@ -98,10 +107,12 @@ def make_folds(
         raise _nothing_left(scheme, f"no observation that it can use among {size}")
     rows = Rows.of(samples, free)
     rng = np.random.default_rng([seed, SCHEMES.index(scheme)])
-    outer = OUTER[scheme](rows, rng, parts or PARTS, buffer_km)
+    outer = OUTER[scheme](rows, rng, Asked(parts or PARTS, buffer_km, targets))
     _require_fit(outer, scheme, alone=len(rows.names["group"]) == 1 and len(rows.names["year"]) > 1)
     dealt = tuning_blocks(outer, blocks, rng)
-    block, inner_fit, inner_score = inner_masks(outer.fit, dealt, rows, scheme, inner, outer.buffer_km, rng)
+    reach = reach_of_folds(rows, outer.fit, outer.score) if scheme == "domain" else None
+    kind = Kind(scheme, outer.buffer_km, reach)
+    block, inner_fit, inner_score = inner_masks(outer.fit, dealt, rows, kind, inner, rng)
     return Folds(
         fit=_spread(outer.fit, free),
         score=_spread(outer.score, free),
@@ -112,6 +123,7 @@ def make_folds(
         block=block + SCHEMES.index(scheme) * _BLOCK_NUMBERS,
         buffer_km=np.full(len(outer.names), outer.buffer_km),
         sample=samples["sample"].values,
+        wasserstein_km=np.full(len(outer.names), outer.wasserstein_km),
     )
 
 
@@ -151,7 +163,7 @@ def require_grouped(schemes: Iterable[str]) -> None:
     InputError
     """
     schemes = list(schemes)
-    if "random" in schemes and not set(schemes) & {"logo", "loyo", "both_out", "blocks"}:
+    if "random" in schemes and not set(schemes) & {"logo", "loyo", "both_out", "blocks", "domain"}:
         raise InputError(
             "validation.schemes",
             expected="random folds only together with folds that leave whole groups, years or blocks out",
@@ -180,8 +192,9 @@ def redo_inner(folds: Folds, samples: xr.Dataset, fit: Bools, *, seed: int = 1) 
     scheme = str(folds.scheme[0])
     free = np.asarray((folds.fit | folds.score).any(axis=0))
     rows, rng = Rows.of(samples, free), np.random.default_rng([seed, SCHEMES.index(scheme)])
-    buffer = float(folds.buffer_km[0])
-    block, *inner = inner_masks(fit[:, free], folds.block, rows, scheme, folds.inner, buffer, rng)
+    reach = reach_of_folds(rows, folds.fit[:, free], folds.score[:, free]) if scheme == "domain" else None
+    kind = Kind(scheme, float(folds.buffer_km[0]), reach)
+    block, *inner = inner_masks(fit[:, free], folds.block, rows, kind, folds.inner, rng)
     inner_fit, inner_score = (_spread(masks, free) for masks in inner)
     return replace(
         folds,

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from glacmb_grid.errors import Problems
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.judging.locked import holdout_fold
 from glacmb_grid.judging.plan import folds_of, foreseen, judged_folds
 from glacmb_grid.settings import Protocol, Validation
@@ -36,10 +37,11 @@ def plan_folds(
     years = complete_years(np.array(climate["months"], "datetime64[M]").astype("datetime64[ns]"), firsts)
     samples = foreseen(outlines, observed, [int(y) for y in years])
     problems = Problems()
-    every = folds_of(samples, schemes, validation, seed, problems)
+    every = folds_of(samples, schemes, validation, seed, problems, outlines)
     problems.raise_if_any()
     lines = [(n, len(f), int(f.score.any(axis=0).sum())) for n, f in every.items()]
-    work.say(f"{samples.sizes['sample']} observations; folds: " + ", ".join(f"{n} {count}" for n, count, _ in lines))
+    told = ", ".join(f"{n} {count}" for n, count, _ in lines) + "".join(matched(f) for f in every.values())
+    work.say(f"{samples.sizes['sample']} observations; folds: {told}")
     return {"folds": pd.DataFrame(lines, columns=["scheme", "folds", "rows"])}
 
 
@@ -51,9 +53,10 @@ def make_all_folds(
     validation: Validation,
     protocol: Protocol,
     seed: int,
+    targets: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """The folds of every scheme, checked; test glaciers are locked before anything is fitted."""
-    every, locked = judged_folds(samples, schemes, validation, protocol, seed)
+    every, locked = judged_folds(samples, schemes, validation, protocol, seed, targets)
     found: list[pd.DataFrame] = []
     record = holdout_record(samples, locked, work.key) if locked.any() else None
     work.lock(record)
@@ -64,12 +67,18 @@ def make_all_folds(
         work.say(f"{locked.sum()} rows of {glaciers} test glaciers are locked away until `score-holdout`")
     for scheme, folds in every.items():
         found.append(check_folds(samples, folds))
-        work.say(f"{scheme}: {len(folds)} folds, tuned in {len(folds.blocks)} blocks")
+        work.say(f"{scheme}: {len(folds)} folds, tuned in {len(folds.blocks)} blocks{matched(folds)}")
     findings = pd.concat(found, ignore_index=True)
     leaks = findings[(findings["severity"] == "leak") & (findings["scheme"] != "random")]
     if len(leaks):
         work.say(f"leaks: {'; '.join(summary_of(leaks))}; see folds/leaks.csv")
     return {"folds": every, "locked": record, "findings": findings}
+
+
+def matched(folds: Folds) -> str:
+    """How well distances match those of the predicted glaciers, of the scheme `domain`."""
+    left = folds.wasserstein_km[0]
+    return f"; distances match those of the predicted glaciers to W = {left:.3g} km" if np.isfinite(left) else ""
 
 
 def summary_of(findings: pd.DataFrame) -> list[str]:

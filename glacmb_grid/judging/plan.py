@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from glacmb_grid.errors import InputError, Problems
+from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.folds.holdout import choose_holdout
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.protocols import leaky
@@ -92,10 +92,38 @@ def locked_rows(samples: xr.Dataset, validation: Validation, seed: int) -> npt.N
     return choose_holdout(samples, validation.holdout, seed)
 
 
+def targets_of(places: pd.DataFrame | None, validation: Validation) -> pd.DataFrame | None:
+    """Positions and weights of the glaciers that are to be predicted, as `make_folds` takes them.
+
+    Raises
+    ------
+    InputError
+        Where they should count by area, and no areas are known.
+    """
+    if places is None or validation.target_weights == "glacier":
+        return None if places is None else places[["longitude", "latitude"]]
+    if "area" not in places:
+        raise InputError(
+            "validation: target_weights",
+            expected="areas of the glaciers that are to be predicted",
+            found=f"columns {listing(places.columns, 12)}",
+            remedy="give a column `area`, km2, or set `validation: {target_weights: glacier}`",
+        )
+    return places[["longitude", "latitude"]].assign(weight=places["area"])
+
+
 def folds_of(
-    samples: xr.Dataset, schemes: Sequence[str], validation: Validation, seed: int, problems: Problems
+    samples: xr.Dataset,
+    schemes: Sequence[str],
+    validation: Validation,
+    seed: int,
+    problems: Problems,
+    places: pd.DataFrame | None = None,
 ) -> dict[str, Folds]:
-    """Folds of every scheme; errors are collected in `problems`."""
+    """Folds of every scheme; errors are collected in `problems`.
+
+    `places`, by glacier, are those that are to be predicted, for the scheme `domain`.
+    """
     folds = {}
     with problems.collect():
         require_grouped(validation.schemes)
@@ -111,6 +139,7 @@ def folds_of(
                 blocks=validation.blocks,
                 buffer_km=validation.buffer_km,
                 locked=locked,
+                targets=targets_of(places, validation) if scheme == "domain" else None,
             )
     return folds
 
@@ -146,7 +175,12 @@ def foreseen(outlines: gpd.GeoDataFrame, observed: pd.DataFrame, years: Sequence
 
 
 def judged_folds(
-    samples: xr.Dataset, schemes: Sequence[str], validation: Validation, protocol: Protocol, seed: int
+    samples: xr.Dataset,
+    schemes: Sequence[str],
+    validation: Validation,
+    protocol: Protocol,
+    seed: int,
+    places: pd.DataFrame | None = None,
 ) -> tuple[dict[str, Folds], npt.NDArray[np.bool_]]:
     """Folds of every scheme under a protocol, and which rows are locked away from all of them.
 
@@ -163,7 +197,7 @@ def judged_folds(
         For all schemes that cannot be made, together.
     """
     problems = Problems()
-    every = folds_of(samples, schemes, validation, seed, problems)
+    every = folds_of(samples, schemes, validation, seed, problems, places)
     problems.raise_if_any()
     locked = locked_rows(samples, validation, seed)
     return {scheme: leaky(folds, protocol, locked) for scheme, folds in every.items()}, locked

@@ -11,6 +11,11 @@ from glacmb_grid.settings import Judged, RunConfig
 from glacmb_grid.stores.artefacts import EVALUATION, GEODETIC, PRODUCT, PRODUCT_FILE, TRUTH_SCORES, place, read
 from glacmb_grid.stores.runs import RunStore
 
+_REMARKS = {
+    "random": " - rows of one glacier on both sides: not a fair test, only shown beside the others",
+    "domain": " - as far from fitted glaciers as the predicted ones are: the expected RMSE of this product",
+}
+
 
 def summary(config: Judged, states: Mapping[str, str]) -> Iterator[str]:
     """Lines about the scores, which model beat which, and where the product is.
@@ -45,8 +50,7 @@ def score_lines(scores: pd.DataFrame, level: float) -> Iterator[str]:
     """A table of scores for every scheme."""
     yield f"\nout of fold, m w.e.; {level:.0%} block-bootstrap interval of the RMSE"
     for (scheme, protocol), table in scores[scores["slice"] == "all"].groupby(["scheme", "protocol"], sort=False):
-        warning = " - rows of one glacier on both sides: not a fair test, only shown beside the others"
-        yield f"  {scheme}, {protocol}, n = {table['n'].iloc[0]}{warning if scheme == 'random' else ''}"
+        yield f"  {scheme}, {protocol}, n = {table['n'].iloc[0]}{_REMARKS.get(str(scheme), '')}"
         heads = f"{'R2':>7s}{'MAE':>7s}{'bias':>8s}{'per glacier':>13s}{'REC AUC':>9s}{'sign AUC':>9s}"
         yield f"    {'':18s}{'RMSE':>22s}{heads}"
         for model, lines in table.groupby("model", sort=False):

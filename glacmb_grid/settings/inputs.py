@@ -271,7 +271,7 @@ class SampleTable(Section):
 
     `elevation`: at which a row was measured (a stake), m; `orography`: that of its monthly temperature. `limits`:
     plausible balances, m w.e. `missing`: numbers that stand for missing balances. `allow`: predictors that may tell
-    nearly all of the target.
+    nearly all of the target. `targets`: positions of the glaciers that are to be predicted, for the scheme `domain`.
     """
 
     path: Path
@@ -300,3 +300,4 @@ class SampleTable(Section):
     default_uncertainty: float = Field(0.2, gt=0)
     monthly: dict[str, Monthly] = {}
     predictions: dict[OwnName, str] = {}
+    targets: Path | None = None

@@ -24,7 +24,7 @@ from glacmb_grid.settings.inputs import (
 from glacmb_grid.settings.models import FeedForward, Given, ModelName, Models, OwnName, RandomForest, Recipe, own_names
 from glacmb_grid.settings.product import Product
 
-Scheme = Literal["logo", "loyo", "both_out", "blocks", "leave_region_out", "random"]
+Scheme = Literal["logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain"]
 
 
 def _share_or_names(value: list[str] | float) -> list[str] | float:
@@ -43,7 +43,10 @@ _MODELS = ["mean", "ridge", "temperature_index", "ff_fcnn"]
 
 
 class Validation(Section):
-    """Folds, and which models are judged in them."""
+    """Folds, and which models are judged in them.
+
+    `target_weights`: what each glacier that is to be predicted counts in the scheme `domain`, one or its area.
+    """
 
     schemes: Annotated[list[Scheme], AfterValidator(each_once), Field(min_length=1)] = ["logo", "loyo", "both_out"]
     models: Annotated[
@@ -54,6 +57,7 @@ class Validation(Section):
     blocks: int = Field(10, ge=1)
     parts: int = Field(40, ge=2)
     buffer_km: float | None = Field(None, ge=0)
+    target_weights: Literal["glacier", "area"] = "glacier"
     holdout: Annotated[list[str] | float, AfterValidator(_share_or_names)] | None = None
 
 

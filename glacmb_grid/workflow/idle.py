@@ -59,6 +59,11 @@ def _of_validation(config: Judged) -> Iterator[tuple[str, str]]:
         yield from (
             (f"validation.{k}", "only the scheme `blocks` has a buffer") for k in _given(validation, "buffer_km")
         )
+    if "domain" not in validation.schemes:
+        why = "only the scheme `domain` looks at the glaciers that are to be predicted"
+        yield from ((f"validation.{k}", why) for k in _given(validation, "target_weights"))
+        if isinstance(config, TableConfig):
+            yield from ((f"samples.{k}", why) for k in _given(config.samples, "targets"))
 
 
 def _of_product(config: RunConfig) -> Iterator[tuple[str, str]]:

@@ -204,11 +204,26 @@ def own_table(c: TableConfig) -> Source:
     def read() -> xr.Dataset:
         from glacmb_grid.inputs.own_table import read_samples_table
 
-        options = {k: v for k, v in dict(s).items() if k not in ("path", "folds", "monthly")}
+        options = {k: v for k, v in dict(s).items() if k not in ("path", "folds", "monthly", "targets")}
         monthly = {n: m.model_dump() for n, m in s.monthly.items()}
         return read_samples_table(s.path, **options, folds=s.folds.model_dump(), monthly=monthly)
 
-    return Source(read, ((s.path, "samples"),), {"samples": s}, noted=True)
+    rows = s.model_copy(update={"targets": None})  # on which no row depends
+    return Source(read, ((s.path, "samples"),), {"samples": rows}, noted=True)
+
+
+def targets(c: TableConfig) -> Source | None:
+    """Positions of the glaciers that are to be predicted by what is learnt from a user's own table."""
+    path = c.samples.targets
+    if path is None:
+        return None
+
+    def read() -> pd.DataFrame:
+        from glacmb_grid.inputs.own_table.targets import read_targets
+
+        return read_targets(path)
+
+    return Source(read, ((path, "glaciers to be predicted"),))
 
 
 def given(c: Judged, settings: Iterable[tuple[str, Section]]) -> Source | None:

@@ -161,7 +161,7 @@ def _judging_stages(c: Judged) -> list[Stage]:
         Stage(
             "folds",
             folds.make_all_folds,
-            {"samples": a.SAMPLES},
+            {"samples": a.SAMPLES, **_targets(c)},
             {"folds": {s: a.folds_of(s) for s in schemes}, "locked": a.LOCKED, "findings": a.FOLD_FINDINGS},
             {**_fold_options(c), **options(c, protocol="protocol", seed="seed")},
             after=("plan",) if isinstance(c, RunConfig) else (),
@@ -209,6 +209,17 @@ def _judging_stages(c: Judged) -> list[Stage]:
             on_request=True,
         ),
     ]
+
+
+def _targets(c: Judged) -> dict[str, Any]:
+    """The glaciers that are to be predicted, where the scheme `domain` matches folds to them."""
+    if "domain" not in c.validation.schemes:
+        return {}
+    if isinstance(c, RunConfig):
+        return {"targets": a.OUTLINES}
+    assert isinstance(c, TableConfig)
+    source = sources.targets(c)
+    return {"targets": source} if source is not None else {}
 
 
 def _given(c: Judged, settings: dict[str, Any]) -> dict[str, Any]:

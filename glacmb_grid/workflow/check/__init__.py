@@ -21,6 +21,7 @@ from glacmb_grid.inputs.climate.plausible import quick_look
 from glacmb_grid.inputs.files import closing, find_files, naming_damage
 from glacmb_grid.inputs.horizontal import is_curvilinear
 from glacmb_grid.judging import plan
+from glacmb_grid.judging.folds import matched
 from glacmb_grid.judging.product import years_beyond
 from glacmb_grid.report.check import coarse_cells, describe_albedo, describe_years
 from glacmb_grid.sampling.regrid import no_xesmf
@@ -86,7 +87,8 @@ def _check_synthetic(config: RunConfig, problems: Problems) -> list[str]:
 
 def _check_table(config: TableConfig, unknown: Collection[str], problems: Problems) -> list[str]:
     """Read a user's own table and make its folds: both are cheap."""
-    samples = _opened(config, unknown, problems).get("samples")
+    opened = _opened(config, unknown, problems)
+    samples, targets = opened.get("samples"), opened.get("targets")
     judged = not _ABOUT_MODELS & set(unknown)
     if judged:
         check_models(config, None if samples is None else samples["predictor"].values, problems)
@@ -101,8 +103,10 @@ def _check_table(config: TableConfig, unknown: Collection[str], problems: Proble
     ]
     schemes, validation = plan.schemes_of(config), config.validation
     if "validation" not in unknown:
-        for scheme, folds in plan.folds_of(samples, schemes, validation, config.seed, problems).items():
-            found.append(f"{scheme}: {len(folds)} folds")
+        if targets is None and config.samples.targets is not None:
+            schemes = [s for s in schemes if s != "domain"]  # its problem is told
+        for scheme, folds in plan.folds_of(samples, schemes, validation, config.seed, problems, targets).items():
+            found.append(f"{scheme}: {len(folds)} folds{matched(folds)}")
     return found
 
 

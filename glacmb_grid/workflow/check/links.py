@@ -10,6 +10,7 @@ import pandas as pd
 from glacmb_grid.errors import InputError, Problems
 from glacmb_grid.inputs.links import Linked
 from glacmb_grid.judging import plan
+from glacmb_grid.judging.folds import matched
 from glacmb_grid.report.check import describe_rates, uncovered_rates, unmatched_lines
 from glacmb_grid.settings import RunConfig
 from glacmb_grid.workflow import linking
@@ -52,11 +53,11 @@ def check_links(
     if "validation" not in unknown:
         samples, schemes = plan.foreseen(left, observed, covered), plan.schemes_of(config)
         before = len(problems.found)
-        folds = plan.folds_of(samples, schemes, config.validation, config.seed, problems)
+        folds = plan.folds_of(samples, schemes, config.validation, config.seed, problems, left)
         if len(problems.found) > before and usable["glacier"].nunique() < 2 and len(linked.unmatched):
             with problems.collect():
                 raise _too_few("balances of several of these glaciers, for these schemes", usable, linked)
-        found += [f"{scheme}: {len(masks)} folds" for scheme, masks in folds.items()]
+        found += [f"{scheme}: {len(masks)} folds{matched(masks)}" for scheme, masks in folds.items()]
     return found
 
 
