@@ -8,6 +8,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
@@ -17,8 +18,10 @@ from glacmb_grid.inputs.outlines import glaciers_dataset
 from glacmb_grid.judging.fits import Fits, fitted_in
 from glacmb_grid.judging.plan import PRODUCT_SCHEME, require_fitted
 from glacmb_grid.learning.registry import predict
+from glacmb_grid.products.area_change import AreaChange, area_of_years
 from glacmb_grid.products.glacier import glacier_product, with_realizations
 from glacmb_grid.products.metadata import describe, with_mass_units
+from glacmb_grid.products.regions import one_region, rgi_regions
 from glacmb_grid.settings import Product
 from glacmb_grid.stores.work import Work
 from glacmb_grid.uncertainty.correlation import ErrorCorrelation
@@ -65,6 +68,7 @@ def make_products(
     balance = balance_by(model)
     _require_balances(work, model, balance)
     observed = np.unique(samples["row_year"].values.astype(np.int64))
+    areas, of_areas = _areas(product, glaciers, predictors["year"].values)
     made = glacier_product(
         balance,
         expected.sel(year=predictors["year"].values).load(),
@@ -73,7 +77,7 @@ def make_products(
         observation=_observation_error(samples),
         measured=measured,
         observed=observed,
-        area_of_year=_areas(product, glaciers, predictors["year"].values),
+        area_of_year=areas,
     )
     if (before := made["year"].values[made["observed_period"].values == 0]).size:
         work.say(f"note: {len(before)} years, {before[0]}..{before[-1]}, lie before the first observation; see the "
@@ -90,6 +94,7 @@ def make_products(
     made.attrs = {
         "configuration": name,
         "glaciers_failed": len(outlines) - made.sizes["glacier"],
+        **of_areas,
         **correlation,
         **work.provenance,
     }
@@ -102,6 +107,19 @@ def make_products(
     means = {m: (balance if m == model else balance_by(m))["mean"].values for m in compared if m in fitted}
     complete = {m: mean for m, mean in means.items() if np.isfinite(mean).all()}
     return {"product": made, "truth_scores": _against_truth(truth, complete, predictors, measured)}
+
+
+def _areas(
+    product: Product, glaciers: xr.Dataset, years: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float64], dict[str, str]]:
+    """Areas as the configuration has them change, (glacier, year), km2, and what to say of it."""
+    area = glaciers["area"].values.astype(np.float64)
+    if product.area_change == "fixed":
+        return area_of_years(area, one_region(len(area), "all glaciers"), years)
+    reference, regions = product.area_reference_year, rgi_regions(glaciers["glacier"].values.astype(str))
+    if product.area_change == "rgi":
+        return area_of_years(area, regions, years, AreaChange(reference=reference))
+    return area_of_years(area, regions, years, AreaChange(product.area_change, reference, "given by the user"))
 
 
 def _require_balances(work: Work, model: str, balance: xr.Dataset) -> None:

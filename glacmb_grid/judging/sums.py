@@ -5,12 +5,123 @@ from __future__ import annotations
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
+from glacmb_grid.errors import InputError, listing
 from glacmb_grid.products.gridded import gridded_product
+from glacmb_grid.products.metadata import describe
+from glacmb_grid.products.regional import regional_product
+from glacmb_grid.products.regions import Regions, one_region, regions_of_polygons, rgi_regions
 from glacmb_grid.settings import Product
+from glacmb_grid.settings import Regions as RegionSettings
 from glacmb_grid.stores.work import Work
 from glacmb_grid.uncertainty.correlation import ErrorCorrelation
+
+_ID_COLUMNS = ("region_id", "id", "name", "NAME", "RGI_CODE", "o1region", "o2region", "first_order", "FULL_NAME")
+
+
+def regions_of_glaciers(
+    ids: npt.NDArray[np.object_],
+    longitude: npt.ArrayLike,
+    latitude: npt.ArrayLike,
+    settings: RegionSettings,
+    layer: gpd.GeoDataFrame | None,
+) -> Regions:
+    """The regions that a configuration names: polygons, those of the RGI, or all glaciers where they have no RGI id."""
+    if layer is None:
+        of_rgi = [i for i in ids.astype(str).tolist() if i.startswith("RGI")]
+        return rgi_regions(ids.astype(str)) if of_rgi else one_region(len(ids), "all glaciers")
+    columns = [str(c) for c in layer.columns if c != layer.geometry.name]
+    name = settings.id or next((c for c in _ID_COLUMNS if c in columns), None)
+    if name is None or name not in columns:
+        raise InputError(
+            f"product: regions: {settings.path}",
+            expected=f"the column {settings.id!r}" if settings.id else f"one of the columns {', '.join(_ID_COLUMNS)}",
+            found=f"columns {listing(columns, 20) or 'none'}",
+            remedy="name the column of identifiers with `product.regions.id`",
+        )
+    return regions_of_polygons(longitude, latitude, layer, name=name)
+
+
+def sum_by_region(
+    work: Work,
+    *,
+    product_of_glaciers: xr.Dataset,
+    outlines: gpd.GeoDataFrame,
+    correlation: dict[str, str],
+    product: Product,
+    name: str,
+    title: str,
+    institution: str,
+    metadata: dict[str, str],
+    layer: gpd.GeoDataFrame | None = None,
+) -> dict[str, Any]:
+    """The product by region, with the glaciers of the outlines that it lacks counted."""
+    settings = product.regions
+    assert settings is not None
+    of_glaciers = _without_draws(product_of_glaciers)
+    ids = of_glaciers["glacier_id"].values
+    regions = regions_of_glaciers(ids, of_glaciers["longitude"], of_glaciers["latitude"], settings, layer)
+    made = regional_product(
+        of_glaciers,
+        regions,
+        correlation=ErrorCorrelation.from_attrs(correlation),
+        water_density=product.water_density,
+        fill_missing=settings.fill_missing,
+        missing=_missing(outlines, ids, settings, layer, regions),
+    )
+    for region in range(made.sizes["region"]):
+        one = made.isel(region=region)
+        work.say(_line(one))
+    made.attrs |= {"configuration": name, **work.provenance}
+    about = {"title": f"{title}, by region", "institution": institution or "not stated", **metadata}
+    return {"regional": describe(made, kind="region", **about)}
+
+
+def _line(region: xr.Dataset) -> str:
+    """A region's mean change and its uncertainty in words."""
+    rate = float(region["mass_change_gt"].mean())
+    years = int(region["mass_change_gt"].notnull().sum())
+    last = region["cumulative_mass_change_gt_uncertainty"].dropna("year")
+    sigma = float(last[-1]) / years if len(last) else np.nan
+    balance = float(region["mass_balance"].mean())
+    return (
+        f"{region['region_id'].item()} {region['region_name'].item()}: {balance:+.3f} m w.e. and {rate:+.3f} "
+        f"+- {sigma:.3f} Gt per year over {years} years, {int(region['glaciers_covered'].max())} glaciers"
+    )
+
+
+def _missing(
+    outlines: gpd.GeoDataFrame,
+    ids: npt.NDArray[np.object_],
+    settings: RegionSettings,
+    layer: gpd.GeoDataFrame | None,
+    regions: Regions,
+) -> pd.DataFrame | None:
+    """Region and area of the outlines that the product lacks."""
+    lost = outlines[~outlines.index.astype(str).isin(ids.astype(str))]
+    if lost.empty:
+        return None
+    if len(regions) == 1 and layer is None:
+        return pd.DataFrame({"region": regions.ids[0], "area": lost["area"].to_numpy()})
+    try:
+        theirs = regions_of_glaciers(
+            lost.index.to_numpy(object), lost["longitude"].to_numpy(), lost["latitude"].to_numpy(), settings, layer
+        )
+    except InputError:  # none of them lies in any region
+        return None
+    parts = [
+        pd.DataFrame({"region": i, "area": lost["area"].to_numpy()[m]})
+        for i, m in zip(theirs.ids, theirs.members, strict=True)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _without_draws(product: xr.Dataset) -> xr.Dataset:
+    return product.drop_vars("mass_balance_realizations", errors="ignore").load()
 
 
 def sum_on_grids(
@@ -28,7 +139,7 @@ def sum_on_grids(
     """The product on every grid that the configuration names."""
     settings, errors = product.grids, ErrorCorrelation.from_attrs(correlation)
     assert settings is not None
-    of_glaciers = product_of_glaciers.drop_vars("mass_balance_realizations", errors="ignore").load()
+    of_glaciers = _without_draws(product_of_glaciers)
     made = {}
     for resolution in settings.resolutions:
         grid = gridded_product(

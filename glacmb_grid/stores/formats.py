@@ -20,6 +20,7 @@ from glacmb_grid.schemas import PRODUCT, check
 PRODUCT_STORE, PRODUCT_FILE = "glacier_annual.zarr", "glacier_annual.nc"
 PACKED = ("mass_balance_realizations",)
 """Variables that are stored as 16-bit whole millimetres."""
+_BY_YEAR = {"year": 1, "time": 1, "other_year": 256}  # pairs of years beyond the last are missing, as later ones are
 NO_CHUNKS: Mapping[str, int] = MappingProxyType({})
 
 
@@ -50,8 +51,8 @@ def _zarr_encoding(ds: xr.Dataset, chunks: Mapping[str, int]) -> dict[str, dict[
         size = kind.itemsize if kind.kind in "fiub" else 1
         encoding.setdefault(str(name), {})["compressors"] = (_codec(size), Crc32cCodec())
         if set(chunks) & set(variable.dims):
-            shape = tuple(chunks.get(str(d), max(n, 1)) for d, n in variable.sizes.items())
-            encoding[str(name)]["chunks"] = shape
+            along = chunks if variable.ndim > 1 else dict.fromkeys(chunks, 1)
+            encoding[str(name)]["chunks"] = tuple(along.get(str(d), max(n, 1)) for d, n in variable.sizes.items())
     return encoding
 
 
@@ -106,7 +107,7 @@ def write_product(product: xr.Dataset, folder: Path, *, name: str = "glacier_ann
     """
     if name == Path(PRODUCT_STORE).stem:
         check(product, PRODUCT)
-    write_zarr(product, folder / f"{name}.zarr", chunks={"year": 1, "time": 1})
+    write_zarr(product, folder / f"{name}.zarr", chunks=_BY_YEAR)
     write_netcdf(product, folder / f"{name}.nc")
 
 
