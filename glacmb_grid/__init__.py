@@ -45,6 +45,14 @@ if TYPE_CHECKING:
     from glacmb_grid.sampling.zonal import sample as sample
     from glacmb_grid.stores.formats import write_product as write_product
     from glacmb_grid.synthetic import write_region as write_region
+    from glacmb_grid.uncertainty.applicability import dissimilarity as dissimilarity
+    from glacmb_grid.uncertainty.applicability import predictor_space as predictor_space
+    from glacmb_grid.uncertainty.conformal import conformal_half_widths as conformal_half_widths
+    from glacmb_grid.uncertainty.coverage import coverage as coverage
+    from glacmb_grid.uncertainty.error_curve import ErrorCurve as ErrorCurve
+    from glacmb_grid.uncertainty.error_curve import fit_error_curve as fit_error_curve
+    from glacmb_grid.uncertainty.every_year import glacier_year_uncertainty as glacier_year_uncertainty
+    from glacmb_grid.uncertainty.importance import predictor_weights as predictor_weights
     from glacmb_grid.upscaling.predict import upscale as upscale
     from glacmb_grid.validation.predictions import out_of_fold as out_of_fold
     from glacmb_grid.validation.scores import compare as compare
@@ -57,6 +65,7 @@ except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
 
 _HOMES = {
+    "ErrorCurve": "uncertainty.error_curve",
     "Folds": "folds.masks",
     "InputError": "errors",
     "InputErrors": "errors",
@@ -64,10 +73,15 @@ _HOMES = {
     "build_samples": "samples",
     "compare": "validation.scores",
     "compare_geodetic": "products.geodetic",
+    "conformal_half_widths": "uncertainty.conformal",
     "correct_temperature": "sampling.lapse_rate",
+    "coverage": "uncertainty.coverage",
     "describe": "products.metadata",
+    "dissimilarity": "uncertainty.applicability",
     "fit": "learning.registry",
+    "fit_error_curve": "uncertainty.error_curve",
     "fitted_lapse_rate": "sampling.lapse_rate",
+    "glacier_year_uncertainty": "uncertainty.every_year",
     "glaciers_dataset": "inputs.outlines",
     "gridded_product": "products.gridded",
     "link": "inputs.links",
@@ -80,6 +94,8 @@ _HOMES = {
     "out_of_fold": "validation.predictions",
     "overlap_weights": "sampling.zonal",
     "predict": "learning.registry",
+    "predictor_space": "uncertainty.applicability",
+    "predictor_weights": "uncertainty.importance",
     "read_geodetic": "inputs.balances.geodetic",
     "read_link_table": "inputs.links.tables",
     "read_observations": "inputs.balances",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glacmb_grid.errors import InputError
 from glacmb_grid.uncertainty.conformal import (
+    Scores,
     calibrate,
     conformal_half_widths,
     conformal_quantile,
@@ -59,13 +62,11 @@ def test_unequal_series_weigh_alike():
 
 @given(st.integers(1, 60), st.floats(0.05, 0.95), st.integers(0, 9999))
 def test_one_row_a_glacier_is_split_conformal(count, level, seed):
-    crepes = pytest.importorskip("crepes")
+    import crepes  # here, as it takes seconds
     residual = np.random.default_rng(seed).normal(size=count)
     ours = conformal_quantile(np.abs(residual), np.arange(count), level)
     theirs = crepes.ConformalRegressor()
     theirs.fit(residual)
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it has too few
         low, high = theirs.predict_int(np.zeros(1), confidence=level)[0]
@@ -90,6 +91,29 @@ def test_the_weight_below_is_just_enough(lengths, level, seed):
         assert found in score
         assert weight[score <= found].sum() >= level - 1e-9
         assert weight[score < found].sum() < level + 1e-9
+
+
+@given(st.lists(st.integers(1, 6), min_size=3, max_size=12), st.floats(0.05, 0.65), st.integers(0, 9999))
+@settings(max_examples=20)
+def test_the_calibrated_level_covers_withheld_glaciers_as_often_as_asked(lengths, level, seed):
+    rng = np.random.default_rng(seed)
+    glacier = np.repeat(np.arange(len(lengths)), lengths)
+    score = rng.integers(0, 9, len(glacier)) / 2.0 if seed % 2 else rng.random(len(glacier))
+
+    def quantile(rows, share):  # the smallest score with more than this share below or at it
+        weight = 1 / np.array(lengths)[glacier[rows]] / len(np.unique(glacier[rows]))
+        possible = np.unique(score[rows])
+        at = np.array([weight[score[rows] <= s].sum() for s in possible])
+        return possible[min((at <= share + 1e-9).sum(), len(possible) - 1)]
+
+    def share_covered(share):
+        inside = [(score[glacier == g] <= quantile(glacier != g, share)).mean() for g in range(len(lengths))]
+        return np.mean(inside)
+
+    tried = np.unique(np.concatenate([np.arange(0, 1, 0.002), [0.0]]))
+    holds = next((s for s in tried if share_covered(s) >= level - 1e-9), 1.0)
+    found = Scores.of(score, glacier).quantiles(np.array([level]), "calibrated")[0]
+    assert quantile(glacier >= 0, holds - 0.004) <= found <= quantile(glacier >= 0, holds + 0.002)
 
 
 def test_a_measured_glacier_does_not_calibrate_itself():

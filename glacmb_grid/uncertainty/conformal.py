@@ -107,17 +107,24 @@ class Scores:
 
     def _levels_that_hold(self, levels: Floats) -> Floats:
         """Levels above which quantiles of all other glaciers cover a withheld one as often as asked, (level,)."""
-        numbers = np.unique(self.glacier)
-        if len(numbers) < 2:
+        if self.count < 2:
             return levels
-        below = np.empty(len(self.score))  # share of the other glaciers' scores that are smaller
-        for number in numbers.tolist():
-            rest, mine = self.without(number), np.flatnonzero(self.glacier == number)
-            summed = np.concatenate([[0.0], np.cumsum(rest.share)]) / (len(numbers) - 1)
-            below[mine] = summed[np.searchsorted(rest.score, self.score[mine])]
+        summed = np.concatenate([[0.0], np.cumsum(self.share)])
+        others = summed[np.searchsorted(self.score, self.score)] - self.share * self._own_below()
+        below = others / (self.count - 1)  # share of the other glaciers' scores that are smaller
         order = np.argsort(below, kind="stable")
-        weight = np.cumsum(self.share[order]) / len(numbers)
+        weight = np.cumsum(self.share[order]) / self.count
         return np.asarray(below[order][np.searchsorted(weight, levels - _ROUNDING).clip(max=len(weight) - 1)])
+
+    def _own_below(self) -> Integers:
+        """How many scores of its own glacier are smaller than each, (row,)."""
+        by = np.argsort(self.glacier, kind="stable")
+        glacier, score, place = self.glacier[by], self.score[by], np.arange(len(by))
+        starts = np.ones(len(by), bool)
+        starts[1:] = (glacier[1:] != glacier[:-1]) | (score[1:] != score[:-1])
+        out = np.empty(len(by), np.int64)
+        out[by] = np.maximum.accumulate(np.where(starts, place, 0)) - np.searchsorted(glacier, glacier)
+        return out
 
 
 @dataclass(frozen=True)
