@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
-from glacmb_grid.learning import kriging
+from glacmb_grid.learning import elsewhere, kriging
 from glacmb_grid.learning.kernel import LENGTHS, TERMS, USUAL, Hyper, Inputs, covariance
 from glacmb_grid.learning.kriging import Evidence, Posterior, Settings, learn, posterior, terms_of
 
@@ -273,3 +273,65 @@ def test_a_conditioned_process_is_the_closed_form_and_comes_back_from_its_arrays
         cross = covariance(hyper, used, new.take(np.array([row])))[:, 0]
         expected = target.mean() + cross @ np.linalg.solve(K, seen - target.mean())
         assert found[row] == pytest.approx(expected, abs=1e-9)
+
+
+def _elsewhere(inputs, share=0.6):
+    """Most glaciers under names that no other table has."""
+    other = np.array([f"new {g}" if int(g[1:]) % 5 < 5 * share else g for g in inputs.glacier])
+    return replace(inputs, glacier=other)
+
+
+def _with_gaps(inputs):
+    """A glacier without position, and one whose static inputs change from year to year."""
+    position, static = inputs.position.copy(), inputs.static.copy()
+    position[inputs.glacier == inputs.glacier[0]] = np.nan
+    static[inputs.glacier == inputs.glacier[-1]] += np.arange((inputs.glacier == inputs.glacier[-1]).sum())[:, None]
+    return replace(inputs, position=position, static=static)
+
+
+def _bare(inputs):
+    return replace(inputs, static=inputs.static[:, :0], position=None)
+
+
+@pytest.mark.parametrize("terms", [("constant",), *((t,) for t in TERMS), USUAL, tuple(TERMS)], ids=",".join)
+@pytest.mark.parametrize("change", [lambda i: i, _with_gaps, _bare], ids=["whole", "gaps", "bare"])
+def test_far_from_what_it_was_conditioned_on_the_mean_is_the_sum_over_all_pairs(terms, change):
+    """Terms of places and years are summed apart there; by all pairs of rows it is the same to 1e-10."""
+    inputs, new = change(region(keep=0.7)), _elsewhere(change(region(glaciers=40, seed=4, keep=0.8)))
+    terms = [t for t in terms if t in terms_of(inputs, Settings(terms=tuple(TERMS)))]
+    known = {**dict.fromkeys(terms, 0.3), **dict(zip(LENGTHS, (2.0, 1.0, 200.0, 8.0), strict=True)), "noise": 0.2}
+    hyper = Hyper(tuple(known), np.array(list(known.values())))
+    target = np.random.default_rng(2).normal(size=len(inputs))
+    process = posterior(inputs, target, hyper)
+    pairs = process.level + covariance(hyper, new, inputs) @ process.weight
+    np.testing.assert_allclose(process.mean(new), pairs, atol=1e-10, rtol=0)
+    order = np.random.default_rng(3).permutation(len(new))
+    np.testing.assert_allclose(process.mean(new.take(order)), pairs[order], atol=1e-10, rtol=0)
+
+
+def test_far_from_a_large_table_the_mean_is_the_sum_over_its_common_rows():
+    inputs, new = region(glaciers=30, seed=1), _elsewhere(region(glaciers=40, seed=4))
+    process = posterior(inputs, np.random.default_rng(2).normal(size=len(inputs)), usual(), Settings(max_rows=60))
+    assert len(process.own)
+    measured = np.isin(new.glacier, inputs.glacier)
+    assert 0 < measured.sum() < len(new)
+    pairs = process.level + covariance(process.hyper, new, process.inputs) @ process.weight
+    mean = process.mean(new)
+    np.testing.assert_allclose(mean[~measured], pairs[~measured], atol=1e-10, rtol=0)
+    in_own = np.isin(new.glacier, process.own.glacier)
+    assert np.abs(mean - pairs)[in_own].max() > 1e-3, "the rows of the glacier itself count there"
+
+
+def test_ten_thousand_glaciers_are_predicted_without_all_pairs(monkeypatch):
+    """No term but that of like weather looks at pairs of rows."""
+    inputs = region(keep=0.7)
+    process = posterior(inputs, np.random.default_rng(2).normal(size=len(inputs)), usual())
+    new = _elsewhere(region(glaciers=10_000, years=2), 1.0)
+    expected = process.mean(new.take(np.arange(50)))
+
+    def refuse(*args, **options):
+        raise AssertionError("all pairs")
+
+    monkeypatch.setattr(kriging, "covariance", refuse)
+    monkeypatch.setattr(elsewhere, "covariance", refuse)
+    np.testing.assert_allclose(process.mean(new)[:50], expected, atol=1e-12)

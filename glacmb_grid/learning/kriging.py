@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy.linalg import cho_solve, cholesky, lapack
 from scipy.optimize import minimize
 
+from glacmb_grid.learning.elsewhere import Elsewhere, among
 from glacmb_grid.learning.kernel import (
     LENGTHS,
     TERMS,
@@ -133,9 +134,12 @@ class Posterior:
     def mean(self, new: Inputs) -> Floats:
         """Posterior mean of the balance at new rows, (row,), m w.e."""
         out = np.empty(len(new))
-        for start in range(0, len(new), _CHUNK):
-            some = np.arange(start, min(start + _CHUNK, len(new)))
+        known = among(new.glacier, np.concatenate([self.inputs.glacier, self.own.glacier]))
+        mine = np.flatnonzero(known)
+        for start in range(0, len(mine), _CHUNK):
+            some = mine[start : start + _CHUNK]
             out[some] = self._mean(new.take(some))
+        out[~known] = self.level + Elsewhere(self.hyper, self.inputs, self.weight).sums(new.take(~known))
         return out
 
     def _mean(self, new: Inputs) -> Floats:
