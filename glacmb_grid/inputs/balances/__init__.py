@@ -17,7 +17,7 @@ import pandas as pd
 from glacmb_grid.checking import Positive, checking_arguments
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.balances import fog_new, fog_old, shared
-from glacmb_grid.inputs.balances.identifiers import cleaned, refuse_twins
+from glacmb_grid.inputs.balances.identifiers import names_of_sites, refuse_twins
 from glacmb_grid.inputs.balances.judged import Said, judge_units, refuse_codes
 from glacmb_grid.inputs.balances.layouts import Layout
 from glacmb_grid.inputs.balances.periods import Dates, Periods, dates_of, judge_periods, notes_on_periods, years_of
@@ -177,7 +177,7 @@ def _require_rows(table: pd.DataFrame, file: str) -> None:
 
 def _described(table: pd.DataFrame, name: str, file: str) -> Column:
     text = "balance_text" if name == "mass_balance" and "balance_text" in table else name
-    return described(table[text].astype(str), table[LINE], f"{file}: {name.replace('_', ' ')}")
+    return described(table[text], table[LINE], f"{file}: {name.replace('_', ' ')}")
 
 
 def _typed(table: pd.DataFrame, file: str, codes: list[float] | None) -> tuple[pd.DataFrame, Dates, Dates]:
@@ -196,7 +196,8 @@ def _typed(table: pd.DataFrame, file: str, codes: list[float] | None) -> tuple[p
     with problems.collect():
         _described(table, "site", file).require_filled(is_blank(table["site"]).to_numpy(bool))
     problems.raise_if_any()
-    sites = table["site"].map(lambda s: site_name(cleaned(s)))
+    which, names = names_of_sites(table["site"])
+    sites = pd.Series(names.take(which), index=table.index)
     refuse_twins(sites, f"{file}: site", "write the identifier of each glacier in one way")
     typed = table.assign(balance_text=table["mass_balance"]).assign(**columns, site=sites)
     if codes is None:
