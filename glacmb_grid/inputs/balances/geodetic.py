@@ -172,7 +172,8 @@ def _typed(
     table: pd.DataFrame, quantity: Quantity, unit: GeodeticUnits, file: str, missing: Collection[float] | None
 ) -> tuple[pd.DataFrame, Bools, list[str]]:
     """Values and uncertainties as numbers, sites in one spelling; which rows are kept, (row,); notes."""
-    problems, notes = Problems(), []
+    problems = Problems()
+    notes: list[str] = []
     typed: dict[str, Floats] = {}
     for role, what in (("value", quantity.called), ("uncertainty", f"uncertainty of the {quantity.called}")):
         with problems.collect():
