@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.inputs.cells import read_cells
+from glacmb_grid.inputs.decimals import with_points
 from glacmb_grid.inputs.files import first_bytes
 from glacmb_grid.years import FIRST_YEAR, LAST_YEAR
 
@@ -30,7 +34,8 @@ _BLANK = ("", "nan", "na", "n/a", "null", "none")
 _MISSING_CODES = (9999.0, -9999.0, 99999.0, -99999.0, -999.0)
 DEGREES = {"longitude": (-180.0, 360.0), "latitude": (-90.0, 90.0)}
 _SEPARATORS = ",;\t"
-_LINES_BEFORE_HEADER = 50
+_LINES_BEFORE_HEADER, _LINES_BELOW = 50, 10
+_SAYS_SEPARATOR = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # the first line of some exports of spreadsheets
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:[, '\u2019\u00a0\u202f\u2009]\d{3})+(?:\.\d*)?|[+-]?\d{1,3}(?:\.\d{3})+,\d*")
 _OWN_LINE = "line (column of the table)"  # what a user's column `line` is called, so as not to be taken for LINE
 _NOT_TEXT: Final = (
@@ -146,30 +151,36 @@ def table_of_text(text: str, file: str, *, header: Collection[str] | None = None
             found=f"first line {lines[0].strip()[:80]!r}" if lines else "an empty file",
             remedy="give the table with the names of its columns in the first line",
         )
-    start, separator, _ = found
-    rows = csv.reader(io.StringIO("".join(lines[start:]), newline=""), delimiter=separator, strict=True)
-    records, begun = [], start + 1
-    try:
-        for row in rows:
-            begun = start + rows.line_num + 1
-            cells = [c.strip() for c in row]
-            if any(cells):
-                records.append((start + rows.line_num, cells))
-    except csv.Error as error:
-        raise InputError(
-            f"{file}: line {begun}",
-            expected="a CSV table",
-            found=f"{error}: a quote that is not closed, or text behind one, in {lines[begun - 1].strip()[:60]!r}",
-            remedy="correct the quotes in this line, or export the table again",
-        ) from error
-    names = [_OWN_LINE if n.lower() == LINE else n.lower() for n in records[0][1]]
+    start, separator, first = found
+    first = first if '"' not in lines[start] else _header_row(lines, start, separator) or first
+    names = [_OWN_LINE if n.lower() == LINE else n.lower() for n in first]
     while names and not names[-1]:
         names.pop()
-    width = len(names)
-    whole = [row if len(row) == width else _cells(row, width, line, file) for line, row in records[1:]]
+    cells = read_cells(lines, start, separator, len(names), file)
     check_names(names, file)
-    table = pd.DataFrame(whole, columns=pd.Index(names), dtype=object)
-    return table.assign(**{LINE: [line for line, _ in records[1:]]})
+    table = cells.table.set_axis(pd.Index(names, dtype=object), axis=1)
+    if separator != "," or '"' in text:
+        table = _with_decimal_points(table, file)
+    return table.assign(**{LINE: cells.lines})
+
+
+def _header_row(lines: Sequence[str], start: int, separator: str) -> list[str] | None:
+    """Cells of a header with quotes, which may go on over several lines; None where a quote is not closed."""
+    try:
+        return [c.strip() for c in next(csv.reader(lines[start : start + _LINES_BEFORE_HEADER], delimiter=separator))]
+    except (csv.Error, StopIteration):
+        return None
+
+
+def _with_decimal_points(table: pd.DataFrame, file: str) -> pd.DataFrame:
+    """The table with decimal commas as points; tells which points were taken for thousands separators."""
+    changed, thousands = with_points(table)
+    if thousands:
+        warnings.warn(
+            f"{file}: commas are decimal, so that points in {listing(thousands)} separate thousands (1.234 is 1234)",
+            stacklevel=2,
+        )
+    return table.assign(**changed)
 
 
 def decoded(raw: bytes, file: str) -> str:
@@ -199,7 +210,9 @@ def find_header(lines: Sequence[str], names: Collection[str] | None) -> tuple[in
     """Number, separator and cells of the first line with text, or with one of the names in any case; None without."""
     wanted = {n.casefold() for n in names or ()}
     for number, line in enumerate(lines[:_LINES_BEFORE_HEADER]):
-        separator = max(_SEPARATORS, key=line.count)
+        if _SAYS_SEPARATOR.fullmatch(line.strip()):
+            continue
+        separator = _separator(lines, number)
         try:
             cells = [c.strip() for c in next(csv.reader([line], delimiter=separator), [])]
         except csv.Error:
@@ -209,15 +222,16 @@ def find_header(lines: Sequence[str], names: Collection[str] | None) -> tuple[in
     return None
 
 
-def _cells(row: list[str], width: int, line: int, file: str) -> list[str]:
-    if len(row) < width or any(row[width:]):
-        raise InputError(
-            f"{file}: line {line}",
-            expected=f"{width} cells, as in the header",
-            found=f"{len(row)}",
-            remedy="put text that contains the separator into quotes; use a point for decimals",
-        )
-    return row[:width]
+def _separator(lines: Sequence[str], header: int) -> str:
+    """The separator that occurs as often in the next lines as in the header; of several, the most frequent there."""
+    below = [one for one in lines[header + 1 : header + 1 + _LINES_BELOW] if one.strip()]
+
+    def fit(separator: str) -> tuple[bool, int]:
+        count = lines[header].count(separator)
+        same = sum(one.count(separator) == count for one in below)
+        return count > 0 and 2 * same > len(below), count
+
+    return max(_SEPARATORS, key=fit)
 
 
 def check_names(names: list[str], file: str | Path) -> None:
@@ -235,7 +249,7 @@ def check_names(names: list[str], file: str | Path) -> None:
 def column(table: pd.DataFrame, names: Collection[str]) -> pd.Series[str]:
     """The first of the named columns as text; empty cells if the table has none of them."""
     found = next((n for n in names if n in table), None)
-    return table[found] if found is not None else pd.Series("", index=table.index, dtype=object)
+    return table[found] if found is not None else pd.Series("", index=table.index, dtype="str")
 
 
 def is_blank(cells: pd.Series[str]) -> pd.Series[bool]:
@@ -250,12 +264,27 @@ def described(cells: pd.Series[str], lines: pd.Series[int], where: str) -> Colum
 
 def numbers(cells: pd.Series[str], lines: pd.Series[int], where: str) -> Floats:
     """Cells as numbers, NaN where blank; an InputError names the lines with text."""
+    if (plain := _plain_numbers(cells)) is not None:
+        return plain
     blank = is_blank(cells)
     values = pd.to_numeric(cells.where(~blank), errors="coerce").to_numpy(np.float64, na_value=np.nan)
     broken = ~np.isfinite(values) & ~blank.to_numpy()
     if broken.any():
         raise described(cells, lines, where).not_numbers(broken)
     return values
+
+
+def _plain_numbers(cells: pd.Series[str]) -> Floats | None:
+    """Cells as numbers, NaN where blank, if all are plain decimal numbers; else None."""
+    text = pa.array(cells, pa.large_string(), from_pandas=True)
+    blank = pc.is_in(text, pa.array(MISSING, pa.large_string()))
+    try:
+        values = pc.cast(pc.if_else(blank, None, text), pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    if not pc.all(pc.is_finite(values)).as_py() and len(values) > values.null_count:
+        return None
+    return np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
 
 
 def positions(

@@ -17,11 +17,12 @@ import pandas as pd
 from glacmb_grid.checking import Positive, checking_arguments
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.balances import fog_new, fog_old, shared
-from glacmb_grid.inputs.balances.identifiers import cleaned, refuse_twins
+from glacmb_grid.inputs.balances.identifiers import names_of_sites, refuse_twins
 from glacmb_grid.inputs.balances.judged import Said, judge_units, refuse_codes
 from glacmb_grid.inputs.balances.layouts import Layout
 from glacmb_grid.inputs.balances.periods import Dates, Periods, dates_of, judge_periods, notes_on_periods, years_of
 from glacmb_grid.inputs.balances.releases import Release, open_release
+from glacmb_grid.inputs.balances.seasonal import balance_columns, judge_seasons, refuse_season
 from glacmb_grid.inputs.tables import LINE, Column, column, described, is_blank, numbers, positions, site_name
 from glacmb_grid.inputs.units import TO_METRES, BalanceUnits
 
@@ -29,6 +30,7 @@ __all__ = ["read_observations"]
 
 _LIMITS = (-8.0, 8.0)  # m w.e., no glacier-wide annual balance has been larger
 _PLACE = ("longitude", "latitude")
+_COLUMN = "observations: {columns: {mass_balance: %s}}"
 _LAYOUTS = (fog_old.LAYOUT, fog_new.LAYOUT, shared.LAYOUT)
 
 
@@ -84,6 +86,8 @@ def read_observations(
     raw, file = release.balances, release.where
     layout = shared.named(columns, raw, file) if columns else _layout(set(raw.columns))
     table = _renamed(raw, layout, file)
+    chosen = next(n for n in layout.columns["mass_balance"] if n in raw)
+    refuse_season(chosen, raw.columns.drop(LINE), f"{file}: {chosen}", _COLUMN)
     codes = None if missing is None else [float(m) for m in missing]
     table, begin, end = _typed(table[layout.whole(raw, file)], file, codes)
     years = table["year"].to_numpy(np.int64)
@@ -92,6 +96,7 @@ def read_observations(
     notes = [f"{file}: left out {int((~annual).sum())} balances that are not of one year"] if not annual.all() else []
     _require_rows(table, file)
     notes += _judge(table, file, unit, default_codes=codes is None)
+    notes += _judge_seasons(table, raw, chosen, file, unit)
     table = _with_positions(table, release)
     latitude = table["latitude"].to_numpy(np.float64)
     years = table["year"].to_numpy(np.int64)
@@ -172,7 +177,7 @@ def _require_rows(table: pd.DataFrame, file: str) -> None:
 
 def _described(table: pd.DataFrame, name: str, file: str) -> Column:
     text = "balance_text" if name == "mass_balance" and "balance_text" in table else name
-    return described(table[text].astype(str), table[LINE], f"{file}: {name.replace('_', ' ')}")
+    return described(table[text], table[LINE], f"{file}: {name.replace('_', ' ')}")
 
 
 def _typed(table: pd.DataFrame, file: str, codes: list[float] | None) -> tuple[pd.DataFrame, Dates, Dates]:
@@ -191,7 +196,8 @@ def _typed(table: pd.DataFrame, file: str, codes: list[float] | None) -> tuple[p
     with problems.collect():
         _described(table, "site", file).require_filled(is_blank(table["site"]).to_numpy(bool))
     problems.raise_if_any()
-    sites = table["site"].map(lambda s: site_name(cleaned(s)))
+    which, names = names_of_sites(table["site"])
+    sites = pd.Series(names.take(which), index=table.index)
     refuse_twins(sites, f"{file}: site", "write the identifier of each glacier in one way")
     typed = table.assign(balance_text=table["mass_balance"]).assign(**columns, site=sites)
     if codes is None:
@@ -217,6 +223,14 @@ def _judge(table: pd.DataFrame, file: str, unit: BalanceUnits, *, default_codes:
     uncertainties.refuse_missing_codes(spreads)
     uncertainties.require_uncertainties(spreads * factor, _LIMITS[1], unit)
     return notes
+
+
+def _judge_seasons(table: pd.DataFrame, raw: pd.DataFrame, chosen: str, file: str, unit: BalanceUnits) -> list[str]:
+    names = balance_columns(raw.columns.drop(LINE), chosen)
+    cells = {n: pd.to_numeric(raw.loc[table.index, n], errors="coerce").to_numpy(np.float64) for n in names}
+    others = {n: values * TO_METRES[unit] for n, values in cells.items() if np.isfinite(values).any()}
+    metres = table["mass_balance"].to_numpy(np.float64) * TO_METRES[unit]
+    return judge_seasons(metres, table["site"], _described(table, "mass_balance", file), others, _COLUMN)
 
 
 def _said(unit: BalanceUnits) -> Said:

@@ -17,15 +17,16 @@ import pandas as pd
 from glacmb_grid.checking import Positive, checking_arguments
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.balances.geodetic_columns import Quantity, as_water, chosen, factor, unit_of
-from glacmb_grid.inputs.balances.identifiers import cleaned, refuse_twins
+from glacmb_grid.inputs.balances.identifiers import names_of_sites, refuse_twins
 from glacmb_grid.inputs.balances.judged import Said, judge_mixture, refuse_codes
 from glacmb_grid.inputs.balances.layouts import both_bounds_whole
 from glacmb_grid.inputs.balances.periods import LONGEST, YEAR_DAYS, Dates, dates_of, periods_of
 from glacmb_grid.inputs.balances.releases import CHANGES, open_release
-from glacmb_grid.inputs.tables import LINE, Column, described, is_blank, numbers, positions, site_name
+from glacmb_grid.inputs.tables import LINE, Column, described, is_blank, numbers, positions
 from glacmb_grid.vocabulary import GeodeticUnits
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 DENSITY = (850.0, 60.0)
 """Density of the volume that glaciers lose or gain and its 1-sigma, kg m-3 (Huss 2013)."""
@@ -99,27 +100,23 @@ def read_geodetic(
     unit = unit_of(quantity, units, file)
     dated = ~(is_blank(table["period"]) & is_blank(table["begin"]) & is_blank(table["end"]))
     whole = both_bounds_whole(raw, file) & ~is_blank(table["value"])
-    raw = raw[whole & dated]
+    table = table[whole & dated]
     empty, undated = int((~whole).sum()), int((whole & ~dated).sum())
-    table = table.loc[raw.index]
     table = table.assign(**positions(table, ["longitude"], ["latitude"], file))
     notes = [f"{file}: {undated} rows without a period left out"] if undated else []
     notes += [f"{file}: {empty} rows have no {quantity.called} of the whole glacier"] if empty else []
-    table, begin, end, told = _typed(table, quantity, unit, file, missing)
-    years = _years(begin, end)  # NaN where a date is unknown
-    long = years >= shortest
-    if short := int((years < shortest).sum()):
-        notes.append(f"{file}: {short} rates of less than {shortest:g} years left out")
-    table, begin, end = table[long], begin[long], end[long]
+    table, begin, end, of_periods = _long_enough(table, file, shortest)
+    table, typed, told = _typed(table, quantity, unit, file, missing)
+    begin, end = begin[typed], end[typed]
     _require_rows(table, file, shortest)
-    years = years[long]
+    years = _years(begin, end)
     rate, uncertainty, notes_on_density = _rates(table, quantity, unit, density, years, file)
-    notes += told + notes_on_density + _judge(rate, uncertainty, table, unit, file)
+    notes += of_periods + told + notes_on_density + _judge(rate, uncertainty, table, unit, file)
     out = pd.DataFrame(
         {
-            **{n: table[n].to_numpy(object) for n in ("site", "rgi_id", "name")},
+            **{n: table[n].reset_index(drop=True) for n in ("site", "rgi_id", "name")},
             **{n: table[n].to_numpy(np.float64) for n in ("longitude", "latitude")},
-            **{n: d.astype(str).astype(object) for n, d in (("begin", begin), ("end", end))},
+            **{n: _as_text(d) for n, d in (("begin", begin), ("end", end))},
             "rate": rate,
             "uncertainty": uncertainty,
             "area": _areas(table, file),
@@ -130,6 +127,16 @@ def read_geodetic(
     for note in notes + _notes_on_overlaps(out, file):
         warnings.warn(note, stacklevel=1)
     return out
+
+
+def _as_text(days: Dates) -> pd.Series[str]:
+    codes, unique = pd.factorize(days.astype("datetime64[s]"))
+    return pd.Series(pd.Index(unique.astype("datetime64[D]").astype(str).astype(object)).take(codes))
+
+
+def _as_days(text: pd.Series[str]) -> npt.NDArray[np.int64]:
+    codes, unique = pd.factorize(text)
+    return np.asarray(np.array(list(unique), dtype="datetime64[D]").astype(np.int64)[codes])
 
 
 def _years(begin: Dates, end: Dates) -> Floats:
@@ -148,14 +155,25 @@ def _require_rows(table: pd.DataFrame, file: str, shortest: float) -> None:
 
 
 def _described(table: pd.DataFrame, role: str, file: str) -> Column:
-    return described(table[role].astype(str), table[LINE], f"{file}: {role.replace('_', ' ')}")
+    return described(table[role], table[LINE], f"{file}: {role.replace('_', ' ')}")
+
+
+def _long_enough(table: pd.DataFrame, file: str, shortest: float) -> tuple[pd.DataFrame, Dates, Dates, list[str]]:
+    """Rows with known periods that are no shorter; their first and last days; notes."""
+    begin, end, notes = _spans(table, file)
+    years = _years(begin, end)  # NaN where a date is unknown
+    long = years >= shortest
+    if short := int((years < shortest).sum()):
+        notes = [*notes, f"{file}: {short} rates of less than {shortest:g} years left out"]
+    return table[long], begin[long], end[long], notes
 
 
 def _typed(
     table: pd.DataFrame, quantity: Quantity, unit: GeodeticUnits, file: str, missing: Collection[float] | None
-) -> tuple[pd.DataFrame, Dates, Dates, list[str]]:
-    """Values and uncertainties as numbers, sites in one spelling; begin and end; notes."""
-    problems, notes = Problems(), []
+) -> tuple[pd.DataFrame, Bools, list[str]]:
+    """Values and uncertainties as numbers, sites in one spelling; which rows are kept, (row,); notes."""
+    problems = Problems()
+    notes: list[str] = []
     typed: dict[str, Floats] = {}
     for role, what in (("value", quantity.called), ("uncertainty", f"uncertainty of the {quantity.called}")):
         with problems.collect():
@@ -164,25 +182,20 @@ def _typed(
         typed["area"] = numbers(table["area"], table[LINE], f"{file}: area")
     with problems.collect():
         _described(table, "site", file).require_filled(is_blank(table["site"]).to_numpy(bool))
-    spans = problems.attempt(lambda: _spans(table, file))
     problems.raise_if_any()
-    assert spans is not None
-    begin, end, told = spans
-    names = {text: site_name(cleaned(text)) for text in table["site"].unique()}
-    refuse_twins(names.values(), f"{file}: site", "write the identifier of each glacier in one way")
-    described_value = described(table["value"].astype(str), table[LINE], f"{file}: {quantity.called}")
-    out = table.assign(**typed, site=table["site"].map(names))
+    codes, sites = names_of_sites(table["site"])
+    refuse_twins(sites, f"{file}: site", "write the identifier of each glacier in one way")
+    described_value = described(table["value"], table[LINE], f"{file}: {quantity.called}")
+    out = table.assign(**typed, site=pd.Series(sites.take(codes), index=table.index))
     if missing is not None:
         kept = ~np.isin(typed["value"], [float(m) for m in missing])
-        return out[kept], begin[kept], end[kept], told
+        return out[kept], kept, notes
     scale = _LONGEST if not quantity.per_year else 1.0
     said = Said(as_water(unit), "observations: {geodetic: {units: %s}}", "observations: {geodetic: {missing: [%s]}}")
     limits = (_LIMITS[0] * scale, _LIMITS[1] * scale)
     notes = refuse_codes(typed["value"], described_value, said, limits) if len(table) else []
-    described(table["uncertainty"].astype(str), table[LINE], f"{file}: uncertainty").refuse_missing_codes(
-        typed["uncertainty"]
-    )
-    return out, begin, end, told + notes
+    described(table["uncertainty"], table[LINE], f"{file}: uncertainty").refuse_missing_codes(typed["uncertainty"])
+    return out, np.ones(len(out), bool), notes
 
 
 def _spans(table: pd.DataFrame, file: str) -> tuple[Dates, Dates, list[str]]:
@@ -230,7 +243,7 @@ def _rates(
 
 def _judge(rate: Floats, uncertainty: Floats, table: pd.DataFrame, unit: GeodeticUnits, file: str) -> list[str]:
     """Raise an InputError if rates are clearly in another unit; notes on what is odd."""
-    column = described(table["value"].astype(str), table[LINE], f"{file}: rate")
+    column = described(table["value"], table[LINE], f"{file}: rate")
     key = "observations: {geodetic: {units: %s}}"
     far = (rate < _LIMITS[0]) | (rate > _LIMITS[1])
     if far.any():
@@ -260,7 +273,7 @@ def _judge(rate: Floats, uncertainty: Floats, table: pd.DataFrame, unit: Geodeti
             found=f"{spread:.2g}",
             remedy=f"declare the true unit, `{key % 'm w.e.'}` (or m); of rates over a period, each is per year",
         )
-    sizes = described(table["uncertainty"].astype(str), table[LINE], f"{file}: uncertainty")
+    sizes = described(table["uncertainty"], table[LINE], f"{file}: uncertainty")
     sizes.require_uncertainties(uncertainty, _LIMITS[1], unit)
     said = Said("mm w.e.", key, "")
     notes = judge_mixture(rate, np.ones(len(rate), bool), column, said) if unit in ("mm w.e.", "kg m-2", "mm") else []
@@ -278,7 +291,7 @@ def _areas(table: pd.DataFrame, file: str) -> Floats:
     area = area / (1e6 if float(np.median(known)) >= _AREA_IN_M2 else 1.0)
     wrong = (area <= 1e-4) | (area > _LARGEST_KM2)
     if wrong.any():
-        column = described(table["area"].astype(str), table[LINE], f"{file}: area")
+        column = described(table["area"], table[LINE], f"{file}: area")
         raise InputError(
             column.where,
             expected="areas of glaciers, all in km2 or all in m2",
@@ -289,7 +302,8 @@ def _areas(table: pd.DataFrame, file: str) -> Floats:
 
 
 def _refuse_duplicates(rates: pd.DataFrame, file: str) -> None:
-    repeated = rates.duplicated(["site", "begin", "end"], keep=False)
+    codes = {n: pd.factorize(rates[n])[0] for n in ("site", "begin", "end")}
+    repeated = pd.DataFrame(codes, index=rates.index).duplicated(keep=False)
     if repeated.any():
         rows = rates[repeated].sort_values(["site", "begin", "end", LINE])
         labels = rows["site"] + " from " + rows["begin"] + " to " + rows["end"]
@@ -304,9 +318,10 @@ def _refuse_duplicates(rates: pd.DataFrame, file: str) -> None:
 
 def _notes_on_overlaps(rates: pd.DataFrame, file: str) -> list[str]:
     """A note on glaciers with periods that overlap: their rates are not independent."""
-    ordered = rates.sort_values(["site", "begin", "end"], kind="stable")
-    site, begin, end = (ordered[n].to_numpy(object) for n in ("site", "begin", "end"))
-    overlapping = ordered[1:][(site[1:] == site[:-1]) & (begin[1:] < end[:-1])]
+    site, begin, end = pd.factorize(rates["site"])[0], *(_as_days(rates[n]) for n in ("begin", "end"))
+    order = np.lexsort((end, begin, site))
+    after, before = order[1:], order[:-1]
+    overlapping = rates.iloc[after[(site[after] == site[before]) & (begin[after] < end[before])]]
     if overlapping.empty:
         return []
     count, first = overlapping["site"].nunique(), overlapping.iloc[0]

@@ -19,6 +19,8 @@ _CODES = (9999.0, 99999.0, 999999.0, 32767.0, 32768.0, 99999.99, 9999.99, 9999.9
 _POSSIBLE_CODES = (999.0, 999.9, 999.99, 888.0, 777.0, 99.0, 99.9, 99.99, 9.99, 9.999)  # balances in some unit, too
 _USUAL_CODE = 999.0
 _CHANCE, _CHANCE_OF_THE_USUAL = 1e-3, 0.05
+_NEAR_ZERO = 0.2  # m w.e.
+_ZEROS, _CHANCE_OF_ZEROS = 3, 0.02
 _HUGE = 1e9  # fills of gridded files
 
 _METRES_AMONG_MM = 0.005  # m w.e., root mean square of a glacier: none in FoG is below 0.010
@@ -79,13 +81,52 @@ def refuse_codes(values: Floats, column: Column, said: Said, limits: tuple[float
             remedy=f"empty these cells, or name the codes, `{said.missing % listing(_numbers(values[code]))}`; if they "
             f"were measured, `{said.missing % ''}`",
         )
+    notes = _judge_zeros(values, column, said)
     if not doubtful.any():
-        return []
+        return notes
     numbers = listing(_numbers(values[doubtful]))
     return [
+        *notes,
         f"{column.where}: {numbers} in {column.place(doubtful)} taken for measured; if missing values are written so, "
-        f"`{said.missing % numbers}`"
+        f"`{said.missing % numbers}`",
     ]
+
+
+def _judge_zeros(values: Floats, column: Column, said: Said) -> list[str]:
+    """A note on exact zeros that may stand for missing values; an InputError where there are too many for chance.
+
+    A measured balance is 0 as often as it is any other number near 0 that is as round as the others are.
+    """
+    zero, metres = values == 0, values * TO_METRES[said.units]
+    count = int(zero.sum())
+    if count < 2:
+        return []
+    others = metres[~zero]
+    near = int((np.abs(others) <= _NEAR_ZERO).sum())
+    expected = (near + 1) * _roundness(others) / (2 * _NEAR_ZERO)
+    chance = float(scipy.stats.poisson.sf(count - 1, expected))
+    told = f"{count} of {len(values)} are exactly 0, where {expected:.2g} would be expected by chance"
+    if count >= _ZEROS and chance < _CHANCE:
+        raise InputError(
+            column.where,
+            expected="measured values",
+            found=f"zeros that stand for missing values: {told}, in {column.place(zero)}",
+            remedy=f"empty these cells, or say so, `{said.missing % '0'}`; if measured, `{said.missing % ''}`",
+        )
+    if chance >= _CHANCE_OF_ZEROS:
+        return []
+    return [
+        f"{column.where}: {told}, in {column.place(zero)}: taken for measured; if they stand for missing values, "
+        f"`{said.missing % '0'}`"
+    ]
+
+
+def _roundness(metres: Floats) -> float:
+    """To what most values are rounded, m w.e.; 1 mm or more."""
+    for step in (0.1, 0.05, 0.01, 0.005):
+        if len(metres) and np.isclose(metres, np.round(metres / step) * step, rtol=0, atol=1e-9).mean() > 0.3:
+            return step
+    return 0.001
 
 
 def _numbers(values: Floats) -> list[str]:

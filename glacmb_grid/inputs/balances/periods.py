@@ -37,8 +37,9 @@ def dates_of(column: Column, cells: pd.Series[str]) -> Dates:
     InputError
         Cells that are no such date.
     """
-    days = [_day(text.strip()) for text in cells.tolist()]
-    broken = np.array([d is None for d in days], bool)
+    codes, texts = pd.factorize(cells)
+    days = [_day(str(text).strip()) for text in texts]
+    broken = np.array([d is None for d in days], bool)[codes]
     if broken.any():
         raise InputError(
             column.where,
@@ -46,7 +47,7 @@ def dates_of(column: Column, cells: pd.Series[str]) -> Dates:
             found=f"{listing(map(repr, column.cells(broken)), 4)} in {column.place(broken)}",
             remedy="write these dates as YYYY-MM-DD, or empty the cells",
         )
-    return np.array(days, dtype="datetime64[D]")
+    return np.asarray(np.array(days, dtype="datetime64[D]")[codes])
 
 
 def periods_of(column: Column, cells: pd.Series[str]) -> tuple[Dates, Dates, str]:
@@ -63,8 +64,9 @@ def periods_of(column: Column, cells: pd.Series[str]) -> tuple[Dates, Dates, str
     InputError
         Cells that are no such period.
     """
-    known = {text: _ends(text.strip()) for text in cells.unique()}
-    broken = cells.map(lambda text: known[text] is None).to_numpy(bool)
+    codes, texts = pd.factorize(cells)
+    known = [_ends(str(text).strip()) for text in texts]
+    broken = np.array([pair is None for pair in known], bool)[codes]
     if broken.any():
         raise InputError(
             column.where,
@@ -72,9 +74,9 @@ def periods_of(column: Column, cells: pd.Series[str]) -> tuple[Dates, Dates, str
             found=f"{listing(map(repr, column.cells(broken)), 4)} in {column.place(broken)}",
             remedy="write these periods so, or give columns of their first and last days, `begin` and `end`",
         )
-    ends = {text: pair for text, pair in known.items() if pair is not None}
-    begin, end = (np.array([ends[text][k] for text in cells], dtype="datetime64[D]") for k in (0, 1))
-    return begin, end, next((text.strip() for text in ends if _YEARS.fullmatch(text.strip())), "")
+    ends = [pair for pair in known if pair is not None]
+    begin, end = (np.array([pair[k] for pair in ends], dtype="datetime64[D]")[codes] for k in (0, 1))
+    return begin, end, next((text for text in (str(t).strip() for t in texts) if _YEARS.fullmatch(text)), "")
 
 
 def _ends(text: str) -> tuple[np.datetime64, np.datetime64] | None:

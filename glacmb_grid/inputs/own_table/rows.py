@@ -12,6 +12,7 @@ import pandas as pd
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.balances.identifiers import cleaned, refuse_twins
 from glacmb_grid.inputs.balances.judged import Said, judge_units, refuse_codes
+from glacmb_grid.inputs.balances.seasonal import balance_columns, judge_seasons, refuse_season
 from glacmb_grid.inputs.own_table.notes import Notes
 from glacmb_grid.inputs.own_table.table import Floats, Table
 from glacmb_grid.inputs.tables import DEGREES, Column
@@ -153,6 +154,7 @@ def values_of(
         _check_spread(values["target"], units, column)
         odd = refuse_codes(values["target"] / TO_METRES[units], column, said, limits) if missing is None else []
         odd += judge_units(values["target"], glacier, column, said, limits)
+        odd += _judge_seasons(table, at["target"], values["target"], glacier, units)
         for note in odd:
             notes.note(note)
     if "uncertainty" in values:
@@ -170,6 +172,15 @@ def values_of(
     if "longitude" in values:
         values["longitude"] = np.where(values["longitude"] > 180, values["longitude"] - 360, values["longitude"])
     return values
+
+
+def _judge_seasons(table: Table, target: str, metres: Floats, glacier: npt.ArrayLike, units: BalanceUnits) -> list[str]:
+    key = "samples: {target: %s}"
+    column = table.column(target)
+    refuse_season(target, table.columns, column.where, key)
+    cells = {n: table.floats(n)[0] for n in balance_columns(table.columns, target)}
+    others = {n: values * TO_METRES[units] for n, values in cells.items() if np.isfinite(values).any()}
+    return judge_seasons(metres, glacier, column, others, key)
 
 
 def _check_elevation(metres: Floats, column: Column) -> None:

@@ -165,20 +165,27 @@ def _open_csv(file: Path, head: bytes, as_text: Sequence[str], glacier: str) -> 
         label: pa.string() if name.casefold() in texts or not _all_numbers(some) else pa.float64()
         for label, name, some in zip(labels, names, cells, strict=False)
     }
-    for types in (kinds, dict.fromkeys(labels, pa.string())):
-        try:
-            read = pa_csv.read_csv(
-                file,
-                pa_csv.ReadOptions(skip_rows=start + 1, column_names=labels, block_size=8 << 20),
-                pa_csv.ParseOptions(delimiter=separator, newlines_in_values=True),
-                pa_csv.ConvertOptions(column_types=types, null_values=MISSING, strings_can_be_null=True),
-            )
-        except (pa.ArrowInvalid, pa.ArrowKeyError, UnicodeDecodeError):
-            continue
-        columns = _by_name(names, [read[label] for label in labels])
-        table = Table(file, columns, np.arange(read.num_rows), _LineNumbers(file, start, separator))
-        return table.only(~table.empty_rows())
-    return _open_slowly(file, names, glacier)
+    try:
+        read = pa_csv.read_csv(
+            file,
+            pa_csv.ReadOptions(skip_rows=start + 1, column_names=labels, block_size=8 << 20),
+            pa_csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+            pa_csv.ConvertOptions(column_types=kinds, null_values=MISSING, strings_can_be_null=True),
+        )
+    except (pa.ArrowInvalid, pa.ArrowKeyError, UnicodeDecodeError):
+        return _open_slowly(file, names, glacier)
+    if any(_has_comma(read[label]) for label in labels):
+        return _open_slowly(file, names, glacier)
+    columns = _by_name(names, [read[label] for label in labels])
+    table = Table(file, columns, np.arange(read.num_rows), _LineNumbers(file, start, separator))
+    return table.only(~table.empty_rows())
+
+
+def _has_comma(column: Any) -> bool:
+    """Whether a column of text has numbers with a comma, which may be decimal."""
+    if not pa.types.is_string(column.type):
+        return False
+    return bool(pc.any(pc.match_substring_regex(column, r"^\s*[+-]?[\d.]*,\d+")).as_py())
 
 
 def _is_utf8(file: Path) -> bool:
