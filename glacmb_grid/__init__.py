@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from glacmb_grid.predictors import build_predictors as build_predictors
     from glacmb_grid.products.geodetic import compare_geodetic as compare_geodetic
     from glacmb_grid.products.geodetic import score_geodetic as score_geodetic
+    from glacmb_grid.products.glacier import glacier_product as glacier_product
+    from glacmb_grid.products.glacier import with_realizations as with_realizations
     from glacmb_grid.products.gridded import gridded_product as gridded_product
     from glacmb_grid.products.metadata import describe as describe
     from glacmb_grid.products.metadata import with_mass_units as with_mass_units
@@ -82,6 +84,7 @@ _HOMES = {
     "fit_error_curve": "uncertainty.error_curve",
     "fitted_lapse_rate": "sampling.lapse_rate",
     "glacier_year_uncertainty": "uncertainty.every_year",
+    "glacier_product": "products.glacier",
     "glaciers_dataset": "inputs.outlines",
     "gridded_product": "products.gridded",
     "link": "inputs.links",
@@ -109,6 +112,7 @@ _HOMES = {
     "summer_albedo": "inputs.albedo",
     "terrain": "sampling.terrain",
     "upscale": "upscaling.predict",
+    "with_realizations": "products.glacier",
     "with_mass_units": "products.metadata",
     "write_product": "stores.formats",
     "write_region": "synthetic",

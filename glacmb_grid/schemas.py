@@ -266,7 +266,7 @@ UPSCALED = Schema(
 )
 EXPECTED = Schema(
     "expected errors",
-    "`expected_errors`",
+    "`glacier_year_uncertainty`",
     _numbers(("glacier", "year"), expected_error="m", half_width_50="m", half_width_90="m")
     | _numbers(("glacier", "year"), dissimilarity="1", training_density="1")
     | {"applicable": Field(("glacier", "year"), FLAG)},

@@ -13,7 +13,7 @@ import glacmb_grid
 from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning.registry import fit, model_of, predict
 from glacmb_grid.predictors import BY_GLACIER
-from glacmb_grid.products.glacier import decompose, error_of_balance, glacier_product
+from glacmb_grid.products.glacier import assemble, decompose, error_of_balance, glacier_product, observation_error
 from glacmb_grid.products.metadata import describe
 from glacmb_grid.settings import Recipe
 from glacmb_grid.stores.formats import read_zarr
@@ -143,7 +143,7 @@ def make_product(predictors, **about):
         },
         coords=coords,
     )
-    made = glacier_product(
+    made = assemble(
         upscaled,
         expected,
         predictors,
@@ -182,6 +182,36 @@ def test_the_values_of_the_product(predictors):
     np.testing.assert_allclose(error_of_balance(product), 0.4, rtol=1e-6)  # without that of the observations
 
 
+def test_what_the_product_reads_off_the_samples(predictors, samples):
+    ids = predictors["glacier"].values
+    whole = make_product(predictors)
+    names = ("expected_error", "dissimilarity", "training_density", "applicable")
+    coords = {"glacier": ids, "year": predictors["year"].values}
+    expected = xr.Dataset({n: (("glacier", "year"), whole[n].values) for n in names}, coords=coords)
+    expected = expected.assign(
+        half_width_50=0.3 + 0 * expected.dissimilarity, half_width_90=0.8 + 0 * expected.dissimilarity
+    )
+    shape = whole["mass_balance"].shape
+    upscaled = xr.Dataset(
+        {"mean": (("glacier", "year"), np.zeros(shape)), "variance": (("glacier", "year"), np.zeros(shape)),
+         "nets": ("glacier", np.ones(shape[0], int))}, coords=coords,
+    )  # fmt: skip
+    glaciers = whole[["area", "longitude", "latitude"]].assign_coords(glacier=ids)
+    made = glacier_product(upscaled, expected, predictors, glaciers, samples)
+    assert made["measured"].values.tolist() == [1, 1, 1, 1, 0, 0, 0]
+    np.testing.assert_allclose(made["mass_balance_uncertainty_observation"], 0.2, rtol=1e-6)
+    years = samples["year"].values
+    inside = (made["year"].values >= years.min()) & (made["year"].values <= years.max())
+    np.testing.assert_array_equal(made["observed_period"].values == 1, inside)
+
+
+def test_the_error_of_observations_counts_every_glacier_once():
+    sigma = xr.DataArray([0.1, 0.1, 0.1, 0.5], dims="sample", coords={"glacier": ("sample", list("aaab"))})
+    found = observation_error(xr.Dataset({"mass_balance_uncertainty": sigma}))
+    assert found == pytest.approx(((0.01 + 0.25) / 2) ** 0.5)
+    assert observation_error(xr.Dataset(coords=sigma.coords)) == 0
+
+
 def test_the_nearest_measured_glacier_of_a_measured_one_is_another(predictors):
     """Glaciers stand a tenth of a degree apart on the equator; the first four are measured."""
     tenth = np.pi * 6371.0 / 1800
@@ -205,7 +235,7 @@ def test_glacier_years_without_balance_are_missing_in_all_that_depends_on_it(pre
         half_width_50=0.3 + 0 * expected.dissimilarity, half_width_90=0.8 + 0 * expected.dissimilarity
     )
     glaciers = whole[["area", "longitude", "latitude"]].assign_coords(glacier=ids)
-    made = glacier_product(
+    made = assemble(
         upscaled, expected, predictors, glaciers, observation=0.3, measured=np.arange(7) < 4, observed=np.array([2003])
     )
     for name in made.data_vars:

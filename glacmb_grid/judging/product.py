@@ -67,18 +67,8 @@ def make_products(
 
     balance = balance_by(model)
     _require_balances(work, model, balance)
-    observed = np.unique(samples["row_year"].values.astype(np.int64))
     areas, of_areas = _areas(product, glaciers, predictors["year"].values)
-    made = glacier_product(
-        balance,
-        expected.sel(year=predictors["year"].values).load(),
-        predictors,
-        glaciers,
-        observation=_observation_error(samples),
-        measured=measured,
-        observed=observed,
-        area_of_year=areas,
-    )
+    made = glacier_product(balance, expected, predictors, glaciers, samples, area_of_year=areas)
     if (before := made["year"].values[made["observed_period"].values == 0]).size:
         work.say(f"note: {len(before)} years, {before[0]}..{before[-1]}, lie before the first observation; see the "
                  "variable observed_period")  # fmt: skip
@@ -134,14 +124,6 @@ def _require_balances(work: Work, model: str, balance: xr.Dataset) -> None:
         )
     if gaps:
         work.say(f"note: {gaps} of {balance['mean'].size} glacier-years have no balance by {model}, and are NaN")
-
-
-def _observation_error(samples: xr.Dataset) -> float:
-    """Root mean square of the stated errors of the observations, each glacier counting once, m w.e."""
-    if "mass_balance_uncertainty" not in samples:
-        return 0.0
-    square = pd.Series(samples["mass_balance_uncertainty"].values.astype(np.float64) ** 2)
-    return float(np.nan_to_num(square.groupby(samples["glacier"].values.astype(str)).mean().mean()) ** 0.5)
 
 
 def within_years(predictors: xr.Dataset, years: tuple[int, int] | None) -> xr.Dataset:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 from scipy.spatial import cKDTree
 
 from glacmb_grid.predictors import BY_GLACIER
-from glacmb_grid.schemas import EXPECTED, GLACIERS, PREDICTORS, UPSCALED, check
+from glacmb_grid.schemas import EXPECTED, GLACIERS, PREDICTORS, SAMPLES, UPSCALED, check
 from glacmb_grid.sphere import arc_km, unit_vectors
 from glacmb_grid.uncertainty.correlation import ErrorCorrelation
 from glacmb_grid.uncertainty.draws import draw_errors
@@ -72,30 +73,24 @@ def glacier_product(
     expected: xr.Dataset,
     predictors: xr.Dataset,
     glaciers: xr.Dataset,
+    samples: xr.Dataset,
     *,
-    observation: float,
-    measured: npt.NDArray[np.bool_],
-    observed: npt.NDArray[np.int64],
     area_of_year: Floats | None = None,
 ) -> xr.Dataset:
-    """The values of the product; `describe` gives them their attributes.
+    """The glacier x year product; `describe` gives it attributes.
 
     Parameters
     ----------
     upscaled : xr.Dataset, (glacier, year)
         From `upscale`.
     expected : xr.Dataset, (glacier, year)
-        From `expected_errors`: error to be expected, half widths of intervals, dissimilarity, density, applicability.
+        From `glacier_year_uncertainty`, of all of these years at least.
     predictors, glaciers : xr.Dataset
-        Source of the years and of the albedo's gaps, and of areas and positions.
-    observation : float
-        See `decompose`, m w.e.
-    measured : bool array, (glacier,)
-        Whether observations of the glacier were learnt from: its values are then predicted by fits without it.
-    observed : int array
-        Years with observations.
+        From `build_predictors` and `glaciers_dataset`.
+    samples : xr.Dataset
+        What was learnt from: which glaciers and years are measured, and how well.
     area_of_year : float array, (glacier, year), optional
-        km2; by default the area of the inventory in all years.
+        km2, from `area_of_years`; by default the area of the inventory in all years.
 
     Returns
     -------
@@ -106,6 +101,51 @@ def glacier_product(
     ------
     InputError
         A Dataset that is not what its schema says.
+    """
+    check(samples, SAMPLES)
+    return assemble(
+        upscaled,
+        expected.sel(year=predictors["year"].values).load(),
+        predictors,
+        glaciers.sel(glacier=predictors["glacier"].values),
+        observation=observation_error(samples),
+        measured=np.isin(predictors["glacier"].values.astype(str), samples["glacier"].values.astype(str)),
+        observed=np.unique(samples["row_year"].values.astype(np.int64)),
+        area_of_year=area_of_year,
+    )
+
+
+def observation_error(samples: xr.Dataset) -> float:
+    """Root mean square of the stated errors of the observations, each glacier counting once, m w.e.; 0 if unknown."""
+    if "mass_balance_uncertainty" not in samples:
+        return 0.0
+    square = pd.Series(samples["mass_balance_uncertainty"].values.astype(np.float64) ** 2)
+    return float(np.nan_to_num(square.groupby(samples["glacier"].values.astype(str)).mean().mean()) ** 0.5)
+
+
+def assemble(
+    upscaled: xr.Dataset,
+    expected: xr.Dataset,
+    predictors: xr.Dataset,
+    glaciers: xr.Dataset,
+    *,
+    observation: float,
+    measured: npt.NDArray[np.bool_],
+    observed: npt.NDArray[np.int64],
+    area_of_year: Floats | None = None,
+) -> xr.Dataset:
+    """The values of the product, from what `glacier_product` reads off the samples.
+
+    Parameters
+    ----------
+    upscaled, expected, predictors, glaciers, area_of_year
+        As there.
+    observation : float
+        See `decompose`, m w.e.
+    measured : bool array, (glacier,)
+        Whether observations of the glacier were learnt from: its values are then predicted by fits without it.
+    observed : int array
+        Years with observations.
     """
     for given, schema in ((upscaled, UPSCALED), (expected, EXPECTED), (predictors, PREDICTORS), (glaciers, GLACIERS)):
         check(given, schema)
