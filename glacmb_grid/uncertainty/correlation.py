@@ -157,7 +157,9 @@ def published_correlation(reason: str = "") -> ErrorCorrelation:
     """
     parts = ((share, km, p) for share, km in _ANOMALIES for p in (1.0, 0.0))
     structures = tuple(Structure(s * (_PERSISTENT if p else 1 - _PERSISTENT), km, p) for s, km, p in parts)
-    said = "errors of annual anomalies of Dussaillant et al. (2025); half of the variance taken as a glacier's own level"
+    said = (
+        "errors of annual anomalies of Dussaillant et al. (2025); half of the variance taken as a glacier's own level"
+    )
     return ErrorCorrelation(structures, 0.0, "published", f"{reason}: {said}" if reason else said)
 
 
