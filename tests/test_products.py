@@ -101,7 +101,7 @@ def test_climatologies_of_a_withheld_glacier_are_those_of_the_rows_that_are_pred
 
 
 def test_the_parts_of_the_uncertainty_by_hand():
-    """0.5 expected of which 0.3 are the observations' leaves 0.4; members that differ by 0.2 leave the model sqrt(0.12)."""
+    """0.5 expected, 0.3 of it the observations: 0.4 is left; members that differ by 0.2 leave the model sqrt(0.12)."""
     parts = decompose(np.array([0.5]), np.array([0.04]), 0.3)
     found = {n: float(v[0]) for n, v in parts.items()}
     assert found == pytest.approx({"total": 0.5, "observation": 0.3, "model": 0.12**0.5, "member": 0.2})
