@@ -162,6 +162,7 @@ FOLD_FINDINGS = Artefact("folds", "leaks.csv")
 LOCKED = Artefact("folds", "holdout.json", "json", optional=True)
 PRODUCT = Artefact("products", formats.PRODUCT_STORE, "product", lazy=True)
 PRODUCT_FILE = Artefact("products", formats.PRODUCT_FILE, "files")
+REGIONAL = Artefact("regional", "region_annual.zarr", "dataset", lazy=True)
 TRUTH_SCORES = Artefact("products", "truth_scores.csv", optional=True)
 
 EVALUATION = {
@@ -179,6 +180,11 @@ STUDY = {n: Artefact("study", f"{n}.csv") for n in ("importance", "ablations", "
     "text": Artefact("study", "study.txt", "text")
 }
 HOLDOUT_TABLES = {n: Artefact(HOLDOUT, f"{n}.csv") for n in ("predictions", "scores")}
+
+
+def gridded_of(resolution: float) -> Artefact:
+    """The product on a grid of this resolution, degrees."""
+    return Artefact("gridded", f"grid_annual_{resolution:g}.zarr", "dataset", lazy=True)
 
 
 def folds_of(scheme: str) -> Artefact:
