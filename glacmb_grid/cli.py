@@ -151,6 +151,14 @@ def _parser() -> argparse.ArgumentParser:
         help="months at the beginning and the end that lack days or hours",
     )
     store.set_defaults(act=_ingest)
+    exports = commands.add_parser("export", help="write products in the layout of GlaMBIE-2 or WGMS, or as tables")
+    exports.add_argument("config", metavar="CONFIG", type=Path)
+    exports.add_argument("layout", choices=("glambie2", "wgms-grid", "csv"))
+    exports.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override a value")
+    exports.add_argument("--folder", type=Path, help="where to write, by default exports/LAYOUT in the run's folder")
+    exports.add_argument("--unit", choices=("mwe", "Gt"), default="mwe", help="of glambie2")
+    exports.add_argument("--season", type=float, nargs=12, help="of glambie2: January to December")
+    exports.set_defaults(act=_export)
     synth = commands.add_parser("synth", help="write a region with known truth as raw files")
     synth.add_argument("folder", type=Path)
     synth.add_argument("--seed", type=int, default=1)
@@ -261,6 +269,14 @@ def _ingest(options: argparse.Namespace) -> int:
             remedy="name another",
         )
     ingest_climate(config, options.store, memory=options.memory * 1e9, say=_say, finer=_finer(options))
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from glacmb_grid.workflow.export import Wanted, export
+
+    config, wanted = load_config(options.config, options.set), Wanted(options.unit, options.season)
+    export(config, options.layout, folder=options.folder, wanted=wanted, say=_say)
     return 0
 
 

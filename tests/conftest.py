@@ -253,6 +253,44 @@ def toy_product(glaciers=5, years=(2001, 2006), firsts=(10,), seed=0, draws=0):
     return ds
 
 
+def toy_regional(years=(2001, 2006), firsts=(10, 10), ids=("13", "14"), seed=0):
+    """A made-up regional product; several `firsts` give the regions years of their own."""
+    from glacmb_grid.years import year_bounds
+
+    rng = np.random.default_rng(seed)
+    years = np.arange(years[0], years[1] + 1, dtype=np.int32)
+    size, dims = (len(ids), len(years)), ("region", "year")
+    balance, sigma = rng.normal(-0.4, 0.5, size), np.abs(rng.normal(0.2, 0.05, size))
+    area = rng.uniform(500, 9000, (len(ids), 1)) * (1 - 0.003 * np.arange(len(years)))
+    units = {"mass_balance": 1.0, "mass_change_amount": 1e3, "mass_change": 1e9 * area, "mass_change_gt": area / 1e3}
+    values = {}
+    for name, factor in units.items():
+        values[name] = balance * factor
+        values[f"{name}_uncertainty"] = sigma * factor
+        values[f"{name}_uncertainty_independent"] = sigma * factor / 9
+    for name in ("mass_balance", "mass_change_gt"):
+        values[f"cumulative_{name}"] = np.cumsum(values[name], axis=1)
+        values[f"cumulative_{name}_uncertainty"] = np.cumsum(values[f"{name}_uncertainty"], axis=1)
+    values |= {"area": area, "area_missing": np.zeros(size)}
+    values |= {n: np.full(size, 7, np.int32) for n in ("glaciers_covered", "glaciers_missing", "glaciers_filled")}
+    bounds = np.stack([year_bounds(years, f) for f in firsts])
+    when = dims if len(set(firsts)) > 1 else ("year",)
+    bounds = bounds if len(when) > 1 else bounds[0]
+    middle = (bounds[..., 0] + (bounds[..., 1] - bounds[..., 0]) // 2).astype("datetime64[ns]")
+    return xr.Dataset(
+        {n: (dims, v) for n, v in values.items()}
+        | {"mass_change_gt_covariance": (("region", "year", "other_year"), rng.normal(0, 1, (*size, size[1])))},
+        coords={
+            "region": ("region", np.array(ids, object)),
+            "region_name": ("region", np.array([f"Region {i}" for i in ids], object)),
+            "year": years,
+            "other_year": years,
+            "time": (when, middle),
+            "time_bnds": ((*when, "bnds"), bounds.astype("datetime64[ns]")),
+        },
+    )
+
+
 def toy_outlines(product, seed=0):
     """Outlines around the positions of a product: convex, none larger than 0.9 degrees."""
     import geopandas as gpd
@@ -319,6 +357,7 @@ def toys():
         sums=two_year_sums,
         whole=all_rows,
         product=toy_product,
+        regional=toy_regional,
         outlines=toy_outlines,
     )
 

@@ -42,6 +42,16 @@ def test_a_glacier_product_passes_the_compliance_checker(toys, compliance, tmp_p
     assert unnamed(broken, "glacier") == []
 
 
+@pytest.mark.parametrize("firsts", [(10, 10), (10, 4)])
+def test_a_regional_product_passes_the_compliance_checker(toys, compliance, tmp_path, firsts):
+    made = describe(toys.regional(firsts=firsts), kind="region")
+    write_netcdf(made, tmp_path / "p.nc")
+    found = compliance(tmp_path / "p.nc")
+    assert found["cf:1.11"] == []
+    broken = [m for m in found["acdd:1.3"] if "MaskedArray" not in m[2]]
+    assert unnamed(broken, "region") == []
+
+
 def test_the_checker_sees_planted_faults(product, compliance, tmp_path):
     product["mass_change"].attrs["units"] = "gt w.e."
     product["mass_balance"].attrs["units"] = "m w.e."

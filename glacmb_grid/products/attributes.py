@@ -217,9 +217,19 @@ _REGION = {
     **_COORDINATES,
     "region_id": Meta("identifier of the region", content="", more={"cf_role": "timeseries_id"}),
     "region_name": Meta("name of the region", content=""),
-    "area": replace(_AREA, long_name="glacier area of the region", comment="areas inside the outlines"),
-    "area_of_year": replace(_AREA, long_name="glacier area of the region in the year", comment="used for the sums"),
-}
+    "other_year": Meta("hydrological year whose error is compared with that of year", "1", content="coordinate"),
+    "area": replace(_AREA, long_name="glacier area that the mass change is of", comment=""),
+    "area_missing": Meta("area of the glaciers without a balance in the year", "km2", content=_AUXILIARY),
+    "glaciers_covered": Meta("number of glaciers with a balance", "1", content=_AUXILIARY),
+    "glaciers_missing": Meta(
+        "number of glaciers without a balance in the year, with those that failed", "1", content=_AUXILIARY
+    ),
+    "glaciers_filled": Meta("number of glaciers that took the mean of the region", "1", content=_AUXILIARY),
+    "mass_change_gt_covariance": Meta(
+        "covariance of the errors of the mass changes of two years", "1e24 kg2", content=_QUALITY,
+        comment="given where other_year is not after year; the variance of a sum over years is the sum over all pairs",
+    ),
+}  # fmt: skip
 
 _GRID = {
     **{n: replace(m, more={"bounds": f"{b}_bnds", "axis": a} | dict(m.more)) for n, b, a, m in (
@@ -268,4 +278,4 @@ def meta_of(name: str, kind: str) -> Meta | None:
         where = found.cell_methods.replace("area: mean", "area: mean where land_ice")
         kept = tuple(n for n in found.ancillary if n.endswith("_uncertainty"))
         return replace(found, cell_methods=where, ancillary=kept)
-    return replace(found, cell_measures="area: area_of_year")
+    return replace(found, cell_measures="area: area_of_year" if kind == "glacier" else "area: area")

@@ -77,8 +77,9 @@ def describe(ds: xr.Dataset, *, kind: str, **about: str) -> xr.Dataset:
     Returns
     -------
     xr.Dataset
-        The same values. Attributes of variables that the tables of `attributes` hold are theirs; other variables keep
-        their own. Extents in space and time come from the data. Attributes of `ds` that are of no convention stay.
+        The same values; text that labels a dimension as `<dimension>_id` beside it. Attributes that the tables of
+        `attributes` hold are theirs; other variables keep their own, and all keep their comments. Extents in space and
+        time come from the data. Attributes of `ds` that are of no convention stay.
 
     Raises
     ------
@@ -91,6 +92,7 @@ def describe(ds: xr.Dataset, *, kind: str, **about: str) -> xr.Dataset:
             "describe: kind", expected=f"one of {', '.join(KINDS)}", found=f"{kind!r}", remedy="name one of these"
         )
     _require_about(about)
+    ds = _with_plain_labels(ds.reset_coords([n for n in _BOUNDS if n in ds.coords]))
     out = ds.copy()
     there = frozenset(map(str, ds.variables))
     for name in map(str, ds.variables):
@@ -103,6 +105,13 @@ def describe(ds: xr.Dataset, *, kind: str, **about: str) -> xr.Dataset:
         out["time_bnds"].attrs = dict(_OWN_YEARS)
     out.attrs = _global(ds, kind, about)
     return out
+
+
+def _with_plain_labels(ds: xr.Dataset) -> xr.Dataset:
+    """Text that labels a dimension under another name: coordinate variables of CF are numbers."""
+    texts = [str(d) for d in ds.dims if d in ds.coords and ds[d].dtype.kind in "OUT"]
+    named = {f"{d}_id": (d, ds[d].values, ds[d].attrs) for d in texts}
+    return ds.drop_vars(texts).assign_coords(named) if texts else ds
 
 
 def _attributes(ds: xr.Dataset, name: str, meta: Meta | None, there: frozenset[str]) -> dict[str, object]:
@@ -121,9 +130,7 @@ def _attributes(ds: xr.Dataset, name: str, meta: Meta | None, there: frozenset[s
             f"product: {name}", expected=f"units {meta.units!r}", found=f"{units!r}", remedy="convert the values"
         )
     found = meta.attributes(there, ds[name].dtype)
-    for kept in ("grid_mapping", "comment") if "comment" not in found else ("grid_mapping",):
-        if kept in own:
-            found[kept] = own[kept]
+    found |= {n: own[n] for n in ("grid_mapping", "comment") if n in own}
     if "bounds" in found and found["bounds"] not in there:
         del found["bounds"]
     return found
