@@ -73,12 +73,12 @@ def sum_by_region(
         fill_missing=settings.fill_missing,
         missing=_missing(outlines, ids, settings, layer, regions),
     )
-    for region in range(made.sizes["region"]):
-        one = made.isel(region=region)
-        work.say(_line(one))
     made.attrs |= {"configuration": name, **work.provenance}
     about = {"title": f"{title}, by region", "institution": institution or "not stated", **metadata}
-    return {"regional": describe(made, kind="region", **about)}
+    made = describe(made, kind="region", **about)
+    for region in range(made.sizes["region"]):
+        work.say(_line(made.isel(region=region)))
+    return {"regional": made}
 
 
 def _line(region: xr.Dataset) -> str:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from glacmb_grid.errors import InputError
 from glacmb_grid.uncertainty.correlation import ErrorCorrelation, Structure, checked_points
-from glacmb_grid.uncertainty.fields import Field, field_of
+from glacmb_grid.uncertainty.fields import field_of
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]

@@ -6,10 +6,11 @@ import filecmp
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.products.changes import difference
 from glacmb_grid.settings import Judged
 from glacmb_grid.stores.artefacts import Artefact, leaves
 from glacmb_grid.stores.formats import read_zarr
@@ -94,33 +95,12 @@ def _same(old: Path, new: Path) -> bool:
 
 
 def _differences(old: xr.Dataset, new: xr.Dataset) -> str:
-    """What differs in the years and glaciers (or regions, or cells) of the old product, the balance first, in words."""
-    told = []
-    for name in sorted(old.variables, key=lambda n: n != "mass_balance"):
-        before = old.variables[name]
-        if name not in new.variables:
-            told.append(f"no {name}")
-            continue
-        after = new.variables[name]
-        shared = {d: slice(n) for d, n in before.sizes.items() if d in ("year", "time")}
-        after = after.isel({d: s for d, s in shared.items() if d in after.dims})
-        if after.shape != before.shape:
-            told.append(f"{name} {before.sizes} -> {after.sizes}")
-            continue
-        one, two = before.values, after.values
-        unequal = ~((one == two) | ((one != one) & (two != two)))
-        if unequal.any():
-            told.append(_told(str(name), old, before, one, two, np.argwhere(np.atleast_1d(unequal))))
-    return listing(told, _TOLD)
-
-
-def _told(name: str, old: xr.Dataset, variable: xr.Variable, one: np.ndarray, two: np.ndarray, at: np.ndarray) -> str:
-    """One variable's difference: where it first is, and how often."""
-    first = tuple(at[0]) if variable.ndim else ()
-    labels = {"glacier": "glacier_id", "region": "region_id"}
-    place = []
-    for dim, number in zip(variable.dims, first, strict=True):
-        label = labels.get(str(dim), str(dim))
-        value = old[label].values[number] if label in old.variables and old[label].dims == (dim,) else number
-        place.append(f"{dim} {value}")
-    return f"{name}: {one[first]} -> {two[first]} at {', '.join(place) or 'it'} ({len(at)} of {one.size} values)"
+    """Some of what differs in the years of the old product, balances before all else, in words."""
+    found = difference(old[["mass_balance"]], new, limit=_TOLD) if "mass_balance" in old else pd.DataFrame()
+    if found.empty:
+        found = difference(old, new, limit=_TOLD)
+    lines = [
+        f"{one['variable']} {one['glacier']} in {one['year']}: {one['old']} -> {one['new']}"
+        for one in found.to_dict("records")
+    ]
+    return "; ".join(lines)
