@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm
@@ -102,6 +102,7 @@ def test_the_gaussian_interval_is_that_of_the_stated_sigma():
     assert "gaussian" not in set(coverage(table([0.5, 1, 2], "ABC", [2000] * 3), [0.9])["method"])
 
 
+@settings(max_examples=20)
 @given(st.floats(0, 4), st.floats(0.2, 3))
 def test_gaussian_score_is_the_integral(error, sigma):
     def squared(x):
