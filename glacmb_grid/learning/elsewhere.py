@@ -21,6 +21,7 @@ _PLACE = ("static_product", "static_near", "position_near")
 _YEAR = ("same_year", "year_near")
 _APART = frozenset((*_PLACE, *_YEAR))
 _CHUNK = 2000  # rows at a time
+_CACHED = 250  # of these, while all pairs are looked at: what stays in the cache of a processor
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,12 @@ class Elsewhere:
         """Sums of the term of like weather: the one that needs all pairs."""
         x = new.weather / (self._length * max(new.weather.shape[1], 1) ** 0.5)
         x = np.concatenate([x, np.ones((len(x), 1)), -0.5 * np.sum(x**2, axis=1, keepdims=True)], axis=1)
-        log = x @ self._scaled_weather.T
-        np.minimum(log, 0, out=log)
-        return np.asarray(np.exp(log, out=log) @ self.weight)
+        out = np.empty(len(x))
+        for start in range(0, len(x), _CACHED):
+            log = x[start : start + _CACHED] @ self._scaled_weather.T
+            np.minimum(log, 0, out=log)
+            out[start : start + _CACHED] = np.exp(log, out=log) @ self.weight
+        return out
 
     def _only(self, terms: list[str]) -> Hyper:
         kept = [i for i, n in enumerate(self.hyper.names) if n in terms or n not in TERMS]
