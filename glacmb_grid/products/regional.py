@@ -115,7 +115,8 @@ class _Data:
         area = np.broadcast_to(area.reshape(len(balance), -1), balance.shape)
         parts = ["mass_balance_uncertainty_model", "mass_balance_uncertainty_member"]
         used = parts if all(n in product for n in parts) else ["mass_balance_uncertainty"]
-        sigma = np.sqrt(sum(_values(product, n) ** 2 for n in used))
+        each = [_values(product, n) for n in used]
+        sigma = np.sqrt(np.sum([np.where(v >= 0, v, np.nan) ** 2 for v in each], axis=0))
         positions = np.column_stack([_values(product, "longitude"), _values(product, "latitude")])
         known = np.isfinite(balance)
         wrong = {

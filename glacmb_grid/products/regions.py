@@ -226,7 +226,7 @@ def _geographic(polygons: gpd.GeoDataFrame, name: str) -> gpd.GeoDataFrame:
 def _without_borders(
     number: Integers, point: Integers, inner: npt.NDArray[np.bool_], regions: int, glaciers: int
 ) -> list[Integers]:
-    """Members by region: a point on borders belongs to the regions it is inside of, else to the first that it touches."""
+    """Members by region: a point belongs to the regions it is inside of, on borders only to the first it touches."""
     inside = np.bincount(point[inner], minlength=glaciers) > 0
     first = np.full(glaciers, regions)
     np.minimum.at(first, point, number)

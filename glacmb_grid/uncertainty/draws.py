@@ -52,10 +52,10 @@ def draw_errors(
 
     Notes
     -----
-    The draws of a year depend on the correlation, the positions of all glaciers, their order, the seed, the year's number
-    and the earlier years alone: a year that is appended changes no earlier draw. The first draws are the same however
-    many there are. Up to 2,000 glaciers they are exact (a Cholesky factor for each range); beyond, each glacier is drawn
-    given its 30 nearest glaciers among those drawn before, in random order (Vecchia 1988).
+    The draws of a year depend on the correlation, the positions of all glaciers, their order, the seed, the number of
+    the year and the earlier years alone: a year that is appended changes no earlier draw. The first draws are the same
+    however many there are. Up to 2,000 glaciers they are exact (a Cholesky factor for each range); beyond, each glacier
+    is drawn given its 30 nearest glaciers among those drawn before, in random order (Vecchia 1988).
 
     References
     ----------
@@ -79,7 +79,7 @@ def draw_errors(
 def draw_years(
     correlation: ErrorCorrelation, positions: npt.ArrayLike, years: npt.ArrayLike, draws: int = 100, seed: int = 0
 ) -> Iterator[Singles]:
-    """Normalised errors of one year after the other, (draw, glacier) with variance 1: `draw_errors` in little memory."""
+    """Normalised errors of one year after the other, (draw, glacier), of variance 1: `draw_errors` in less memory."""
     numbers = _ascending(years)
     points = checked_points(positions, len(np.atleast_1d(np.asarray(positions, np.float64))))
     fields = {km: field_of(points, km) for km in correlation.by_range}

@@ -130,7 +130,7 @@ def _checked(sigma: npt.ArrayLike, weights: npt.ArrayLike, years: npt.ArrayLike)
     if problem:
         raise InputError(
             "propagate",
-            expected="sigma (glacier, year) of at least 0 or NaN, finite weights (region, glacier[, year]), each year once",
+            expected="sigma (glacier, year), none below 0; finite weights (region, glacier[, year]); each year once",
             found=problem,
             remedy="bring them to the glaciers and years of one product, with weight 0 where a glacier is no part",
         )
@@ -160,7 +160,8 @@ def _cells(loads: Floats, points: Floats, ranges: tuple[float, ...]) -> list[Flo
     loads, points = loads[order], points[order]
     start = np.flatnonzero(np.diff(cell.ravel()[order], prepend=-1))
     end = np.append(start[1:], len(order))
-    single, together = loads.astype(np.float32), np.add.reduceat(loads, start)
+    together = np.add.reduceat(loads, start)
+    single, coarse = loads.astype(np.float32), together.astype(np.float32)
     # Centres by the loads of the first year: later years leave them where they are
     heavy = np.abs(loads[:, :1]) + 1e-9 * np.abs(loads[:, 0]).max() + np.finfo(np.float64).tiny
     centre = np.add.reduceat(points * heavy, start) / np.add.reduceat(heavy, start)
@@ -169,7 +170,7 @@ def _cells(loads: Floats, points: Floats, ranges: tuple[float, ...]) -> list[Flo
         distance = _distances(centre[rows], centre)
         near = distance <= _NEAR
         distance[near] = np.inf
-        products = [together[rows].T @ (_kernel(distance, km) @ together.astype(np.float32)) for km in ranges]
+        products = [np.asarray(together[rows].T @ (_kernel(distance, km) @ coarse), np.float64) for km in ranges]
         for a, beside in zip(range(rows.start, rows.stop), near, strict=True):
             cells = np.flatnonzero(beside)
             glaciers = np.concatenate([np.arange(start[b], end[b]) for b in cells])
@@ -183,7 +184,7 @@ def _cells(loads: Floats, points: Floats, ranges: tuple[float, ...]) -> list[Flo
 
 
 def _edge(ranges: tuple[float, ...]) -> float:
-    """Edge of the cells, km: the bend of the correlation within a far cell adds at most 1 % to a variance, as bounded."""
+    """Edge of the cells, km: the bend of the correlation within far cells changes a variance by at most about 1 %."""
     finite = np.array([r for r in ranges if np.isfinite(r)] or [np.inf])
     beyond = (1 + _NEAR / finite) * np.exp(-_NEAR / finite)  # share of a variance in the plane from beyond `_NEAR`
     return float(np.clip(np.min(finite * np.sqrt(6 * 0.01 / np.maximum(beyond, 1e-12))), *_CELL))

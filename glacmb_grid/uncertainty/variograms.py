@@ -20,6 +20,7 @@ FEWEST_ROWS = 60
 MAX_LAG = 10  # years
 _FIRST_EDGE, _RATIO = 10.0, 1.6  # km, and of one edge of the distances to the next
 _BLOCK = 512  # glaciers whose pairs with all others are taken at a time
+_ROUNDS = 4  # of fitting with the weights of the model before
 _LEAST_PAIRS = 10.0  # weight of a bin below which it is left out
 
 
@@ -82,8 +83,11 @@ def fit_correlation(
     -----
     Semivariances of the residuals divided by sigma, in bins of distance and of lag up to 10 years, where a pair of
     glaciers with n pairs of years has the weight n / (n + 1): long series do not outvote short ones. The model is fitted
-    by least squares of the relative differences, weighted by the root of the pairs of a bin, with bounds: ranges from 5 km to
-    the greatest distance, an autocorrelation of 0 to 0.9, all shares at least 0.
+    by least squares of the differences relative to the model, weighted by the root of the pairs of a bin, with bounds:
+    ranges from 5 km to the greatest distance, an autocorrelation of 0 to 0.9, all shares at least 0.
+
+    Differences do not see an error that all glaciers of all distances share: neither do residuals, whose mean the fit of
+    the model brings near 0.
     """
     table, observation = _normalised(predictions, sigma, observed_uncertainty)
     known = table["glacier"].isin(positions.index[positions[["longitude", "latitude"]].notna().all(axis=1)])
@@ -93,7 +97,7 @@ def fit_correlation(
         few = f"{glaciers} glaciers with {rows} residuals, fewer than {FEWEST_GLACIERS} or {FEWEST_ROWS}"
         return published_correlation(f"{few}, so that published values stand in")
     errors = table.pivot(index="glacier", columns="year", values="error")
-    years = np.arange(errors.columns.min(), errors.columns.max() + 1)
+    years = np.arange(int(table["year"].min()), int(table["year"].max()) + 1)
     place = positions.loc[errors.index]
     points = cartesian_km(place["longitude"].to_numpy(), place["latitude"].to_numpy())
     variogram = semivariances(errors.reindex(columns=years).to_numpy(np.float64), points)
@@ -153,8 +157,8 @@ def semivariances(errors: Floats, points: Floats, edges: Floats | None = None, m
     points : float64 array, (glacier, 3), km
         From `cartesian_km`.
     edges : float64 array, optional, km
-        Of the distances, ascending; a pair belongs to the bin whose upper edge it does not exceed. By default from 10 km
-        on, each 1.6 times the one before.
+        Of the distances, ascending; a pair belongs to the bin whose upper edge it does not exceed. By default 0, 10 km
+        and on, each 1.6 times the one before.
     max_lag : int
     """
     reach = 2 * np.linalg.norm(points - points.mean(axis=0), axis=1).max() + 1
@@ -167,17 +171,18 @@ def semivariances(errors: Floats, points: Floats, edges: Floats | None = None, m
         rows = np.arange(start, min(start + _BLOCK, len(errors)))
         distance = np.linalg.norm(points[rows][:, None] - points[None], axis=-1)
         same = rows[:, None] == np.arange(len(errors))[None]
+        distance[same] = 0
         place = np.where(same, 0, np.clip(np.searchsorted(edges, distance, "left"), 1, len(edges)))
         place[place == len(edges)] = -1
         for lag in range(lags + 1):
             count, value = _of_pairs(errors[rows, : errors.shape[1] - lag], errors[:, lag:])
             used = (count > 0) & (place >= 0) & ((lag > 0) | (rows[:, None] < np.arange(len(errors))[None]))
             weight = count[used] / (count[used] + 1)
-            for k, values in enumerate((1.0, np.where(same, 0, distance)[used], value[used])):
+            for k, values in enumerate((np.ones(len(weight)), distance[used], value[used])):
                 sums[k, lag] += np.bincount(place[used], weight * values, len(edges))
-    lag, place = np.nonzero(sums[0] > 0)
-    pairs, distance, value = sums[:, lag, place]
-    return Variogram(distance / pairs, lag.astype(np.float64), value / pairs, pairs)
+    lags_of, bins = np.nonzero(sums[0] > 0)
+    pairs, distance, value = sums[:, lags_of, bins]
+    return Variogram(distance / pairs, lags_of.astype(np.float64), value / pairs, pairs)
 
 
 def _of_pairs(one: Floats, other: Floats) -> tuple[Floats, Floats]:
@@ -200,22 +205,43 @@ def model_semivariance(parameters: Floats, distance: Floats, lag: Floats) -> Flo
     return np.asarray(level + yearly + nugget - kept)
 
 
-def fit_model(variogram: Variogram, power: float = 0.5) -> tuple[tuple[Structure, ...], float]:
-    """Structures and nugget, shares of 1, by weighted least squares of the relative differences."""
+def fit_model(variogram: Variogram) -> tuple[tuple[Structure, ...], float]:
+    """Structures and nugget, shares of 1, by weighted least squares."""
     used = variogram.take(variogram.pairs >= _LEAST_PAIRS)
-    reach = max(used.distance.max(initial=0), 2 * _FIRST_EDGE)
-    weight = used.pairs**power
-    weight = np.sqrt(weight / weight.sum())
-
-    def misfit(parameters: Floats) -> Floats:
-        model = model_semivariance(parameters, used.distance, used.lag)
-        return np.asarray(weight * (used.value - model) / np.maximum(model, 1e-3))
-
-    low, high = np.array([0, 5, 0, 5, 0, 0.0]), np.array([4, reach, 4, reach, 0.9, 4])
-    starts = [(0.3, a * reach, 0.3, b * reach, 0.2, 0.3) for a in (0.05, 0.3) for b in (0.05, 0.3)]
-    fits = [least_squares(misfit, np.clip(s, low + 1e-6, high - 1e-6), bounds=(low, high)) for s in starts]
-    best = min(fits, key=lambda f: float(f.cost)).x
-    level, level_km, yearly, yearly_km, persistence, nugget = (float(v) for v in best)
+    level, level_km, yearly, yearly_km, persistence, nugget = (float(v) for v in fit_parameters(used)[0])
     total = level + yearly + nugget
     parts = (Structure(level / total, level_km, 1.0), Structure(yearly / total, yearly_km, persistence))
     return parts, nugget / total
+
+
+def fit_parameters(variogram: Variogram) -> tuple[Floats, Floats]:
+    """Parameters of `model_semivariance`, and what each difference was divided by, (bin,).
+
+    The divisors are the semivariances of the model of the round before, over the fourth root of the pairs. Without lags
+    the persistent structure cannot be told from the yearly one and has no variance.
+    """
+    reach = max(variogram.distance.max(initial=0), 2 * _FIRST_EDGE)
+    lagged = bool((variogram.lag > 0).any())
+    low = np.array([0, 5, 0, 5, 0, 0.0])
+    high = np.array([4 if lagged else 1e-9, reach, 4, reach, 0.9 if lagged else 1e-9, 4])
+    divisor = np.maximum(variogram.value, 0.05) / variogram.pairs**0.25
+    starts = [np.array([0.3, a * reach, 0.3, b * reach, 0.2, 0.3]) for a in (0.05, 0.3) for b in (0.05, 0.3)]
+    best = np.zeros(6)
+    for _ in range(_ROUNDS):
+        fits = [_least_squares(variogram, divisor, start, low, high) for start in starts]
+        best = min(fits, key=lambda fit: fit[1])[0]
+        model = model_semivariance(best, variogram.distance, variogram.lag)
+        divisor, starts = np.maximum(model, 0.05) / variogram.pairs**0.25, [best]
+    return best, divisor
+
+
+def _least_squares(
+    variogram: Variogram, divisor: Floats, start: Floats, low: Floats, high: Floats
+) -> tuple[Floats, float]:
+    def misfit(parameters: Floats) -> Floats:
+        model = model_semivariance(parameters, variogram.distance, variogram.lag)
+        return np.asarray((variogram.value - model) / divisor)
+
+    inside = np.clip(start, low + 1e-3 * (high - low), high - 1e-3 * (high - low))
+    fit = least_squares(misfit, inside, bounds=(low, high), x_scale=np.maximum(inside, 1e-3))
+    return np.asarray(fit.x, np.float64), float(fit.cost)
