@@ -118,7 +118,7 @@ def given(toys, tmp_path_factory):
     for name, dtype in (("dem.tif", "int16"), ("MOD10A1_doy2019182.tif", "uint8")):
         with rasterio.open(folder / name, "w", driver="GTiff", dtype=dtype, **shape) as file:
             file.write(np.full((30, 40), 60, dtype), 1)
-    rows = [f"{g},{y},{((g * y) % 7) / 10},{g + y % 5}" for g in range(5) for y in range(2000, 2008)]
+    rows = [f"{g},{y},{((g * y) % 7 + 1) / 10},{g + y % 5}" for g in range(5) for y in range(2000, 2008)]
     (folder / "own.csv").write_text("\n".join(["id,year,b,x", *rows]) + "\n")
     (folder / "fog.csv").write_text("WGMS_ID,YEAR,ANNUAL_BALANCE\n1,2019,-500\n1,2020,-400\n")
     predictors = toys.predictors()
@@ -256,6 +256,30 @@ WRONG = [
         lambda g: gg.read_geodetic(g.folder / "own.csv", units="feet"),
         ["read_geodetic: units", "'m w.e.'"],
     ),
+    ("coverage", lambda g: gg.coverage(g.table), ["predictions", "`out_of_fold`"]),
+    ("conformal_half_widths", lambda g: gg.conformal_half_widths(g.table, ["a"], [2001]), ["predictions"]),
+    ("predictor_space", lambda g: gg.predictor_space(g.nothing, g.folds), ["samples", "`build_samples`"]),
+    ("predictor_weights", lambda g: gg.predictor_weights(g.nothing, g.samples, g.folds, rows=0), ["predictor_weights: rows"]),
+    (
+        "dissimilarity",
+        lambda g: gg.dissimilarity(gg.predictor_space(g.samples, g.folds), np.zeros((1, 2))),
+        ["dissimilarity", "2"],
+    ),
+    ("fit_error_curve", lambda g: gg.fit_error_curve([1.0, 2.0], [0.1], ["a", "b"]), ["dissimilarity"]),
+    (
+        "glacier_year_uncertainty",
+        lambda g: gg.glacier_year_uncertainty(g.samples, g.folds, g.table, g.nothing),
+        ["predictors", "`build_predictors`"],
+    ),
+    (
+        "glacier_product",
+        lambda g: gg.glacier_product(g.nothing, g.nothing, g.predictors, g.nothing, g.nothing),
+        ["samples", "`build_samples`"],
+    ),
+    ("with_realizations", lambda g: gg.with_realizations(g.nothing, None, 2, 1), ["product", "'mass_balance'"]),
+    ("describe", lambda g: gg.describe(g.nothing, kind="glaciers"), ["describe: kind", "region"]),
+    ("with_mass_units", lambda g: gg.with_mass_units(g.nothing), ["product", "'mass_balance'"]),
+    ("gridded_product", lambda g: gg.gridded_product(g.nothing), ["product", "'mass_balance'"]),
     ("compare_geodetic", lambda g: gg.compare_geodetic(g.nothing, g.table), ["product", "'mass_balance'"]),
     ("score_geodetic", lambda g: gg.score_geodetic(g.nothing), ["compared", "`compare_geodetic`"]),
     ("write_product", lambda g: gg.write_product(g.nothing, g.folder), ["product", "'mass_balance'"]),

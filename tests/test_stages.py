@@ -380,7 +380,7 @@ def test_an_asynchronous_client_is_refused_and_a_named_scheduler_comes_before_a_
 def test_another_order_of_models_is_another_evaluation(world, tmp_path):
     path = world.run(tmp_path, link=True)
     config = load_config(path, ["validation.models=[ff_fcnn, mean, ridge]"])
-    assert run(config, say=quiet) == ["evaluation", "products"]
+    assert run(config, say=quiet) == ["evaluation", "products", "regional"]
     scores = artefacts.read(RunStore(config.root), artefacts.EVALUATION["scores"])
     assert list(dict.fromkeys(scores["model"])) == ["ff_fcnn", "mean", "ridge"]
 

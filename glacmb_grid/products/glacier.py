@@ -9,7 +9,7 @@ import xarray as xr
 from scipy.spatial import cKDTree
 
 from glacmb_grid.predictors import BY_GLACIER
-from glacmb_grid.schemas import EXPECTED, GLACIERS, PREDICTORS, SAMPLES, UPSCALED, check
+from glacmb_grid.schemas import EXPECTED, GLACIERS, PREDICTORS, PRODUCT, SAMPLES, UPSCALED, check
 from glacmb_grid.sphere import arc_km, unit_vectors
 from glacmb_grid.uncertainty.correlation import ErrorCorrelation
 from glacmb_grid.uncertainty.draws import draw_errors
@@ -194,6 +194,7 @@ def with_realizations(product: xr.Dataset, correlation: ErrorCorrelation, draws:
     Their errors are correlated in space and time, so that a sum over any glaciers and years of each realization gives
     the spread of that sum. The realizations of a year are the same however many later years the product has.
     """
+    check(product, PRODUCT)
     errors = draw_errors(
         correlation,
         error_of_balance(product),

@@ -191,7 +191,19 @@ def with_mass_units(product: xr.Dataset, *, water_density: float = WATER_DENSITY
     xr.Dataset
         Also `mass_change_amount`, float32, kg m-2, and `mass_change`, float64, kg; and both with `_uncertainty`. The
         error of the area is not in it.
+
+    Raises
+    ------
+    InputError
+        A product without balances or areas.
     """
+    if "mass_balance" not in product or not {"area_of_year", "area"} & set(product.variables):
+        raise InputError(
+            "with_mass_units: product",
+            expected="a product with 'mass_balance' and 'area' or 'area_of_year'",
+            found=listing(product.variables) or "no variable",
+            remedy="pass what `glacier_product` gives",
+        )
     area = product["area_of_year"] if "area_of_year" in product else product["area"]
     added = {}
     for suffix in ("", "_uncertainty"):

@@ -194,7 +194,19 @@ def dissimilarity(
         missing.
     density : int array, (row,)
         Training rows at most `space.threshold` away; 0 where a predictor is missing.
+
+    Raises
+    ------
+    InputError
+        Rows of another number of predictors.
     """
+    if np.ndim(values) != 2 or np.shape(values)[1] != len(space.predictors):
+        raise InputError(
+            "dissimilarity: values",
+            expected=f"(row, predictor), with the {len(space.predictors)} predictors of the space",
+            found=f"shape {np.shape(values)}",
+            remedy="take the predictors that `space.predictors` names, in its order",
+        )
     points = space.points if training is None else space.points[training]
     near: Near = nearest_points(space.coordinates(values), points, space.threshold * space.mean_distance)
     return near.distance / space.mean_distance, near.within

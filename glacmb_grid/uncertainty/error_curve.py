@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from glacmb_grid.errors import InputError
 from glacmb_grid.schemas import Field, Schema, check
 
 Floats = npt.NDArray[np.float64]
@@ -109,6 +110,13 @@ def fit_error_curve(
         Without any row.
     """
     error, far = np.asarray(residual, np.float64), np.asarray(dissimilarity, np.float64)
+    if not error.shape == far.shape == np.shape(glacier):
+        raise InputError(
+            "fit_error_curve: residual, dissimilarity, glacier",
+            expected="one of each for every row",
+            found=f"shapes {error.shape}, {far.shape}, {np.shape(glacier)}",
+            remedy="pass columns of one table",
+        )
     known = np.isfinite(error) & np.isfinite(far)
     if not known.any():
         raise ValueError("an error curve needs residuals with a dissimilarity")
