@@ -84,9 +84,7 @@ def test_a_changed_past_is_refused_with_the_difference_and_nothing_is_replaced(o
     ds.to_netcdf(path)
     config = load_config(own)
     before = chunks_of(config.root)
-    with pytest.raises(
-        InputError, match=r"unchanged older ones[\s\S]*mass_balance RGI\S+ in 2001: \S+ -> \S+;"
-    ):
+    with pytest.raises(InputError, match=r"unchanged older ones[\s\S]*mass_balance RGI\S+ in 2001: \S+ -> \S+;"):
         run(config, append=True, say=quiet)
     assert chunks_of(config.root) == before
 

@@ -259,7 +259,11 @@ WRONG = [
     ("coverage", lambda g: gg.coverage(g.table), ["predictions", "`out_of_fold`"]),
     ("conformal_half_widths", lambda g: gg.conformal_half_widths(g.table, ["a"], [2001]), ["predictions"]),
     ("predictor_space", lambda g: gg.predictor_space(g.nothing, g.folds), ["samples", "`build_samples`"]),
-    ("predictor_weights", lambda g: gg.predictor_weights(g.nothing, g.samples, g.folds, rows=0), ["predictor_weights: rows"]),
+    (
+        "predictor_weights",
+        lambda g: gg.predictor_weights(g.nothing, g.samples, g.folds, rows=0),
+        ["predictor_weights: rows"],
+    ),
     (
         "dissimilarity",
         lambda g: gg.dissimilarity(gg.predictor_space(g.samples, g.folds), np.zeros((1, 2))),

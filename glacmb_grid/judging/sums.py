@@ -150,10 +150,9 @@ def sum_on_grids(
             correlation=lambda km: errors.at(km, 0),
             flux=settings.flux,
             water_density=product.water_density,
-            title=f"{title}, on a grid of {resolution:g} degrees",
-            institution=institution or "not stated",
-            **metadata,
         )
+        about = {"title": f"{title}, on a grid of {resolution:g} degrees", "institution": institution or "not stated"}
+        grid = describe(grid, kind="grid", **about, **metadata)
         grid.attrs |= {"configuration": name, **correlation, **work.provenance}
         cells = int((grid["n_glaciers"].max("time") > 0).sum())
         work.say(f"{resolution:g} degrees: {cells} cells with glaciers x {grid.sizes['time']} years")

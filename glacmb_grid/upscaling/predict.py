@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import dask
+import dask.base
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from dask.delayed import delayed
 
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.predictors import as_rows
@@ -79,7 +80,8 @@ def upscale(predict: Predict, predictors: xr.Dataset, samples: xr.Dataset, folds
         variance[block] = np.einsum("fg,fmgy->gy", share, (values - mean[block]) ** 2)
 
     blocks = np.split(np.arange(len(ids)), range(BLOCK, len(ids), BLOCK))
-    dask.compute(*(dask.delayed(fill)(block) for block in blocks), scheduler="threads")
+    tasks = [delayed(fill)(block) for block in blocks]
+    dask.base.compute(*tasks, scheduler="threads")  # type: ignore[no-untyped-call]
     dims, coords = ("glacier", "year"), {"glacier": ids, "year": years}
     attrs = {"long_name": "variance of the annual mass balance over folds and members", "units": "m2"}
     values = {"mean": (dims, mean, MASS_BALANCE_ATTRS), "variance": (dims, variance, attrs), "nets": ("glacier", nets)}
