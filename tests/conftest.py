@@ -415,7 +415,7 @@ WORLD = {
     },
     "validation": {"inner": 2, "blocks": 2, "schemes": ["logo"], "models": ["mean", "ridge", "ff_fcnn"]},
     "scores": {"bootstrap": 100},
-    "product": {"model": "ff_fcnn", "truth": "raw/truth.nc"},
+    "product": {"model": "ff_fcnn", "truth": "raw/truth.nc", "draws": 3},
     "store": {"root": "out"},
 }
 

@@ -28,7 +28,8 @@ from glacmb_grid.workflow.table import table
 
 STAGES = (
     "glaciers", "cubes", "observations", "plan", "weights", "terrain", "sampled", "albedo", "predictors", "samples",
-    "folds", "learning/mean", "learning/ridge", "learning/ff_fcnn", "evaluation", "products",
+    "folds", "learning/mean", "learning/ridge", "learning/ff_fcnn", "evaluation", "uncertainty",
+    "products", "regional",
 )  # fmt: skip
 LEFT = (".changed-", ".damaged-")
 
@@ -169,7 +170,7 @@ def test_a_lost_chunk_and_a_changed_title_give_the_right_product(world, tmp_path
     predictors = config.root / "predictors" / "predictors.zarr" / "predictors" / "c"
     next(p for p in predictors.rglob("*") if p.is_file()).unlink()
     changed = load_config(tmp_path / "own.yaml", ["product.title=another"])
-    assert run(changed, say=lambda _: None) == ["predictors", "products"]
+    assert run(changed, say=lambda _: None) == ["predictors", "products", "regional"]
     after = xr.load_dataset(config.root / "products" / "glacier_annual.nc")
     np.testing.assert_array_equal(after["mass_balance"].values, before)
     assert after.attrs["title"] == "another"

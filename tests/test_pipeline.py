@@ -99,7 +99,7 @@ def test_the_product_opens_plainly_and_has_every_glacier_and_year(done):
         xr.open_zarr(products / "glacier_annual.zarr") as zarr,
     ):
         for ds in (netcdf, zarr):
-            assert dict(ds.sizes) == {"glacier": 12, "year": 8, "bnds": 2}
+            assert dict(ds.sizes) == {"glacier": 12, "year": 8, "bnds": 2, "realization": 100}
             assert list(ds["year"].values) == list(range(2001, 2009))
             assert np.isfinite(ds["mass_balance"].values).all()
             assert (ds["mass_balance_uncertainty"].values > 0).all()
@@ -199,9 +199,12 @@ def test_a_second_run_does_nothing(done):
     ("override", "reran"),
     [
         ("scores.bootstrap=300", ["evaluation"]),
-        ("product.title=another", ["products"]),
-        ("models.ridge.penalties=[1.0]", ["learning/ridge", "evaluation", "products"]),
-        ("validation.models=[mean, ridge, ff_fcnn]", ["evaluation", "products"]),
+        ("product.title=another", ["products", "regional"]),
+        ("models.ridge.penalties=[1.0]", ["learning/ridge", "evaluation", "products", "regional"]),
+        ("validation.models=[mean, ridge, ff_fcnn]", ["evaluation", "products", "regional"]),
+        ("product.grids={resolutions: [0.5]}", ["gridded"]),
+        ("product.regions={fill_missing: true}", ["regional"]),
+        ("product.regions=false", []),
         ("audit.permutations=1", []),
         ("study.repeats=1", []),
         ("compute.workers=1", []),
@@ -213,7 +216,7 @@ def test_a_changed_section_reruns_just_what_depends_on_it(copy, override, reran)
 
 def test_the_years_of_a_product_are_those_asked_for_and_what_is_before_the_observations_is_flagged(copy, done):
     config = load_config(copy, ["product.years=[2002, 2003]"])
-    assert run(config, say=quiet) == ["products"]
+    assert run(config, say=quiet) == ["products", "regional"]
     observed = pd.read_parquet(done.root / "samples" / "samples.parquet")["year"]
     with (
         xr.open_dataset(done.root / "products" / "glacier_annual.nc") as whole,

@@ -1,16 +1,23 @@
-"""Years appended to products: no older byte changes, a changed past is refused, the old product stays whole."""
+"""Products of a run: conventions, sums; years appended without a change to older bytes, a changed past refused."""
 
 from __future__ import annotations
 
+import shutil
+
+import cf_xarray  # noqa: F401 - the accessor
+import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 import xarray as xr
 
 from glacmb_grid.cli import main
 from glacmb_grid.config import load_config
 from glacmb_grid.errors import InputError
+from glacmb_grid.products.glacier import with_realizations
 from glacmb_grid.stores import formats
 from glacmb_grid.stores.formats import read_zarr
+from glacmb_grid.uncertainty.correlation import ErrorCorrelation
 from glacmb_grid.workflow.appending import MAY_GROW
 from glacmb_grid.workflow.runner import run
 
@@ -44,8 +51,6 @@ def product(world, shared):
 
 @pytest.fixture
 def own(product, tmp_path):
-    import shutil
-
     shutil.copytree(product, tmp_path, dirs_exist_ok=True)
     return tmp_path / "own.yaml"
 
@@ -54,6 +59,49 @@ def chunks_of(root):
     return {
         p.relative_to(root): p.read_bytes() for s in STORES for p in sorted((root / s).rglob("c/**/*")) if p.is_file()
     }
+
+
+def test_all_products_of_a_run_follow_cf_and_open_everywhere(product, compliance):
+    files = sorted((product / "out").glob("*/*_annual*.nc"))
+    assert [f.stem for f in files] == ["gridded_annual_0.5", "glacier_annual", "regional_annual"]
+    for file in files:
+        found = compliance(file)
+        assert found["cf:1.11"] == [], file
+        text = [m for weight, _, m in found["acdd:1.3"] if weight == 3 and m != "standard_name"]
+        assert [m for m in text if "MaskedArray" not in m] == [], file
+        with xr.open_dataset(file) as ds, xr.open_zarr(file.with_suffix(".zarr")) as zarr:
+            assert ds.attrs["Conventions"] == "CF-1.11, ACDD-1.3"
+            np.testing.assert_array_equal(ds["mass_balance"].values, zarr["mass_balance"].values)
+            assert ds.cf["change_in_land_ice_mass"].attrs["units"] == "kg"
+    with rasterio.open(f"netcdf:{files[0]}:mass_change") as grid:
+        assert grid.crs is not None
+        assert grid.count == 3
+
+
+def test_grid_cells_and_regions_sum_to_the_glaciers_and_draws_spread_as_the_region_says(product):
+    glaciers, regional, gridded = (read_zarr(product / "out" / s) for s in STORES)
+    total = glaciers["mass_change"].sum("glacier").values
+    np.testing.assert_allclose(regional["mass_change"].sum("region").values, total, rtol=1e-12)
+    np.testing.assert_allclose(gridded["mass_change"].sum(("latitude", "longitude")).values, total, rtol=1e-12)
+    assert (regional["mass_change_uncertainty"] >= regional["mass_change_uncertainty_independent"] * (1 - 1e-9)).all()
+    correlation = ErrorCorrelation.from_attrs(glaciers.attrs)
+    drawn = with_realizations(glaciers, correlation, 3000, 7)["mass_balance_realizations"]
+    sums = (drawn * glaciers["area_of_year"]).sum("glacier") * 1e9
+    spread = sums.std("realization", ddof=1).values
+    np.testing.assert_allclose(spread, regional["mass_change_uncertainty"].values[0], rtol=0.08)
+    over = sums.sum("year").std("realization", ddof=1).item()
+    cumulative = regional["cumulative_mass_change_gt_uncertainty"].values[0, -1] * 1e12
+    assert over == pytest.approx(cumulative, rel=0.08)
+
+
+def test_the_product_of_a_run_has_its_parts(product):
+    ds = read_zarr(product / "out" / STORES[0])
+    parts = [ds[f"mass_balance_uncertainty_{n}"] ** 2 for n in ("observation", "model", "member")]
+    np.testing.assert_allclose(ds["mass_balance_uncertainty"] ** 2, sum(parts), rtol=1e-5)
+    assert (ds["mass_balance_uncertainty"] >= ds["expected_error"] * (1 - 1e-6)).all()
+    assert ds.sizes["realization"] == 5
+    assert np.isnan(ds["mass_balance_lower_90"]).all()  # four glaciers do not make an interval of 90 %
+    assert np.isfinite(ds["mass_balance_lower_50"]).all()
 
 
 def test_a_year_is_added_and_no_older_byte_changes(own):
