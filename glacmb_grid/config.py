@@ -33,6 +33,7 @@ _PATHS = {
     ("observations", "links", "positions"),
     ("observations", "links", "versions"),
     ("product", "truth"),
+    ("product", "regions", "path"),
     ("samples", "path"),
     ("samples", "targets"),
     ("store", "root"),

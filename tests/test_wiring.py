@@ -8,11 +8,13 @@ import os
 import shutil
 from pathlib import Path
 
+import geopandas as gpd
 import netCDF4
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+import shapely
 import xarray as xr
 import yaml
 import zarr
@@ -48,7 +50,7 @@ WIRED = {
         "geodetic": {"path": "raw/rates.csv"},
     },
     "validation": {"models": ["mean"], "schemes": ["logo", "loyo", "both_out", "domain"]},
-    "product": {"model": "mean"},
+    "product": {"model": "mean", "regions": {"path": "raw/regions.gpkg"}, "grids": {"resolutions": [0.5]}},
 }
 
 
@@ -66,6 +68,8 @@ def add_what_is_not_there(folder):
         )
     table = pd.read_csv(raw / "fog" / "FOG_A_GLACIER.csv")
     (raw / "fog" / "links.csv").write_text(f"WGMS_ID,RGI_ID\n{table['WGMS_ID'][0]},RGI60-13.99999\n")
+    around = gpd.GeoDataFrame({"name": ["basin"]}, geometry=[shapely.box(60, 20, 110, 60)], crs=4326)
+    around.to_file(raw / "regions.gpkg")
     (raw / "rates.csv").write_text(f"wgms_id,period,dmdtda\n{table['WGMS_ID'][0]},2001-01-01_2004-01-01,-0.5\n")
     (raw / "fog" / "rgi6_links.csv").write_text("rgi7_id,rgi6_id,rgi7_area_fraction,rgi6_area_fraction\na,b,1,1\n")
 
@@ -117,6 +121,7 @@ DECLARED = {
     ("terrain", "elevation model"): ("raw/dem/dem.vrt", append),
     ("albedo", "albedo rasters"): ("raw/albedo/*.tif", change_pixel),
     ("products", "truth"): ("raw/truth.nc", append),
+    ("regional", "regions"): ("raw/regions.gpkg", append),
 }
 BEHIND = {
     ("terrain", "elevation model"): ("raw/dem/astgtm_synthetic_dem.tif", change_pixel),
