@@ -176,3 +176,35 @@ def test_a_model_without_predictors_weighs_all_alike(toys):
     weight = predictor_weights(gg.fit("mean", samples, folds), samples, folds)
     np.testing.assert_array_equal(weight, 1)
     assert "no prediction depends" in weight.attrs["comment"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("random_forest", {"trees": 20}),
+        ("gaussian_process", {}),
+        ("temperature_index", {}),
+        ("ff_fcnn", {"widths": [(4,)], "members": 1, "epochs": 20, "configurations": 1}),
+    ],
+)
+def test_weights_of_any_model(toys, model, settings):
+    predictors = toys.predictors(glaciers=5, years=(2001, 2006))
+    samples = toys.samples(predictors)
+    folds = gg.make_folds(samples, "logo")
+    parameters = gg.fit(model, samples, folds, settings)
+    weight = predictor_weights(parameters, samples, folds, rows=20)
+    assert weight.dims == ("predictor",)
+    assert (weight >= 0).all()
+    assert weight.max() > 0
+    assert ("comment" in weight.attrs) == (model == "temperature_index")  # it learns from forcing, not from predictors
+
+
+@pytest.mark.slow
+def test_a_model_built_on_others_has_weights(toys):
+    samples = known_dependence(toys)
+    folds = gg.make_folds(samples, "logo")
+    ridge = gg.fit("ridge", samples, folds)
+    blend = gg.fit("blend", samples, folds, {"models": ["ridge"]}, built_on={"ridge": ridge})
+    weight = predictor_weights(blend, samples, folds, {"ridge": ridge}).values
+    assert weight[0] > 1.5 * weight[1] > 0

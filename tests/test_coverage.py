@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm
 
+import glacmb_grid as gg
 from glacmb_grid.errors import InputError
 from glacmb_grid.uncertainty.conformal import Scores, conformal_half_widths
 from glacmb_grid.uncertainty.coverage import COVERAGE_COLUMNS, coverage, gaussian_crps, symmetric_crps
@@ -250,3 +251,25 @@ def test_few_glaciers_over_cover_and_many_do_not():
     few, many = shares(30, 10, 13, "hierarchical")[0], shares(20, 60, 60, "hierarchical")[0]
     assert few.mean() > 0.93
     assert abs(many.mean() - 0.9) < 0.03
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_high_mountain_asia_is_covered(real_data):
+    path = real_data / "hma_table" / "hma_annual_balance_monthly_climate.csv"
+    samples = gg.read_samples_table(
+        path, glacier="wgms_id", year="year", target="annual_balance_mm", target_units="mm w.e.", group="cell",
+        latitude="latitude", longitude="longitude", exclude=["china_continental"], folds={"logo": "logo_fold"},
+        monthly={
+            "snowfall": {"columns": "snowfall_??", "units": "m day-1"},
+            "temperature_clipped": {"columns": "temperature_clipped_??", "units": "degC"},
+        },
+    )  # fmt: skip
+    folds = gg.make_folds(samples, "logo")
+    predicted = gg.predict(gg.fit("ridge", samples, folds), samples)
+    found = coverage(gg.out_of_fold(samples, folds, predicted, model="ridge"), [0.5, 0.9])
+    for level in (0.5, 0.9):
+        line = one_of(found, kind="all", method="hierarchical", level=level)
+        assert line["lower"] <= level <= line["upper"]
+        assert line["glaciers"] == 93
+        assert line["crps"] <= one_of(found, kind="all", method="gaussian", level=level)["crps"]

@@ -66,13 +66,14 @@ def test_every_part_is_what_its_own_function_gives(case):
     np.testing.assert_allclose(found["half_width_50"], half.sel(level=0.5), rtol=1e-6)
 
 
+@pytest.mark.parametrize("follow", [False, True])
 @pytest.mark.parametrize("glacier", ["G00", "G07", "G11"])
-def test_neither_residuals_nor_predictors_of_a_glacier_make_it_look_known(case, glacier):
+def test_neither_residuals_nor_predictors_of_a_glacier_make_it_look_known(case, glacier, follow):
     samples, folds, predictions, predictors = case
-    one = glacier_year_uncertainty(samples, folds, predictions, predictors).sel(glacier=glacier)
+    one = glacier_year_uncertainty(samples, folds, predictions, predictors, follow_error=follow).sel(glacier=glacier)
     other = predictions.copy()
     other.loc[other["glacier"] == glacier, "observed"] += 50.0
-    changed = glacier_year_uncertainty(samples, folds, other, predictors)
+    changed = glacier_year_uncertainty(samples, folds, other, predictors, follow_error=follow)
     xr.testing.assert_identical(one.load(), changed.sel(glacier=glacier).load())
     assert (changed["expected_error"].sel(glacier="G15") > 1.5 * changed["expected_error"].sel(glacier=glacier)).any()
     observed = samples["year"].values[samples["glacier"].values == glacier]
@@ -151,3 +152,14 @@ def test_without_both_out_its_place_is_taken_by_logo(case):
     samples, folds, predictions, predictors = case
     found = glacier_year_uncertainty(samples, folds, predictions[predictions["scheme"] == "logo"], predictors)
     assert found["half_width_50"].isel(glacier=15).load().to_series().nunique() == 1
+
+
+def test_intervals_that_follow_the_error_are_multiples_of_it(case):
+    samples, folds, predictions, predictors = case
+    found = glacier_year_uncertainty(samples, folds, predictions, predictors, follow_error=True).load()
+    unmeasured = found.isel(glacier=slice(12, 20))
+    for years in (slice(0, 6), slice(6, 10)):
+        part = unmeasured.isel(year=years)
+        ratio = (part["half_width_50"] / part["expected_error"]).values
+        np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-5)
+        assert 0.2 < ratio[0, 0] < 2

@@ -13,7 +13,7 @@ Duchi (2024), Some observations on sensitivity and group conformal prediction.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,6 +37,8 @@ takes the level at which quantiles of all other glaciers cover withheld ones as 
 LEVELS = (0.5, 0.9)
 KINDS = ("logo", "both_out")
 """Schemes whose residuals are those of years with observations, and of years without."""
+LEAST_SCALE = 1e-9
+"""m; smaller expected errors count as this."""
 _ROUNDING = 1e-10  # of sums of weights
 
 
@@ -168,7 +170,7 @@ class Calibration:
         kind = kind_of(year, self.observed)
         out = self.of_glaciers(glacier)[:, kind]
         if scale is not None and self.scaled:
-            out = out * scale[:, :, None]
+            out = out * np.maximum(scale, LEAST_SCALE)[:, :, None]
         coords = {"glacier": np.asarray(glacier), "year": np.asarray(year), "level": self.levels}
         text = "half width of the interval around the annual mass balance that holds the true one with this probability"
         attrs = {"long_name": text, "units": "m"} | self.notes()
@@ -199,7 +201,7 @@ def calibrate(
     predictions: pd.DataFrame,
     levels: Sequence[float] = LEVELS,
     *,
-    scale: npt.ArrayLike | None = None,
+    scale: npt.ArrayLike | Callable[[str], Floats] | None = None,
     method: Method = "hierarchical",
 ) -> Calibration:
     """Half widths of conformal intervals from out-of-fold predictions.
@@ -210,8 +212,9 @@ def calibrate(
         From `out_of_fold`, of one model, by the scheme `logo` and, optionally, `both_out` (else `logo` stands for it).
     levels : sequence of float
         Probabilities of the intervals.
-    scale : float array, (row,), m, optional
-        Expected error of every prediction, by which residuals are divided.
+    scale : float array, (row,), m, or callable, optional
+        Expected error of every prediction, by which residuals are divided. A callable gives it without the residuals of
+        a glacier, by its name; for the empty name each row without those of its own glacier.
     method : str
         A word of `Method`.
 
@@ -225,22 +228,31 @@ def calibrate(
         Without predictions by `logo`, or those of several models; levels that are no probabilities.
     """
     probabilities = checked_levels(levels)
-    tables = by_kind(predictions.assign(_scale=1.0 if scale is None else np.asarray(scale, np.float64)))
+    tables = by_kind(predictions.assign(_row=np.arange(len(predictions))))
     logo = tables["logo"]
     glaciers = np.unique(logo["glacier"].to_numpy().astype(str))
     shape = (len(KINDS), len(probabilities))
     common, own = np.full(shape, np.nan), np.full((len(glaciers), *shape), np.nan)
     for kind, name in enumerate(KINDS):
         table = tables[name]
-        score = residuals(table) / table["_scale"].to_numpy(np.float64)
-        scores = Scores.of(score, table["glacier"].to_numpy())
+        scores = _scores(table, scale, "")
         common[kind] = scores.quantiles(probabilities, method)
         place, known = positions_in(scores.names, glaciers)
-        for row, number in enumerate(place):
-            rest = scores.without(int(number)) if known[row] else scores
+        for row, number in enumerate(place.tolist()):
+            whole = _scores(table, scale, str(glaciers[row])) if callable(scale) else scores
+            rest = whole.without(number) if known[row] else whole
             own[row, kind] = rest.quantiles(probabilities, method)
     observed = np.unique(logo["year"].to_numpy(np.int64))
     return Calibration(probabilities, observed, glaciers, common, own, scale is not None)
+
+
+def _scores(table: pd.DataFrame, scale: npt.ArrayLike | Callable[[str], Floats] | None, without: str) -> Scores:
+    """Scores of the rows of a table; a glacier's residuals are not in the scale that is given without them."""
+    score = residuals(table)
+    if scale is not None:
+        each = np.asarray(scale(without) if callable(scale) else scale, np.float64)
+        score = score / np.maximum(each[table["_row"].to_numpy()], LEAST_SCALE)
+    return Scores.of(score, table["glacier"].to_numpy())
 
 
 @checking_arguments

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dask.array as da
@@ -18,6 +19,7 @@ from glacmb_grid.schemas import PREDICTORS, check
 from glacmb_grid.uncertainty.applicability import PredictorSpace, dissimilarity, predictor_space
 from glacmb_grid.uncertainty.conformal import (
     KINDS,
+    LEAST_SCALE,
     LEVELS,
     Calibration,
     Method,
@@ -53,6 +55,20 @@ class ErrorCurves:
     def of(self, glacier: str) -> tuple[ErrorCurve, ...]:
         """The curves of a glacier, by kind."""
         return self.own.get(glacier, self.common)
+
+    def errors(self, table: pd.DataFrame, without: str = "") -> Floats:
+        """Expected errors of predictions `with_dissimilarity`, (row,), m, without the residuals of a glacier.
+
+        By default of each row without those of its own glacier.
+        """
+        far, kind = table["dissimilarity"].to_numpy(np.float64), (table["scheme"] == "both_out").to_numpy()
+        names, number = np.unique(table["glacier"].to_numpy().astype(str), return_inverse=True)
+        out = np.empty(len(table))
+        for place, name in enumerate(names.tolist()):
+            for k, curve in enumerate(self.of(without or name)):
+                rows = (number == place) & (kind == bool(k))
+                out[rows] = curve.at(far[rows])
+        return out
 
 
 @dataclass(frozen=True)
@@ -122,6 +138,7 @@ def glacier_year_uncertainty(
     *,
     levels: Sequence[float] = LEVELS,
     method: Method = "hierarchical",
+    follow_error: bool = False,
     block: int = BLOCK,
 ) -> xr.Dataset:
     """Dissimilarity, applicability, expected error and intervals of every glacier and year.
@@ -142,6 +159,8 @@ def glacier_year_uncertainty(
         Probabilities of the intervals.
     method : str
         Of the intervals, as in `conformal_half_widths`.
+    follow_error : bool
+        Whether half widths are multiples of the expected error: wider far from what was learnt, narrower near it.
     block : int
         Glaciers computed at a time.
 
@@ -163,8 +182,10 @@ def glacier_year_uncertainty(
     gaps = samples["predictor"].values[origin == "albedo"].astype(str).tolist()
     space = predictor_space(samples, folds, weights, may_lack=gaps)
     table = with_dissimilarity(predictions, samples, folds, space)
-    calibration = calibrate(table, levels, method=method)
-    known = Known(space, fit_error_curves(table), calibration, calibration.observed)
+    curves = fit_error_curves(table)
+    scale = partial(curves.errors, table) if follow_error else None
+    calibration = calibrate(table, levels, scale=scale, method=method)
+    known = Known(space, curves, calibration, calibration.observed)
     values = (
         predictors["predictors"].transpose("glacier", "year", "predictor").isel(predictor=_order(predictors, space))
     )
@@ -220,6 +241,8 @@ def _of_block(values: Floats, glaciers: Texts, kind: Integers, known: Known) -> 
         for k, curve in enumerate(known.curves.of(glaciers[g])):
             error[g, kind == k] = curve.at(far[g, kind == k])
     half = known.calibration.of_glaciers(glaciers)[:, kind]
+    if known.calibration.scaled:
+        half = half * np.maximum(error, LEAST_SCALE)[:, :, None]
     half = np.where(np.isfinite(far)[:, :, None], half, np.nan)
     return np.concatenate([[far, density, error], half.transpose(2, 0, 1)]).astype(np.float32)
 
