@@ -109,7 +109,7 @@ def promised(seed, models=(ridge, kriging), **how):
 
 @pytest.mark.slow
 def test_domain_tells_the_error_at_unmeasured_glaciers_and_logo_does_not():
-    found = pd.DataFrame([line for seed in range(16) for line in promised(seed)])
+    found = pd.DataFrame([line for seed in range(40) for line in promised(seed)])
     schemes = ["domain", "logo", "blocks"]
     mean = found.groupby("model")[schemes].mean()
     off = (found[schemes] - 1).abs().groupby(found["model"]).mean()
