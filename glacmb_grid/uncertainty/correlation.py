@@ -80,7 +80,7 @@ class ErrorCorrelation:
     def __post_init__(self) -> None:
         parts = [self.nugget, *(s.share for s in self.structures)]
         valid = all(s.range_km > 0 and 0 <= s.persistence <= 1 for s in self.structures)
-        if not valid or min(parts) < 0 or abs(sum(parts) - 1) > 1e-6:
+        if not (valid and all(p >= 0 for p in parts) and abs(sum(parts) - 1) < 1e-6):
             raise InputError(
                 "error correlation",
                 expected="shares and a nugget, none below 0, that sum to 1; ranges above 0 km; persistence from 0 to 1",

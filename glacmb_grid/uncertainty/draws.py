@@ -55,7 +55,7 @@ def draw_errors(
     The draws of a year depend on the correlation, the positions of all glaciers, their order, the seed, the number of
     the year and the earlier years alone: a year that is appended changes no earlier draw. The first draws are the same
     however many there are. Up to 2,000 glaciers they are exact (a Cholesky factor for each range); beyond, each glacier
-    is drawn given its 30 nearest glaciers among those drawn before, in random order (Vecchia 1988).
+    is drawn given 20 glaciers far apart and its 30 nearest among those drawn before, in random order (Vecchia 1988).
 
     References
     ----------

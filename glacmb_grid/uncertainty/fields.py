@@ -17,8 +17,9 @@ Integers = npt.NDArray[np.int64]
 
 EXACT_UP_TO = 2000  # points
 NEIGHBOURS = 30
+ANCHORS = 20  # points, far from one another, that all others are drawn given as well
 _JITTER = 1e-7  # of the variance, so that points at one place have a factor
-_SOLVED = 4000  # points whose weights are solved at a time
+_SOLVED = 2000  # points whose weights are solved at a time
 
 
 class Field(Protocol):
@@ -97,10 +98,18 @@ def dense(points: Floats, range_km: float) -> Dense:
 
 
 def neighbours(points: Floats, range_km: float, number: int = NEIGHBOURS) -> Neighbours:
-    """Approximate, for many points: each given so many nearest points among those before it in a random order."""
+    """Approximate, for many points: each given so many nearest points of those before it in a random order.
+
+    The order begins with points far from one another, and all others are drawn given these as well: without them,
+    clusters of points would be nearly independent of one another.
+    """
     random = np.random.Generator(np.random.Philox(len(points)))
-    order = random.permutation(len(points))
-    beside = _nearest_before(points[order], number)
+    first = _far_apart(points, ANCHORS)
+    order = np.concatenate([first, random.permutation(np.setdiff1d(np.arange(len(points)), first))])
+    nearest = _nearest_before(points[order], number)
+    anchors = np.tile(np.arange(len(first)), (len(points), 1))
+    late = np.arange(len(points))[:, None] >= len(first)
+    beside = np.concatenate([np.where(late, anchors, -1), np.where(late & (nearest < len(first)), -1, nearest)], axis=1)
     level = _levels(beside)
     by_level = np.argsort(level, kind="stable")
     place = np.empty(len(points), np.int64)
@@ -120,13 +129,23 @@ def _rows(beside: Integers, weights: Floats, start: int, end: int) -> tuple[int,
     return start, end, scipy.sparse.csr_array(entries, shape=(end - start, start))
 
 
+def _far_apart(points: Floats, number: int) -> Integers:
+    """Points, each the farthest from those before it."""
+    chosen = [int(np.argmax(np.linalg.norm(points - points.mean(axis=0), axis=1)))]
+    distance = np.linalg.norm(points - points[chosen[0]], axis=1)
+    while len(chosen) < min(number, len(points)) and distance.max() > 0:
+        chosen.append(int(np.argmax(distance)))
+        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
+    return np.array(chosen)
+
+
 def _nearest_before(points: Floats, number: int) -> Integers:
     """The nearest points with a lower index, (point, number), -1 where there are fewer."""
     out = np.full((len(points), number), -1, np.int64)
     start, end = 1, min(4 * number, len(points))
     while start < len(points):
         tree = cKDTree(points[:end])
-        found = tree.query(points[start:end], min(3 * number, end), workers=1)[1].reshape(end - start, -1)
+        found = tree.query(points[start:end], end if start == 1 else min(3 * number, end))[1].reshape(end - start, -1)
         before = found < np.arange(start, end)[:, None]
         rank = np.cumsum(before, axis=1)
         row, column = np.nonzero(before & (rank <= number))

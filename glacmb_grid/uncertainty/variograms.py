@@ -82,13 +82,14 @@ def fit_correlation(
     Notes
     -----
     Semivariances of the residuals divided by sigma, in bins of distance and of lag up to 10 years, where a pair of
-    glaciers with n pairs of years has the weight n / (n + 1): long series do not outvote short ones. The model is fitted
-    by least squares of the differences relative to the model, weighted by the root of the pairs of a bin, with bounds:
-    ranges from 5 km to the greatest distance, an autocorrelation of 0 to 0.9, all shares at least 0.
+    glaciers with n pairs of years has the weight n / (n + 1): long series do not outvote short ones. The model is
+    fitted by least squares of the differences relative to the model, weighted by the root of the pairs of a bin, with
+    bounds: ranges from 5 km to the greatest distance, an autocorrelation of 0 to 0.9, all shares at least 0.
 
-    Differences do not see an error that all glaciers of all distances share: neither do residuals, whose mean the fit of
-    the model brings near 0.
+    Differences do not see an error that all glaciers of all distances share: neither do residuals, whose mean the fit
+    of the model brings near 0.
     """
+    require_columns(positions, ("longitude", "latitude"), name="positions", source="a table of the glaciers")
     table, observation = _normalised(predictions, sigma, observed_uncertainty)
     known = table["glacier"].isin(positions.index[positions[["longitude", "latitude"]].notna().all(axis=1)])
     table = table[known]
@@ -142,6 +143,13 @@ def _normalised(
             remedy="leave it out to take the root mean square of the residuals",
         )
     given = np.zeros(len(error)) if observed_uncertainty is None else np.asarray(observed_uncertainty, np.float64)
+    if given.shape != error.shape:
+        raise InputError(
+            "fit_correlation: observed_uncertainty",
+            expected=f"a number for each of {len(error)} residuals",
+            found=f"shape {given.shape}",
+            remedy="give it for the rows of the table, in their order",
+        )
     share = np.clip(np.nan_to_num(given) ** 2 / size**2, 0, 1)
     table = predictions[["glacier", "year"]].assign(error=error / size)
     return table[finite], share[finite]
