@@ -758,12 +758,12 @@ TABLE = [
     (
         "climate: Celsius called kelvin",
         air(put("t2m", lambda v: v - 273.15)),
-        ["climate files: t2m", "degrees Celsius", "units: {t2m:"],
+        ["era5.nc: t2m", "degrees Celsius", "units: {t2m:"],
     ),
     (
         "climate: millimetres called metres",
         air(put("tp", lambda v: v * 1000)),
-        ["climate files: tp", "these look like mm", "units: {tp:"],
+        ["era5.nc: tp", "these look like mm", "units: {tp:"],
     ),
     ("climate: a unit nobody has", air(attributes("tp", units="furlong")), ["era5.nc: tp", "furlong", "units: {tp"]),
     ("climate: no unit", air(attributes("t2m")), ["era5.nc: t2m", "unit", "units: {t2m"]),
@@ -771,7 +771,7 @@ TABLE = [
     (
         "climate: the wrong stream",
         air(put("tp", 0.0009), "climate.accumulated=monthly_total"),
-        ["climate files: tp", "m per year", "climate.accumulated"],
+        ["era5.nc: tp", "m per year", "climate.accumulated"],
     ),
     (
         "climate: what the stream would give",
@@ -781,7 +781,7 @@ TABLE = [
     (
         "climate: negative precipitation",
         air(put("tp", -0.001, time=15)),
-        ["climate files: tp", "2020-01", "negative_precipitation: zero"],
+        ["era5.nc: tp", "2020-01", "negative_precipitation: zero"],
     ),
     (
         "climate: negative precipitation, taken as none",
@@ -835,9 +835,9 @@ TABLE = [
     (
         "climate: a month without values",
         air(put("t2m", np.nan, time=15)),
-        ["climate files: t2m", "2020-01", "download these months again"],
+        ["era5.nc: t2m", "2020-01", "download these months again"],
     ),
-    ("climate: only missing values", air(put("t2m", np.nan)), ["climate files: t2m", "only missing values"]),
+    ("climate: only missing values", air(put("t2m", np.nan)), ["era5.nc: t2m", "only missing values"]),
     ("climate: a fill in one row of cells", air(put("t2m", 194.0, latitude=0)), ["climate files: t2m", "194"]),
     ("elevation: undeclared voids", heights(dug(-32768.0, slice(None, None, 4))), ["ok", "2 glaciers"]),
     ("elevation: zeros for voids", heights(dug(0.0)), ["elevation model", "exactly 0 m", "gdal_edit.py -a_nodata 0"]),

@@ -17,7 +17,7 @@ from glacmb_grid.inputs.albedo import decode_albedo, seasons_told, summer_albedo
 from glacmb_grid.inputs.albedo.codes import require_bright
 from glacmb_grid.inputs.climate import notes_of
 from glacmb_grid.inputs.climate.amounts import annual_amounts
-from glacmb_grid.inputs.climate.plausible import implausible, quick_look
+from glacmb_grid.inputs.climate.plausible import doubts_of, implausible, quick_look
 from glacmb_grid.inputs.elevation import tile_troubles
 from glacmb_grid.inputs.outlines import glaciers_dataset
 from glacmb_grid.predictors import build_predictors
@@ -81,7 +81,7 @@ def needs_esmf() -> InputError:
 def describe_climate(work: Work, *, cube: xr.Dataset, annual_precipitation: tuple[float, float] | None) -> Made:
     """What the climate files hold, from their headers and a few values; the rest is read when it is sampled."""
     year = quick_look(cube, source="climate files", annual_precipitation=annual_precipitation)
-    for line in [*annual_amounts(year, where="the area"), *(f"note: {n}" for n in notes_of(cube))]:
+    for line in [*annual_amounts(year, where="the area"), *(f"note: {n}" for n in (*notes_of(cube), *doubts_of(year)))]:
         work.say(line)
     grid = any_grid_of(cube, name="climate files")
     period = [str(t)[:7] for t in cube["time"].values[[0, -1]]]

@@ -12,6 +12,7 @@ import xarray as xr
 
 from glacmb_grid.checking import checking_arguments
 from glacmb_grid.errors import InputError, Problems, listing
+from glacmb_grid.inputs.climate.anomalies import require_amounts
 from glacmb_grid.inputs.climate.contract import Finer, Piece, Reading, Stamp
 from glacmb_grid.inputs.climate.finer import monthly, whole_months
 from glacmb_grid.inputs.climate.ingest import ingested_variables, is_ingested, open_ingested
@@ -126,10 +127,18 @@ def open_climate(
         template = next(v for n, v in ds.data_vars.items() if n in VARIABLES)
         ds = ds.assign(static_fields(found.static, template, declared.get(OROGRAPHY)))
     if negative_precipitation == "zero":
-        ds = ds.assign({n: ds[n].clip(min=0, keep_attrs=True) for n in _NOT_NEGATIVE if n in ds})
+        ds = ds.assign({n: _not_negative(ds[n]) for n in _NOT_NEGATIVE if n in ds})
     if found.notes:
         ds = ds.assign_attrs({_NOTES: "\n".join(dict.fromkeys(found.notes))})
     return _with_bounds(ds)
+
+
+def _not_negative(field: xr.DataArray) -> xr.DataArray:
+    """Precipitation with 0 for negative values; an InputError if these are so many that they are anomalies."""
+    require_amounts(field, "climate files")
+    clipped = field.clip(min=0, keep_attrs=True)
+    clipped.encoding = field.encoding
+    return clipped
 
 
 def notes_of(cube: xr.Dataset) -> list[str]:
@@ -156,6 +165,7 @@ def _canonical_cube(
             whole = _variable(name, found.pieces[name], accumulated, units.get(name))
             where = f"{listing(dict.fromkeys(p.where for p in found.pieces[name]), 3)}: {name}"
             cube[name] = whole if years is None else whole.isel(time=_within(whole["time"], years, where))
+            cube[name].encoding = {"source": where.removesuffix(f": {name}")}
     problems.raise_if_any()
     return on_one_grid(cube, {n: [p.where for p in found.pieces[n]] for n in wanted})
 

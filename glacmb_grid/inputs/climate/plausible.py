@@ -9,6 +9,7 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.failures import Failure
+from glacmb_grid.inputs.climate.anomalies import doubt_of, require_no_anomalies, source_of
 from glacmb_grid.inputs.climate.steadiness import ALWAYS_CHANGING, fault_of, require_changing
 from glacmb_grid.inputs.horizontal import plane_of
 from glacmb_grid.vocabulary import VARIABLES, Variable
@@ -17,6 +18,7 @@ from glacmb_grid.years import days_in_month
 _ANNUAL_PRECIPITATION = (0.1, 15.0)  # m per year, mean of the domain
 _LARGEST_ANOMALY = 20.0  # K
 _YEARS_TO_COMPARE = 5
+_DOUBT = "doubt"
 _CELLS, _FEW_CELLS = 50, 6  # of a quick look in each direction; few if a chunk holds many months
 _SERIES_FROM = 60  # months in a chunk
 _MONTHS_APART = 4  # of a quick look at every cell
@@ -44,7 +46,7 @@ def check_values(cube: xr.Dataset, *, source: str, annual_precipitation: tuple[f
         months without values.
     """
     (months,) = dask.base.compute({n: _by_month(cube[n]) for n in _known(cube)})  # type: ignore[no-untyped-call]
-    _judge(months, source, annual_precipitation)
+    _judge(months, {n: source_of(cube[n], source) for n in months}, annual_precipitation)
 
 
 def quick_look(cube: xr.Dataset, *, source: str, annual_precipitation: tuple[float, float] | None = None) -> xr.Dataset:
@@ -56,10 +58,16 @@ def quick_look(cube: xr.Dataset, *, source: str, annual_precipitation: tuple[flo
     year = cube.isel({"time": slice(start, start + 12), **strides}).load()
     apart = np.unique(np.linspace(0, cube.sizes["time"] - 1, _MONTHS_APART).astype(int))
     rows = strides if series else {}  # every cell where a month is read at once
-    changing = [n for n in ALWAYS_CHANGING if n in cube]
-    require_changing(cube[changing].isel({"time": apart, **rows}).load(), source)
+    if changing := [n for n in ALWAYS_CHANGING if n in cube]:
+        require_changing(cube[changing].isel({"time": apart, **rows}).load(), source)
+    doubt = doubt_of(cube, year, source)
     check_values(year, source=source, annual_precipitation=annual_precipitation)
-    return year
+    return year.assign_attrs({_DOUBT: doubt}) if doubt else year
+
+
+def doubts_of(year: xr.Dataset) -> list[str]:
+    """What `quick_look` could not decide, a line each."""
+    return [year.attrs[_DOUBT]] if _DOUBT in year.attrs else []
 
 
 def implausible(
@@ -101,7 +109,7 @@ def implausible(
     if not good.all():
         rest = sampled.isel(glacier=good)
         (months,) = dask.base.compute({n: _by_month(rest[n]) for n in names})  # type: ignore[no-untyped-call]
-    _judge(months, source, annual_precipitation)
+    _judge(months, {n: f"{source}: {n}" for n in months}, annual_precipitation)
     return failures
 
 
@@ -132,12 +140,14 @@ def _known(cube: xr.Dataset) -> list[str]:
     return [str(n) for n in cube.data_vars if n in VARIABLES]
 
 
-def _judge(months: dict[str, xr.Dataset], source: str, annual_precipitation: tuple[float, float] | None) -> None:
+def _judge(
+    months: dict[str, xr.Dataset], sources: dict[str, str], annual_precipitation: tuple[float, float] | None
+) -> None:
     problems = Problems()
     annual = {"tp": (annual_precipitation or _ANNUAL_PRECIPITATION, "m"), "ssrd": (_ANNUAL_SUNSHINE, "J m-2")}
     for name, found in months.items():
         with problems.collect():
-            where = f"{source}: {name}"
+            where = sources[name]
             _check_present(found, where)
             _check_range(found, VARIABLES[name], where)
             if name == "t2m":
@@ -196,6 +206,7 @@ def _check_range(months: xr.Dataset, known: Variable, where: str) -> None:
     low = float((months["low"].values.astype(np.float64) / days).min())
     high = float((months["high"].values.astype(np.float64) / days).max())
     if known.name in ("tp", "sf") and low < known.low and high <= known.high:
+        require_no_anomalies(low, int(months["negative"].sum()), int(months["count"].sum()), where)
         wet = months["negative"].values > 0
         raise InputError(
             where,
@@ -216,7 +227,7 @@ def _check_range(months: xr.Dataset, known: Variable, where: str) -> None:
 
 def _likely(known: Variable, low: float, high: float) -> str:
     if known.units == "K" and low > -100 and high < 70:
-        return "these look like degrees Celsius"
+        return "these look like degrees Celsius (or anomalies, which are no temperatures)"
     if known.units == "m" and known.kind == "accumulated" and high > known.high:
         return "these look like mm (kg m-2), or the stream is not what `climate.accumulated` declares"
     return "the unit attribute and the values disagree"

@@ -17,7 +17,7 @@ from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.folds.schemes import require_grouped
 from glacmb_grid.inputs.climate import notes_of
 from glacmb_grid.inputs.climate.amounts import annual_amounts
-from glacmb_grid.inputs.climate.plausible import quick_look
+from glacmb_grid.inputs.climate.plausible import doubts_of, quick_look
 from glacmb_grid.inputs.files import closing, find_files, naming_damage
 from glacmb_grid.inputs.horizontal import is_curvilinear
 from glacmb_grid.judging import plan
@@ -193,7 +193,7 @@ def _check_climate(config: RunConfig, cube: xr.Dataset, unknown: Collection[str]
     if "climate.accumulated" not in unknown:
         with problems.collect(), naming_damage(find_files(config.climate.files, what="climate files")):
             year = quick_look(cube, source="climate files", annual_precipitation=config.climate.annual_precipitation)
-            told += annual_amounts(year, where="the area")
+            told += [*annual_amounts(year, where="the area"), *(f"note: {n}" for n in doubts_of(year))]
     if is_curvilinear(cube) and (config.regrid is None or config.regrid.engine != "xesmf"):
         with problems.collect():
             raise cubes.needs_esmf()
