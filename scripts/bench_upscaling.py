@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Upscaling and publishing at full size: a made-up High Mountain Asia of 95,536 glaciers x 75 years, 27 predictors.
 
-Glaciers lie along the ranges as in bench_scale.py; 93 of them are measured. Timed are the steps of the product's stages, from
-fitted models to files: balances by 100 nets (20 folds of 5) or by the Gaussian process, expected errors with intervals and
-applicability, the product with its metadata, regional sums with correlated errors, files. Every size runs in a process of
-its own. --quick takes small sizes; --json adds a list of {name, value, unit, must, aim, meets}.
+Glaciers lie around the ranges; 93 of them are measured. Timed are the steps of the product's stages, from fitted models
+to files: balances by 100 nets (20 folds of 5) or by the Gaussian process, expected errors with intervals and
+applicability, the product with its metadata, files; and regional sums with correlated errors. Every size runs in a
+process of its own. --quick takes small sizes; --json adds a list of {name, value, unit, must, aim, meets}.
 """
 
 from __future__ import annotations

@@ -510,5 +510,5 @@ def test_the_demonstration_beats_the_mean_on_unmeasured_glaciers(tmp_path):
     found = pd.read_csv(config.root / "products" / "truth_scores.csv").set_index(["model", "slice", "metric"])["value"]
     assert found["ff_fcnn", "unmeasured", "rmse"] < 0.85 * found["mean", "unmeasured", "rmse"]
     with xr.open_dataset(config.root / "products" / "glacier_annual.nc") as ds:
-        assert dict(ds.sizes) == {"glacier": 60, "year": 25, "bnds": 2}
+        assert dict(ds.sizes) == {"glacier": 60, "year": 25, "bnds": 2, "realization": 100}
         assert np.isfinite(ds["mass_balance"].values).all()
