@@ -32,6 +32,13 @@ if TYPE_CHECKING:
     from glacmb_grid.learning.registry import fit as fit
     from glacmb_grid.learning.registry import predict as predict
     from glacmb_grid.predictors import build_predictors as build_predictors
+    from glacmb_grid.products.area_change import AreaChange as AreaChange
+    from glacmb_grid.products.area_change import area_of_years as area_of_years
+    from glacmb_grid.products.regional import regional_product as regional_product
+    from glacmb_grid.products.regions import one_region as one_region
+    from glacmb_grid.products.regions import regions_of_polygons as regions_of_polygons
+    from glacmb_grid.products.regions import rgi_regions as rgi_regions
+    from glacmb_grid.products.series import compare_series as compare_series
     from glacmb_grid.samples import build_samples as build_samples
     from glacmb_grid.sampling.lapse_rate import correct_temperature as correct_temperature
     from glacmb_grid.sampling.lapse_rate import fitted_lapse_rate as fitted_lapse_rate
@@ -40,6 +47,11 @@ if TYPE_CHECKING:
     from glacmb_grid.sampling.zonal import sample as sample
     from glacmb_grid.stores.formats import write_product as write_product
     from glacmb_grid.synthetic import write_region as write_region
+    from glacmb_grid.uncertainty.correlation import ErrorCorrelation as ErrorCorrelation
+    from glacmb_grid.uncertainty.correlation import published_correlation as published_correlation
+    from glacmb_grid.uncertainty.draws import draw_errors as draw_errors
+    from glacmb_grid.uncertainty.propagation import propagate as propagate
+    from glacmb_grid.uncertainty.variograms import fit_correlation as fit_correlation
     from glacmb_grid.upscaling.geodetic import compare_geodetic as compare_geodetic
     from glacmb_grid.upscaling.geodetic import score_geodetic as score_geodetic
     from glacmb_grid.upscaling.products import upscale as upscale
@@ -57,6 +69,18 @@ _HOMES = {
     "Folds": "folds.masks",
     "InputError": "errors",
     "InputErrors": "errors",
+    "AreaChange": "products.area_change",
+    "ErrorCorrelation": "uncertainty.correlation",
+    "area_of_years": "products.area_change",
+    "compare_series": "products.series",
+    "draw_errors": "uncertainty.draws",
+    "fit_correlation": "uncertainty.variograms",
+    "one_region": "products.regions",
+    "propagate": "uncertainty.propagation",
+    "published_correlation": "uncertainty.correlation",
+    "regional_product": "products.regional",
+    "regions_of_polygons": "products.regions",
+    "rgi_regions": "products.regions",
     "build_predictors": "predictors",
     "build_samples": "samples",
     "compare": "validation.scores",
