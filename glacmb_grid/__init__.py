@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from glacmb_grid.learning.registry import fit as fit
     from glacmb_grid.learning.registry import predict as predict
     from glacmb_grid.predictors import build_predictors as build_predictors
+    from glacmb_grid.products.area_change import AreaChange as AreaChange
+    from glacmb_grid.products.area_change import area_of_years as area_of_years
     from glacmb_grid.products.geodetic import compare_geodetic as compare_geodetic
     from glacmb_grid.products.geodetic import score_geodetic as score_geodetic
     from glacmb_grid.products.glacier import glacier_product as glacier_product
@@ -39,6 +41,11 @@ if TYPE_CHECKING:
     from glacmb_grid.products.gridded import gridded_product as gridded_product
     from glacmb_grid.products.metadata import describe as describe
     from glacmb_grid.products.metadata import with_mass_units as with_mass_units
+    from glacmb_grid.products.regional import regional_product as regional_product
+    from glacmb_grid.products.regions import one_region as one_region
+    from glacmb_grid.products.regions import regions_of_polygons as regions_of_polygons
+    from glacmb_grid.products.regions import rgi_regions as rgi_regions
+    from glacmb_grid.products.series import compare_series as compare_series
     from glacmb_grid.samples import build_samples as build_samples
     from glacmb_grid.sampling.lapse_rate import correct_temperature as correct_temperature
     from glacmb_grid.sampling.lapse_rate import fitted_lapse_rate as fitted_lapse_rate
@@ -50,11 +57,16 @@ if TYPE_CHECKING:
     from glacmb_grid.uncertainty.applicability import dissimilarity as dissimilarity
     from glacmb_grid.uncertainty.applicability import predictor_space as predictor_space
     from glacmb_grid.uncertainty.conformal import conformal_half_widths as conformal_half_widths
+    from glacmb_grid.uncertainty.correlation import ErrorCorrelation as ErrorCorrelation
+    from glacmb_grid.uncertainty.correlation import published_correlation as published_correlation
     from glacmb_grid.uncertainty.coverage import coverage as coverage
+    from glacmb_grid.uncertainty.draws import draw_errors as draw_errors
     from glacmb_grid.uncertainty.error_curve import ErrorCurve as ErrorCurve
     from glacmb_grid.uncertainty.error_curve import fit_error_curve as fit_error_curve
     from glacmb_grid.uncertainty.every_year import glacier_year_uncertainty as glacier_year_uncertainty
     from glacmb_grid.uncertainty.importance import predictor_weights as predictor_weights
+    from glacmb_grid.uncertainty.propagation import propagate as propagate
+    from glacmb_grid.uncertainty.variograms import fit_correlation as fit_correlation
     from glacmb_grid.upscaling.predict import upscale as upscale
     from glacmb_grid.validation.predictions import out_of_fold as out_of_fold
     from glacmb_grid.validation.scores import compare as compare
@@ -71,6 +83,18 @@ _HOMES = {
     "Folds": "folds.masks",
     "InputError": "errors",
     "InputErrors": "errors",
+    "AreaChange": "products.area_change",
+    "ErrorCorrelation": "uncertainty.correlation",
+    "area_of_years": "products.area_change",
+    "compare_series": "products.series",
+    "draw_errors": "uncertainty.draws",
+    "fit_correlation": "uncertainty.variograms",
+    "one_region": "products.regions",
+    "propagate": "uncertainty.propagation",
+    "published_correlation": "uncertainty.correlation",
+    "regional_product": "products.regional",
+    "regions_of_polygons": "products.regions",
+    "rgi_regions": "products.regions",
     "build_predictors": "predictors",
     "build_samples": "samples",
     "compare": "validation.scores",

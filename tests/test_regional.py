@@ -13,6 +13,7 @@ from glacmb_grid.errors import InputError
 from glacmb_grid.products.area_change import FIXED, AreaChange, area_of_years
 from glacmb_grid.products.regional import regional_product
 from glacmb_grid.products.regions import one_region, regions_of_polygons, rgi_regions
+from glacmb_grid.products.series import compare_series
 from glacmb_grid.uncertainty.correlation import INDEPENDENT, ErrorCorrelation, Structure
 
 TOGETHER = ErrorCorrelation((Structure(1.0, np.inf, 1.0),), 0.0)  # one error for all glaciers and years
@@ -302,3 +303,40 @@ def test_missing_glaciers_without_an_area_are_refused(missing):
 def test_a_density_that_is_none_is_refused():
     with pytest.raises(InputError, match="water_density"):
         regional_product(product_of(np.zeros((2, 2))), one_region(2, "all"), correlation=TOGETHER, water_density=0.0)
+
+
+# --- beside other series ---------------------------------------------------------------------------------------------
+
+
+def reference_of(**columns):
+    return pd.DataFrame({"region": "all", "unit": "m w.e.", **columns})
+
+
+def test_calendar_years_take_nine_months_of_one_year_and_three_of_the_next():
+    out = regional_product(product_of([[1.0, 2.0, 4.0]]), one_region(1, "all"), correlation=TOGETHER)
+    reference = reference_of(
+        begin=["1999-10-01", "2000-01-01", "2001-01-01", "2002-01-01"],
+        end=["2000-10-01", "2001-01-01", "2002-01-01", "2003-01-01"],
+        change=[1.0, 1.0, 3.0, 0.0],
+    )
+    rows, scores = compare_series(out, reference)
+    exact = [1.0, 274 / 366 * 1 + 92 / 365 * 2, 273 / 365 * 2 + 92 / 365 * 4]
+    np.testing.assert_allclose(rows["product"], exact)  # the last period is not covered
+    off = np.array(exact) - [1, 1, 3]
+    assert scores.loc[0, "n"] == 3
+    assert scores.loc[0, "bias"] == pytest.approx(off.mean())
+    assert scores.loc[0, "rmse"] == pytest.approx(np.sqrt((off**2).mean()))
+
+
+def test_gigatonnes_are_compared_with_gigatonnes():
+    out = regional_product(product_of([[1.0, 2.0]], area=[1000.0]), one_region(1, "all"), correlation=TOGETHER)
+    reference = reference_of(begin=["1999-10-01"], end=["2001-10-01"], change=[2.5]).assign(unit="Gt")
+    assert compare_series(out, reference)[1].loc[0, "bias"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("change", [{"unit": "mm"}, {"region": "13"}, {"begin": "1950-01-01"}])
+def test_series_that_cannot_be_compared_are_refused(change):
+    out = regional_product(product_of([[1.0, 2.0]]), one_region(1, "all"), correlation=TOGETHER)
+    reference = reference_of(begin=["1999-10-01"], end=["2000-10-01"], change=[1.0]).assign(**change)
+    with pytest.raises(InputError, match="reference"):
+        compare_series(out, reference)
