@@ -26,6 +26,7 @@ def test_an_error_that_falls_is_pooled():
     curve = fit_error_curve([3.0, 3, 1, 1], [0.1, 0.3, 0.5, 0.7], ["A", "B", "C", "D"], least_glaciers=2)
     np.testing.assert_allclose(curve.mean_square, [5])
     np.testing.assert_allclose(curve.dissimilarity, [0.4])
+    assert np.isnan(curve.at([np.nan])).all()
 
 
 def test_a_long_series_counts_as_one_glacier():

@@ -49,7 +49,8 @@ class ErrorCurve:
         A dissimilarity that is NaN gives NaN.
         """
         asked = np.asarray(dissimilarity, np.float64)
-        return np.asarray(np.interp(asked, self.dissimilarity, self.mean_square))
+        found = np.interp(asked, self.dissimilarity, self.mean_square)  # of one step, it takes NaN for a number
+        return np.asarray(np.where(np.isnan(asked), np.nan, found))
 
     def at(self, dissimilarity: npt.ArrayLike) -> Floats:
         """Expected error (root mean square), m; as `square_at`."""
