@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What the products of a region of 95,536 glaciers cost: time and memory of each part.
 
-The glaciers lie along the ranges of High Mountain Asia, as in bench_scale.py. --json adds a list of {name, value, unit}.
+The glaciers lie along the ranges of High Mountain Asia, as in bench_scale.py. --json adds a list of
+{name, value, unit}.
 """
 
 from __future__ import annotations
