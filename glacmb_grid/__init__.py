@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from glacmb_grid.uncertainty.applicability import predictor_space as predictor_space
     from glacmb_grid.uncertainty.conformal import conformal_half_widths as conformal_half_widths
     from glacmb_grid.uncertainty.correlation import ErrorCorrelation as ErrorCorrelation
-    from glacmb_grid.uncertainty.correlation import published_correlation as published_correlation
     from glacmb_grid.uncertainty.coverage import coverage as coverage
     from glacmb_grid.uncertainty.draws import draw_errors as draw_errors
     from glacmb_grid.uncertainty.error_curve import ErrorCurve as ErrorCurve
@@ -91,7 +90,6 @@ _HOMES = {
     "fit_correlation": "uncertainty.variograms",
     "one_region": "products.regions",
     "propagate": "uncertainty.propagation",
-    "published_correlation": "uncertainty.correlation",
     "regional_product": "products.regional",
     "regions_of_polygons": "products.regions",
     "rgi_regions": "products.regions",

@@ -10,8 +10,8 @@ import pandas as pd
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.products.geodetic import covered, period_operator
 from glacmb_grid.schemas import require_columns
-from glacmb_grid.upscaling.geodetic import covered, period_operator
 
 Floats = npt.NDArray[np.float64]
 
@@ -79,8 +79,9 @@ def _compared(regional: xr.Dataset, reference: pd.DataFrame, place: npt.NDArray[
     values = regional[_OF_UNIT[unit]].transpose("region", "year").values.astype(np.float64)
     known = covered(operator)
     product = operator.sums(np.asarray(values).reshape(-1))
-    out = table.assign(product=product, difference=product - table["change"].to_numpy(np.float64))
-    return out.loc[known & np.isfinite(out["difference"].to_numpy())]
+    out: pd.DataFrame = table.assign(product=product, difference=product - table["change"].to_numpy(np.float64))
+    kept: pd.DataFrame = out[known & np.isfinite(out["difference"].to_numpy())]
+    return kept
 
 
 def _score(key: Any, rows: pd.DataFrame) -> dict[str, Any]:
