@@ -296,7 +296,7 @@ WRONG = [
         lambda g: gg.regions_of_polygons([10.8], [46.8], g.glaciers, name="nothing"),
         ["regions: polygons", "'nothing'"],
     ),
-    ("fit_correlation", lambda g: gg.fit_correlation(g.table, g.table), ["predictions", "`out_of_fold`"]),
+    ("fit_correlation", lambda g: gg.fit_correlation(g.table, g.table), ["positions", "longitude"]),
     (
         "draw_errors",
         lambda g: gg.draw_errors(gg.ErrorCorrelation((), 1.0), np.ones((2, 2)), np.zeros((2, 2)), [2002, 2001]),
@@ -305,7 +305,7 @@ WRONG = [
     (
         "propagate",
         lambda g: gg.propagate(gg.ErrorCorrelation((), 1.0), -np.ones((1, 1)), [[1.0]], [[10.0, 46.0]], [2001]),
-        ["propagate", "at least 0"],
+        ["propagate", "none below 0"],
     ),
     (
         "regional_product",

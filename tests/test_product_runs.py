@@ -147,6 +147,37 @@ def test_an_observation_that_changes_the_fits_is_a_changed_past(own, world):
     assert chunks_of(config.root) == before
 
 
+def test_older_years_that_differ_by_rounding_only_are_kept_to_the_byte(own, monkeypatch):
+    """As where a library sums other numbers of years in another order; a difference beyond that is a changed past."""
+    from glacmb_grid.judging import sums
+
+    config, right = load_config(own), sums.regional_product
+    before = chunks_of(config.root)
+
+    def off_by(share):
+        def made(*arguments, **keywords):
+            ds = right(*arguments, **keywords)
+            return ds.assign(mass_change_uncertainty=ds["mass_change_uncertainty"] * (1 + share))
+
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sums, "regional_product", off_by(1e-3))
+        with pytest.raises(InputError, match=r"unchanged older ones[\s\S]*mass_change_uncertainty 13 in 2001"):
+            run(config, append=True, say=quiet)
+    said = []
+    with monkeypatch.context() as patch:
+        patch.setattr(sums, "regional_product", off_by(1e-7))
+        run(config, append=True, say=said.append)
+    assert any("agree but for rounding" in line for line in said)
+    after = chunks_of(config.root)
+    assert {n: after[n] for n in before} == before
+    store = config.root / STORES[1]
+    with xr.open_dataset(store.with_suffix(".nc")) as file:
+        for name in ("mass_change_uncertainty", "mass_balance"):
+            np.testing.assert_array_equal(file[name].values, read_zarr(store)[name].values)
+
+
 @pytest.mark.parametrize(
     ("setting", "told"),
     [

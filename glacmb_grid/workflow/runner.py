@@ -22,7 +22,7 @@ from glacmb_grid.stores.identity import Identity
 from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.stores.versions import versions
 from glacmb_grid.stores.work import Work
-from glacmb_grid.workflow.appending import require_past, require_same_settings
+from glacmb_grid.workflow.appending import keep_past, require_same_settings
 from glacmb_grid.workflow.cluster import scheduler
 from glacmb_grid.workflow.currency import Upstream, key_and_content, reasons_of, select, status, wanted_mark
 from glacmb_grid.workflow.engines import Engine
@@ -181,7 +181,7 @@ def _run_one(
             _store_results(stage, stage.make(work, **given), folder)
         require_still(stage, store)
         if append:
-            require_past(stage, store, folder)
+            keep_past(stage, store, folder, tell)
     store.forget_checkpoints(_checkpoints_of(stage))
     seconds = time.perf_counter() - begun
     say(f"    done in {seconds:.1f} s")
