@@ -204,7 +204,8 @@ def with_realizations(product: xr.Dataset, correlation: ErrorCorrelation, draws:
         seed=seed,
     )
     values = product["mass_balance"].values + np.asarray(errors, np.float32)
-    out = product.assign(mass_balance_realizations=(("realization", "glacier", "year"), values))
+    out = product.drop_dims("realization", errors="ignore")
+    out = out.assign(mass_balance_realizations=(("realization", "glacier", "year"), values))
     return out.assign_coords(realization=np.arange(1, draws + 1, dtype=np.int32))
 
 

@@ -66,8 +66,8 @@ def require_same_settings(config: Judged, store: RunStore) -> None:
 def keep_past(stage: Stage, store: RunStore, folder: Path, say: Say) -> None:
     """Keep every chunk of older years in products that a stage has just written to a folder.
 
-    Values that agree but for rounding, as sums over more years have it, are taken from the older product, and its NetCDF
-    file is written from them.
+    Values that agree but for rounding, as sums over more years have it, are taken from the older product, and its
+    NetCDF file is written from them.
 
     Raises
     ------
