@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -35,6 +36,7 @@ def valid_cells(
     *,
     least: float,
     max_distance_km: float,
+    judge: Callable[[str, npt.NDArray[np.int64], npt.NDArray[Any]], None] | None = None,
 ) -> dict[str, npt.NDArray[np.bool_]]:
     """Where each field has values, among the cells that `nearest_valid` needs: under glaciers, around uncovered ones.
 
@@ -45,6 +47,8 @@ def valid_cells(
         read.
     weights, grid, glaciers, least, max_distance_km
         As for `nearest_valid`.
+    judge : callable, optional
+        Takes each field's name, the flat numbers of the cells and their values, (cell, step), as they are read.
 
     Returns
     -------
@@ -56,7 +60,10 @@ def valid_cells(
 
     def look(cells: npt.NDArray[np.int64]) -> None:
         for name, values in data.items():
-            valid[name][cells] = np.isfinite(np.asarray(touched_cells(values, cells))).any(axis=1)
+            found = np.asarray(touched_cells(values, cells))
+            if judge is not None:
+                judge(name, cells, found)
+            valid[name][cells] = np.isfinite(found).any(axis=1)
 
     look(weights.touched)
     uncovered = np.unique(np.concatenate([_uncovered(weights, v, least) for v in valid.values()]))

@@ -36,6 +36,7 @@ from glacmb_grid.sampling.stand_ins import (
     to_dataset,
     with_gaps,
 )
+from glacmb_grid.sampling.steady import changing_under
 from glacmb_grid.sampling.terrain import terrain
 from glacmb_grid.sampling.terrain_checks import compare_with_inventory, tell_voids, without_elevation
 from glacmb_grid.sampling.zonal import overlap_weights, sample, without_cover, without_valid
@@ -134,7 +135,8 @@ def make_weights(
     limits = {"least": min_coverage, "max_distance_km": max_land_distance_km}
     few = cube.isel(time=_looked_at(cube.sizes["time"]))
     fields = {str(n): v for n, v in few.data_vars.items() if "time" in v.dims}
-    sets = stand_ins(weights, grid, valid_cells(fields, weights, grid, glaciers, **limits), glaciers, **limits)
+    valid = valid_cells(fields, weights, grid, glaciers, **limits, judge=changing_under(cube, few, grid))
+    sets = stand_ins(weights, grid, valid, glaciers, **limits)
     work.say(f"{len(weights.weight)} overlaps with {len(weights.touched)} cells")
     for one in sets:
         failures += far_from_land(weights.rows, one.distance, **limits, field=listing(one.variables))

@@ -27,6 +27,7 @@ from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, PDD, VARIABLES
 
 _NOTES = "notes"
 _NOT_NEGATIVE = ("tp", "sf")
+_NO_RAIN = -1.0  # m a month, below which a value is a fill
 
 
 @checking_arguments
@@ -136,7 +137,7 @@ def open_climate(
 def _not_negative(field: xr.DataArray) -> xr.DataArray:
     """Precipitation with 0 for negative values; an InputError if these are so many that they are anomalies."""
     require_amounts(field, "climate files")
-    clipped = field.clip(min=0, keep_attrs=True)
+    clipped = field.clip(min=0, keep_attrs=True).where(~(field < _NO_RAIN), field)  # a fill stays what it is
     clipped.encoding = field.encoding
     return clipped
 

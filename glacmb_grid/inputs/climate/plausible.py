@@ -18,6 +18,7 @@ from glacmb_grid.years import days_in_month
 _ANNUAL_PRECIPITATION = (0.1, 15.0)  # m per year, mean of the domain
 _LARGEST_ANOMALY = 20.0  # K
 _YEARS_TO_COMPARE = 5
+_FAR_BELOW, _FAR_ABOVE = 4.0, 1e6  # times the plausible range: no other unit explains it, but -999, -32767 and 1e20 do
 _DOUBT = "doubt"
 _CELLS, _FEW_CELLS = 50, 6  # of a quick look in each direction; few if a chunk holds many months
 _SERIES_FROM = 60  # months in a chunk
@@ -57,12 +58,24 @@ def quick_look(cube: xr.Dataset, *, source: str, annual_precipitation: tuple[flo
     strides = {d: slice(None, None, -(-cube.sizes[d] // cells)) for d in plane_of(cube)}
     year = cube.isel({"time": slice(start, start + 12), **strides}).load()
     apart = np.unique(np.linspace(0, cube.sizes["time"] - 1, _MONTHS_APART).astype(int))
-    rows = strides if series else {}  # every cell where a month is read at once
-    if changing := [n for n in ALWAYS_CHANGING if n in cube]:
-        require_changing(cube[changing].isel({"time": apart, **rows}).load(), source)
+    rows = _whole_blocks(cube) if series else {}  # every cell where a month is read at once
+    for name in (n for n in ALWAYS_CHANGING if n in cube):
+        few = cube[name].isel({"time": apart, **rows}).load()
+        require_changing(few.stack(cell=plane_of(few)).transpose("time", "cell"), source_of(cube[name], source))
     doubt = doubt_of(cube, year, source)
     check_values(year, source=source, annual_precipitation=annual_precipitation)
     return year.assign_attrs({_DOUBT: doubt}) if doubt else year
+
+
+def _whole_blocks(cube: xr.Dataset) -> dict[str, npt.NDArray[np.int64]]:
+    """Positions of all cells of some chunks in each direction: a chunk that is read for one cell gives all of them."""
+    out = {}
+    for dim in plane_of(cube):
+        sizes = cube.chunksizes.get(dim, (cube.sizes[dim],))
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        chosen = np.unique(np.linspace(0, len(sizes) - 1, _FEW_CELLS).astype(int))
+        out[str(dim)] = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in chosen])
+    return out
 
 
 def doubts_of(year: xr.Dataset) -> list[str]:
@@ -205,6 +218,15 @@ def _check_range(months: xr.Dataset, known: Variable, where: str) -> None:
     days = days_in_month(months["time"].values) if accumulated else 1
     low = float((months["low"].values.astype(np.float64) / days).min())
     high = float((months["high"].values.astype(np.float64) / days).max())
+    beyond = known.high - known.low
+    if low < known.low - _FAR_BELOW * beyond or high > known.high + _FAR_ABOVE * beyond:
+        raise InputError(
+            where,
+            expected=f"monthly values within {known.low:g}..{known.high:g} {_per(known)}",
+            found=f"{low:.4g}..{high:.4g} after conversion: a fill that is not declared",
+            remedy=f"declare it (NetCDF: `ncatted -a _FillValue,{known.name},o,f,VALUE FILE`; Zarr: the attribute "
+            "`_FillValue` of the array), or download the file again",
+        )
     if known.name in ("tp", "sf") and low < known.low and high <= known.high:
         require_no_anomalies(low, int(months["negative"].sum()), int(months["count"].sum()), where)
         wet = months["negative"].values > 0

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.vocabulary import VARIABLES
+from glacmb_grid.years import days_in_month
 
 Values = npt.NDArray[np.floating]
+Cells = npt.NDArray[np.int64]
 
 ALWAYS_CHANGING = ("t2m", "d2m", "sp", "u10", "v10", "ssrd", "strd")
 """Variables whose monthly values are never the same for a year; snow can be, over glaciers."""
-_YEAR = 12
+_YEAR, _FEWEST = 12, 3  # months
+_ROUNDING = 1e-6
+_SUSPECTS = 50  # cells
 _STEP = 8.0  # K, between the means of a year and of the year before it
 _RATIO = 12.0  # of the precipitation of a year and of the year before it, where one of them is not small
 _SMALL = 0.3  # m a year
@@ -55,25 +62,60 @@ def _run(hit: npt.NDArray[np.bool_], length: int) -> int | None:
     return int(np.argmax(full)) if full.any() else None
 
 
-def require_changing(cube: xr.Dataset, where: str) -> None:
-    """Raise if cells hold one value all the time: a fill that is not declared, taken for data.
+def held(series: Values, name: str, months: npt.NDArray[np.datetime64]) -> npt.NDArray[np.bool_]:
+    """Which cells have one value in all months, as a month or per day, (cell,).
 
     Parameters
     ----------
-    cube : xr.Dataset, (time, ...)
-        Some months, at least three, in memory.
+    series : array, (time, cell)
+        Some months; below three nothing is said.
+    name : str
+        A radiation of 0 is that of the polar night, and does not count.
+    months : datetime64 array, (time,)
     """
-    for name in ALWAYS_CHANGING:
-        if name not in cube or cube.sizes["time"] < 3:
-            continue
-        values = cube[name].transpose("time", ...)
-        same = ((values == values.isel(time=0)).all("time") & np.isfinite(values.isel(time=0))).values
-        if same.any():
-            held = np.unique(values.isel(time=0).values[same])
-            raise InputError(
-                f"{where}: {name}",
-                expected="values that differ between months",
-                found=f"{int(same.sum())} of {same.size} cells hold the same value in {cube.sizes['time']} months: "
-                f"{listing(f'{v:.6g}' for v in held[:3])}, a fill that is not declared",
-                remedy=f"declare the stored fill, `ncatted -a _FillValue,{name},o,s,-32767 FILE`, or download it again",
-            )
+    if len(series) < _FEWEST:
+        return np.zeros(series.shape[1], bool)
+    first = series[0]
+    found = np.isfinite(first) & (series == first).all(axis=0)
+    if VARIABLES[name].kind == "accumulated":
+        daily = series / days_in_month(months)[:, None]
+        found |= np.isfinite(first) & (np.abs(daily - daily[0]) <= _ROUNDING * np.abs(daily[0])).all(axis=0)
+    return np.asarray(found & (first != 0) if name == "ssrd" else found)
+
+
+def require_changing(few: xr.DataArray, where: str, whole: Callable[[Cells], xr.DataArray] | None = None) -> None:
+    """Raise if cells hold one value all the time: a fill that is not declared, or what a lost chunk is read as.
+
+    Parameters
+    ----------
+    few : xr.DataArray, (time, cell)
+        Some months of a variable, in memory.
+    where : str
+        File and variable.
+    whole : callable, optional
+        Positions of cells -> all their months, (time, cell). Precipitation can be the same in a few months, so that all
+        months of a few cells are looked at.
+    """
+    name = str(few.name)
+    found = held(few.values, name, few["time"].values)
+    count, of = few.sizes["time"], found.size
+    if name not in ALWAYS_CHANGING:
+        suspects = np.flatnonzero(found)[:: max(1, int(found.sum()) // _SUSPECTS)]
+        if whole is None or not len(suspects):
+            return
+        every = whole(suspects).transpose("time", ...).compute()
+        count, of = every.sizes["time"], len(suspects)
+        if count < _YEAR:
+            return
+        found[:] = False
+        found[suspects] = held(every.values, name, every["time"].values)
+    if found.any():
+        values = np.unique(few.values[0][found])
+        raise InputError(
+            where,
+            expected="values that differ between months",
+            found=f"{int(found.sum())} of {of} cells hold the same value in {count} months: "
+            f"{listing(f'{v:.6g}' for v in values[:3])}, a fill that is not declared, or lost chunks",
+            remedy=f"declare the stored fill (NetCDF: `ncatted -a _FillValue,{name},o,s,-32767 FILE`; Zarr: the "
+            "attribute `_FillValue` of the array), or download it again",
+        )
