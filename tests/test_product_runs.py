@@ -24,7 +24,7 @@ from glacmb_grid.workflow.runner import run
 pytestmark = pytest.mark.slow
 
 BEFORE = ["climate.years=[2000, 2003]"]
-STORES = ("products/glacier_annual.zarr", "regional/regional_annual.zarr", "gridded/gridded_annual_0.5.zarr")
+STORES = ("products/glacier_annual.zarr", "regional/regional_annual.zarr", "gridded/gridded_annual_0.1.zarr")
 
 
 def quiet(_):
@@ -42,7 +42,9 @@ def product(world, shared):
     """A finished run of the years to 2003, over files that reach to 2004 and observations to 2003; to be copied."""
 
     def make(folder):
-        path = world.at(folder, product={"model": "ridge", "grids": {"resolutions": [0.5]}, "draws": 5})
+        path = world.at(
+            folder, product={"model": "ridge", "grids": {"resolutions": [0.1], "by_year": True}, "draws": 5}
+        )
         without_last_year(folder)
         run(load_config(path, BEFORE), say=quiet)
 
@@ -62,8 +64,11 @@ def chunks_of(root):
 
 
 def test_all_products_of_a_run_follow_cf_and_open_everywhere(product, compliance):
-    files = sorted((product / "out").glob("*/*_annual*.nc"))
-    assert [f.stem for f in files] == ["gridded_annual_0.5", "glacier_annual", "regional_annual"]
+    files = [(product / "out" / s).with_suffix(".nc") for s in STORES]
+    by_year = sorted((product / "out" / "gridded").glob("*_20??.nc"))
+    assert [f.stem[-4:] for f in by_year] == ["2001", "2002", "2003"]
+    with xr.open_dataset(by_year[1]) as one, xr.open_dataset(files[2]) as every:
+        xr.testing.assert_equal(one.load(), every.isel(time=[1]).load())
     for file in files:
         found = compliance(file)
         assert found["cf:1.11"] == [], file
@@ -73,7 +78,7 @@ def test_all_products_of_a_run_follow_cf_and_open_everywhere(product, compliance
             assert ds.attrs["Conventions"] == "CF-1.11, ACDD-1.3"
             np.testing.assert_array_equal(ds["mass_balance"].values, zarr["mass_balance"].values)
             assert ds.cf[["change_in_land_ice_mass"]]["mass_change"].attrs["units"] == "kg"
-    with rasterio.open(f"netcdf:{files[0]}:mass_change") as grid:
+    with rasterio.open(f"netcdf:{files[2]}:mass_change") as grid:
         assert grid.crs is not None
         assert grid.count == 3
 

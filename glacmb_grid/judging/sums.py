@@ -17,6 +17,7 @@ from glacmb_grid.products.regional import regional_product
 from glacmb_grid.products.regions import Regions, one_region, regions_of_polygons, rgi_regions
 from glacmb_grid.settings import Product
 from glacmb_grid.settings import Regions as RegionSettings
+from glacmb_grid.stores.formats import write_netcdf
 from glacmb_grid.stores.work import Work
 from glacmb_grid.uncertainty.correlation import ErrorCorrelation
 
@@ -154,6 +155,9 @@ def sum_on_grids(
         about = {"title": f"{title}, on a grid of {resolution:g} degrees", "institution": institution or "not stated"}
         grid = describe(grid, kind="grid", **about, **metadata)
         grid.attrs |= {"configuration": name, **correlation, **work.provenance}
+        if settings.by_year:
+            for t, year in enumerate(grid["year"].values.tolist()):
+                write_netcdf(grid.isel(time=[t]), work.folder / f"gridded_annual_{resolution:g}_{year}.nc")
         cells = int((grid["n_glaciers"].max("time") > 0).sum())
         work.say(f"{resolution:g} degrees: {cells} cells with glaciers x {grid.sizes['time']} years")
         made[f"{resolution:g}"] = grid
