@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -337,6 +339,9 @@ def test_a_run_is_exported_as_tables_and_as_a_grid(world, tmp_path, capsys):
     (folder / "glacier_annual.csv").write_text("mine")
     assert main(["export", config, "csv"]) == 1
     assert "did not write, or that was changed since" in capsys.readouterr().err
+    assert main(["export", config, "glambie2"]) == 0
+    assert set(pd.read_csv(tmp_path / "out" / "exports" / "glambie2" / "glambie2.csv")["region_id"]) == {13}
+    shutil.rmtree(tmp_path / "out" / "regional")
     assert main(["export", config, "glambie2"]) == 1
     assert "regional" in capsys.readouterr().err
 

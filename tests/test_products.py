@@ -10,13 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import glacmb_grid
+from glacmb_grid.errors import InputError
 from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning.registry import fit, model_of, predict
 from glacmb_grid.predictors import BY_GLACIER
-from glacmb_grid.products.glacier import assemble, decompose, error_of_balance, glacier_product, observation_error
+from glacmb_grid.products.glacier import (
+    assemble,
+    decompose,
+    error_of_balance,
+    glacier_product,
+    observation_error,
+    with_realizations,
+)
 from glacmb_grid.products.metadata import describe
 from glacmb_grid.settings import Recipe
 from glacmb_grid.stores.formats import read_zarr
+from glacmb_grid.uncertainty.correlation import ErrorCorrelation
 from glacmb_grid.upscaling import predict as upscaling
 from glacmb_grid.upscaling.predict import upscale, withheld
 from glacmb_grid.validation.predictions import out_of_fold
@@ -284,3 +293,32 @@ def test_years_by_glacier_give_bounds_by_glacier(predictors, tmp_path):
     glacmb_grid.write_product(product, tmp_path)
     with xr.open_dataset(tmp_path / "glacier_annual.nc") as file:
         np.testing.assert_array_equal(file["time_bnds"].values, product["time_bnds"].values)
+
+
+def test_draws_that_whole_millimetres_cannot_hold_are_refused(predictors):
+    """As 16-bit numbers 33 m would come back as -32.536 m."""
+    product = make_product(predictors)
+    high = product.assign(mass_balance=product["mass_balance"] * 0 + 33.0)
+    with pytest.raises(InputError, match=r"within 32.7 m w.e.[\s\S]*found:\s+3"):
+        with_realizations(high, ErrorCorrelation((), 1.0), 2, 1)
+
+
+def test_what_explains_flags_and_missing_intervals_is_kept(predictors, samples):
+    whole, ids = make_product(predictors), predictors["glacier"].values
+    coords = {"glacier": ids, "year": predictors["year"].values}
+    names = ("expected_error", "training_density", "applicable")
+    expected = xr.Dataset({n: (("glacier", "year"), whole[n].values) for n in names}, coords=coords)
+    far = expected["expected_error"] * 0
+    expected = expected.assign(
+        dissimilarity=far.assign_attrs(threshold=0.85),
+        half_width_50=far,
+        half_width_90=(far * np.nan).assign_attrs(comment="not available: too few"),
+    )
+    shape = whole["mass_balance"].shape
+    zeros = {n: (("glacier", "year"), np.zeros(shape)) for n in ("mean", "variance")}
+    upscaled = xr.Dataset({**zeros, "nets": ("glacier", np.ones(shape[0], int))}, coords=coords)
+    glaciers = whole[["area", "longitude", "latitude"]].assign_coords(glacier=ids)
+    made = describe(glacier_product(upscaled, expected, predictors, glaciers, samples), kind="glacier")
+    assert made.attrs["dissimilarity_threshold"] == 0.85
+    assert made.attrs["interval_90"] == "not available: too few"
+    assert "interval_50" not in made.attrs

@@ -72,7 +72,7 @@ def make_products(
     if (before := made["year"].values[made["observed_period"].values == 0]).size:
         work.say(f"note: {len(before)} years, {before[0]}..{before[-1]}, lie before the first observation; see the "
                  "variable observed_period")  # fmt: skip
-    if outside := int((made["applicable"].values == 0).sum()):
+    if outside := int(((made["applicable"] == 0) & made["mass_balance"].notnull()).sum()):
         work.say(f"{outside} of {made['applicable'].size} glacier-years lie outside the area of applicability; see "
                  "applicable")  # fmt: skip
     nearest = sampled[["nearest_land", "land_distance"]].sel(glacier=ids).load()
@@ -81,7 +81,7 @@ def make_products(
     draws = (DRAWS if made.sizes["glacier"] <= MOST_WITH_DRAWS else 0) if product.draws is None else product.draws
     if draws:
         made = with_realizations(made, ErrorCorrelation.from_attrs(correlation), draws, seed)
-    made.attrs = {
+    made.attrs |= {
         "configuration": name,
         "glaciers_failed": len(outlines) - made.sizes["glacier"],
         **of_areas,

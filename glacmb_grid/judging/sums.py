@@ -66,16 +66,26 @@ def sum_by_region(
     of_glaciers = _without_draws(product_of_glaciers)
     ids = of_glaciers["glacier_id"].values
     regions = regions_of_glaciers(ids, of_glaciers["longitude"], of_glaciers["latitude"], settings, layer)
+    missing = _missing(outlines, ids, settings, layer, regions)
     made = regional_product(
         of_glaciers,
         regions,
         correlation=ErrorCorrelation.from_attrs(correlation),
         water_density=product.water_density,
         fill_missing=settings.fill_missing,
-        missing=_missing(outlines, ids, settings, layer, regions),
+        missing=missing,
     )
+    elsewhere = len(outlines) - len(ids) - (0 if missing is None else int(missing["region"].isin(regions.ids).sum()))
+    made.attrs["glaciers_missing_elsewhere"] = str(elsewhere)
+    if elsewhere:
+        work.say(f"{elsewhere} glaciers that failed lie in no region that has a glacier with a balance")
     made.attrs |= {"configuration": name, **work.provenance}
-    about = {"title": f"{title}, by region", "institution": institution or "not stated", **metadata}
+    about = {
+        "source": str(of_glaciers.attrs.get("source", "")),
+        "title": f"{title}, by region",
+        "institution": institution or "not stated",
+        **metadata,
+    }
     made = describe(made, kind="region", **about)
     for region in range(made.sizes["region"]):
         work.say(_line(made.isel(region=region)))
@@ -106,7 +116,7 @@ def _missing(
     lost = outlines[~outlines.index.astype(str).isin(ids.astype(str))]
     if lost.empty:
         return None
-    if len(regions) == 1 and layer is None:
+    if layer is None and not any(str(i).startswith("RGI") for i in ids):
         return pd.DataFrame({"region": regions.ids[0], "area": lost["area"].to_numpy()})
     try:
         theirs = regions_of_glaciers(
@@ -152,12 +162,16 @@ def sum_on_grids(
             flux=settings.flux,
             water_density=product.water_density,
         )
-        about = {"title": f"{title}, on a grid of {resolution:g} degrees", "institution": institution or "not stated"}
+        about = {"source": str(of_glaciers.attrs.get("source", ""))}
+        about |= {"title": f"{title}, on a grid of {resolution:g} degrees", "institution": institution or "not stated"}
         grid = describe(grid, kind="grid", **about, **metadata)
-        grid.attrs |= {"configuration": name, **correlation, **work.provenance}
+        kept = {k: v for k, v in of_glaciers.attrs.items() if k.startswith("area_change")}
+        density = {"water_density": f"{product.water_density:g} kg m-3"}
+        grid.attrs |= {**kept, **density, "configuration": name, **correlation, **work.provenance}
         if settings.by_year:
             for t, year in enumerate(grid["year"].values.tolist()):
-                write_netcdf(grid.isel(time=[t]), work.folder / f"gridded_annual_{resolution:g}_{year}.nc")
+                one = describe(grid.isel(time=[t]), kind="grid", **about, **metadata)
+                write_netcdf(one, work.folder / f"gridded_annual_{resolution:g}_{year}.nc")
         cells = int((grid["n_glaciers"].max("time") > 0).sum())
         work.say(f"{resolution:g} degrees: {cells} cells with glaciers x {grid.sizes['time']} years")
         made[f"{resolution:g}"] = grid

@@ -69,7 +69,7 @@ class Meta:
         return found | dict(self.more)
 
 
-_LWE = "1 m water equivalent is 1000 kg m-2"
+_LWE = "1 m water equivalent is water_density kg m-2; 1000 where nothing else is said"
 _GT = "1e12 kg are one gigatonne (Gt)"
 _QUALITY = "qualityInformation"
 _AUXILIARY = "auxiliaryInformation"
@@ -263,6 +263,10 @@ _GRID = {
     ),
 }  # fmt: skip
 
+_AGAINST = {
+    "glacier": "of the difference from an observation: its square is the sum of those of the parts",
+    "sums": "of the difference from the true value: errors of observations are no part of it",
+}
 _KINDS = {"glacier": _GLACIER, "region": _REGION, "grid": _GRID}
 KINDS = tuple(_KINDS)
 
@@ -274,6 +278,8 @@ def meta_of(name: str, kind: str) -> Meta | None:
     found = quantity(name)
     if found is None:
         return None
+    if name.endswith("_uncertainty"):
+        found = replace(found, comment=_AGAINST["glacier" if kind == "glacier" else "sums"])
     if kind == "grid":
         where = found.cell_methods.replace("area: mean", "area: mean where land_ice")
         kept = tuple(n for n in found.ancillary if n.endswith("_uncertainty"))

@@ -8,6 +8,7 @@ import pandas as pd
 import xarray as xr
 from scipy.spatial import cKDTree
 
+from glacmb_grid.errors import InputError
 from glacmb_grid.predictors import BY_GLACIER
 from glacmb_grid.schemas import EXPECTED, GLACIERS, PREDICTORS, PRODUCT, SAMPLES, UPSCALED, check
 from glacmb_grid.sphere import arc_km, unit_vectors
@@ -16,6 +17,8 @@ from glacmb_grid.uncertainty.draws import draw_errors
 from glacmb_grid.years import year_bounds
 
 Floats = npt.NDArray[np.float64]
+LARGEST_DRAW = 32.7
+"""m w.e.; a 16-bit number holds no more millimetres."""
 LEVELS = (50, 90)
 """Probabilities of the intervals, %."""
 NO_ALBEDO, OBSERVED_ALBEDO, FILLED_ALBEDO = 0, 1, 2
@@ -103,7 +106,9 @@ def glacier_product(
         A Dataset that is not what its schema says.
     """
     check(samples, SAMPLES)
-    return assemble(
+    said = {f"interval_{n}": str(expected[f"half_width_{n}"].attrs.get("comment", "")) for n in LEVELS}
+    threshold = expected["dissimilarity"].attrs.get("threshold")
+    made = assemble(
         upscaled,
         expected.sel(year=predictors["year"].values).load(),
         predictors,
@@ -113,6 +118,8 @@ def glacier_product(
         observed=np.unique(samples["row_year"].values.astype(np.int64)),
         area_of_year=area_of_year,
     )
+    made.attrs = {n: text for n, text in said.items() if text.startswith("not available")}
+    return made if threshold is None else made.assign_attrs(dissimilarity_threshold=float(threshold))
 
 
 def observation_error(samples: xr.Dataset) -> float:
@@ -204,6 +211,13 @@ def with_realizations(product: xr.Dataset, correlation: ErrorCorrelation, draws:
         seed=seed,
     )
     values = product["mass_balance"].values + np.asarray(errors, np.float32)
+    if (largest := float(np.nanmax(np.abs(values), initial=0.0))) > LARGEST_DRAW:
+        raise InputError(
+            "product: mass_balance_realizations",
+            expected=f"balances within {LARGEST_DRAW:g} m w.e., as whole millimetres are stored",
+            found=f"{largest:.4g}",
+            remedy="look at the predictions of the model far from its training rows; `product: {draws: 0}` makes none",
+        )
     out = product.drop_dims("realization", errors="ignore")
     out = out.assign(mass_balance_realizations=(("realization", "glacier", "year"), values))
     return out.assign_coords(realization=np.arange(1, draws + 1, dtype=np.int32))

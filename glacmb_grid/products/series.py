@@ -54,7 +54,8 @@ def compare_series(regional: xr.Dataset, reference: pd.DataFrame) -> tuple[pd.Da
             found=listing(other),
             remedy="convert the changes",
         )
-    place = pd.Index(regional["region"].values.astype(str)).get_indexer(reference["region"].astype(str))
+    known = regional["region_id" if "region_id" in regional.variables else "region"].values.astype(str)
+    place = pd.Index(known).get_indexer(reference["region"].astype(str))
     parts = [_compared(regional, reference[place >= 0], place[place >= 0], unit) for unit in _OF_UNIT]
     rows = pd.concat(parts).sort_index()
     if rows.empty:
@@ -62,7 +63,7 @@ def compare_series(regional: xr.Dataset, reference: pd.DataFrame) -> tuple[pd.Da
             "reference",
             expected="periods of regions that the product covers",
             found=f"regions {listing(reference['region'].unique(), 5)}, {reference['begin'].min()} to "
-            f"{reference['end'].max()}; the product has {listing(regional['region'].values, 5)}",
+            f"{reference['end'].max()}; the product has {listing(known, 5)}",
             remedy="name the regions as the product does, and give periods within its years",
         )
     scores = [_score(key, part) for key, part in rows.groupby(["region", "unit"], sort=True)]

@@ -15,7 +15,7 @@ from glacmb_grid.errors import InputError, listing
 from glacmb_grid.products.changes import difference
 from glacmb_grid.settings import Judged
 from glacmb_grid.stores.artefacts import Artefact, leaves
-from glacmb_grid.stores.formats import read_zarr, write_netcdf
+from glacmb_grid.stores.formats import PACKED, read_zarr, write_netcdf
 from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.workflow.currency import flat
 from glacmb_grid.workflow.stages import Stage
@@ -26,6 +26,7 @@ MAY_GROW = ("climate.files", "climate.years", "albedo.files", "product.years", "
 _METADATA = "zarr.json"
 _TOLD = 5
 _OF_TIME = ("year", "time", "other_year")
+_A_STEP = 1.01e-3  # m, of values that are stored as whole millimetres
 _AT_THRESHOLDS = 1e-3  # share of whole numbers that rounding may carry over a threshold
 
 
@@ -82,7 +83,7 @@ def keep_past(stage: Stage, store: RunStore, folder: Path, say: Say) -> None:
         if not other:
             continue
         before, after = read_zarr(old), read_zarr(new)
-        changed = [str(n) for n in before.variables if not _agrees(before.variables[n], after.variables.get(n))]
+        changed = [str(n) for n in before.variables if not _agrees(n, before.variables[n], after.variables.get(n))]
         if changed or any(not (new / p).exists() for p in other):
             raise InputError(
                 f"append: {old}",
@@ -97,7 +98,7 @@ def keep_past(stage: Stage, store: RunStore, folder: Path, say: Say) -> None:
         say(f"{product.file}: {len(other)} chunks of older years agree but for rounding and are kept")
 
 
-def _agrees(old: xr.Variable, new: xr.Variable | None) -> bool:
+def _agrees(name: object, old: xr.Variable, new: xr.Variable | None) -> bool:
     """Whether the older years of a variable are the same, numbers but for rounding."""
     if new is None or set(old.dims) != set(new.dims):
         return False
@@ -106,8 +107,8 @@ def _agrees(old: xr.Variable, new: xr.Variable | None) -> bool:
     if values.shape != old.shape:
         return False
     if old.dtype.kind == "f":
-        largest = np.nanmax(np.abs(old.values), initial=0.0)
-        return bool(np.isclose(old.values, values, rtol=1e-5, atol=1e-6 * largest, equal_nan=True).all())
+        least = _A_STEP if name in PACKED else 1e-6 * np.nanmax(np.abs(old.values), initial=0.0)
+        return bool(np.isclose(old.values, values, rtol=1e-5, atol=least, equal_nan=True).all())
     if old.dtype.kind in "iub" and old.ndim > 1:  # counts and flags of what lies within a threshold
         return bool(np.mean(old.values != values) <= _AT_THRESHOLDS)
     return bool((old.values == values).all())

@@ -21,6 +21,7 @@ from glacmb_grid.stores.artefacts import OUTLINES, PRODUCT, REGIONAL, Artefact, 
 from glacmb_grid.stores.exports import exporting
 from glacmb_grid.stores.formats import write_netcdf
 from glacmb_grid.stores.runs import RunStore
+from glacmb_grid.uncertainty.correlation import ErrorCorrelation
 from glacmb_grid.workflow.currency import status
 from glacmb_grid.workflow.guards import report_full_disk
 
@@ -34,6 +35,7 @@ class Wanted:
 
     unit: Unit = "mwe"
     season: Sequence[float] | None = None
+    water_density: float = 1000.0
 
 
 Files = Iterator[tuple[str, Callable[[Path], None]]]
@@ -69,7 +71,7 @@ def export(
     store = RunStore(config.root, say)
     _require(store, PRODUCT, f"a finished run: `glacmb-grid run {config.name}`")
     for name, state, why in status(config):
-        if name == PRODUCT.stage and state != "current":
+        if name in (PRODUCT.stage, REGIONAL.stage, "gridded") and state != "current":
             say(f"note: {name} is {state}{f' ({why})' if why else ''}: what an earlier run made is exported")
     place = folder if folder is not None else config.root / EXPORTS / layout
     written = []
@@ -101,12 +103,19 @@ def _glambie2(store: RunStore, wanted: Wanted) -> Files:
 
 
 def _wgms_grid(store: RunStore, wanted: Wanted) -> Files:
-    del wanted
     made = gridded_of(RESOLUTION)
     if store.mark(made.stage) is not None and (store.folder(made.stage) / made.file).exists():
         gridded = read(store, made)
     else:
-        gridded = gridded_product(read(store, PRODUCT), read(store, OUTLINES), resolution=RESOLUTION)
+        product: xr.Dataset = read(store, PRODUCT)
+        errors = ErrorCorrelation.from_attrs(product.attrs)
+        gridded = gridded_product(
+            product,
+            read(store, OUTLINES),
+            resolution=RESOLUTION,
+            correlation=lambda km: errors.at(km, 0),
+            water_density=wanted.water_density,
+        )
     out = wgms_grid(gridded)
     first, last = int(out["year"].values[0]), int(out["year"].values[-1])
     yield f"glacier_mass_change_{first}_{last}.nc", lambda path: write_netcdf(out, path)

@@ -168,7 +168,7 @@ def _require_complete(ds: xr.Dataset, values: Mapping[str, Floats]) -> None:
 
 def _months(start: np.datetime64, end: np.datetime64) -> Dates:
     """First days of the months of a year, and of the one after."""
-    months = np.arange(start.astype("datetime64[M]"), end.astype("datetime64[M]") + 1)
+    months = np.arange(start.astype("datetime64[M]"), end.astype("datetime64[M]") + np.timedelta64(1, "M"))
     return months.astype("datetime64[D]")
 
 
