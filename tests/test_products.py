@@ -271,7 +271,7 @@ def test_the_kind_of_albedo_is_told(predictors):
 
 def test_a_product_is_written_as_zarr_and_netcdf(predictors, tmp_path):
     product = make_product(predictors)
-    glacmb_grid.write_product(product, tmp_path)
+    glacmb_grid.write_product(product, str(tmp_path))
     assert {p.name for p in tmp_path.iterdir()} == {"glacier_annual.zarr", "glacier_annual.nc"}
     with xr.open_dataset(tmp_path / "glacier_annual.nc") as file:
         read = [read_zarr(tmp_path / "glacier_annual.zarr"), file.load()]
@@ -290,7 +290,7 @@ def test_years_by_glacier_give_bounds_by_glacier(predictors, tmp_path):
     assert bounds[0, 0].tolist() == ["2000-10-01", "2001-10-01"]
     assert bounds[1, 0].tolist() == ["2000-04-01", "2001-04-01"]
     assert str(product["time"].values[1, 0])[:10] == "2000-09-30"
-    glacmb_grid.write_product(product, tmp_path)
+    glacmb_grid.write_product(product, str(tmp_path))
     with xr.open_dataset(tmp_path / "glacier_annual.nc") as file:
         np.testing.assert_array_equal(file["time_bnds"].values, product["time_bnds"].values)
 

@@ -100,15 +100,15 @@ def write_netcdf(ds: xr.Dataset, path: Path) -> None:
     plain.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=encoding)
 
 
-def write_product(product: xr.Dataset, folder: Path, *, name: str = "glacier_annual") -> None:
+def write_product(product: xr.Dataset, folder: str | Path, *, name: str = "glacier_annual") -> None:
     """Write a product to a folder as `<name>.zarr`, with a chunk for every year, and as `<name>.nc`.
 
     A year that is added to a product changes no chunk of an older year.
     """
     if name == Path(PRODUCT_STORE).stem:
         check(product, PRODUCT)
-    write_zarr(product, folder / f"{name}.zarr", chunks=_BY_YEAR)
-    write_netcdf(product, folder / f"{name}.nc")
+    write_zarr(product, Path(folder) / f"{name}.zarr", chunks=_BY_YEAR)
+    write_netcdf(product, Path(folder) / f"{name}.nc")
 
 
 def _portable(ds: xr.Dataset) -> xr.Dataset:
