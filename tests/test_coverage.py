@@ -255,6 +255,7 @@ def test_few_glaciers_over_cover_and_many_do_not():
 
 @pytest.mark.real
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*not used as predictors")
 def test_high_mountain_asia_is_covered(real_data):
     path = real_data / "hma_table" / "hma_annual_balance_monthly_climate.csv"
     samples = gg.read_samples_table(

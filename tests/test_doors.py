@@ -403,6 +403,8 @@ def test_an_interrupt_at_any_moment_of_the_start_ends_it(world, tmp_path):
             time.sleep(delay)
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=20)
+        if "Could not import runpy module" in err:  # Python itself had not started yet
+            continue
         assert process.returncode in (130, -signal.SIGINT), (delay, err)
         if process.returncode == 130:
             assert "interrupted; the same command goes on" in err
