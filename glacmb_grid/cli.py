@@ -275,9 +275,7 @@ def _ingest(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     from glacmb_grid.workflow.export import Wanted, export
 
-    config = load_config(options.config, options.set)
-    product = config.product if isinstance(config, RunConfig) else None
-    wanted = Wanted(options.unit, options.season, product.water_density if product else 1000.0)
+    config, wanted = load_config(options.config, options.set), Wanted(options.unit, options.season)
     export(config, options.layout, folder=options.folder, wanted=wanted, say=_say)
     return 0
 

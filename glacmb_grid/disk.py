@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from uuid import uuid4
 
 import pandas as pd
@@ -150,7 +150,7 @@ def no_room(folder: Path, error: BaseException) -> str | None:
 # ---- tables ----
 
 
-def write_csv(table: pd.DataFrame, path: Path, **options: Any) -> None:
+def write_csv(table: pd.DataFrame, path: Path | TextIO, **options: Any) -> None:
     """Write a table as CSV; text that a spreadsheet would read as a formula is prefixed with an apostrophe."""
     texts = {c: table[c].map(_escaped) for c in table.columns if not pd.api.types.is_numeric_dtype(table[c].dtype)}
     table.assign(**texts).to_csv(path, index=False, **options)

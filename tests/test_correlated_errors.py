@@ -426,6 +426,5 @@ def test_regional_sigmas_cover_the_truth_as_often_as_they_say():
         independent = size * np.sqrt((weight**2).sum())
         inside.append([(off < np.sqrt(np.diag(covariance))).mean(), (off < independent).mean()])
     honest, claimed = np.mean(inside, axis=0)
-    print(f"1-sigma holds {honest:.3f} of the truth; as if independent {claimed:.3f}")  # noqa: T201
     assert 0.63 <= honest <= 0.73
     assert claimed < 0.3

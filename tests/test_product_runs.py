@@ -190,6 +190,8 @@ def test_older_years_that_differ_by_rounding_only_are_kept_to_the_byte(own, monk
         ("models.ridge.penalties=[2.0]", r"models.ridge.penalties"),
         ("product.title=another", r"product.title: .* -> 'another'"),
         ("product.draws=6", r"product.draws: 5 -> 6"),
+        ("product.grids=false", r"the product gridded: made -> switched off"),
+        ("product.regions=false", r"the product regional: made -> switched off"),
     ],
 )
 def test_other_settings_are_refused_before_anything_runs(own, setting, told):

@@ -58,7 +58,6 @@ def make_products(
     ids = predictors["glacier"].values
     predictors = within_years(predictors, product.years)
     glaciers = glaciers_dataset(outlines.loc[ids])
-    measured = np.isin(ids.astype(str), samples["glacier"].values.astype(str))
     fitted = {n: p.load() for n, p in fitted_in(fits, PRODUCT_SCHEME).items()}
     require_fitted(model, fitted)
 
@@ -96,7 +95,7 @@ def make_products(
         return {"product": made}
     means = {m: (balance if m == model else balance_by(m))["mean"].values for m in compared if m in fitted}
     complete = {m: mean for m, mean in means.items() if np.isfinite(mean).all()}
-    return {"product": made, "truth_scores": _against_truth(truth, complete, predictors, measured)}
+    return {"product": made, "truth_scores": _against_truth(truth, complete, predictors, made["measured"].values == 1)}
 
 
 def _areas(

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
-from glacmb_grid.products.gridded import gridded_product
+from glacmb_grid.products.gridded import by_year, gridded_product
 from glacmb_grid.products.metadata import describe
 from glacmb_grid.products.regional import regional_product
 from glacmb_grid.products.regions import Regions, one_region, regions_of_polygons, rgi_regions
@@ -169,8 +169,7 @@ def sum_on_grids(
         density = {"water_density": f"{product.water_density:g} kg m-3"}
         grid.attrs |= {**kept, **density, "configuration": name, **correlation, **work.provenance}
         if settings.by_year:
-            for t, year in enumerate(grid["year"].values.tolist()):
-                one = describe(grid.isel(time=[t]), kind="grid", **about, **metadata)
+            for year, one in by_year(grid):
                 write_netcdf(one, work.folder / f"gridded_annual_{resolution:g}_{year}.nc")
         cells = int((grid["n_glaciers"].max("time") > 0).sum())
         work.say(f"{resolution:g} degrees: {cells} cells with glaciers x {grid.sizes['time']} years")

@@ -46,7 +46,8 @@ def decompose(expected_error: Floats, member_variance: Floats, observation: floa
     -----
     What is measured out of fold already holds the disagreement of the members and the error of the observations. The
     total is therefore the expected error, and the model's part what the other two leave of it; only where these are
-    larger together does the total exceed it: ``total2 = max(expected2, observation2 + member2)``.
+    larger together does the total exceed it: ``total2 = max(expected2, observation2 + member2)``, where the part of the
+    observations is at most the expected error.
     """
     squared = expected_error**2
     measured = np.minimum(observation**2, squared)
@@ -63,12 +64,12 @@ def error_of_balance(product: xr.Dataset) -> Floats:
     """Standard deviation of the product's error against the true balance, (glacier, year), m w.e.
 
     It is the total without the part of the observations, whose own errors are no errors of the product; the total
-    itself where the product lacks the parts.
+    itself where the product lacks the parts. What is below 0 gives NaN.
     """
     parts = [f"mass_balance_uncertainty_{n}" for n in ("model", "member")]
     names = parts if all(n in product for n in parts) else ["mass_balance_uncertainty"]
-    squares = [product[n].transpose("glacier", "year").values.astype(np.float64) ** 2 for n in names]
-    return np.asarray(np.sqrt(np.sum(squares, axis=0)))
+    each = [product[n].transpose("glacier", "year").values.astype(np.float64) for n in names]
+    return np.asarray(np.sqrt(np.sum([np.where(v >= 0, v, np.nan) ** 2 for v in each], axis=0)))
 
 
 def glacier_product(

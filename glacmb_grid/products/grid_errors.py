@@ -9,6 +9,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import xarray as xr
 
+from glacmb_grid.products.glacier import error_of_balance
 from glacmb_grid.sphere import EARTH_RADIUS_KM, unit_vectors
 
 Floats = npt.NDArray[np.float64]
@@ -36,7 +37,7 @@ def error_of_cells(matrix: sp.csr_array, product: xr.Dataset, area: Floats, corr
     """
     if correlation is None and "mass_balance_realizations" in product:
         return _of_draws(matrix, product["mass_balance_realizations"], area)
-    loads = np.where(area > 0, area * sigma_of(product), 0.0)
+    loads = np.where(area > 0, area * error_of_balance(product), 0.0)
     if correlation is None:
         return np.asarray(np.sqrt(matrix.multiply(matrix).tocsr() @ loads**2))
     points = EARTH_RADIUS_KM * unit_vectors(product["longitude"].values, product["latitude"].values)
@@ -45,14 +46,6 @@ def error_of_cells(matrix: sp.csr_array, product: xr.Dataset, area: Floats, corr
         inside = matrix.indices[start:stop]
         out[cell] = _of_pairs(matrix.data[start:stop, None] * loads[inside], points[inside], correlation)
     return out
-
-
-def sigma_of(product: xr.Dataset) -> Floats:
-    """One standard deviation of the error of the true balance, (glacier, year), m: without the measurement's part."""
-    parts = [f"mass_balance_uncertainty_{n}" for n in ("model", "member")]
-    names = parts if all(n in product for n in parts) else ["mass_balance_uncertainty"]
-    squares = [product[n].transpose("glacier", "year").values.astype(np.float64) ** 2 for n in names]
-    return np.asarray(np.sqrt(np.sum(squares, axis=0)))
 
 
 def _of_pairs(loads: Floats, points: Floats, correlation: Correlation) -> Floats:

@@ -13,6 +13,7 @@ import xarray as xr
 
 from glacmb_grid.checking import Positive, checking_arguments
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.products.glacier import error_of_balance
 from glacmb_grid.products.regional_names import COORDINATES, VARIABLES
 from glacmb_grid.products.regions import Regions
 from glacmb_grid.schemas import require_columns
@@ -113,15 +114,12 @@ class _Data:
         balance = _values(product, "mass_balance")
         area = _values(product, "area_of_year") if "area_of_year" in product else _values(product, "area")
         area = np.broadcast_to(area.reshape(len(balance), -1), balance.shape)
-        parts = ["mass_balance_uncertainty_model", "mass_balance_uncertainty_member"]
-        used = parts if all(n in product for n in parts) else ["mass_balance_uncertainty"]
-        each = [_values(product, n) for n in used]
-        sigma = np.sqrt(np.sum([np.where(v >= 0, v, np.nan) ** 2 for v in each], axis=0))
+        sigma = error_of_balance(product)
         positions = np.column_stack([_values(product, "longitude"), _values(product, "latitude")])
         known = np.isfinite(balance)
         wrong = {
             "area_of_year, km2": int((~(area >= 0) | np.isinf(area)).sum()),
-            f"{' and '.join(used)}, m": int((known & ~(sigma >= 0)).sum()),
+            "mass_balance_uncertainty, m": int((known & ~(sigma >= 0)).sum()),
         }
         for what, count in wrong.items():
             if count:

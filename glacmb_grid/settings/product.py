@@ -13,9 +13,10 @@ from glacmb_grid.settings.models import ModelName
 
 
 class Metadata(Section):
-    """Global attributes of the products by the ACDD convention; an empty text leaves one out.
+    """Global attributes of the products by the ACDD convention; without a text an attribute is left out.
 
-    `license` is CC-BY-4.0 by default. Dates are written only if given: the same input gives the same bytes.
+    `license` (CC-BY-4.0), `summary`, `keywords` and `processing_level` then have a default. Dates are written only if
+    given: the same input gives the same bytes.
     """
 
     summary: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import dask.base
+import dask.config
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -81,7 +82,8 @@ def upscale(predict: Predict, predictors: xr.Dataset, samples: xr.Dataset, folds
 
     blocks = np.split(np.arange(len(ids)), range(BLOCK, len(ids), BLOCK))
     tasks = [delayed(fill)(block) for block in blocks]
-    dask.base.compute(*tasks, scheduler="threads")  # type: ignore[no-untyped-call]
+    how = "synchronous" if dask.config.get("scheduler", None) == "synchronous" else "threads"  # blocks fill one array
+    dask.base.compute(*tasks, scheduler=how)  # type: ignore[no-untyped-call]
     dims, coords = ("glacier", "year"), {"glacier": ids, "year": years}
     attrs = {"long_name": "variance of the annual mass balance over folds and members", "units": "m2"}
     values = {"mean": (dims, mean, MASS_BALANCE_ATTRS), "variance": (dims, variance, attrs), "nets": ("glacier", nets)}

@@ -14,7 +14,7 @@ from glacmb_grid.disk import Say
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.products.changes import difference
 from glacmb_grid.settings import Judged
-from glacmb_grid.stores.artefacts import Artefact, leaves
+from glacmb_grid.stores.artefacts import REGIONAL, Artefact, gridded_of, leaves
 from glacmb_grid.stores.formats import PACKED, read_zarr, write_netcdf
 from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.workflow.currency import flat
@@ -46,7 +46,8 @@ def require_same_settings(config: Judged, store: RunStore) -> None:
             found="none",
             remedy="make it first, with `glacmb-grid run`",
         )
-    changed = []
+    gone = [a.stage for a in (REGIONAL, gridded_of(1.0)) if store.mark(a.stage) and a.stage not in stages]
+    changed = [f"the product {name}: made -> switched off" for name in gone]
     for stage in stages.values():
         if (mark := store.mark(stage.name)) is None:
             continue

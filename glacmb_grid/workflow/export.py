@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import xarray as xr
@@ -35,7 +34,6 @@ class Wanted:
 
     unit: Unit = "mwe"
     season: Sequence[float] | None = None
-    water_density: float = 1000.0
 
 
 Files = Iterator[tuple[str, Callable[[Path], None]]]
@@ -103,6 +101,7 @@ def _glambie2(store: RunStore, wanted: Wanted) -> Files:
 
 
 def _wgms_grid(store: RunStore, wanted: Wanted) -> Files:
+    del wanted
     made = gridded_of(RESOLUTION)
     if store.mark(made.stage) is not None and (store.folder(made.stage) / made.file).exists():
         gridded = read(store, made)
@@ -114,7 +113,7 @@ def _wgms_grid(store: RunStore, wanted: Wanted) -> Files:
             read(store, OUTLINES),
             resolution=RESOLUTION,
             correlation=lambda km: errors.at(km, 0),
-            water_density=wanted.water_density,
+            water_density=float(product.attrs["water_density"].split()[0]),
         )
     out = wgms_grid(gridded)
     first, last = int(out["year"].values[0]), int(out["year"].values[-1])
@@ -134,8 +133,7 @@ def _in_parts(tables: Iterator[pd.DataFrame], path: Path) -> None:
     """Write tables one below the other, with one heading."""
     with path.open("w", encoding="utf-8", newline="") as stream:
         for number, table in enumerate(tables):
-            options: dict[str, Any] = {"header": number == 0, "float_format": "%.10g"}
-            write_csv(table, stream, **options)  # type: ignore[arg-type]  # pandas takes streams too
+            write_csv(table, stream, header=number == 0, float_format="%.10g")
 
 
 LAYOUTS: dict[str, Callable[[RunStore, Wanted], Files]] = {"glambie2": _glambie2, "wgms-grid": _wgms_grid, "csv": _csv}
