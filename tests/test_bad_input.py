@@ -37,7 +37,7 @@ def climate(start="2018-10", count=27, longitude=LONGITUDE, warm=270.0):
     return xr.Dataset(
         {
             "t2m": (dims, warm + 8 * np.sin(month / 12 * 2 * np.pi), {"units": "K"}),
-            "tp": (dims, 0.003 + 0 * month, {"units": "m"}),
+            "tp": (dims, 0.003 + 0.0003 * np.cos(month / 12 * 2 * np.pi), {"units": "m"}),
         },
         coords={"time": time.astype("datetime64[ns]"), "latitude": LATITUDE, "longitude": longitude},
     )
@@ -838,7 +838,7 @@ TABLE = [
         ["era5.nc: t2m", "2020-01", "download these months again"],
     ),
     ("climate: only missing values", air(put("t2m", np.nan)), ["era5.nc: t2m", "only missing values"]),
-    ("climate: a fill in one row of cells", air(put("t2m", 194.0, latitude=0)), ["climate files: t2m", "194"]),
+    ("climate: a fill in one row of cells", air(put("t2m", 194.0, latitude=0)), ["era5.nc: t2m", "194"]),
     ("elevation: undeclared voids", heights(dug(-32768.0, slice(None, None, 4))), ["ok", "2 glaciers"]),
     ("elevation: zeros for voids", heights(dug(0.0)), ["elevation model", "exactly 0 m", "gdal_edit.py -a_nodata 0"]),
     ("elevation: -99 for voids", heights(dug(-99.0)), ["exactly -99 m", "gdal_edit.py -a_nodata -99"]),
