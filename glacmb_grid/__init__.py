@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from glacmb_grid.inputs.outlines import glaciers_dataset as glaciers_dataset
     from glacmb_grid.inputs.outlines import read_outlines as read_outlines
     from glacmb_grid.inputs.own_table import read_samples_table as read_samples_table
+    from glacmb_grid.inputs.series import read_series as read_series
     from glacmb_grid.learning.nets.extract import network as network
     from glacmb_grid.learning.registry import fit as fit
     from glacmb_grid.learning.registry import predict as predict
@@ -126,6 +127,7 @@ _HOMES = {
     "read_observations": "inputs.balances",
     "read_outlines": "inputs.outlines",
     "read_samples_table": "inputs.own_table",
+    "read_series": "inputs.series",
     "read_versions": "inputs.links.versions",
     "run": "workflow.runner",
     "sample": "sampling.zonal",

@@ -34,6 +34,7 @@ _PATHS = {
     ("observations", "links", "versions"),
     ("product", "truth"),
     ("product", "regions", "path"),
+    ("product", "regions", "compare"),
     ("samples", "path"),
     ("samples", "targets"),
     ("store", "root"),

@@ -312,6 +312,7 @@ WRONG = [
         lambda g: gg.regional_product(g.nothing, gg.one_region(1, "all"), correlation=gg.ErrorCorrelation((), 1.0)),
         ["regional_product: product"],
     ),
+    ("read_series", lambda g: gg.read_series(g.folder / "none.csv"), ["none.csv", "regional series"]),
     ("compare_series", lambda g: gg.compare_series(g.nothing, g.table), ["reference"]),
     ("compare_geodetic", lambda g: gg.compare_geodetic(g.nothing, g.table), ["product", "'mass_balance'"]),
     ("score_geodetic", lambda g: gg.score_geodetic(g.nothing), ["compared", "`compare_geodetic`"]),

@@ -15,6 +15,7 @@ from glacmb_grid.products.gridded import by_year, gridded_product
 from glacmb_grid.products.metadata import describe
 from glacmb_grid.products.regional import regional_product
 from glacmb_grid.products.regions import Regions, one_region, regions_of_polygons, rgi_regions
+from glacmb_grid.products.series import compare_series
 from glacmb_grid.settings import Product
 from glacmb_grid.settings import Regions as RegionSettings
 from glacmb_grid.stores.formats import write_netcdf
@@ -26,13 +27,15 @@ _ID_COLUMNS = ("region_id", "id", "name", "NAME", "RGI_CODE", "o1region", "o2reg
 
 def regions_of_glaciers(
     ids: npt.NDArray[np.object_],
-    longitude: npt.ArrayLike,
-    latitude: npt.ArrayLike,
+    outlines: gpd.GeoDataFrame,
     settings: RegionSettings,
     layer: gpd.GeoDataFrame | None,
 ) -> Regions:
     """The regions that a configuration names: polygons, those of the RGI, or all glaciers where they have no RGI id."""
+    here = outlines.loc[ids]
     if layer is None:
+        if settings.order == 2:
+            return rgi_regions(ids.astype(str), _subregions(here))
         of_rgi = [i for i in ids.astype(str).tolist() if i.startswith("RGI")]
         return rgi_regions(ids.astype(str)) if of_rgi else one_region(len(ids), "all glaciers")
     columns = [str(c) for c in layer.columns if c != layer.geometry.name]
@@ -44,7 +47,20 @@ def regions_of_glaciers(
             found=f"columns {listing(columns, 20) or 'none'}",
             remedy="name the column of identifiers with `product.regions.id`",
         )
-    return regions_of_polygons(longitude, latitude, layer, name=name)
+    return regions_of_polygons(here["longitude"].to_numpy(), here["latitude"].to_numpy(), layer, name=name)
+
+
+def _subregions(outlines: gpd.GeoDataFrame) -> list[str]:
+    """Second-order region of every outline."""
+    stated = outlines["subregion"].astype(str).tolist() if "subregion" in outlines else []
+    if not any(stated):
+        raise InputError(
+            "product: regions: order",
+            expected="outlines that name second-order regions, in a column O2Region (RGI 5 and 6) or o2region (RGI 7)",
+            found="none" if not stated else "a column without any",
+            remedy="set `order: 1`, or give regions as polygons with `product.regions.path`",
+        )
+    return stated
 
 
 def sum_by_region(
@@ -65,7 +81,7 @@ def sum_by_region(
     assert settings is not None
     of_glaciers = _without_draws(product_of_glaciers)
     ids = of_glaciers["glacier_id"].values
-    regions = regions_of_glaciers(ids, of_glaciers["longitude"], of_glaciers["latitude"], settings, layer)
+    regions = regions_of_glaciers(ids, outlines, settings, layer)
     missing = _missing(outlines, ids, settings, layer, regions)
     made = regional_product(
         of_glaciers,
@@ -90,6 +106,23 @@ def sum_by_region(
     for region in range(made.sizes["region"]):
         work.say(_line(made.isel(region=region)))
     return {"regional": made}
+
+
+def compare_sums(work: Work, *, regional: xr.Dataset, series: pd.DataFrame) -> dict[str, Any]:
+    """The product by region beside series of others, and how far it is off."""
+    try:
+        rows, scores = compare_series(regional.load(), series)
+    except InputError as error:
+        work.say(f"note: nothing to compare: {error.found}")
+        rows, scores = series.iloc[:0], pd.DataFrame(columns=["region", "unit", "n", "product", "reference"])
+    for line in scores.itertuples():
+        unit = line.unit
+        work.say(
+            f"{line.region}: {line.n} periods, {line.product:+.3f} {unit} by the product, {line.reference:+.3f} {unit} "
+            f"by the series: bias {line.bias:+.3f}, RMSE {line.rmse:.3f}"
+        )
+    dates = {n: pd.to_datetime(rows[n]).dt.strftime("%Y-%m-%d") for n in ("begin", "end")}
+    return {"rows": rows.assign(**dates), "scores": scores}
 
 
 def _line(region: xr.Dataset) -> str:
@@ -119,9 +152,7 @@ def _missing(
     if layer is None and not any(str(i).startswith("RGI") for i in ids):
         return pd.DataFrame({"region": regions.ids[0], "area": lost["area"].to_numpy()})
     try:
-        theirs = regions_of_glaciers(
-            lost.index.to_numpy(object), lost["longitude"].to_numpy(), lost["latitude"].to_numpy(), settings, layer
-        )
+        theirs = regions_of_glaciers(lost.index.to_numpy(object), outlines, settings, layer)
     except InputError:  # none of them lies in any region
         return None
     parts = [

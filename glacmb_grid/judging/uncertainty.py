@@ -10,6 +10,7 @@ import xarray as xr
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.judging.fits import Fits, fitted_in
 from glacmb_grid.judging.plan import PRODUCT_SCHEME, require_fitted
+from glacmb_grid.settings import Intervals
 from glacmb_grid.stores.work import Work
 from glacmb_grid.uncertainty.correlation import ErrorCorrelation, published_correlation
 from glacmb_grid.uncertainty.every_year import glacier_year_uncertainty
@@ -26,13 +27,16 @@ def estimate_uncertainty(
     fits: Fits,
     predictions: pd.DataFrame,
     model: str,
+    intervals: Intervals,
     seed: int,
 ) -> dict[str, Any]:
     """Expected errors, intervals and applicability of every glacier-year, and how errors are correlated."""
     fitted = {n: p.load() for n, p in fitted_in(fits, PRODUCT_SCHEME).items()}
     require_fitted(model, fitted)
     weights = predictor_weights(fitted[model], samples, folds, built_on=fitted, seed=seed)
-    expected = glacier_year_uncertainty(samples, folds, predictions, predictors, weights)
+    expected = glacier_year_uncertainty(
+        samples, folds, predictions, predictors, weights, method=intervals.method, follow_error=intervals.follow_error
+    )
     correlation = _correlation(predictions, samples)
     work.say(f"errors: {correlation.reason}")
     return {

@@ -38,6 +38,7 @@ from glacmb_grid.settings.models import Ridge as Ridge
 from glacmb_grid.settings.models import TemperatureIndex as TemperatureIndex
 from glacmb_grid.settings.models import model_names as model_names
 from glacmb_grid.settings.product import Grids as Grids
+from glacmb_grid.settings.product import Intervals as Intervals
 from glacmb_grid.settings.product import Metadata as Metadata
 from glacmb_grid.settings.product import Product as Product
 from glacmb_grid.settings.product import Regions as Regions

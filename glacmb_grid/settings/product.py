@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from glacmb_grid.settings.base import Section, each_once
+from glacmb_grid.settings.base import REMEDY, Section, each_once
 from glacmb_grid.settings.inputs import Years
 from glacmb_grid.settings.models import ModelName
 
@@ -53,13 +53,42 @@ class Regions(Section):
     """Regions that the product is summed over.
 
     `path` is a layer of polygons, `id` their column of identifiers; without a path regions are those of the RGI, told
-    by the identifiers of the glaciers. `fill_missing` gives glaciers without a balance the mean of their region.
+    by the identifiers of the glaciers, of first or second `order` (the latter by the column O2Region of the outlines).
+    `fill_missing` gives glaciers without a balance the mean of their region. `compare`: series of others, such as those
+    of GlaMBIE, that the sums are held against.
     """
 
+    order: Literal[1, 2] = 1
+    compare: list[str] = []
     path: Path | None = None
     layer: str | None = None
     id: str | None = None
     fill_missing: bool = False
+
+    @field_validator("compare", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Regions:
+        if self.order == 2 and self.path is not None:
+            raise ValueError(
+                f"Input should be either `path` or `order: 2`{REMEDY}regions of second order are those that the "
+                "outlines name; leave `path` out, or `order`"
+            )
+        return self
+
+
+class Intervals(Section):
+    """Prediction intervals of the product.
+
+    `method`: `hierarchical` holds at least its level, and is wide with few glaciers; `calibrated` is narrower, without
+    a promise. `follow_error`: half widths are multiples of the expected error, wider far from what was learnt.
+    """
+
+    method: Literal["hierarchical", "calibrated"] = "hierarchical"
+    follow_error: bool = False
 
 
 class Grids(Section):
@@ -85,8 +114,8 @@ class Product(Section):
     `model`: it is judged too; by default ff_fcnn, or the last of the judged models. `years`: first and last
     hydrological year, by default all complete ones of the climate. `draws`: joint realizations of the product, by
     default 100 up to 10,000 glaciers and none beyond. `area_change`: `fixed`, `rgi` for published rates of RGI regions,
-    or rates by region, % per year of the area in `area_reference_year`. `regions` and `grids`: sums by region and on
-    grids; `false` makes none. `water_density` in kg m-3.
+    or rates by region, % per year of the area in `area_reference_year`. `intervals`: how they are
+    made. `regions` and `grids`: sums by region and on grids; `false` makes none. `water_density` in kg m-3.
     """
 
     model: ModelName = "ff_fcnn"
@@ -98,6 +127,7 @@ class Product(Section):
     area_change: Literal["fixed", "rgi"] | dict[str, Rate] = "fixed"
     area_reference_year: int = Field(2001, ge=1850, le=2100)
     water_density: float = Field(1000.0, ge=990, le=1010)
+    intervals: Intervals = Intervals()
     regions: Regions | None = Regions()
     grids: Grids | None = None
     truth: Path | None = None

@@ -177,6 +177,7 @@ EVALUATION = {
 GEODETIC = {n: Artefact("geodetic/comparison", f"{n}.csv") for n in ("rates", "scores", "left_out")} | {
     "compared": Artefact("geodetic/comparison", "rates.zarr", "dataset")
 }
+COMPARED_SUMS = {n: Artefact("series", f"{n}.csv") for n in ("rows", "scores")}
 AUDIT = {n: Artefact("audit", f"{n}.csv") for n in ("rows", "gaps", "permuted", "findings", "probes")} | {
     "verdict": Artefact("audit", "verdict.json", "json"),
     "text": Artefact("audit", "audit.txt", "text"),

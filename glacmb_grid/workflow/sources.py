@@ -24,6 +24,7 @@ from glacmb_grid.inputs.links.tables import links_of_release, read_link_table
 from glacmb_grid.inputs.links.versions import read_versions
 from glacmb_grid.inputs.outlines import sound_outlines
 from glacmb_grid.inputs.outlines.vectors import read_vectors
+from glacmb_grid.inputs.series import read_series
 from glacmb_grid.settings import Given, Judged, Links, RunConfig, Section, TableConfig
 from glacmb_grid.workflow.stages import Files, Source
 
@@ -195,6 +196,14 @@ def regions(c: RunConfig) -> Source:
         return read_vectors(find_file(path, what="regions"), s.layer, None)
 
     return Source(read, ((path, "regions"),), made_by=_made_by(c))
+
+
+def series(c: RunConfig) -> Source:
+    """Regional series of others."""
+    assert c.product is not None
+    s = c.product.regions
+    assert s is not None
+    return Source(lambda: read_series(s.compare), ((s.compare, "regional series"),), made_by=_made_by(c))
 
 
 def own_table(c: TableConfig) -> Source:

@@ -266,7 +266,7 @@ def _product_stages(c: RunConfig, product: Product) -> list[Stage]:
             "predictions": a.predictions_of(product.model),
         },
         {"expected": a.EXPECTED, "correlation": a.CORRELATION, "importance": a.IMPORTANCE},
-        options(c, model="product.model", seed="seed"),
+        options(c, model="product.model", intervals="product.intervals", seed="seed"),
     )
     made = Stage(
         "products",
@@ -303,9 +303,12 @@ def _sums_of_product(c: RunConfig, product: Product) -> list[Stage]:
                 sums.sum_by_region,
                 {**read, **layer},
                 {"regional": a.REGIONAL},
-                {**_about(c, product), "product": _part_of(product, "regions", "water_density")},
+                {**_about(c, product), "product": _part_of(_without_comparison(product), "regions", "water_density")},
             )
         )
+        if product.regions.compare:
+            read_too = {"regional": a.REGIONAL, "series": sources.series(c)}
+            out.append(Stage("series", sums.compare_sums, read_too, a.COMPARED_SUMS))
     if product.grids is not None:
         out.append(
             Stage(
@@ -317,6 +320,12 @@ def _sums_of_product(c: RunConfig, product: Product) -> list[Stage]:
             )
         )
     return out
+
+
+def _without_comparison(product: Product) -> Product:
+    """The settings on which sums by region depend."""
+    assert product.regions is not None
+    return product.model_copy(update={"regions": product.regions.model_copy(update={"compare": []})})
 
 
 def _about(c: RunConfig, product: Product) -> dict[str, Option]:

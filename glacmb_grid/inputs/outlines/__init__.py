@@ -57,7 +57,8 @@ def read_outlines(
     -------
     GeoDataFrame
         Index `glacier` sorted; columns `name`, `area` (km2, on the ellipsoid), `longitude`, `latitude` (degrees, of a
-        point inside), `geometry`; where the inventory states them, `zmin`, `zmed` and `zmax` (m, NaN if unknown).
+        point inside), `geometry`; where the inventory states them, `zmin`, `zmed` and `zmax` (m, NaN if unknown)
+        and `subregion`, the second-order region of the RGI (empty if unknown).
 
     Raises
     ------
@@ -109,6 +110,7 @@ def _read_all(
         "blank": ids == "",
         "name": inventories.names(raw),
         **inventories.heights(raw),
+        **inventories.subregions(raw),
     }
     raw = gpd.GeoDataFrame(named, geometry=_unbroken(np.asarray(raw.geometry.array)), crs=raw.crs)
     failures: list[Failure] = []
@@ -294,7 +296,8 @@ def _whole(piece: str) -> str:
 def _merged(raw: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     whole = raw.assign(glacier=raw["glacier"].map(_whole))
     heights = {n: how for n, how in (("zmin", "min"), ("zmed", "mean"), ("zmax", "max")) if n in raw}
-    return whole.dissolve(by="glacier", aggfunc={"name": "first", **heights})
+    first = {n: "first" for n in ("name", "subregion") if n in raw}
+    return whole.dissolve(by="glacier", aggfunc={**first, **heights})
 
 
 def _with_measures(glaciers: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
@@ -303,8 +306,8 @@ def _with_measures(glaciers: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     longitude = (inside.x.to_numpy() + 180) % 360 - 180
     measured = glaciers.assign(area=area, longitude=longitude, latitude=inside.y.to_numpy())
     measured.index.name = "glacier"
-    heights = [n for n in inventories.HEIGHTS if n in measured]
-    return measured[["name", "area", "longitude", "latitude", *heights, "geometry"]]
+    stated = [n for n in (*inventories.HEIGHTS, "subregion") if n in measured]
+    return measured[["name", "area", "longitude", "latitude", *stated, "geometry"]]
 
 
 def _area(shape: shapely.Geometry) -> float:

@@ -97,6 +97,15 @@ def heights(raw: gpd.GeoDataFrame) -> dict[str, npt.NDArray[np.float64]]:
     return out
 
 
+def subregions(raw: gpd.GeoDataFrame) -> dict[str, list[str]]:
+    """Second-order region of the RGI as the inventory states it: 2 or 13-02; empty if unknown."""
+    lower = {str(n).casefold(): n for n in reversed(raw.columns)}
+    if "o2region" not in lower:
+        return {}
+    text = ["" if v is None or v != v else str(v).removesuffix(".0").strip() for v in raw[lower["o2region"]]]
+    return {"subregion": text}
+
+
 def names(raw: gpd.GeoDataFrame) -> list[str]:
     """Names of the glaciers, empty where there is none."""
     lower = {str(n).casefold(): n for n in reversed(raw.columns)}
