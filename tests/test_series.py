@@ -14,10 +14,10 @@ from glacmb_grid.errors import InputError
 from glacmb_grid.products.exports.glambie2 import glambie2_table
 from glacmb_grid.stores.formats import read_zarr
 
-RESULTS = """start_dates,end_dates,region,combined_gt,combined_gt_errors,combined_mwe,combined_mwe_errors,altimetry_gt
-1999.75,2000.75,central_asia,7.5,13.4,0.15,0.27,
-2000.75,2001.75,central_asia,-15.5,12.7,-0.31,0.26,-15.2
-2001.75,2002.75,central_asia,,,-0.2,0.26,
+RESULTS = """start_dates,end_dates,glacier_area,region,combined_gt,combined_gt_errors,combined_mwe,combined_mwe_errors,altimetry_gt
+1999.75,2000.75,49724.5,central_asia,7.5,13.4,0.15,0.27,
+2000.75,2001.75,49635.5,central_asia,-15.5,12.7,-0.31,0.26,-15.2
+2001.75,2002.75,,central_asia,,,-0.2,0.26,
 """
 
 
@@ -33,6 +33,7 @@ def test_results_of_glambie_come_in_both_units_with_the_number_of_the_region(tmp
     assert found["unit"].tolist() == ["Gt"] * 2 + ["m w.e."] * 3  # the empty cell is left out
     assert found["change"].tolist() == [7.5, -15.5, 0.15, -0.31, -0.2]
     assert found["uncertainty"].tolist() == [13.4, 12.7, 0.27, 0.26, 0.26]
+    assert found["area"].fillna(0).tolist() == [49724.5, 49635.5, 49724.5, 49635.5, 0]
     assert found["begin"].astype(str).tolist()[:2] == ["1999-10-01", "2000-10-01"]
     assert found["end"].astype(str).tolist()[:2] == ["2000-10-01", "2001-10-01"]
 
@@ -115,8 +116,9 @@ def test_a_run_by_subregions_is_compared_with_series_of_others(world, tmp_path, 
     assert main(["check", str(path)]) == 1
     assert "regional series" in capsys.readouterr().err  # the file is missing
     known = subregions(tmp_path, ["13-01", "13-02"] * 3)
-    text = "region,begin,end,change,unit\n"
-    text += "".join(f"13-01,{y}-10-01,{y + 1}-10-01,-0.5,m w.e.\n" for y in (2001, 2002))
+    text = "region,begin,end,change,unit,area\n"
+    text += "".join(f"13-01,{y}-10-01,{y + 1}-10-01,-0.5,m w.e.,1000\n" for y in (2001, 2002))
+    text += "13-01,2001-10-01,2002-10-01,-0.5,Gt,1000\n"
     written(tmp_path, text, "others.csv")
     assert main(["run", str(path)]) == 0
     told = capsys.readouterr().out
@@ -129,9 +131,14 @@ def test_a_run_by_subregions_is_compared_with_series_of_others(world, tmp_path, 
     np.testing.assert_allclose(regional["mass_balance"].values[0], mean, rtol=1e-9)
     rows, scores = (pd.read_csv(out / "series" / f"{n}.csv") for n in ("rows", "scores"))
     years = regional["year"].values
-    np.testing.assert_allclose(rows["product"], mean[np.isin(years, [2002, 2003])], rtol=1e-9)
-    assert scores["bias"].item() == pytest.approx(mean[np.isin(years, [2002, 2003])].mean() + 0.5)
-    assert f"bias {scores['bias'].item():+.3f}" in told
+    specific = rows["unit"] == "m w.e."
+    np.testing.assert_allclose(rows["product"][specific], mean[np.isin(years, [2002, 2003])], rtol=1e-9)
+    bias = scores.set_index("unit")["bias"]["m w.e."]
+    assert bias == pytest.approx(mean[np.isin(years, [2002, 2003])].mean() + 0.5)
+    np.testing.assert_allclose(scores["area_share"], area.sum() / 1000, rtol=1e-9)
+    assert told.count("of its area") == 2
+    assert f"of its area: bias {bias:+.3f}" in told
+    assert told.count("of its area: bias") == 1  # not of gigatonnes of another area
     again = ["run", str(path), "--set", "product.regions.compare=nothing.csv"]
     written(tmp_path, text.replace("13-01", "elsewhere"), "nothing.csv")
     assert main(again) == 0

@@ -17,7 +17,7 @@ from glacmb_grid.inputs.files import find_files
 Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
 
-COLUMNS = ("region", "begin", "end", "change", "uncertainty", "unit", "file")
+COLUMNS = ("region", "begin", "end", "change", "uncertainty", "unit", "area", "file")
 _DAY = "datetime64[D]"
 _UNITS = {"gt": "Gt", "mwe": "m w.e.", "m w.e.": "m w.e.", "m we": "m w.e."}
 _GLAMBIE_REGIONS = (
@@ -54,13 +54,13 @@ def read_series(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
         CSV files; patterns such as `glambie/*.csv` too. Results of GlaMBIE (`start_dates`, `end_dates` in decimal
         years, `combined_gt`, `combined_mwe`), its layout for submissions (`region_id`, `start_date`, `end_date`,
         `glacier_change_observed`, `unit`), or plain tables: `region`, `begin`, `end` (2000-10-01; `end` is the first
-        day after the period), `change`, `unit` (m w.e. or Gt) and, optionally, `uncertainty`.
+        day after the period), `change`, `unit` (m w.e. or Gt) and, optionally, `uncertainty` and `area` (km2).
 
     Returns
     -------
     DataFrame
         `COLUMNS`: `region` (`13`, or as the table has it), `begin`, `end` (days, `end` not in the period), `change` and
-        `uncertainty` in its `unit`, "m w.e." or "Gt"; `file`, its name.
+        `uncertainty` in its `unit`, "m w.e." or "Gt"; `area` (km2, NaN if unknown); `file`, its name.
 
     Raises
     ------
@@ -122,6 +122,7 @@ def _results(table: pd.DataFrame, file: Path) -> pd.DataFrame:
                 "change": _numbers(table, f"combined_{u}", file),
                 "uncertainty": _numbers(table, f"combined_{u}_errors", file),
                 "unit": _UNITS[u],
+                "area": _numbers(table, "glacier_area", file),
             }
         )
         for u in units
@@ -137,6 +138,7 @@ def _submission(table: pd.DataFrame, file: Path) -> pd.DataFrame:
             "end_date": "end",
             "glacier_change_observed": "change",
             "glacier_change_uncertainty": "uncertainty",
+            "glacier_area_reference_start": "area",
         }
     )
     return _plain(renamed, file, day_first=True)
@@ -158,6 +160,7 @@ def _plain(table: pd.DataFrame, file: Path, *, day_first: bool = False) -> pd.Da
         "change": _numbers(table, "change", file),
         "uncertainty": _numbers(table, "uncertainty", file),
         "unit": unit,
+        "area": _numbers(table, "area", file),
     }
     return pd.DataFrame(columns).dropna(subset="change")
 

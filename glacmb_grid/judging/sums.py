@@ -22,6 +22,7 @@ from glacmb_grid.stores.formats import write_netcdf
 from glacmb_grid.stores.work import Work
 from glacmb_grid.uncertainty.correlation import ErrorCorrelation
 
+_SAME_AREA = 0.2  # share by which the areas of the product and of a series may differ
 _ID_COLUMNS = ("region_id", "id", "name", "NAME", "RGI_CODE", "o1region", "o2region", "first_order", "FULL_NAME")
 
 
@@ -116,10 +117,12 @@ def compare_sums(work: Work, *, regional: xr.Dataset, series: pd.DataFrame) -> d
         work.say(f"note: nothing to compare: {error.found}")
         rows, scores = series.iloc[:0], pd.DataFrame(columns=["region", "unit", "n", "product", "reference"])
     for line in scores.itertuples():
-        unit = line.unit
+        apart = abs(line.area_share - 1) > _SAME_AREA
+        area = f", by {line.area_share:.0%} of its area" if apart else ""
         work.say(
-            f"{line.region}: {line.n} periods, {line.product:+.3f} {unit} by the product, {line.reference:+.3f} {unit} "
-            f"by the series: bias {line.bias:+.3f}, RMSE {line.rmse:.3f}"
+            f"{line.region}: {line.n} periods, {line.product:+.3f} {line.unit} by the product, {line.reference:+.3f} by "
+            f"the series{area}"
+            + ("" if apart and line.unit == "Gt" else f": bias {line.bias:+.3f}, RMSE {line.rmse:.3f}")
         )
     dates = {n: pd.to_datetime(rows[n]).dt.strftime("%Y-%m-%d") for n in ("begin", "end")}
     return {"rows": rows.assign(**dates), "scores": scores}

@@ -27,15 +27,17 @@ def compare_series(regional: xr.Dataset, reference: pd.DataFrame) -> tuple[pd.Da
     regional : xr.Dataset, (region, year)
         From `regional_product`.
     reference : DataFrame
-        `region` (as in the product), `begin`, `end` (first day of the period and first day after it), `change` over the
-        period, and its `unit` ("m w.e." or "Gt").
+        From `read_series`, or `region` (as in the product), `begin`, `end` (first day of the period and first day after
+        it), `change` over the period, its `unit` ("m w.e." or "Gt") and, optionally, `area` (km2).
 
     Returns
     -------
     rows : DataFrame
-        The rows of the reference that the product covers, with `product` and `difference` (product minus reference).
+        The rows of the reference that the product covers, with `product`, `difference` (product minus reference) and
+        `area_share` (area of the product over that of the reference, NaN if unknown).
     scores : DataFrame
-        By `region` and `unit`: `n`, `product`, `reference` (means), `bias`, `rmse`.
+        By `region` and `unit`: `n`, `product`, `reference` (means), `bias`, `rmse`, `area_share` (mean). Gigatonnes of
+        regions whose areas differ by more than a fifth are no judgement of the product.
 
     Raises
     ------
@@ -80,7 +82,11 @@ def _compared(regional: xr.Dataset, reference: pd.DataFrame, place: npt.NDArray[
     values = regional[_OF_UNIT[unit]].transpose("region", "year").values.astype(np.float64)
     known = covered(operator)
     product = operator.sums(np.asarray(values).reshape(-1))
-    out: pd.DataFrame = table.assign(product=product, difference=product - table["change"].to_numpy(np.float64))
+    area = regional["area"].mean("year").values[region]
+    theirs = table["area"].to_numpy(np.float64) if "area" in table else np.nan
+    out: pd.DataFrame = table.assign(
+        product=product, difference=product - table["change"].to_numpy(np.float64), area_share=area / theirs
+    )
     kept: pd.DataFrame = out[known & np.isfinite(out["difference"].to_numpy())]
     return kept
 
@@ -95,4 +101,5 @@ def _score(key: Any, rows: pd.DataFrame) -> dict[str, Any]:
         "reference": float(rows["change"].mean()),
         "bias": float(difference.mean()),
         "rmse": float((difference**2).mean() ** 0.5),
+        "area_share": float(rows["area_share"].mean()),
     }
