@@ -14,7 +14,8 @@ from glacmb_grid.errors import InputError
 from glacmb_grid.products.exports.glambie2 import glambie2_table
 from glacmb_grid.stores.formats import read_zarr
 
-RESULTS = """start_dates,end_dates,glacier_area,region,combined_gt,combined_gt_errors,combined_mwe,combined_mwe_errors,altimetry_gt
+HEADER = "start_dates,end_dates,glacier_area,region,combined_gt,combined_gt_errors,combined_mwe,combined_mwe_errors,"
+RESULTS = f"""{HEADER}altimetry_gt
 1999.75,2000.75,49724.5,central_asia,7.5,13.4,0.15,0.27,
 2000.75,2001.75,49635.5,central_asia,-15.5,12.7,-0.31,0.26,-15.2
 2001.75,2002.75,,central_asia,,,-0.2,0.26,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import geopandas as gpd
@@ -116,16 +117,21 @@ def compare_sums(work: Work, *, regional: xr.Dataset, series: pd.DataFrame) -> d
     except InputError as error:
         work.say(f"note: nothing to compare: {error.found}")
         rows, scores = series.iloc[:0], pd.DataFrame(columns=["region", "unit", "n", "product", "reference"])
-    for line in scores.itertuples():
-        apart = abs(line.area_share - 1) > _SAME_AREA
-        area = f", by {line.area_share:.0%} of its area" if apart else ""
-        work.say(
-            f"{line.region}: {line.n} periods, {line.product:+.3f} {line.unit} by the product, {line.reference:+.3f} by "
-            f"the series{area}"
-            + ("" if apart and line.unit == "Gt" else f": bias {line.bias:+.3f}, RMSE {line.rmse:.3f}")
-        )
+    for score in scores.to_dict("records"):
+        work.say(_compared(score))
     dates = {n: pd.to_datetime(rows[n]).dt.strftime("%Y-%m-%d") for n in ("begin", "end")}
     return {"rows": rows.assign(**dates), "scores": scores}
+
+
+def _compared(score: dict[Hashable, Any]) -> str:
+    """One line of scores in words; no judgement of gigatonnes where the areas differ."""
+    apart = abs(score["area_share"] - 1) > _SAME_AREA
+    text = (
+        f"{score['region']}: {score['n']} periods, {score['product']:+.3f} {score['unit']} by the product, "
+        f"{score['reference']:+.3f} by the series"
+    )
+    text += f", by {score['area_share']:.0%} of its area" if apart else ""
+    return text if apart and score["unit"] == "Gt" else f"{text}: bias {score['bias']:+.3f}, RMSE {score['rmse']:.3f}"
 
 
 def _line(region: xr.Dataset) -> str:
