@@ -46,7 +46,9 @@ class Shares:
 
 
 def grid_around(bounds: Floats, resolution: float) -> Grid:
-    """The smallest grid around bounds whose edges are multiples of the resolution.
+    """The smallest grid around bounds whose edges are multiples of the resolution, of two cells each way at least.
+
+    GDAL does not open grids of one row or column.
 
     Parameters
     ----------
@@ -60,7 +62,9 @@ def grid_around(bounds: Floats, resolution: float) -> Grid:
         )
     low, high = bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0)
     first = np.floor(np.round(low / resolution, 6)).astype(np.int64)
-    last = np.maximum(np.ceil(np.round(high / resolution, 6)).astype(np.int64), first + 1)
+    last = np.maximum(np.ceil(np.round(high / resolution, 6)).astype(np.int64), first + 2)
+    if last[1] * resolution > 90 and (last[1] - 1) * resolution >= high[1]:
+        first[1], last[1] = first[1] - 1, last[1] - 1
     x = np.round(np.arange(first[0], last[0] + 1) * resolution, _DIGITS)
     y = np.round(np.arange(first[1], last[1] + 1) * resolution, _DIGITS)
     if x[-1] - x[0] >= 360:
