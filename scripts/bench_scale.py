@@ -55,6 +55,7 @@ RANGES = {  # longitude, latitude of points along the ridges, and share of the g
 }
 SPREAD = 0.35  # degrees, across the ridge
 MEMORY = (6.0, 6.0)  # GB, must and aim
+MEASURED, FIRST_YEAR = 93, 1950
 CHUNKINGS = {"series": (900, 24, 24), "years": (120, 71, 131), "fields": (12, 211, 391)}
 
 
@@ -134,7 +135,7 @@ def write_cube(path: Path, size: Size, chunks: tuple[int, int, int]) -> None:
         for k, (name, (level, width)) in enumerate(list(believable().items())[: size.variables])
     }
     coords = {
-        "time": pd.date_range("1950-01-01", periods=size.months, freq="MS"),
+        "time": pd.date_range(f"{FIRST_YEAR}-01-01", periods=size.months, freq="MS"),
         "latitude": latitude,
         "longitude": longitude,
     }
@@ -318,8 +319,25 @@ def write_dem(folder: Path, bounds: np.ndarray) -> int:
     return len(tiles)
 
 
-def run_region(folder: Path, count: int, size: Size) -> list[Line]:
-    """`glacmb-grid run` up to the predictors, of a simulated region in files, elevation model of 30 m included."""
+def write_balances(path: Path, table: Any, years: tuple[int, int]) -> None:
+    """Balances of 93 glaciers in some years: a level of each, a departure of each year, noise, mm w.e."""
+    draws = np.random.default_rng(6)
+    large = np.flatnonzero(table.to_crs("EPSG:6933").area.to_numpy() > 0.3e6)
+    mine = np.sort(draws.choice(large, MEASURED, replace=False))
+    span = np.arange(years[0], years[1] + 1)
+    departure = draws.normal(0, 300, len(span))
+    rows = []
+    for glacier in mine:
+        level, begin = draws.normal(-350, 300), draws.integers(0, len(span) - 8)
+        for k in range(begin, min(begin + draws.integers(6, 25), len(span))):
+            balance = round(level + departure[k] + draws.normal(0, 250))
+            rows.append((glacier + 1, span[k], balance, table["rgi_id"].iloc[glacier]))
+    frame = pd.DataFrame(rows, columns=["WGMS_ID", "YEAR", "ANNUAL_BALANCE", "RGI_ID"])
+    frame.to_csv(path, index=False)
+
+
+def run_region(folder: Path, count: int, size: Size, only: str | None) -> list[Line]:
+    """`glacmb-grid run` of a simulated region in files, elevation model of 30 m included, with all products."""
     write_cube(folder / "cube.zarr", size, CHUNKINGS["years"])
     latitude, longitude = 46 - np.arange(211) * 0.1, 66 + np.arange(391) * 0.1
     y, x = np.ogrid[:211, :391]
@@ -327,21 +345,28 @@ def run_region(folder: Path, count: int, size: Size) -> list[Line]:
     invariant = xr.Dataset({"z": (("latitude", "longitude"), 9.80665 * height, {"units": "m2 s-2"})})
     invariant.assign_coords(latitude=latitude, longitude=longitude).to_netcdf(folder / "invariant.nc")
     table = outlines(count, 100, places=places(count)).reset_index(names="rgi_id")
+    region = np.repeat(["13", "14", "15"], np.diff([0, round(0.57 * count), round(0.863 * count), count]))
+    table["rgi_id"] = [f"RGI60-{r}.{i:05d}" for r, i in zip(region, np.arange(count) + 1, strict=True)]
     table.to_file(folder / "outlines.gpkg")
     (folder / "dem").mkdir()
     tiles = write_dem(folder / "dem", table.bounds.to_numpy())
+    first = FIRST_YEAR + 1
+    write_balances(folder / "fog.csv", table, (first, first + size.months // 12 - 2))
     del table
-    (folder / "fog.csv").write_text("WGMS_ID,YEAR,ANNUAL_BALANCE,RGI_ID\n1,2001,-500,G000001\n", encoding="utf-8")
     config = {
         "glaciers": {"path": "outlines.gpkg"},
         "climate": {"files": "cube.zarr", "accumulated": "daily_mean", "invariant": "invariant.nc"},
         "sampling": {"lapse_rate": "fitted"},
         "elevation": {"files": "dem/*.tif"},
         "observations": {"path": "fog.csv", "units": "mm w.e."},
+        "predictors": {"monthly": ["t2m", "tp"]},
+        "validation": {"schemes": ["logo", "both_out"]},
+        "product": {"area_change": "rgi", "grids": {"resolutions": [0.5, 0.1]}},
         "store": {"root": "out"},
     }
     (folder / "region.yaml").write_text(json.dumps(config), encoding="utf-8")
-    command = [sys.executable, "-m", "glacmb_grid", "run", str(folder / "region.yaml"), "--stage", "predictors"]
+    command = [sys.executable, "-m", "glacmb_grid", "run", str(folder / "region.yaml")]
+    command += ["--stage", only] if only else []
     done = subprocess.run(command, check=False)
     log = json.loads((folder / "out" / "run.json").read_text(encoding="utf-8"))["runs"][-1]
     lines: list[Line] = [(f"run of {count} glaciers, {tiles} tiles of 30 m: exit status", done.returncode, "", None)]
@@ -389,7 +414,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--only", choices=CHUNKINGS, help="one of the chunkings")
     parser.add_argument("--repeat", type=int)
-    parser.add_argument("--run", action="store_true", help="instead: a run up to the predictors, of files")
+    parser.add_argument("--run", action="store_true", help="instead: a run of files, with all products")
+    parser.add_argument("--stage", help="of the run: only this stage and what it needs")
     options = parser.parse_args()
     size = QUICK if options.quick else FULL
     size = replace(size, repeat=options.repeat or size.repeat)
@@ -397,7 +423,7 @@ def main() -> None:
         options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         if options.run:
-            report(run_region(Path(folder), 2000 if options.quick else 95_536, size), options.json)
+            report(run_region(Path(folder), 2000 if options.quick else 95_536, size, options.stage), options.json)
             return
         report(measure(Path(folder), size, [options.only] if options.only else list(CHUNKINGS)), options.json)
 
