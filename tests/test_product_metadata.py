@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from glacmb_grid.config import load_config
 from glacmb_grid.errors import InputError
 from glacmb_grid.products.attributes import KINDS, meta_of, quantity
 from glacmb_grid.products.metadata import ABOUT, LICENSE, describe, with_mass_units
@@ -176,7 +177,6 @@ def test_global_attributes_given_and_by_default(product, toys):
     for name, text in {"license": "CC0-1.0", "date_created": "2025-01-31", "configuration": "alps"}.items():
         assert own.attrs[name] == text
     assert own.attrs["source"] == "model x"
-    assert describe(own, kind="glacier", license="").attrs["license"] == LICENSE
 
 
 @pytest.mark.parametrize("text", ["made in /home/me/run", "from /tmp/x.nc", "C:\\data\\x", "in:/Users/me/x"])
@@ -241,3 +241,24 @@ def test_every_kind_knows_its_coordinates():
     for kind in KINDS:
         assert meta_of("time", kind).standard_name == "time"
     assert len(ABOUT) == len(set(ABOUT))
+
+
+def test_an_empty_text_leaves_an_attribute_out_and_none_takes_the_default(toys):
+    made = with_mass_units(toys.product())
+    assert describe(made, kind="glacier").attrs["license"] == LICENSE
+    without = describe(made, kind="glacier", license="", keywords="").attrs
+    assert {"license", "keywords"} & set(without) == set()
+    assert without["processing_level"] == "L4"
+    assert "license" not in describe(made.assign_attrs(license="old"), kind="glacier", license="").attrs
+
+
+def test_the_configuration_tells_an_empty_text_from_none(tmp_path):
+    from glacmb_grid.settings import Metadata
+    from glacmb_grid.workflow.table import table
+
+    made = Metadata(license="", creator_name="A")
+    assert made.license == ""
+    assert made.keywords is None
+    config = load_config("configs/demo.yaml", [f"store.root={tmp_path}", "product.metadata={license: ''}"])
+    stage = next(s for s in table(config) if s.name == "products")
+    assert stage.options["metadata"].given == {"license": ""}

@@ -72,7 +72,7 @@ def describe(ds: xr.Dataset, *, kind: str, **about: str) -> xr.Dataset:
     kind : {"glacier", "region", "grid"}
     **about : str
         Global attributes, any of `ABOUT`: `title`, `institution`, `license`, `citation`, `creator_name`, `history`, ...
-        An empty text is none. Dates are written only if given, so that the same input gives the same bytes.
+        With an empty text there is none, whatever the default. Dates are written only if given, so that the same input gives the same bytes.
 
     Returns
     -------
@@ -166,10 +166,11 @@ def _global(ds: xr.Dataset, kind: str, about: Mapping[str, str]) -> dict[str, ob
         **_DEFAULTS,
         "summary": _SUMMARIES[kind],
         "history": "made by glacmb_grid",
-        **{n: t for n, t in about.items() if t},
+        **about,
         **_OF_THE_DATA[kind],
         **extents(ds, grid=kind == "grid"),
     }
+    found = {n: v for n, v in found.items() if about.get(n) != ""}
     others = {n: v for n, v in ds.attrs.items() if n not in found and n not in ABOUT}
     kept = {n: v for n, v in ds.attrs.items() if n in ABOUT and n not in about and v}
     return dict(sorted({**others, **found, **kept}.items(), key=lambda item: (item[0] != "Conventions", item[0])))

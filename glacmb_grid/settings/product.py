@@ -15,38 +15,38 @@ from glacmb_grid.settings.models import ModelName
 class Metadata(Section):
     """Global attributes of the products by the ACDD convention; without a text an attribute is left out.
 
-    `license` (CC-BY-4.0), `summary`, `keywords` and `processing_level` then have a default. Dates are written only if
-    given: the same input gives the same bytes.
+    `license` (CC-BY-4.0), `summary`, `keywords` and `processing_level` have a default; an empty text leaves them out
+    too. Dates are written only if given: the same input gives the same bytes.
     """
 
-    summary: str = ""
-    keywords: str = ""
-    license: str = ""
-    citation: str = ""
-    references: str = ""
-    comment: str = ""
-    acknowledgment: str = ""
-    project: str = ""
-    program: str = ""
-    id: str = ""
-    naming_authority: str = ""
-    product_version: str = ""
-    metadata_link: str = ""
-    processing_level: str = ""
-    creator_name: str = ""
-    creator_type: Literal["", "person", "group", "institution", "position"] = ""
-    creator_email: str = ""
-    creator_url: str = ""
-    creator_institution: str = ""
-    publisher_name: str = ""
-    publisher_type: Literal["", "person", "group", "institution", "position"] = ""
-    publisher_email: str = ""
-    publisher_url: str = ""
-    contributor_name: str = ""
-    contributor_role: str = ""
-    date_created: str = ""
-    date_issued: str = ""
-    date_modified: str = ""
+    summary: str | None = None
+    keywords: str | None = None
+    license: str | None = None
+    citation: str | None = None
+    references: str | None = None
+    comment: str | None = None
+    acknowledgment: str | None = None
+    project: str | None = None
+    program: str | None = None
+    id: str | None = None
+    naming_authority: str | None = None
+    product_version: str | None = None
+    metadata_link: str | None = None
+    processing_level: str | None = None
+    creator_name: str | None = None
+    creator_type: Literal["person", "group", "institution", "position"] | None = None
+    creator_email: str | None = None
+    creator_url: str | None = None
+    creator_institution: str | None = None
+    publisher_name: str | None = None
+    publisher_type: Literal["person", "group", "institution", "position"] | None = None
+    publisher_email: str | None = None
+    publisher_url: str | None = None
+    contributor_name: str | None = None
+    contributor_role: str | None = None
+    date_created: str | None = None
+    date_issued: str | None = None
+    date_modified: str | None = None
 
 
 class Regions(Section):

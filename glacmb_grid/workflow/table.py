@@ -332,7 +332,7 @@ def _about(c: RunConfig, product: Product) -> dict[str, Option]:
     """What the products say of themselves."""
     given = {n: getattr(product, n) for n in ("title", "institution")}
     text = {n: Option(f"product.{n}", v, str(c.as_written(v))) for n, v in given.items()}
-    metadata = {n: v for n, v in dict(product.metadata).items() if v}
+    metadata = {n: v for n, v in dict(product.metadata).items() if v is not None}
     text["metadata"] = Option("product.metadata", metadata, {n: str(c.as_written(v)) for n, v in metadata.items()})
     return {**text, "name": Option("name", str(c.as_written(c.name)))}
 
