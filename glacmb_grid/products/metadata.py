@@ -72,7 +72,8 @@ def describe(ds: xr.Dataset, *, kind: str, **about: str) -> xr.Dataset:
     kind : {"glacier", "region", "grid"}
     **about : str
         Global attributes, any of `ABOUT`: `title`, `institution`, `license`, `citation`, `creator_name`, `history`, ...
-        With an empty text there is none, whatever the default. Dates are written only if given, so that the same input gives the same bytes.
+        With an empty text there is none, whatever the default. Dates are written only if given, so that the same input
+        gives the same bytes.
 
     Returns
     -------
