@@ -215,10 +215,15 @@ _GLACIER = {
 
 _REGION = {
     **_COORDINATES,
+    "region": Meta("identifier of the region", content=""),
     "region_id": Meta("identifier of the region", content="", more={"cf_role": "timeseries_id"}),
     "region_name": Meta("name of the region", content=""),
     "other_year": Meta("hydrological year whose error is compared with that of year", "1", content="coordinate"),
-    "area": replace(_AREA, long_name="glacier area that the mass change is of", comment=""),
+    "area": replace(
+        _AREA,
+        long_name="glacier area that the mass change is of",
+        comment="with filled glaciers, where they are filled",
+    ),
     "area_missing": Meta("area of the glaciers without a balance in the year", "km2", content=_AUXILIARY),
     "glaciers_covered": Meta("number of glaciers with a balance", "1", content=_AUXILIARY),
     "glaciers_missing": Meta(
@@ -263,10 +268,14 @@ _GRID = {
     ),
 }  # fmt: skip
 
-_AGAINST = {
+_TRUE = "of the difference from the true value: errors of observations are no part of it"
+_SIGMAS = {
     "glacier": "of the difference from an observation: its square is the sum of those of the parts",
-    "sums": "of the difference from the true value: errors of observations are no part of it",
+    "region": f"{_TRUE}; errors of glaciers and years are correlated as error_correlation says",
+    "grid": _TRUE,
 }
+_OF_REGIONS = "sums of balance times area of the year, divided by the area of the glaciers with a balance"
+_INDEPENDENT = "for comparison only: it is too small"
 _KINDS = {"glacier": _GLACIER, "region": _REGION, "grid": _GRID}
 KINDS = tuple(_KINDS)
 
@@ -279,7 +288,11 @@ def meta_of(name: str, kind: str) -> Meta | None:
     if found is None:
         return None
     if name.endswith("_uncertainty"):
-        found = replace(found, comment=_AGAINST["glacier" if kind == "glacier" else "sums"])
+        found = replace(found, comment=_SIGMAS[kind])
+    if name.endswith("_independent"):
+        found = replace(found, comment=_INDEPENDENT)
+    if name == "mass_balance" and kind == "region":
+        found = replace(found, comment=f"{_OF_REGIONS}; {found.comment}")
     if kind == "grid":
         where = found.cell_methods.replace("area: mean", "area: mean where land_ice")
         kept = tuple(n for n in found.ancillary if n.endswith("_uncertainty"))

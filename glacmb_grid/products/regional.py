@@ -13,8 +13,8 @@ import xarray as xr
 
 from glacmb_grid.checking import Positive, checking_arguments
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.products.attributes import meta_of
 from glacmb_grid.products.glacier import error_of_balance
-from glacmb_grid.products.regional_names import COORDINATES, VARIABLES
 from glacmb_grid.products.regions import Regions
 from glacmb_grid.schemas import require_columns
 from glacmb_grid.uncertainty.correlation import ErrorCorrelation, checked_points
@@ -84,16 +84,18 @@ def regional_product(
         lines.append(one.variables(correlation, water_density, covariance, method))
     made = {n: np.stack([line[n] for line in lines]) for n in lines[0]}
     dims = {n: ("region", "year", "other_year")[: v.ndim] for n, v in made.items()}
-    out = xr.Dataset({n: (dims[n], v, VARIABLES[n]) for n, v in made.items()})
-    names = np.array(regions.names, object)
+    out = xr.Dataset({n: (dims[n], v) for n, v in made.items()})
     out = out.assign_coords(
-        region=("region", np.array(regions.ids, object), COORDINATES["region"]),
-        region_name=("region", names, COORDINATES["region_name"]),
+        region=("region", np.array(regions.ids, object)),
+        region_name=("region", np.array(regions.names, object)),
         year=("year", data.years.astype(np.int32), product["year"].attrs),
         **_times(product, regions),
     )
     if covariance:
-        out = out.assign_coords(other_year=("other_year", data.years.astype(np.int32), COORDINATES["other_year"]))
+        out = out.assign_coords(other_year=("other_year", data.years.astype(np.int32)))
+    for name, variable in out.variables.items():
+        if meta := meta_of(str(name), "region"):
+            variable.attrs = meta.attributes(frozenset(map(str, out.variables)), variable.dtype)
     return out.assign_attrs(_attrs(product, regions, correlation, water_density, fill_missing))
 
 
