@@ -45,6 +45,7 @@ LAYERS = (
     "upscaling",
     "products",
     "stores",
+    "fetching",
     "report",
     "judging",
     "workflow",

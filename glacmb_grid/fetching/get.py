@@ -1,0 +1,142 @@
+"""Gets the files of a plan into a folder, and goes on where an earlier call stopped."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glacmb_grid.disk import Say
+from glacmb_grid.errors import InputError
+from glacmb_grid.fetching import data_store, earthdata
+from glacmb_grid.fetching.contract import Item, Plan
+from glacmb_grid.fetching.http import Missing, Sleep, download
+from glacmb_grid.fetching.record import FOLDER, Record
+from glacmb_grid.fetching.sources import halves
+from glacmb_grid.stores.locks import holding
+
+if TYPE_CHECKING:
+    import requests
+    from ecmwf.datastores import Client
+
+_ASKED_AHEAD = 4  # requests that wait in the queue of the data store at a time
+
+
+def fetch(plan: Plan, folder: str | Path, *, say: Say = print, sleep: Sleep = time.sleep) -> list[Path]:
+    """Fetch the files of a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+        From `plan`.
+    folder : str or Path
+        Where they go. Files that came earlier are kept, started ones are gone on with, and requests that wait at a data
+        store are taken up again, by a record in its folder `.glacmb_fetch`.
+    say : callable
+        Told what happens.
+    sleep : callable
+        Waits for seconds.
+
+    Returns
+    -------
+    list of Path
+        The files that are there now; those that may lack and do are not among them.
+
+    Raises
+    ------
+    InputError
+        No credentials, a licence that is not accepted, a file that cannot be had; files that are there stay.
+    """
+    folder = Path(folder)
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    with holding(folder / FOLDER, folder):
+        return _Fetching(folder, say, sleep).all(plan.items)
+
+
+class _Fetching:
+    """One call: its record, and sessions that are opened when they are needed first."""
+
+    def __init__(self, folder: Path, say: Say, sleep: Sleep) -> None:
+        self._folder, self._say, self._sleep = folder, say, sleep
+        self._record = Record(folder, say)
+        self._sessions: dict[str, requests.Session] = {}
+        self._store: Client | None = None
+
+    def all(self, items: tuple[Item, ...]) -> list[Path]:
+        """Every file that is not there yet, one after the other."""
+        made = [i for i in items if i.way == "data store"]
+        others = [i for i in items if i.way != "data store"]
+        done = []
+        for item in others:
+            done += self._one(item)
+        whole = [part for item in made for part in self._within_limits(item)]
+        for place, item in enumerate(whole):
+            for ahead in whole[place : place + _ASKED_AHEAD]:
+                if not self._record.has(ahead):
+                    data_store.ask(self._client(), ahead, self._record, _quiet, self._sleep)
+            done += self._one(item)
+        return done
+
+    def _one(self, item: Item) -> list[Path]:
+        path = self._folder / item.name
+        if not self._record.has(item):
+            try:
+                size = self._get(item, path)
+            except Missing as error:
+                if not item.may_lack:
+                    raise InputError(
+                        f"fetch: {item.name}",
+                        expected=f"a file at {item.url}",
+                        found="none there",
+                        remedy="look whether a newer version has another name, and tell us",
+                    ) from error
+                self._say(f"{item.name}: {item.may_lack}")
+                self._record.note(item, absent=True)
+                return []
+            self._record.note(item, bytes=size)
+            self._say(f"{item.name}: {size / 1e6:.1f} MB")
+        return [path] if path.exists() else []
+
+    def _get(self, item: Item, path: Path) -> int:
+        if item.way == "data store":
+            return data_store.collect(self._client(), item, path, self._record, self._say, self._sleep)
+        session = self._session(item.way)
+        size = item.size if item.exact else 0
+        return download(
+            item.url, path, session=session, say=self._say, size=size, checksum=item.checksum, sleep=self._sleep
+        )
+
+    def _within_limits(self, item: Item) -> list[Item]:
+        """A request, or its halves where it costs more than the data store allows."""
+        if self._record.has(item) or self._record.of(item):
+            return [item]
+        told = data_store.cost(self._client(), item)
+        if told is None or told[0] <= told[1]:
+            return [item]
+        if len(item.request["year"]) == 1:
+            raise InputError(
+                f"fetch: {item.name}",
+                expected=f"a request of a cost of at most {told[1]:g}",
+                found=f"{told[0]:g} for one year",
+                remedy="ask for fewer variables or a smaller region",
+            )
+        return [part for half in halves(item) for part in self._within_limits(half)]
+
+    def _client(self) -> Client:
+        if self._store is None:
+            self._store = data_store.client()
+        return self._store
+
+    def _session(self, way: str) -> requests.Session:
+        if way not in self._sessions:
+            if way == "earthdata":
+                self._sessions[way] = earthdata.session()
+            else:
+                import requests
+
+                self._sessions[way] = requests.Session()
+        return self._sessions[way]
+
+
+def _quiet(_: str) -> None:
+    """Say nothing."""
