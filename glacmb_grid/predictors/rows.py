@@ -22,7 +22,7 @@ def as_rows(predictors: xr.Dataset, glacier: Integers, year: Integers) -> xr.Dat
     Parameters
     ----------
     predictors : xr.Dataset
-        From `build_predictors`.
+        From `build_predictors`; of a lazy one, the glaciers of the rows are read.
     glacier, year : int arrays, (row,)
         Positions along the two dimensions.
 
@@ -31,8 +31,12 @@ def as_rows(predictors: xr.Dataset, glacier: Integers, year: Integers) -> xr.Dat
     xr.Dataset, (row, predictor), (row, month), (row, band), (row,)
         With coordinates `row_glacier`, `row_year` and, where known, `row_longitude`, `row_latitude`, `row_area`.
     """
+    predictors = predictors.drop_vars(["time_bnds", "first_month"], errors="ignore")
+    if any(v.chunks for v in predictors.variables.values()):
+        used, glacier = np.unique(glacier, return_inverse=True)
+        predictors = predictors.isel(glacier=used).load(scheduler="synchronous")
     at = {"glacier": xr.DataArray(glacier, dims="row"), "year": xr.DataArray(year, dims="row")}
-    rows = predictors.drop_vars(["time_bnds", "first_month"], errors="ignore").isel(at)
+    rows = predictors.isel(at)
     names = {n: f"row_{n}" for n in ("glacier", "year", *PLACE) if n in rows.coords}
     return rows.reset_coords(list(names)).rename(names).set_coords(list(names.values()))
 
