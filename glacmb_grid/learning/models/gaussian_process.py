@@ -30,6 +30,7 @@ from glacmb_grid.learning.search import (
 )
 from glacmb_grid.learning.table import Bools, Floats, Rows, rows_of, table_of
 from glacmb_grid.learning.tabular import Split
+from glacmb_grid.progress import track
 from glacmb_grid.settings import GaussianProcess, Recipe, Section
 
 
@@ -72,7 +73,8 @@ class StructuredProcess(Model):
         inner = InnerMean(len(blocks), len(recipes), len(table.target))
         learnt: dict[tuple[int, int], Hyper] = {}
         with side_by_side() as pool:
-            for (b, r), (hyper, found) in zip(jobs, pool.map(work, jobs), strict=True):
+            results = track(pool.map(work, jobs), "inner fit", len(jobs))
+            for (b, r), (hyper, found) in zip(jobs, results, strict=True):
                 learnt[b, r] = hyper
                 for score, values in found:
                     inner.add(b, r, score, values)
@@ -86,7 +88,7 @@ class StructuredProcess(Model):
             return split.features, posterior(*self._training(split), chosen[fold], self._limits)
 
         with side_by_side() as pool:
-            processes = list(pool.map(final, range(len(fit))))
+            processes = list(track(pool.map(final, range(len(fit))), "fold", len(fit)))
         candidates = [Candidate(r, {}) for r in range(len(recipes))]
         record = search_record(recipes, candidates, tuned, [f for f, _ in processes], folds)
         names = sorted({n for h in chosen for n in h.names})  # in an order that no other fold decides
