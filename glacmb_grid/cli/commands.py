@@ -122,10 +122,30 @@ def check(config: Config, overrides: Overrides = None) -> int:
 
 @command(app, examples=["glacmb-grid status own.yaml", "glacmb-grid status own.yaml --verify"])
 def status(config: Config, overrides: Overrides = None, verify: Verify = False) -> int:
-    """Say which stages are done, current, stale."""
+    """Say which stages are done, current, stale, how large and how old."""
     from glacmb_grid.cli import looking
 
     return looking.status(config, overrides, verify=verify)
+
+
+@command(app, examples=["glacmb-grid plan own.yaml", "glacmb-grid plan own.yaml --set validation.models=all"])
+def plan(config: Config, overrides: Overrides = None) -> int:
+    """Say what a run will do before it does: stages, tasks, bytes read and written, memory; from headers."""
+    from glacmb_grid.cli import looking
+
+    return looking.plan(config, overrides)
+
+
+@command(app, examples=["glacmb-grid clean own.yaml", "glacmb-grid clean own.yaml --yes"])
+def clean(
+    config: Config,
+    overrides: Overrides = None,
+    yes: Annotated[bool, typer.Option("--yes", help="remove what is listed; without it, nothing is changed")] = False,
+) -> int:
+    """List what is stale or left over in a run's folder, and remove it; never a file of yours."""
+    from glacmb_grid.cli import looking
+
+    return looking.clean(config, overrides, remove=yes)
 
 
 @command(

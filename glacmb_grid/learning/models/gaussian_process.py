@@ -40,6 +40,10 @@ class StructuredProcess(Model):
 
     settings_type: ClassVar = GaussianProcess
 
+    def stored(self, rows: int, features: int) -> int:
+        """About how many bytes what is learnt in one fold takes: the observations that it is conditioned on."""
+        return 8 * rows * features + super().stored(rows, features)
+
     def fit(self, task: Task) -> xr.Dataset:
         """Learn hyper-parameters and choose a recipe in every block, and condition on what every fold may see.
 
