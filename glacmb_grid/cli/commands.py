@@ -136,6 +136,14 @@ def plan(config: Config, overrides: Overrides = None) -> int:
     return looking.plan(config, overrides)
 
 
+@command(app, examples=["glacmb-grid schema > schema.json"], statuses=(0, 130))
+def schema() -> int:
+    """Print a JSON schema of the configuration, by which editors complete and check keys."""
+    from glacmb_grid.cli import looking
+
+    return looking.schema()
+
+
 @command(app, examples=["glacmb-grid clean own.yaml", "glacmb-grid clean own.yaml --yes"])
 def clean(
     config: Config,

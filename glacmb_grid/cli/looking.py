@@ -52,3 +52,13 @@ def clean(path: Path, overrides: Overrides, *, remove: bool) -> int:
 
     cleaning.clean(load_config(path, overrides), remove=remove, say=tell)
     return 0
+
+
+def schema() -> int:
+    """Print the JSON schema of configurations; the exit status."""
+    import json
+
+    from glacmb_grid.settings.schema import json_schema
+
+    tell(json.dumps(json_schema(), indent=1, ensure_ascii=False))
+    return 0
