@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -14,6 +16,7 @@ import yaml
 import glacmb_grid as package
 from glacmb_grid.cli import looking, main
 from glacmb_grid.cli.commands import app
+from glacmb_grid.cli.options import STATUSES
 from glacmb_grid.cli.speech import choose_manner, say, tell
 from glacmb_grid.progress import clock
 
@@ -267,3 +270,25 @@ def test_shells_complete_commands(shell):
     done = glacmb_grid(**wanted)
     assert "status" in done.stdout, done.stderr
     assert "append" not in done.stdout
+
+
+DOCS = (Path(__file__).parents[1] / "docs" / "command_line.md").read_text(encoding="utf-8")
+
+
+def test_the_docs_have_each_command_with_an_example_that_parses():
+    listed = re.findall(r"^\| `([a-z-]+)` \|", DOCS.split("## From files")[0], re.MULTILINE)
+    assert sorted(listed) == sorted(commands())
+    examples = [shlex.split(line)[1:] for line in re.findall(r"^glacmb-grid .*", DOCS, re.MULTILINE)]
+    group = typer.main.get_command(app)
+    seen = set()
+    for words in examples:
+        if words[0] in group.commands:
+            kept = words[1 : words.index(">")] if ">" in words else words[1:]
+            with group.commands[words[0]].make_context(words[0], kept):
+                seen.add(words[0])
+    assert seen == set(commands())
+
+
+def test_the_docs_say_what_exit_statuses_say():
+    rows = re.findall(r"^\| (\d+) \| (.*) \|$", DOCS, re.MULTILINE)
+    assert {int(number): text for number, text in rows} == STATUSES

@@ -226,6 +226,41 @@ def export(
     return files.export(config, layout.value, overrides, folder=folder, unit=unit.value, season=shares)
 
 
+@command(
+    app,
+    examples=[
+        "glacmb-grid init rgi.shp --climate era5_land --dem srtm.tif --observations FoG.zip",
+        "glacmb-grid init rgi.shp --climate 't2m_*.nc' --climate 'tp_*.nc' --albedo mod10a1 --output own.yaml",
+    ],
+)
+def init(
+    outlines: Annotated[str, typer.Argument(metavar="OUTLINES", help="file of the outlines", show_default=False)],
+    climate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILES", help="path, pattern, folder or URL; also several times", show_default=False),
+    ] = None,
+    dem: Annotated[
+        list[str] | None, typer.Option(metavar="FILES", help="elevation model, likewise", show_default=False)
+    ] = None,
+    albedo: Annotated[
+        list[str] | None, typer.Option(metavar="FILES", help="daily albedo, likewise", show_default=False)
+    ] = None,
+    observations: Annotated[
+        str | None, typer.Option(metavar="FILE", help="a release of FoG or a table of balances", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="by default the outlines' name, as .yaml here", show_default=False),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="replace the file if it exists")] = False,
+) -> int:
+    """Write a commented configuration for your files, and say what it assumes; nothing is asked."""
+    from glacmb_grid.cli import files
+
+    kinds = {"climate": climate or [], "dem": dem or [], "albedo": albedo or []}
+    return files.init(outlines, output, kinds=kinds, observations=observations, force=force)
+
+
 @command(app, examples=["glacmb-grid synth raw", "glacmb-grid synth raw --glaciers 8 --measured 4 --plain"])
 def synth(
     folder: Annotated[Path, typer.Argument(help="new or empty", show_default=False)],

@@ -8,6 +8,7 @@ from typing import Any
 from glacmb_grid.cli.speech import notes_after, say, tell
 from glacmb_grid.config import load_config
 from glacmb_grid.errors import InputError
+from glacmb_grid.progress import track
 from glacmb_grid.settings import RunConfig
 
 Overrides = list[str] | None
@@ -69,13 +70,42 @@ def synth(folder: Path, *, seed: int, glaciers: int, measured: int, years: tuple
     """Write a region with known truth; the exit status."""
     from glacmb_grid.synthetic import write_region
 
+    region: dict[str, Any] = {"seed": seed, "glaciers": glaciers, "years": years, "measured": measured, "plain": plain}
     with notes_after():
         try:
-            paths = write_region(folder, seed=seed, glaciers=glaciers, years=years, measured=measured, plain=plain)
+            paths = write_region(folder, **region, track=track)
         except ValueError as error:
             raise InputError(
                 "synth", expected="a new folder, and a region that can be made", found=f"{error}", remedy="change it"
             ) from error
         for name, path in paths.items():
             tell(f"{name:20s} {path}")
+    return 0
+
+
+def init(
+    outlines: str, output: Path | None, *, kinds: dict[str, list[str]], observations: str | None, force: bool
+) -> int:
+    """Write a configuration for some files; the exit status."""
+    from glacmb_grid.disk import replacing
+    from glacmb_grid.report.draft import draft_text
+    from glacmb_grid.workflow.drafting import draft
+
+    file = output or Path(f"{Path(outlines).stem}.yaml")
+    if file.exists() and not force:
+        raise InputError(
+            f"{file}",
+            expected="a new file",
+            found="one that exists",
+            remedy="name another by --output, or replace it by --force",
+        )
+    found = draft(outlines, **kinds, observations=observations)
+    with replacing(file) as aside:
+        text = draft_text(found.sections, found.comments, file.absolute().parent)
+        aside.write_text(text, encoding="utf-8")
+    for line in found.assumed:
+        tell(line)
+    for section in found.open:
+        tell(f"{section}: still to be filled in")
+    tell(f"{file} is written; next: glacmb-grid check {file}")
     return 0

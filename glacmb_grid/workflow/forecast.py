@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyogrio
 import xarray as xr
 
@@ -19,9 +21,14 @@ from glacmb_grid.judging import plan
 from glacmb_grid.judging.product import DRAWS, MOST_WITH_DRAWS
 from glacmb_grid.settings import Judged, RunConfig, Synthetic, TableConfig
 from glacmb_grid.workflow import sources
+from glacmb_grid.workflow.linking import linked
 from glacmb_grid.workflow.stages import Stage
 
 _MONTHS = 12
+_LINKED = 5000
+"""Most outlines that observations are linked to; with more, that would take longer than headers do."""
+_NEAR = 0.1
+"""Degrees around the outlines in which a site counts as near them."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,7 @@ def _facts_of_files(config: RunConfig) -> Facts:
             days = int(opened().sizes["time"])
     degrees = abs(x0) <= 360 and abs(x1) <= 360 and abs(y0) <= 90 and abs(y1) <= 90
     box = (x0, y0, x1, y1) if degrees else None
-    rows, groups, years = _observed(config, box)
+    rows, groups, years = _observed(config, int(info["features"]), box)
     return Facts(
         glaciers=int(info["features"]),
         months=int(cube.sizes["time"]),
@@ -139,18 +146,27 @@ def _facts_of_files(config: RunConfig) -> Facts:
     )
 
 
-def _observed(config: RunConfig, box: tuple[float, float, float, float] | None) -> tuple[int, int, int]:
-    """Observations, glaciers and years; where sites have positions, of those near the outlines only."""
+def _observed(config: RunConfig, glaciers: int, box: tuple[float, float, float, float] | None) -> tuple[int, int, int]:
+    """Observations, their glaciers and years; for many outlines, all but those of sites that lie elsewhere."""
     source = sources.observations(config).open
     assert source is not None
     tables = source()
-    observed, positions = tables.observed, tables.positions
-    where = observed if {"longitude", "latitude"} <= set(observed) else positions
-    if box is not None and where is not None and {"longitude", "latitude", "site"} <= set(where):
-        near = where["longitude"].between(box[0] - 0.1, box[2] + 0.1) & where["latitude"].between(
-            box[1] - 0.1, box[3] + 0.1
+    if glaciers <= _LINKED:
+        outlines = sources.outlines(config).open
+        assert outlines is not None
+        with warnings.catch_warnings():  # `check` and the run tell what they say
+            warnings.simplefilter("ignore")
+            observed = linked(tables, outlines()[0], config.observations.links).observations
+        return len(observed), int(observed["glacier"].nunique()), int(observed["year"].nunique())
+    observed = tables.observed
+    if box is not None:
+        held = [t for t in (observed, tables.positions, tables.table) if t is not None]
+        places = pd.concat([t[["site", "longitude", "latitude"]] for t in held]).dropna()
+        near = places["longitude"].between(box[0] - _NEAR, box[2] + _NEAR) & places["latitude"].between(
+            box[1] - _NEAR, box[3] + _NEAR
         )
-        observed = observed[observed["site"].isin(where.loc[near, "site"])]
+        away = set(places["site"]) - set(places.loc[near, "site"])
+        observed = observed[~observed["site"].isin(away)]
     return len(observed), int(observed["site"].nunique()), int(observed["year"].nunique())
 
 
