@@ -23,8 +23,8 @@ import pytest
 import xarray as xr
 import yaml
 
-from glacmb_grid import cli
-from glacmb_grid.cli import main
+from glacmb_grid.cli import looking, main
+from glacmb_grid.cli.speech import say
 from glacmb_grid.config import load_config
 from glacmb_grid.disk import INTERNAL, MARK
 from glacmb_grid.errors import InputError
@@ -427,15 +427,15 @@ def test_where_interrupts_are_ignored_from_the_start_they_stay_ignored(world, tm
 def test_an_interrupt_that_a_library_swallows_is_raised_again(monkeypatch, capsys):
     said = []
 
-    def act(_):
+    def act(*_, **__):
         try:
             signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt:
             said.append("swallowed")
-        cli._say("a line")  # noqa: SLF001
+        say("a line")
         said.append("went on")
 
-    monkeypatch.setattr(cli, "_status", act)
+    monkeypatch.setattr(looking, "status", act)
     before = signal.getsignal(signal.SIGINT)
     assert main(["status", "any.yaml"]) == 130
     assert said == ["swallowed"]
@@ -447,14 +447,14 @@ def test_an_interrupt_that_a_library_swallows_is_raised_again(monkeypatch, capsy
 def test_lines_said_while_an_interrupt_is_under_way_do_not_stop_what_tidies_up(monkeypatch):
     tidied = []
 
-    def act(_):
+    def act(*_, **__):
         try:
             signal.raise_signal(signal.SIGINT)
         finally:
-            cli._say("a line")  # noqa: SLF001
+            say("a line")
             tidied.append(1)
 
-    monkeypatch.setattr(cli, "_status", act)
+    monkeypatch.setattr(looking, "status", act)
     assert main(["status", "any.yaml"]) == 130
     assert tidied == [1]
 
@@ -463,16 +463,16 @@ def test_a_second_interrupt_ends_the_process_at_once():
     code = textwrap.dedent(
         """
         import signal, sys, time
-        from glacmb_grid import cli
-        def act(_):
+        from glacmb_grid.cli import looking, main
+        def act(*_, **__):
             for _ in range(2):
                 try:
                     signal.raise_signal(signal.SIGINT)
                 except KeyboardInterrupt:
                     pass
             time.sleep(30)
-        cli._status = act
-        sys.exit(cli.main(["status", "any.yaml"]))
+        looking.status = act
+        sys.exit(main(["status", "any.yaml"]))
         """
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, timeout=25, capture_output=True)

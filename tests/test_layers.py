@@ -22,6 +22,7 @@ LAYERS = (
     "vocabulary",
     "arguments",
     "errors",
+    "progress",
     "checking",
     "yaml_text",
     "schemas",

@@ -16,6 +16,7 @@ from glacmb_grid.folds.protocols import name_of
 from glacmb_grid.learning.contract import Model, Task, lacking
 from glacmb_grid.learning.ragged import PREFIX
 from glacmb_grid.learning.registry import predict
+from glacmb_grid.progress import track
 from glacmb_grid.settings import Protocol, Scores
 from glacmb_grid.stores.work import Work
 from glacmb_grid.uncertainty.coverage import coverage
@@ -58,7 +59,7 @@ def fit_model_in_schemes(
         for scheme, masks in folds.items()
     }
     tables = {}
-    for scheme, parameters in work.fit(model, tasks):
+    for scheme, parameters in track(work.fit(model, tasks), "scheme", len(tasks)):
         work.keep("fits", parameters, scheme)
         predicted = predict(parameters, samples, {n: p.compute() for n, p in given[scheme].items()})
         table = out_of_fold(samples, folds[scheme], predicted, model=model.name)

@@ -16,6 +16,7 @@ from glacmb_grid.judging.folds import summary_of
 from glacmb_grid.judging.plan import locked_rows
 from glacmb_grid.learning.contract import Model
 from glacmb_grid.learning.registry import with_bases
+from glacmb_grid.progress import track
 from glacmb_grid.report.audit import audit_text
 from glacmb_grid.report.study import study_text
 from glacmb_grid.settings import Audit, Protocol, Scores, Section, Study, Validation
@@ -58,7 +59,7 @@ def audit(
     if protocol.leaks:
         leaks.append(f"the protocol of this configuration, on purpose: {name_of(protocol)}")
     seen, hashes = [], row_hashes(samples)
-    for scheme, masks in folds.items():
+    for scheme, masks in track(folds.items(), "scheme"):
         number = len(masks) // 2
         fitted = {n: m for n, m in models.items() if fits[n][scheme] is not None}
         for name in fitted:

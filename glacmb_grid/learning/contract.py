@@ -105,6 +105,11 @@ class Model(ABC):
         del judged, named
         return self
 
+    def stored(self, rows: int, features: int) -> int:
+        """About how many bytes what is learnt in one fold takes, for so many rows and features."""
+        del rows
+        return 50 * features
+
     @abstractmethod
     def fit(self, task: Task) -> xr.Dataset:
         """Parameters, (fold, ...): all that `predict` needs, and nothing that depends on what a fold withholds.

@@ -29,6 +29,7 @@ from glacmb_grid.learning.search import (
     side_by_side,
 )
 from glacmb_grid.learning.table import Bools, Floats, Table, rows_of, table_of
+from glacmb_grid.progress import track
 from glacmb_grid.settings import Recipe
 
 
@@ -111,7 +112,7 @@ class DesignModel(Model):
             return split.features, {**split.features.state(), **levels.state(), **learnt}
 
         with side_by_side() as pool:
-            found = list(pool.map(work, range(len(folds))))
+            found = list(track(pool.map(work, range(len(folds))), "fold", len(folds)))
         record = search_record(recipes, candidates, tuned, [f for f, _ in found], folds)
         return record.merge(pack([s for _, s in found])).assign_attrs({**record.attrs, "seed": task.seed})
 
@@ -219,7 +220,8 @@ def _tune(
 
     inner = InnerMean(len(first), len(candidates), len(table.target))
     with side_by_side() as pool:
-        for (b, recipe, (_, inner_score)), values in zip(jobs, pool.map(work, jobs), strict=True):
+        results = track(pool.map(work, jobs), "inner fit", len(jobs))
+        for (b, recipe, (_, inner_score)), values in zip(jobs, results, strict=True):
             for number, one in zip(by_recipe[recipe], values, strict=True):
                 inner.add(b, number, inner_score, one)
     choice, error, predicted = inner.choose(table.target)

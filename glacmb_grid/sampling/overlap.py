@@ -18,6 +18,7 @@ import numpy.typing as npt
 import shapely
 
 from glacmb_grid.polygons import Floats, Integers, Objects, Polygons
+from glacmb_grid.progress import track
 from glacmb_grid.sampling.crossings import cut_at_grid_lines
 from glacmb_grid.sampling.lattice import Lattice, cell_of
 from glacmb_grid.sampling.plane import Plane
@@ -51,7 +52,8 @@ def overlaps(shapes: Objects, lattice: Lattice) -> tuple[Integers, Integers, Int
         return none, none, none, np.zeros(0), np.zeros(0)
     pieces = list(_batches(shapes))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        parts = list(pool.map(lambda piece: _some_overlaps(shapes[piece], lattice), pieces))
+        found = pool.map(lambda piece: _some_overlaps(shapes[piece], lattice), pieces)
+        parts = list(track(found, "batch of outlines", len(pieces)))
     outline = np.concatenate([p[0] + piece.start for p, piece in zip(parts, pieces, strict=True)])
     cell, area, total = (np.concatenate([p[k] for p in parts]) for k in (1, 2, 3))
     columns = len(lattice.x) - 1

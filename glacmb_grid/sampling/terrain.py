@@ -12,6 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.errors import InputError
+from glacmb_grid.progress import track
 from glacmb_grid.sampling.grid import Grid, grid_of
 from glacmb_grid.sampling.terrain_checks import undeclared_void
 from glacmb_grid.sampling.true_north import jacobian, turned
@@ -66,7 +67,8 @@ def terrain(dem: xr.DataArray, glaciers: gpd.GeoDataFrame) -> xr.Dataset:
     dem = dem.transpose(grid.y, grid.x)
     groups = _close_together(glaciers, grid)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        parts = list(pool.map(lambda rows: _readable(dem, glaciers.iloc[rows], grid), groups))
+        read = pool.map(lambda rows: _readable(dem, glaciers.iloc[rows], grid), groups)
+        parts = list(track(read, "group of glaciers", len(groups)))
     order = np.argsort(np.concatenate(groups))
     unread = np.concatenate([errors for _, errors in parts])[order]
     if all(unread):

@@ -15,6 +15,7 @@ import xarray as xr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from glacmb_grid.disk import write_csv
+from glacmb_grid.progress import dask_tasks
 from glacmb_grid.schemas import PRODUCT, check
 
 PRODUCT_STORE, PRODUCT_FILE = "glacier_annual.zarr", "glacier_annual.nc"
@@ -34,7 +35,7 @@ def write_zarr(ds: xr.Dataset, path: Path, *, append: str | None = None, chunks:
     plain = _portable(ds)
     for variable in plain.variables.values():
         variable.encoding = {}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), dask_tasks(f"task for {path.name}"):
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
         if append is None:
             encoding = _zarr_encoding(plain, chunks)
@@ -97,7 +98,8 @@ def write_netcdf(ds: xr.Dataset, path: Path) -> None:
         if variable.dtype.kind == "f" and str(name) not in PACKED:
             fill = {"_FillValue": None if str(name) in complete else np.float32("nan").astype(variable.dtype)}
             encoding[str(name)] = {**encoding.get(str(name), {}), **fill}
-    plain.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=encoding)
+    with dask_tasks(f"task for {path.name}"):
+        plain.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=encoding)
 
 
 def write_product(product: xr.Dataset, folder: str | Path, *, name: str = "glacier_annual") -> None:

@@ -9,7 +9,9 @@ from glacmb_grid.errors import InputError, listing
 
 STAGE = "stage"
 """Kind of the mark of a folder of results."""
-FOLDERS = ("aside", "old", "checkpoints", "seen")
+LOG = "log"
+"""Folder of the logs of runs, beside our marks and memories."""
+FOLDERS = ("aside", "old", "checkpoints", "seen", LOG)
 PARTS = (*FOLDERS, "lock", "inputs.json", "written.json")
 
 _HARMLESS = (".DS_Store", "Thumbs.db", "desktop.ini", ".directory", ".gitkeep", ".gitignore", "lost+found")

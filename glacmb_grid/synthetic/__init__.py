@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from .truth import calibrate, make_bands, run
 
 __all__ = ["write_region"]
 
+Track = Callable[[Iterable[Any], str], Iterable[Any]]
 FOLDERS = ("era5_land", "dem", "rgi", "albedo", "fog")
 
 
@@ -32,6 +35,7 @@ def write_region(
     years: tuple[int, int] = (2000, 2024),
     measured: int = 15,
     plain: bool = False,
+    track: Track = lambda items, what: items,
 ) -> dict[str, Path]:
     """Write a mountain region with a known truth as raw files.
 
@@ -52,6 +56,8 @@ def write_region(
         Write the albedo of Terra as GeoTIFF, the elevation model as one file, and the tables of observations of older
         releases, instead of what the agencies deliver today: HDF4 tiles of Terra and Aqua, elevation tiles with the
         counts beside them, and a ZIP of Fluctuations of Glaciers.
+    track : callable
+        Goes round loops that take long: takes their items and what each is, and gives the items.
 
     Returns
     -------
@@ -85,7 +91,7 @@ def write_region(
         raise ValueError(msg)
     for folder in FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)
-    return _write(root, seed, glaciers, years, measured, plain)
+    return _write(root, seed, glaciers, years, measured, plain, track)
 
 
 def _window(glaciers: int) -> Grid:
@@ -95,7 +101,9 @@ def _window(glaciers: int) -> Grid:
     return Grid(WEST - POSTING / 2, NORTH + POSTING / 2, 2 * POSTING, rows, columns)
 
 
-def _write(root: Path, seed: int, count: int, years: tuple[int, int], measured: int, plain: bool) -> dict[str, Path]:
+def _write(
+    root: Path, seed: int, count: int, years: tuple[int, int], measured: int, plain: bool, track: Track
+) -> dict[str, Path]:
     """Simulate, then write; each part draws from its own stream."""
     draw = [np.random.default_rng([seed, part]) for part in range(9)]
     paths = _paths(root, plain)
@@ -109,14 +117,15 @@ def _write(root: Path, seed: int, count: int, years: tuple[int, int], measured: 
     truth = run(weather, bands, years, days)
     reanalysis = simulate(draw[5], weather, grid, ice.surface, ice.label >= 0, f"{years[0] - 1}-10")
     fog = observe(draw[6], ice, truth, area_km2, measured)
-    for name in VARIABLES:
+    for name in track(VARIABLES, "variable of the climate"):
         write_variable(paths["era5_land"] / f"era5_land_monthly_{name}.nc", name, reanalysis)
     write_invariant(paths["invariant"], reanalysis)
     surface = fine_surface(draw[7], ice, grid, noise(draw[7], grid.refined(2).shape, 0.8, 40))
     (write_dem if plain else write_dem_tiles)(paths["dem"], *surface)
     write_outlines(paths["outlines"], ice, grid, ids)
     tiles = [] if plain or not _has_hdf4() else windows(scene_grid(grid))
-    for date, product, scene in scenes(draw[7:8] if plain else draw[7:], weather, truth, days, ice, grid):
+    drawn = scenes(draw[7:8] if plain else draw[7:], weather, truth, days, ice, grid)
+    for date, product, scene in track(drawn, "scene of the albedo"):
         if tiles:
             write_tiles(paths["albedo"], date, product, scene, tiles)
         else:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glacmb_grid.errors import InputError
+from glacmb_grid.progress import track
 from glacmb_grid.uncertainty.correlation import ErrorCorrelation, Structure, checked_points
 from glacmb_grid.uncertainty.fields import field_of
 
@@ -91,7 +92,7 @@ def draw_years(
     yearly = [(k, s) for k, s in structures if not s.persistent]
     state: dict[int, Singles] = {}
     before = None
-    for year in numbers.tolist():
+    for year in track(numbers.tolist(), "year of draws"):
         total = level.copy()
         for k, s in yearly:
             innovation = fields[s.range_km].draw(_random(seed, k, year + _YEAR_ZERO), draws)

@@ -13,6 +13,7 @@ from dask.delayed import delayed
 
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.predictors import as_rows
+from glacmb_grid.progress import counting
 from glacmb_grid.schemas import PREDICTORS, SAMPLES, check
 from glacmb_grid.vocabulary import MASS_BALANCE_ATTRS
 
@@ -79,11 +80,13 @@ def upscale(predict: Predict, predictors: xr.Dataset, samples: xr.Dataset, folds
         share = allowed[block].T / nets[block]
         mean[block] = np.einsum("fg,fmgy->gy", share, values)
         variance[block] = np.einsum("fg,fmgy->gy", share, (values - mean[block]) ** 2)
+        count.advance(len(block))
 
     blocks = np.split(np.arange(len(ids)), range(BLOCK, len(ids), BLOCK))
     tasks = [delayed(fill)(block) for block in blocks]
     how = "synchronous" if dask.config.get("scheduler", None) == "synchronous" else "threads"  # blocks fill one array
-    dask.base.compute(*tasks, scheduler=how)  # type: ignore[no-untyped-call]
+    with counting("glacier", len(ids)) as count:
+        dask.base.compute(*tasks, scheduler=how)  # type: ignore[no-untyped-call]
     dims, coords = ("glacier", "year"), {"glacier": ids, "year": years}
     attrs = {"long_name": "variance of the annual mass balance over folds and members", "units": "m2"}
     values = {"mean": (dims, mean, MASS_BALANCE_ATTRS), "variance": (dims, variance, attrs), "nets": ("glacier", nets)}

@@ -13,6 +13,7 @@ import xarray as xr
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.learning.contract import Model
 from glacmb_grid.learning.registry import fit, predict
+from glacmb_grid.progress import track
 from glacmb_grid.validation.curves import thin_folds
 from glacmb_grid.validation.predictions import out_of_fold
 from glacmb_grid.validation.scores import compare
@@ -125,7 +126,7 @@ def ablate(
         variants = ablations(samples, model)
         for scheme, masks in folds.items():
             tables = []
-            for name, (table, changed) in variants.items():
+            for name, (table, changed) in track(variants.items(), "ablation"):
                 fitted = fit(changed, table, masks, seed=seed)
                 tables.append(out_of_fold(table, masks, predict(fitted, table), model=name).assign(protocol="nested"))
                 error = tables[-1]["predicted"] - tables[-1]["observed"]
@@ -167,7 +168,7 @@ def learning_curve(
     """
     group = (samples["group"] if "group" in samples.coords else samples["glacier"]).values.astype(str)
     lines = []
-    for share in shares:
+    for share in track(shares, "share of the glaciers"):
         thin = folds if share >= 1 else thin_folds(folds, samples, share=share, seed=seed)
         counts = [len(np.unique(group[m])) for m in thin.fit]
         for model in models:

@@ -21,6 +21,7 @@ from glacmb_grid.inputs.climate.plausible import doubts_of, implausible, quick_l
 from glacmb_grid.inputs.elevation import tile_troubles
 from glacmb_grid.inputs.outlines import glaciers_dataset
 from glacmb_grid.predictors import build_predictors
+from glacmb_grid.progress import track
 from glacmb_grid.samples import as_table, build_samples
 from glacmb_grid.sampling.grid import Curvilinear, Grid, any_grid_of, grid_of
 from glacmb_grid.sampling.lapse_rate import correct_temperature, fitted_lapse_rate, rates_of, tell_far_orography
@@ -57,7 +58,14 @@ def make_synthetic(work: Work, *, synthetic: Synthetic) -> Made:
     from glacmb_grid.synthetic import write_region
 
     s = synthetic
-    write_region(work.folder, seed=s.seed, glaciers=s.glaciers, years=s.years, measured=s.measured, plain=s.plain)
+    how: dict[str, Any] = {
+        "seed": s.seed,
+        "glaciers": s.glaciers,
+        "years": s.years,
+        "measured": s.measured,
+        "plain": s.plain,
+    }
+    write_region(work.folder, **how, track=track)
     return {}
 
 

@@ -19,6 +19,7 @@ from glacmb_grid.folds.masks import Folds
 from glacmb_grid.learning.contract import Model, Task, fit_model
 from glacmb_grid.learning.ragged import PREFIX, join
 from glacmb_grid.learning.search import limited_threads
+from glacmb_grid.progress import track
 
 Part = tuple[int, ...]  # positions of folds
 
@@ -88,7 +89,8 @@ class OnCluster(Engine):
                 rest = {n: getattr(task, n) for n in ("seed", "checkpoints", "skipped")}
                 for part in parts[name]:
                     jobs[self.client.submit(_fit_part, model, *tables, bases, rest, part, pure=False)] = (name, part)
-            for number, job in enumerate(as_completed(list(jobs)), 1):  # type: ignore[no-untyped-call]
+            done = track(as_completed(list(jobs)), "job", len(jobs))  # type: ignore[no-untyped-call]
+            for number, job in enumerate(done, 1):
                 name, part = jobs[job]
                 found[name][part], notes = job.result()
                 job.release()

@@ -11,14 +11,17 @@ from typing import Any
 
 import pandas as pd
 
-from glacmb_grid.disk import Say, write_csv
+from glacmb_grid.disk import INTERNAL, Say, write_csv
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.failures import FILE, read_failures
 from glacmb_grid.inputs.files import closing, find_files, naming_damage
 from glacmb_grid.judging import plan
+from glacmb_grid.progress import counting, heard_by
 from glacmb_grid.settings import Judged, RunConfig, digest
 from glacmb_grid.stores.artefacts import FORMATS, Artefact, failures, leaves, place, read, write
+from glacmb_grid.stores.contents import README, readme
 from glacmb_grid.stores.identity import Identity
+from glacmb_grid.stores.ownership import LOG
 from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.stores.versions import versions
 from glacmb_grid.stores.work import Work
@@ -30,6 +33,7 @@ from glacmb_grid.workflow.guards import relay_warnings, report_cause, report_ful
 from glacmb_grid.workflow.idle import idle
 from glacmb_grid.workflow.lock_record import record_lock
 from glacmb_grid.workflow.log import Digests, describe_inputs, log_entry
+from glacmb_grid.workflow.logbook import Logbook
 from glacmb_grid.workflow.openings import Openings, openings
 from glacmb_grid.workflow.stages import Source, Stage
 from glacmb_grid.workflow.table import table
@@ -73,6 +77,8 @@ def run(
     if not hasattr(config, "root"):
         kind = type(config).__name__
         raise InputError("run: config", expected="a configuration", found=kind, remedy="pass what `load_config` gives")
+    book = Logbook(config.root / INTERNAL / LOG, say)
+    say = book.say
     store = RunStore(config.root, say)
     chosen = select(config, stage)
     require_apart(config, store)
@@ -101,13 +107,19 @@ def run(
                 )
                 if why:
                     store.renewing = forced
-                    ran[one.name] = _run_one(one, mark, config, store, engine, inputs, why, say, notes, shared, append)
+                    book.open()
+                    with heard_by(book.hear), counting(f"stage {number + 1} of {len(todo)}: {one.name}"):
+                        took = _run_one(one, mark, config, store, engine, inputs, why, say, notes, shared, append)
+                    ran[one.name] = took
                     store.remember_inputs()
                 elif verify:
                     _record_whole_inputs(one.name, store, mark, say)
                 known[one.name] = key_and_content(one.name, store, mark["key"])
                 shared.keep_only(source for later in todo[number + 1 :] for source in later.sources)
             outcome = "finished"
+        except BaseException as error:
+            book.note_error(error)
+            raise
         finally:
             hidden = (Exception,) if outcome == "failed" else ()  # the first failure is the one to report
             with suppress(*hidden):
@@ -117,7 +129,9 @@ def run(
                     _gather_failures(config, store)
             with suppress(*hidden):
                 if ran or outcome == "failed":
-                    store.append_log(log_entry(config, started, ran, engine.description, outcome, notes, inputs))
+                    entry = log_entry(config, started, ran, engine.description, outcome, notes, inputs)
+                    store.append_log({**entry, "log": book.path.relative_to(config.root).as_posix()})
+                    _describe_folder(store)
     return list(ran)
 
 
@@ -144,6 +158,15 @@ def _gather_failures(config: RunConfig, store: RunStore) -> None:
     listing_failures = [s.name for s in table(config) if s.lists_failures and states[s.name] == "current"]
     with store.rewriting(FILE) as file:
         write_csv(read_failures(place(store, failures(n)) for n in listing_failures), file)
+
+
+def _describe_folder(store: RunStore) -> None:
+    """Write what each file of the run's folder is."""
+    text = readme(store.root)
+    path = store.root / README
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        with store.rewriting(README) as file:
+            file.write_text(text, encoding="utf-8")
 
 
 def failed(config: Judged) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from glacmb_grid.inputs.files import open_dataset
 from glacmb_grid.inputs.horizontal import GRID, is_curvilinear
 from glacmb_grid.inputs.remote import objects_of, url_of
 from glacmb_grid.inputs.units import Stream
+from glacmb_grid.progress import track
 from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES
 
 _MARK, _LAYOUT = "glacmb_grid_climate", 1
@@ -109,12 +110,12 @@ def _write_slabs(plain: xr.Dataset, aside: Path, slab: float) -> None:
         encoding = {n: {**packed, **sharded[n]} for n in named}
         lazy[named].drop_vars(plain.coords).to_zarr(aside, mode="a", compute=False, encoding=encoding, **options)
         rows = shards["latitude"] * max(1, int(slab // (4 * months * shape["longitude"] * shards["latitude"])))
-        for name in named:
-            for start in range(0, shape["latitude"], rows):
-                here = slice(start, min(start + rows, shape["latitude"]))
-                part = plain[[name]].isel(latitude=here).drop_vars(plain.coords).transpose("time", *GRID).chunk(shards)
-                region = {"time": slice(0, months), "latitude": here, "longitude": slice(0, shape["longitude"])}
-                part.to_zarr(aside, region=region, **options)
+        slabs = [(name, start) for name in named for start in range(0, shape["latitude"], rows)]
+        for name, start in track(slabs, "slab of climate"):
+            here = slice(start, min(start + rows, shape["latitude"]))
+            part = plain[[name]].isel(latitude=here).drop_vars(plain.coords).transpose("time", *GRID).chunk(shards)
+            region = {"time": slice(0, months), "latitude": here, "longitude": slice(0, shape["longitude"])}
+            part.to_zarr(aside, region=region, **options)
         zarr.consolidate_metadata(aside)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import xarray as xr
@@ -41,6 +42,12 @@ class FeedForwardEnsemble(Model):
         from glacmb_grid.learning.nets.ensembles import fit_ensembles  # JAX is not imported before it is needed
 
         return fit_ensembles(self.settings, task)
+
+    def stored(self, rows: int, features: int) -> int:
+        """About how many bytes what is learnt in one fold takes: the weights of all members, and learning curves."""
+        layers = ((features, *widths, 1) for widths in self.settings.widths)
+        weights = max(sum((a + 1) * b for a, b in pairwise(layer)) for layer in layers)
+        return 4 * int(self.settings.members) * int(weights) + super().stored(rows, features)
 
     def variants(self) -> dict[str, Section]:
         """With other weightings of the observations."""

@@ -30,6 +30,7 @@ from glacmb_grid.learning.search import (
 )
 from glacmb_grid.learning.table import Bools, Floats, Rows, rows_of, table_of
 from glacmb_grid.learning.tabular import Split
+from glacmb_grid.progress import track
 from glacmb_grid.settings import GaussianProcess, Recipe, Section
 
 
@@ -38,6 +39,10 @@ class StructuredProcess(Model):
     """A Gaussian process whose kernel knows weather, static predictors, glacier, year and position."""
 
     settings_type: ClassVar = GaussianProcess
+
+    def stored(self, rows: int, features: int) -> int:
+        """About how many bytes what is learnt in one fold takes: the observations that it is conditioned on."""
+        return 8 * rows * features + super().stored(rows, features)
 
     def fit(self, task: Task) -> xr.Dataset:
         """Learn hyper-parameters and choose a recipe in every block, and condition on what every fold may see.
@@ -72,7 +77,8 @@ class StructuredProcess(Model):
         inner = InnerMean(len(blocks), len(recipes), len(table.target))
         learnt: dict[tuple[int, int], Hyper] = {}
         with side_by_side() as pool:
-            for (b, r), (hyper, found) in zip(jobs, pool.map(work, jobs), strict=True):
+            results = track(pool.map(work, jobs), "inner fit", len(jobs))
+            for (b, r), (hyper, found) in zip(jobs, results, strict=True):
                 learnt[b, r] = hyper
                 for score, values in found:
                     inner.add(b, r, score, values)
@@ -86,7 +92,7 @@ class StructuredProcess(Model):
             return split.features, posterior(*self._training(split), chosen[fold], self._limits)
 
         with side_by_side() as pool:
-            processes = list(pool.map(final, range(len(fit))))
+            processes = list(track(pool.map(final, range(len(fit))), "fold", len(fit)))
         candidates = [Candidate(r, {}) for r in range(len(recipes))]
         record = search_record(recipes, candidates, tuned, [f for f, _ in processes], folds)
         names = sorted({n for h in chosen for n in h.names})  # in an order that no other fold decides

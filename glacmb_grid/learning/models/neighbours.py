@@ -22,6 +22,7 @@ from glacmb_grid.learning.kriging import Posterior, Settings, learn, posterior
 from glacmb_grid.learning.ragged import pack, unpack
 from glacmb_grid.learning.search import fold_record, inner_masks, prediction
 from glacmb_grid.learning.table import Bools, Floats, Rows, Table, rows_of, table_of
+from glacmb_grid.progress import track
 from glacmb_grid.settings import Neighbours
 
 TERMS = ("constant", "glacier", "glacier_smooth", "smooth", "year", "year_position")
@@ -61,7 +62,8 @@ class WithNeighbours(Model):
         inner = task.built_on[self.base]["inner_prediction"].values[first]
         residual = np.where(table.annual, table.target - inner, np.nan)
         found = [_hyper(table, residual[b]) for b in range(len(first))]
-        kriged = np.array([_inner(table, folds, f, residual[b], found[b]) for b, f in enumerate(first)])
+        blocks = track(enumerate(first), "block of folds", len(first))
+        kriged = np.array([_inner(table, folds, f, residual[b], found[b]) for b, f in blocks])
         errors = [np.nanmean((residual - k) ** 2, axis=1) for k in (np.zeros_like(kriged), kriged)]
         used = errors[1] < errors[0]
         names = sorted({n for h in found for n in h.names})  # in an order that no other fold decides

@@ -23,6 +23,10 @@ class Forest(DesignModel):
     has_level: ClassVar[bool] = True
     random_splits: ClassVar[bool] = False
 
+    def stored(self, rows: int, features: int) -> int:
+        """About how many bytes what is learnt in one fold takes: a few numbers for each node of each tree."""
+        return 12 * int(self.settings.trees) * rows + super().stored(rows, features)
+
     def hypers(self) -> list[Hyper]:
         """Sizes of the leaves, and shares of the features."""
         return grid(leaf=self.settings.leaf, share=self.settings.share, trees=[self.settings.trees])

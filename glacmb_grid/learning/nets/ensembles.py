@@ -42,6 +42,7 @@ from glacmb_grid.learning.search import (
 )
 from glacmb_grid.learning.table import Bools, Floats, Integers, Table, table_of
 from glacmb_grid.learning.tabular import features_of
+from glacmb_grid.progress import counting
 from glacmb_grid.settings import FeedForward, Recipe
 
 _MATRIX_BYTES = 400e6  # of predictor matrices in memory at a time
@@ -146,7 +147,9 @@ class Plan:
         """Train nets: the result, and a function that gives the balance of all rows by each net, (row,), m w.e."""
         problem, many = problem_of(self.table, nets, shape)
         checkpoint = None if self.task.checkpoints is None else self.task.checkpoints / name
-        done = train(problem, many, patience=self.settings.patience, shape=shape, checkpoint=checkpoint)
+        how: dict[str, Any] = {"patience": self.settings.patience, "shape": shape, "checkpoint": checkpoint}
+        with counting("net", len(nets)) as count:
+            done = train(problem, many, **how, progress=lambda finished, epochs: count.reach(finished))
 
         def predicted() -> list[Floats]:
             out = forward(done.layout, done.parameters, many.columns, many.widths, problem.rows, many.matrix)
