@@ -24,6 +24,7 @@ from glacmb_grid.inputs.climate.plausible import check_values
 from glacmb_grid.inputs.links import link
 from glacmb_grid.sampling.zonal import without_valid
 from glacmb_grid.workflow.check import check
+from glacmb_grid.workflow.runner import run
 
 LATITUDE, LONGITUDE = np.round(46.8 - 0.1 * np.arange(3), 1), np.round(10.6 + 0.1 * np.arange(4), 1)
 BOXES = {"RGI60-11.00001": (10.62, 46.68, 10.66, 46.72), "RGI60-11.00002": (10.78, 46.62, 10.84, 46.66)}
@@ -411,6 +412,12 @@ def attributes(variable, **attrs):
         ds[variable].attrs = attrs
 
     return change
+
+
+def halves(ds):
+    """Precipitation as CESM has it: rates of convective and large-scale precipitation, m/s."""
+    rates = {n: (ds["tp"] * share / 86400).assign_attrs(units="m/s") for n, share in (("PRECC", 0.25), ("PRECL", 0.75))}
+    return ds.drop_vars("tp").assign(rates)
 
 
 def two_files(one, other):
@@ -990,6 +997,24 @@ TABLE = [
         said(product={"years": [2015, 2020]}),
         ["product: years", "2019..2020", "2015..2020"],
     ),
+    (
+        "climate: two rates for precipitation",
+        air(halves),
+        ["ok", "tp is the sum of PRECC and PRECL", "climate t2m, tp, orography"],
+    ),
+    (
+        "climate: one of two rates for precipitation",
+        air(lambda ds: halves(ds).drop_vars("PRECL")),
+        ["era5.nc: PRECC", "no PRECL in any of the files"],
+    ),
+    *(
+        (
+            f"climate: a sum of {value}",
+            air(halves, f"climate.names={{tp: {value}}}"),
+            ["climate.names.tp", "a list of the names of several summands"],
+        )
+        for value in ("[PRECC]", "[PRECC, PRECC]", "3", "[PRECC, 1]")
+    ),
     # outlines
     (
         "outlines: identifiers given twice",
@@ -1186,6 +1211,20 @@ def test_bad_input_is_refused_with_what_to_do_and_odd_input_is_read_rightly(regi
     told = (out + err).replace(f"{region}/", "")
     for part in says:
         assert part in told, f"{part!r} in {told}"
+
+
+def sampled(region, *overrides):
+    """The climate of the glaciers as a run takes it."""
+    run(load_config(region / "alps.yaml", [f"store.root={region / 'out'}", *overrides]), stage="sampled")
+    return xr.load_dataset(region / "out" / "sampled" / "climate.zarr", engine="zarr")
+
+
+@pytest.mark.parametrize("names", ["{}", "{tp: [PRECC, PRECL]}"])
+def test_a_run_takes_the_sum_of_two_rates(region, names):
+    rewritten(region, halves)
+    days = climate()["time"].dt.days_in_month.values
+    expected = climate()["tp"].values[:, 0, 0] * days
+    np.testing.assert_allclose(sampled(region, f"climate.names={names}")["tp"].values[0], expected, rtol=1e-6)
 
 
 def test_the_table_is_long_and_names_each_input_once():

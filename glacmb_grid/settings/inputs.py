@@ -29,6 +29,14 @@ def _with_name(name: str) -> str:
     return name if name in (OROGRAPHY, LAND_MASK) else _known_variable(name)
 
 
+def _one_or_summands(theirs: Any) -> Any:
+    several = theirs if isinstance(theirs, (list, tuple)) else [theirs]
+    texts = all(isinstance(t, str) and t for t in several) and len(set(several)) == len(several)
+    if not texts or (several is theirs and len(several) < 2):
+        raise ValueError("Input should be a name in the files, or a list of the names of several summands, each once")
+    return theirs
+
+
 def _each_month_once(months: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(months))
 
@@ -58,6 +66,7 @@ Amounts = Annotated[tuple[float, float], AfterValidator(rising)]
 Name = Annotated[str, AfterValidator(_known_variable)]
 NameWithUnit = Annotated[str, AfterValidator(_with_unit)]
 NameInFiles = Annotated[str, AfterValidator(_with_name)]
+Theirs = Annotated[str | list[str], BeforeValidator(_one_or_summands)]
 Month = Annotated[int, Field(ge=1, le=12)]
 Months = Annotated[tuple[Month, ...], AfterValidator(_each_month_once), Field(min_length=1)]
 
@@ -130,7 +139,9 @@ class Climate(Section):
     invariant: Path | None = None
     variables: list[Name] | None = Field(None, min_length=1)
     units: dict[NameWithUnit, str] = {}
-    names: dict[NameInFiles, str] = Field({}, description="our name -> the name in the files")
+    names: dict[NameInFiles, Theirs] = Field(
+        {}, description="our name -> the name in the files; a list of names is a sum"
+    )
     stamp: Literal["start", "within", "end"] | None = Field(
         None, description="where in its month a record without time bounds is stamped; default: as the files tell"
     )

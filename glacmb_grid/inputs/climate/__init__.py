@@ -20,6 +20,7 @@ from glacmb_grid.inputs.climate.joined import joined, on_one_grid
 from glacmb_grid.inputs.climate.pieces import Found, found_in, require_declared
 from glacmb_grid.inputs.climate.stamps import Expver
 from glacmb_grid.inputs.climate.static import static_fields
+from glacmb_grid.inputs.climate.sums import added, require_amounts_only, take_sums
 from glacmb_grid.inputs.files import find_file, find_files
 from glacmb_grid.inputs.horizontal import GRID, in_order, is_curvilinear
 from glacmb_grid.inputs.units import Stream, in_canonical_units
@@ -38,7 +39,7 @@ def open_climate(
     invariant: str | Path | None = None,
     variables: Sequence[str] | None = None,
     units: Mapping[str, str] | None = None,
-    names: Mapping[str, str] | None = None,
+    names: Mapping[str, str | Sequence[str]] | None = None,
     stamp: Stamp | None = None,
     expver: Expver = "prefer_final",
     negative_precipitation: Literal["refuse", "zero"] = "refuse",
@@ -64,7 +65,8 @@ def open_climate(
     units : mapping, optional
         Short name (or `orography`, `z`) -> unit, for files whose attribute is missing or wrong.
     names : mapping, optional
-        Short name (or `orography`, `land_mask`) -> name in the files, where it is not recognised.
+        Short name (or `orography`, `land_mask`) -> name in the files, where it is not recognised; a list of names is
+        a sum. Precipitation that is there as PRECC and PRECL, or as cp and lsp, but not as a total, is their sum.
     stamp : {"start", "within", "end"}, optional
         Whether records without time bounds are stamped at the start of their month, within it, or at its end (the
         first instant of the next). Default: as the files tell; where they do not, a note says what was chosen.
@@ -95,6 +97,7 @@ def open_climate(
         Missing variables, unknown units, missing or duplicate months, differing grids, broken files.
     """
     paths = find_files(files, what="climate files")
+    require_amounts_only(names or {})
     declared = {("orography" if n == "z" else n): u for n, u in (units or {}).items()}
     _require_known([*(variables or ()), *(n for n in declared if n != OROGRAPHY)])
     ingested = [p for p in paths if is_ingested(p)]
@@ -114,6 +117,7 @@ def open_climate(
         given = found_in([find_file(invariant, what="invariant file")], reading, of_climate=False)
     static = {n: theirs for n, theirs in reading.names.items() if n in (OROGRAPHY, LAND_MASK) and given}
     require_declared(static if ingested else reading.names, [found, *([given] if given else [])])
+    take_sums(found, reading.names, variables)
     if ingested:
         store = open_ingested(ingested[0], accumulated, declared, expver, names, stamp)
         ds = ingested_variables(store, ingested[0], _wanted(variables, store.data_vars, ingested))
@@ -292,6 +296,9 @@ def _variable(
     years: tuple[int, int] | None = None,
 ) -> xr.DataArray:
     """Records of all files in canonical units, one per month (day, hour), (time, ...)."""
+    if len({p.summand for p in pieces}) > 1:
+        of = lambda parts: _variable(name, parts, stream, unit, finer, years)  # noqa: E731
+        return added(pieces, name, of)
     canonical = [Piece(p.where, _canonical(name, p, stream, unit)) for p in pieces]
     if finer is None:
         return joined(canonical, name)
@@ -310,7 +317,7 @@ def _variable(
 
 
 def _canonical(name: str, piece: Piece, stream: Stream, unit: str | None) -> xr.DataArray:
-    where = f"{piece.where}: {name}"
+    where = f"{piece.where}: {piece.summand or name}"
     if is_curvilinear(piece.field):
         field = piece.field.transpose("time", "y", "x")
     else:

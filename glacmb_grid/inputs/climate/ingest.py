@@ -15,6 +15,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from glacmb_grid.disk import inside_ours, workshop
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.inputs.climate.names import Declared
 from glacmb_grid.inputs.climate.stamps import Expver
 from glacmb_grid.inputs.files import open_dataset
 from glacmb_grid.inputs.horizontal import GRID, is_curvilinear
@@ -34,7 +35,7 @@ def ingest(
     *,
     accumulated: Stream,
     expver: Expver = "prefer_final",
-    names: Mapping[str, str] | None = None,
+    names: Declared | None = None,
     stamp: str | None = None,
     slab: float = 1e9,
 ) -> None:
@@ -126,9 +127,13 @@ def is_ingested(path: Path) -> bool:
         return False
 
 
-def _of_climate(names: Mapping[str, str]) -> dict[str, str]:
+def _of_climate(names: Declared) -> dict[str, str | list[str]]:
     """Declared names without those of fields that a file of their own may give."""
-    return {ours: theirs for ours, theirs in sorted(names.items()) if ours not in (OROGRAPHY, LAND_MASK)}
+    return {
+        ours: theirs if isinstance(theirs, str) else list(theirs)
+        for ours, theirs in sorted(names.items())
+        if ours not in (OROGRAPHY, LAND_MASK)
+    }
 
 
 def open_ingested(
@@ -136,7 +141,7 @@ def open_ingested(
     accumulated: Stream,
     units: Mapping[str, str],
     expver: Expver,
-    names: Mapping[str, str] | None = None,
+    names: Declared | None = None,
     stamp: str | None = None,
 ) -> xr.Dataset:
     """A store of `ingest` as it was written; an InputError if it was made with other settings than these.
