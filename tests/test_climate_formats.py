@@ -251,6 +251,47 @@ def test_fields_that_say_they_are_something_else_are_refused_unless_named(tmp_pa
     assert name in opened(tmp_path, ds, "named.nc", names={name: name})
 
 
+def doubled(ds):
+    return xr.concat([ds, ds.isel(time=[3])], "time")
+
+
+def holed(ds):
+    return ds.isel(time=[0, *range(4, 24)])
+
+
+def filled(ds):
+    ds["t2m"].values[2], ds["tp"].values[1] = 9.97e36, -5.0
+    return ds
+
+
+@pytest.mark.parametrize("damage", [doubled, holed, filled])
+def test_faults_outside_the_years_that_are_taken_refuse_nothing(tmp_path, damage):
+    def looked_at(name, **options):
+        found = opened(tmp_path, damage(cube()), name, **options)
+        check_values(found, source="climate files")
+        return found
+
+    found = looked_at("a.nc", years=(2020, 2020))
+    np.testing.assert_array_equal(found["t2m"].values[:, 0, 0], 270 + NUMBER[12:])
+    refused(lambda: looked_at("b.nc"), "2019" if damage is not filled else "e+36")
+
+
+def test_files_and_areas_outside_the_years_that_are_taken_refuse_nothing(tmp_path):
+    """One of other cells and another unit; areas that disagree in a month that is not taken."""
+    before = cube(FIRST - 800 * DAY, latitude=LATITUDE + 0.05)
+    before["tp"].attrs["units"] = "furlong"
+    before.to_netcdf(tmp_path / "before.nc")
+    west, east = cube().isel(longitude=[0, 1, 2]), cube().isel(longitude=[2, 3])
+    east["t2m"].values[0] += 30
+    west.to_netcdf(tmp_path / "west.nc")
+    east.to_netcdf(tmp_path / "east.nc")
+    found = open_climate(tmp_path / "*.nc", accumulated="daily_mean", years=(2020, 2020))
+    np.testing.assert_array_equal(found["t2m"].values, np.broadcast_to((270 + NUMBER[12:])[:, None, None], (12, 3, 4)))
+    refused(lambda: open_climate(tmp_path / "*.nc", accumulated="daily_mean"), "furlong")
+    (tmp_path / "before.nc").unlink()
+    refused(lambda: open_climate(tmp_path / "*.nc", accumulated="daily_mean"), "differ by up to 30")
+
+
 def test_years_without_a_month_are_told(tmp_path):
     refused(lambda: opened(tmp_path, cube(), years=(1990, 1991)), "[1990, 1991]", "2019-01 to 2020-12")
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.checking import checking_arguments
@@ -16,9 +15,9 @@ from glacmb_grid.inputs.climate.anomalies import require_amounts
 from glacmb_grid.inputs.climate.contract import Finer, Piece, Reading, Stamp
 from glacmb_grid.inputs.climate.finer import monthly, whole_months
 from glacmb_grid.inputs.climate.ingest import ingested_variables, is_ingested, open_ingested
-from glacmb_grid.inputs.climate.joined import joined, on_one_grid
+from glacmb_grid.inputs.climate.joined import joined, of_years, on_one_grid
 from glacmb_grid.inputs.climate.pieces import Found, found_in, require_declared
-from glacmb_grid.inputs.climate.stamps import Expver
+from glacmb_grid.inputs.climate.stamps import Expver, within
 from glacmb_grid.inputs.climate.static import static_fields
 from glacmb_grid.inputs.climate.sums import added, require_amounts_only, take_sums
 from glacmb_grid.inputs.files import find_file, find_files
@@ -76,7 +75,8 @@ def open_climate(
     negative_precipitation : {"refuse", "zero"}
         `zero` sets negative precipitation and snowfall to 0; otherwise `check_values` refuses them.
     years : (int, int), optional
-        First and last calendar year to take. Default: all, and every variable has to hold the same months.
+        First and last calendar year to take; what lies outside is not looked at. Default: all, and every variable has
+        to hold the same months.
     finer : Finer, optional
         The files hold daily or hourly fields, of which months are made when they are read; with `t2m` also its positive
         degree days, `pdd` (K d). `accumulated` then says what daily values are: `daily_mean` the amount of the day,
@@ -121,7 +121,7 @@ def open_climate(
     if ingested:
         store = open_ingested(ingested[0], accumulated, declared, expver, names, stamp)
         ds = ingested_variables(store, ingested[0], _wanted(variables, store.data_vars, ingested))
-        ds = ds if years is None else ds.isel(time=_within(ds["time"], years, f"{ingested[0]}"))
+        ds = ds if years is None else ds.isel(time=within(ds["time"], years, f"{ingested[0]}"))
     else:
         ds = _canonical_cube(found, paths, accumulated, variables, declared, years, finer)
     if given is not None:
@@ -167,10 +167,8 @@ def _canonical_cube(
     cube = {}
     for name in wanted:
         with problems.collect():
-            whole = _variable(name, found.pieces[name], accumulated, units.get(name))
-            where = f"{listing(dict.fromkeys(p.where for p in found.pieces[name]), 3)}: {name}"
-            cube[name] = whole if years is None else whole.isel(time=_within(whole["time"], years, where))
-            cube[name].encoding = {"source": where.removesuffix(f": {name}")}
+            cube[name] = _variable(name, found.pieces[name], accumulated, units.get(name), None, years)
+            cube[name].encoding = {"source": listing(dict.fromkeys(p.where for p in found.pieces[name]), 3)}
     problems.raise_if_any()
     return on_one_grid(cube, {n: [p.where for p in found.pieces[n]] for n in wanted})
 
@@ -239,20 +237,6 @@ def _made_of_finer(
     )
 
 
-def _within(time: xr.DataArray, years: tuple[int, int], where: str) -> npt.NDArray[np.int64]:
-    """Positions of the months of these calendar years; an InputError if there are none."""
-    of = time.dt.year.values
-    inside = (of >= years[0]) & (of <= years[1])
-    if not inside.any():
-        raise InputError(
-            f"{where}: time",
-            expected=f"months of `climate: {{years: [{years[0]}, {years[1]}]}}`",
-            found=f"{str(time.values[0])[:7]} to {str(time.values[-1])[:7]}",
-            remedy="name years that the files hold",
-        )
-    return np.flatnonzero(inside)
-
-
 def _require_known(names: Sequence[str]) -> None:
     unknown = [n for n in names if n not in VARIABLES]
     if unknown:
@@ -292,14 +276,15 @@ def _variable(
     pieces: list[Piece],
     stream: Stream,
     unit: str | None,
-    finer: Finer | None = None,
-    years: tuple[int, int] | None = None,
+    finer: Finer | None,
+    years: tuple[int, int] | None,
 ) -> xr.DataArray:
     """Records of all files in canonical units, one per month (day, hour), (time, ...)."""
     if len({p.summand for p in pieces}) > 1:
         of = lambda parts: _variable(name, parts, stream, unit, finer, years)  # noqa: E731
         return added(pieces, name, of)
-    canonical = [Piece(p.where, _canonical(name, p, stream, unit)) for p in pieces]
+    taken = pieces if years is None else of_years(pieces, years, name)
+    canonical = [Piece(p.where, _canonical(name, p, stream, unit)) for p in taken]
     if finer is None:
         return joined(canonical, name)
     field = canonical[0].field.attrs
@@ -310,7 +295,7 @@ def _variable(
             found=f"a rate, {pieces[0].field.attrs.get('units')!r}",
             remedy="use `--accumulation of_the_hour`, or take the amounts",
         )
-    records = joined(canonical, name, lambda all_of, where: whole_months(all_of, name, finer, where, years))
+    records = joined(canonical, name, lambda all_of, where: whole_months(all_of, name, finer, where))
     if finer.every == "hour":  # `climate.accumulated` has no say in it
         records.attrs.pop("stream", None)
     return records

@@ -16,7 +16,7 @@ from glacmb_grid.inputs.climate.alike import opened_alike
 from glacmb_grid.inputs.climate.contract import Opened, Piece, Reading
 from glacmb_grid.inputs.climate.finer import starts_of
 from glacmb_grid.inputs.climate.formats import opened
-from glacmb_grid.inputs.climate.months import Times, along_time, is_ecmwf, months_of, require_monthly
+from glacmb_grid.inputs.climate.months import EXAMPLE, Times, along_time, is_ecmwf, months_of, require_monthly
 from glacmb_grid.inputs.climate.names import Declared, named, names_of, summands
 from glacmb_grid.inputs.climate.stamps import labelled
 from glacmb_grid.inputs.horizontal import GRID, is_curvilinear, plane_of, with_plane_named, with_usual_names
@@ -40,6 +40,10 @@ class Found:
         Our short name -> pieces that may be summands of it.
     choices : mapping
         What was decided -> where.
+    examples : mapping
+        What was decided -> an instant for which it was.
+    files : mapping
+        What several files that were opened as one are called -> these files.
     left_out : mapping
         Names of variables that are not used.
     declared : set
@@ -50,17 +54,27 @@ class Found:
     static: dict[str, Piece] = field(default_factory=dict)
     summands: dict[str, list[Piece]] = field(default_factory=lambda: defaultdict(list))
     choices: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    examples: dict[str, str] = field(default_factory=dict)
+    files: dict[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: dict[str, None] = field(default_factory=dict)
     declared: set[str] = field(default_factory=set)
 
     @property
     def notes(self) -> list[str]:
         """What was decided, and what was left out, a line each."""
-        said = [f"{listing(where, 1)}: {text}" for text, where in self.choices.items()]
+        said = [
+            f"{self._all_of(where)}: {text.replace(EXAMPLE, self.examples.get(text, ''))}"
+            for text, where in self.choices.items()
+        ]
         if not self.left_out:
             return said
         names = listing(self.left_out, 12)
         return [*said, f"variables not used: {names}; `climate: {{names: {{OURS: THEIRS}}}}` says which is which"]
+
+    def _all_of(self, where: Sequence[str]) -> str:
+        """A file; of several the first, the last and their number."""
+        every = list(dict.fromkeys(file for one in where for file in self.files.get(one, (one,))))
+        return every[0] if len(every) == 1 else f"{every[0]} to {every[-1].rsplit('/', 1)[-1]} ({len(every)} files)"
 
 
 def found_in(paths: Sequence[Path], reading: Reading, *, of_climate: bool = True) -> Found:
@@ -69,6 +83,7 @@ def found_in(paths: Sequence[Path], reading: Reading, *, of_climate: bool = True
     found = Found()
     several, rest = opened_alike(paths)
     for together, files in several:
+        found.files[together.where] = tuple(map(str, files))
         try:
             if not _add(together, reading, found):
                 rest += files
@@ -133,6 +148,7 @@ def _add(one: Opened, reading: Reading, found: Found) -> bool:
         for text in (note, named_alike):
             if text:
                 found.choices[text].append(one.where)
+                found.examples.setdefault(text, str(stamped.instants[0]))
     for name, given in climate.items():
         where = f"{one.where}: {name}" if name == given else f"{one.where}: {given}"
         piece = _on_months(ds[given], times[name], reading, where)

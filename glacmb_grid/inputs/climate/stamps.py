@@ -107,6 +107,27 @@ def one_a_month(variable: xr.DataArray, where: str) -> xr.DataArray:
     return variable if (np.diff(months) > np.timedelta64(0, "M")).all() else variable.sortby("time")
 
 
+def at(records: xr.DataArray, positions: npt.NDArray[np.int64]) -> xr.DataArray:
+    """Records at these positions; by a slice where they follow each other, so that chunks stay as they are."""
+    if len(positions) and (np.diff(positions) == 1).all():
+        return records.isel(time=slice(int(positions[0]), int(positions[-1]) + 1))
+    return records.isel(time=positions)
+
+
+def within(time: xr.DataArray, years: tuple[int, int], where: str) -> npt.NDArray[np.int64]:
+    """Positions of the records of these calendar years; an InputError if there are none."""
+    of = time.dt.year.values
+    inside = (of >= years[0]) & (of <= years[1])
+    if not inside.any():
+        raise InputError(
+            f"{where}: time",
+            expected=f"months of `climate: {{years: [{years[0]}, {years[1]}]}}`",
+            found=f"{str(time.values.min())[:7]} to {str(time.values.max())[:7]}",
+            remedy="name years that the files hold",
+        )
+    return np.flatnonzero(inside)
+
+
 def preferred(variable: xr.DataArray, times: Months, where: str) -> xr.DataArray:
     """Records without preliminary ones of times that have a final one; an InputError if there are none at all."""
     if not len(times):
