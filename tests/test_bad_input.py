@@ -420,6 +420,18 @@ def halves(ds):
     return ds.drop_vars("tp").assign(rates)
 
 
+def finer_than(ds, a_day):
+    """A month of daily or hourly fields."""
+    time = np.datetime64("2019-01-01", "ns") + np.arange(31 * a_day) * np.timedelta64(24 // a_day, "h")
+    return ds.isel(time=np.zeros(len(time), int)).assign_coords(time=time)
+
+
+def bounded(ds, length):
+    """Records that begin at their stamps and take this long."""
+    begin = ds["time"].values
+    return ds.assign_coords(time_bnds=(("time", "bnds"), np.stack([begin, begin + length], axis=1)))
+
+
 def two_files(one, other):
     """The climate in two files."""
 
@@ -657,6 +669,21 @@ TABLE = [
         "climate: days",
         air(lambda ds: ds.assign_coords(time=ds["time"].values[0] + np.arange(27).astype("m8[D]"))),
         ["era5.nc", "months"],
+    ),
+    (
+        "climate: days of whole months",
+        air(lambda ds: finer_than(ds, 1)),
+        ["era5.nc", "`glacmb-grid ingest alps.yaml alps_climate.zarr --from daily`", "files: alps_climate.zarr}"],
+    ),
+    (
+        "climate: hours of whole months",
+        air(lambda ds: finer_than(ds, 24)),
+        ["era5.nc", "`glacmb-grid ingest alps.yaml alps_climate.zarr --from hourly --accumulation of_the_hour`"],
+    ),
+    (
+        "climate: days with their bounds",
+        air(lambda ds: bounded(finer_than(ds, 1), np.timedelta64(1, "D"))),
+        ["era5.nc: time_bnds", "1 day(s)", "`glacmb-grid ingest alps.yaml alps_climate.zarr --from daily`"],
     ),
     (
         "climate: single instants",

@@ -160,6 +160,7 @@ class Judged(Section):
     store: Store = Store()
     compute: Compute = Compute()
     _templates: dict[str, str] = PrivateAttr(default_factory=dict)
+    _file: Path | None = PrivateAttr(None)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -184,8 +185,14 @@ class Judged(Section):
         found: Section = self.own_models[model] if model in self.own_models else getattr(self.models, model)
         return found
 
-    def remember_templates(self, templates: dict[str, str]) -> None:
-        """Take what the configuration file holds in place of values that came from the environment."""
+    @property
+    def file(self) -> Path | None:
+        """The file that it was read from, for messages."""
+        return self._file
+
+    def remember(self, file: Path, templates: dict[str, str]) -> None:
+        """Take its file, and what it holds in place of values that came from the environment."""
+        self._file = file
         self._templates.update(templates)
 
     def as_written(self, value: Any) -> Any:

@@ -88,10 +88,15 @@ def ingest(
         (aside / store.name).rename(store)
 
 
+def square(months: int) -> int:
+    """How many cells a chunk has in each direction."""
+    return int(np.clip(np.sqrt(_CHUNK / (4 * months)), 4, 256))
+
+
 def _write_slabs(plain: xr.Dataset, aside: Path, slab: float) -> None:
     """Write a few rows of cells at a time, each shard once."""
     months = plain.sizes["time"]
-    side = int(np.clip(np.sqrt(_CHUNK / (4 * months)), 4, 256))
+    side = square(months)
     shape = {d: plain.sizes[d] for d in ("time", *GRID)}
     chunks = {"time": months} | {d: min(side, shape[d]) for d in GRID}
     shards = {"time": months} | {d: chunks[d] * -(-min(4 * side, shape[d]) // chunks[d]) for d in GRID}

@@ -14,6 +14,7 @@ import xarray as xr
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.calendars import in_standard_calendar, model_calendar, standard_dates
 from glacmb_grid.inputs.climate.contract import Stamp
+from glacmb_grid.inputs.climate.stamps import made_of
 from glacmb_grid.years import FIRST_YEAR, LAST_YEAR
 
 Times = npt.NDArray[Any]  # datetime64
@@ -23,9 +24,8 @@ Period = Literal["month", "day", "hour"]
 DIMENSIONS = ("time", "valid_time", "forecast_reference_time", "date", "Time", "TIME", "T", "t")
 _BOUNDS = ("time_bnds", "time_bounds", "time_bnd", "valid_time_bnds", "valid_time_bounds")
 _OFFSET = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s*(?:UTC|GMT)?\s*([+-])(\d{1,2}):?(\d{2})?\s*$")
-_MAKE_MONTHS = "`glacmb-grid ingest --from daily` or `--from hourly` makes months of daily or hourly fields"
 _LEAVE = "leave `--from` out for monthly fields, or use the other one of `--from daily` and `--from hourly`"
-_SPANS = {"month": (27, 32, _MAKE_MONTHS), "day": (1, 1, _LEAVE), "hour": (0.99 / 24, 1.01 / 24, _LEAVE)}  # days
+_SPANS = {"month": (27, 32, ""), "day": (1, 1, _LEAVE), "hour": (0.99 / 24, 1.01 / 24, _LEAVE)}  # days
 EXAMPLE = "<instant>"
 _ONLY_MIDNIGHT = (13, 14, 15, 16, 17, 19, 20, 22)  # hours of the last day at which no record of several hours ends
 _DAY, _HOUR = np.timedelta64(86400, "s"), np.timedelta64(3600, "s")
@@ -129,7 +129,7 @@ def _by_bounds(ds: xr.Dataset, dim: str, shift: np.timedelta64, where: str, ever
             f"{where}: {name}",
             expected=f"time bounds of one {every} for every record",
             found=f"{listing(f'{d:g}' for d in np.unique(days[odd]))} day(s)",
-            remedy=remedy,
+            remedy=remedy or made_of(round(30 / float(days[odd].min())) if days[odd].min() > 0 else 0),
         )
     return Stamped(edges[:, 0] + (edges[:, 1] - edges[:, 0]) // 2, "bounds")
 
@@ -266,7 +266,7 @@ def single_hour(where: str, found: str) -> InputError:
         where,
         expected="means (or sums) of whole months",
         found=found,
-        remedy=f"download `monthly_averaged_reanalysis`; {_MAKE_MONTHS}; if you averaged "
+        remedy=f"download `monthly_averaged_reanalysis`; {made_of()}; if you averaged "
         "them yourself, say so in the file: "
         "`ncatted -a cell_methods,VARIABLE,o,c,'time: mean' FILE`, or give time bounds of the months",
     )

@@ -14,7 +14,20 @@ Expver = Literal["prefer_final", "final"]
 Months = npt.NDArray[np.datetime64]
 
 FINAL, PRELIMINARY = 1, 5
+STORE = "MONTHS.zarr"
+COMMAND = f"glacmb-grid ingest CONFIG {STORE}"
+"""What `check` replaces by the file of the configuration and a store beside it."""
+_FEWEST_DAYS, _MOST_DAYS = 28, 31
 STREAM = "stream"  # coordinate along time: FINAL or PRELIMINARY
+
+
+def made_of(records: int = 0) -> str:
+    """What makes months of daily or hourly fields, by the number of records in a month."""
+    daily, hourly = (_FEWEST_DAYS * n <= records <= _MOST_DAYS * n for n in (1, 24))
+    if not daily and not hourly:
+        return f"`{COMMAND} --from daily` (or `--from hourly`) makes months of daily or hourly fields"
+    kind = "daily`" if daily else "hourly --accumulation of_the_hour` (ERA5-Land: `since_midnight`)"
+    return f"`{COMMAND} --from {kind} makes months of such fields, then `climate: {{files: {STORE}}}`"
 
 
 def labelled(piece: xr.DataArray, months: Months, expver: Expver, where: str) -> xr.DataArray:
@@ -92,8 +105,7 @@ def one_a_month(variable: xr.DataArray, where: str) -> xr.DataArray:
             f"{where}: time",
             expected="every month once",
             found=f"more than once: {listing(values[counts > 1])}",
-            remedy="remove the duplicate files or records (daily and hourly fields: "
-            "`glacmb-grid ingest --from daily` or `--from hourly` makes months of them)",
+            remedy=f"remove the duplicate files or records; {made_of(int(counts.max()))}",
         )
     gaps = np.setdiff1d(np.arange(values[0], values[-1] + np.timedelta64(1, "M")), values)
     if len(gaps):
