@@ -13,10 +13,12 @@ import pytest
 import xarray as xr
 
 from glacmb_grid.errors import InputError, InputErrors
+from glacmb_grid.inputs import files
 from glacmb_grid.inputs.climate import notes_of, open_climate
 from glacmb_grid.inputs.climate.amounts import annual_amounts
 from glacmb_grid.inputs.climate.plausible import check_values, implausible, quick_look
 from glacmb_grid.inputs.climate.steadiness import fault_of
+from glacmb_grid.inputs.files import open_dataset
 from glacmb_grid.inputs.scratch import scratch_folder, sweep
 from glacmb_grid.sampling.grid import grid_of
 
@@ -619,3 +621,36 @@ def test_files_as_their_agency_wrote_them(real_data):
     assert old == ({"u10", "v10"}, 22, ["2020-01", "2021-10"])
     refused(lambda: look("era5land_monthly_by_hour.zip"), "by hour of day")
     assert not list(folder.glob("*.idx"))
+
+
+# ---- small chunks ----
+
+
+def stored(tmp_path, chunks, **others):
+    """A year of fields in chunks of these sizes, and the blocks in which they are read."""
+    shape = (12, 40, 50)
+    values = np.arange(np.prod(shape), dtype="f4").reshape(shape)
+    sizes = {"t2m": chunks, "tp": others.get("tp", chunks)}
+    dims = others.get("dims", DIMS)
+    coords = {"time": FIRST[:12], "latitude": 50 - 0.1 * np.arange(40), "longitude": 10 + 0.1 * np.arange(50)}
+    ds = xr.Dataset({n: (DIMS, values + k) for k, n in enumerate(sizes)}, coords=coords).transpose(*dims)
+    ds.to_netcdf(tmp_path / "x.nc", encoding={n: {"chunksizes": s, "zlib": True} for n, s in sizes.items()})
+    with open_dataset(tmp_path / "x.nc") as found:
+        for name in sizes:
+            np.testing.assert_array_equal(found[name].values, ds[name].values)
+        return found["t2m"].chunks
+
+
+def test_small_chunks_are_read_several_months_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_BLOCK", 5.5 * 40 * 50 * 4)
+    assert stored(tmp_path, (1, 40, 50))[0] == (5, 5, 2)
+    assert stored(tmp_path, (2, 40, 50)) == ((4, 4, 4), (40,), (50,))
+    assert stored(tmp_path, (3, 20, 25)) == ((12,), (20, 20), (25, 25))
+
+
+def test_chunks_stay_as_they_are_where_blocks_would_split_them_or_take_more_cells(tmp_path, monkeypatch):
+    assert stored(tmp_path, (1, 40, 50))[0] == (12,)
+    assert stored(tmp_path, (3, 40, 50), tp=(2, 40, 50))[0] == (3, 3, 3, 3)
+    assert stored(tmp_path, (4, 5, 12), dims=("latitude", "longitude", "time"))[0] == (4,) * 10
+    monkeypatch.setattr(files, "_BLOCK", 1.5 * 40 * 50 * 4)
+    assert stored(tmp_path, (1, 40, 50))[0] == (1,) * 12
