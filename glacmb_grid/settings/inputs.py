@@ -94,6 +94,7 @@ GeodeticRole = Literal[
     "longitude",
     "latitude",
     "area",
+    "source",
     "period",
     "begin",
     "end",
