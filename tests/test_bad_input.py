@@ -662,7 +662,44 @@ TABLE = [
     ),
     *(
         (f"{key}: a folder", text("x.dat", b"", f"{key}=."), ["remedy:   name"])
-        for key in ("glaciers.path", "climate.files", "climate.invariant", "observations.path")
+        for key in ("climate.files", "climate.invariant", "observations.path")
+    ),
+    ("outlines: a folder with one GeoPackage", lambda region: ("glaciers.path=.",), ["ok", "2 glaciers"]),
+    (
+        "outlines: a folder with two",
+        shapes(lambda t: t, "glaciers.path=.", name="other.shp"),
+        ["expected: a vector file, or a folder with one", "found:    a folder with other.shp, outlines.gpkg", "name"],
+    ),
+    (
+        "outlines: a folder without any",
+        lambda region: (region / "empty").mkdir() or ("glaciers.path=empty",),
+        ["empty", "a folder with nothing", "a shapefile, a GeoPackage"],
+    ),
+    (
+        "outlines: areas in m2",
+        shapes(lambda t: t.assign(area_km2=[13.6e6, 20.5e6])),
+        ["ok", "outlines.gpkg: area_km2: areas are stated in m2"],
+    ),
+    ("outlines: elevations as depths", shapes(lambda t: t.assign(Zmin=[-2500.0, -999.0])), ["ok", "as depths are"]),
+    (
+        "observations: identifiers of RGI 6 with outlines of RGI 7",
+        shapes(lambda t: t.assign(RGIId=[f"RGI2000-v7.0-G-11-0000{k}" for k in (1, 2)])),
+        ["its identifier is of RGI 6, the outlines are of RGI 7", "`observations: {links: {versions: FILE}}`"],
+    ),
+    (
+        "observations: identifiers of RGI 7 with outlines of RGI 6",
+        balances(lambda rows: [rows[0], *([*r[:3], f"RGI2000-v7.0-G-11-0000{r[0]}"] for r in rows[1:])]),
+        ["its identifier is of RGI 7, the outlines are of RGI 6", "`observations: {links: {versions: FILE}}`"],
+    ),
+    (
+        "own table: areas in m2 are told",
+        own(lambda t: t.assign(area=1e6 * (1 + t["year"] % 3)), area="area"),
+        ["ok", "own.csv: area: areas are in m2"],
+    ),
+    (
+        "own table: elevations as depths",
+        own(lambda t: t.assign(z=-2800.0), elevation="z"),
+        ["own.csv: z", "change their sign if they are depths"],
     ),
     # wrong product
     (

@@ -24,6 +24,7 @@ from glacmb_grid.inputs.balances.periods import LONGEST, YEAR_DAYS, Dates, dates
 from glacmb_grid.inputs.balances.releases import CHANGES, open_release
 from glacmb_grid.inputs.balances.statements import kept_apart
 from glacmb_grid.inputs.tables import LINE, Column, described, is_blank, numbers, positions
+from glacmb_grid.inputs.units import square_kilometres
 from glacmb_grid.vocabulary import GeodeticUnits
 
 Floats = npt.NDArray[np.float64]
@@ -37,7 +38,6 @@ _LIMITS = (-15.0, 15.0)  # m w.e. a year; noise of small glaciers is larger than
 _FASTEST, _SEVERAL = 3.0, 5  # m w.e. a year: Alaska and Patagonia lose 1 at most, single glaciers 4
 _LEAST_SPREAD, _FEW = 0.02, 10  # m w.e. a year, root mean square of this many rates and more
 _HUSS_YEARS = 5.0  # for shorter periods one density does not do
-_AREA_IN_M2 = 5e3  # no glacier has so many km2, and hardly one so few m2
 _LARGEST_KM2 = 2e4
 
 
@@ -284,11 +284,7 @@ def _judge(rate: Floats, uncertainty: Floats, table: pd.DataFrame, unit: Geodeti
 
 def _areas(table: pd.DataFrame, file: str) -> Floats:
     """Areas, km2: a table states them in km2 or in m2, which no area can be mistaken for."""
-    area: Floats = table["area"].to_numpy(np.float64)
-    known = area[np.isfinite(area)]
-    if not len(known):
-        return area
-    area = area / (1e6 if float(np.median(known)) >= _AREA_IN_M2 else 1.0)
+    area, _ = square_kilometres(table["area"].to_numpy(np.float64))
     wrong = (area <= 1e-4) | (area > _LARGEST_KM2)
     if wrong.any():
         column = described(table["area"], table[LINE], f"{file}: area")
