@@ -117,9 +117,9 @@ class Finder:
         if {mine, other} == {"RGI 5", "RGI 6"}:
             return ""  # whose suffixes are the same
         return (
-            f"; its identifier is of {other}, the outlines are of {mine}: name the links of RGI 7 (`...-rgi6_links.csv`) "
-            f"or the outlines of {other}, `observations: {{links: {{versions: FILE}}}}`, or positions, "
-            "`observations: {links: {table: FILE}}`"
+            f"; its identifier is of {other}, the outlines are of {mine}: name the links of RGI 7 "
+            f"(`...-rgi6_links.csv`) or the outlines of {other}, `observations: {{links: {{versions: FILE}}}}`, or "
+            "positions, `observations: {links: {table: FILE}}`"
         )
 
     def _meant(self, site: Site, point: shapely.Point | None) -> str:
