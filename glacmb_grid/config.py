@@ -67,7 +67,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
     filled.problems.found += broken.values()
     filled.problems.raise_if_any()
     assert config is not None
-    config.remember_templates(filled.templates)
+    config.remember(filled.file, filled.templates)
     return config
 
 
@@ -127,6 +127,7 @@ def load_partly(path: str | Path, overrides: list[str] | None = None) -> Partial
         sections = {keys[0] for keys in broken if keys} - unknown  # those that name what another one had to give
         if config is None and (not sections or "samples" in unknown):
             problems.raise_if_any()
+    config.remember(filled.file, filled.templates)
     return Partial(config, frozenset(unknown), problems)
 
 

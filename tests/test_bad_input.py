@@ -24,6 +24,7 @@ from glacmb_grid.inputs.climate.plausible import check_values
 from glacmb_grid.inputs.links import link
 from glacmb_grid.sampling.zonal import without_valid
 from glacmb_grid.workflow.check import check
+from glacmb_grid.workflow.runner import run
 
 LATITUDE, LONGITUDE = np.round(46.8 - 0.1 * np.arange(3), 1), np.round(10.6 + 0.1 * np.arange(4), 1)
 BOXES = {"RGI60-11.00001": (10.62, 46.68, 10.66, 46.72), "RGI60-11.00002": (10.78, 46.62, 10.84, 46.66)}
@@ -413,6 +414,24 @@ def attributes(variable, **attrs):
     return change
 
 
+def halves(ds):
+    """Precipitation as CESM has it: rates of convective and large-scale precipitation, m/s."""
+    rates = {n: (ds["tp"] * share / 86400).assign_attrs(units="m/s") for n, share in (("PRECC", 0.25), ("PRECL", 0.75))}
+    return ds.drop_vars("tp").assign(rates)
+
+
+def finer_than(ds, a_day):
+    """A month of daily or hourly fields."""
+    time = np.datetime64("2019-01-01", "ns") + np.arange(31 * a_day) * np.timedelta64(24 // a_day, "h")
+    return ds.isel(time=np.zeros(len(time), int)).assign_coords(time=time)
+
+
+def bounded(ds, length):
+    """Records that begin at their stamps and take this long."""
+    begin = ds["time"].values
+    return ds.assign_coords(time_bnds=(("time", "bnds"), np.stack([begin, begin + length], axis=1)))
+
+
 def two_files(one, other):
     """The climate in two files."""
 
@@ -643,13 +662,65 @@ TABLE = [
     ),
     *(
         (f"{key}: a folder", text("x.dat", b"", f"{key}=."), ["remedy:   name"])
-        for key in ("glaciers.path", "climate.files", "climate.invariant", "observations.path")
+        for key in ("climate.files", "climate.invariant", "observations.path")
+    ),
+    ("outlines: a folder with one GeoPackage", lambda region: ("glaciers.path=.",), ["ok", "2 glaciers"]),
+    (
+        "outlines: a folder with two",
+        shapes(lambda t: t, "glaciers.path=.", name="other.shp"),
+        ["expected: a vector file, or a folder with one", "found:    a folder with other.shp, outlines.gpkg", "name"],
+    ),
+    (
+        "outlines: a folder without any",
+        lambda region: (region / "empty").mkdir() or ("glaciers.path=empty",),
+        ["empty", "a folder with nothing", "a shapefile, a GeoPackage"],
+    ),
+    (
+        "outlines: areas in m2",
+        shapes(lambda t: t.assign(area_km2=[13.6e6, 20.5e6])),
+        ["ok", "outlines.gpkg: area_km2: areas are stated in m2"],
+    ),
+    ("outlines: elevations as depths", shapes(lambda t: t.assign(Zmin=[-2500.0, -999.0])), ["ok", "as depths are"]),
+    (
+        "observations: identifiers of RGI 6 with outlines of RGI 7",
+        shapes(lambda t: t.assign(RGIId=[f"RGI2000-v7.0-G-11-0000{k}" for k in (1, 2)])),
+        ["its identifier is of RGI 6, the outlines are of RGI 7", "`observations: {links: {versions: FILE}}`"],
+    ),
+    (
+        "observations: identifiers of RGI 7 with outlines of RGI 6",
+        balances(lambda rows: [rows[0], *([*r[:3], f"RGI2000-v7.0-G-11-0000{r[0]}"] for r in rows[1:])]),
+        ["its identifier is of RGI 7, the outlines are of RGI 6", "`observations: {links: {versions: FILE}}`"],
+    ),
+    (
+        "own table: areas in m2 are told",
+        own(lambda t: t.assign(area=1e6 * (1 + t["year"] % 3)), area="area"),
+        ["ok", "own.csv: area: areas are in m2"],
+    ),
+    (
+        "own table: elevations as depths",
+        own(lambda t: t.assign(z=-2800.0), elevation="z"),
+        ["own.csv: z", "change their sign if they are depths"],
     ),
     # wrong product
     (
         "climate: days",
         air(lambda ds: ds.assign_coords(time=ds["time"].values[0] + np.arange(27).astype("m8[D]"))),
         ["era5.nc", "months"],
+    ),
+    (
+        "climate: days of whole months",
+        air(lambda ds: finer_than(ds, 1)),
+        ["era5.nc", "`glacmb-grid ingest alps.yaml alps_climate.zarr --from daily`", "files: alps_climate.zarr}"],
+    ),
+    (
+        "climate: hours of whole months",
+        air(lambda ds: finer_than(ds, 24)),
+        ["era5.nc", "`glacmb-grid ingest alps.yaml alps_climate.zarr --from hourly --accumulation of_the_hour`"],
+    ),
+    (
+        "climate: days with their bounds",
+        air(lambda ds: bounded(finer_than(ds, 1), np.timedelta64(1, "D"))),
+        ["era5.nc: time_bnds", "1 day(s)", "`glacmb-grid ingest alps.yaml alps_climate.zarr --from daily`"],
     ),
     (
         "climate: single instants",
@@ -990,6 +1061,24 @@ TABLE = [
         said(product={"years": [2015, 2020]}),
         ["product: years", "2019..2020", "2015..2020"],
     ),
+    (
+        "climate: two rates for precipitation",
+        air(halves),
+        ["ok", "tp is the sum of PRECC and PRECL", "climate t2m, tp, orography"],
+    ),
+    (
+        "climate: one of two rates for precipitation",
+        air(lambda ds: halves(ds).drop_vars("PRECL")),
+        ["era5.nc: PRECC", "no PRECL in any of the files"],
+    ),
+    *(
+        (
+            f"climate: a sum of {value}",
+            air(halves, f"climate.names={{tp: {value}}}"),
+            ["climate.names.tp", "a list of the names of several summands"],
+        )
+        for value in ("[PRECC]", "[PRECC, PRECC]", "3", "[PRECC, 1]")
+    ),
     # outlines
     (
         "outlines: identifiers given twice",
@@ -1186,6 +1275,20 @@ def test_bad_input_is_refused_with_what_to_do_and_odd_input_is_read_rightly(regi
     told = (out + err).replace(f"{region}/", "")
     for part in says:
         assert part in told, f"{part!r} in {told}"
+
+
+def sampled(region, *overrides):
+    """The climate of the glaciers as a run takes it."""
+    run(load_config(region / "alps.yaml", [f"store.root={region / 'out'}", *overrides]), stage="sampled")
+    return xr.load_dataset(region / "out" / "sampled" / "climate.zarr", engine="zarr")
+
+
+@pytest.mark.parametrize("names", ["{}", "{tp: [PRECC, PRECL]}"])
+def test_a_run_takes_the_sum_of_two_rates(region, names):
+    rewritten(region, halves)
+    days = climate()["time"].dt.days_in_month.values
+    expected = climate()["tp"].values[:, 0, 0] * days
+    np.testing.assert_allclose(sampled(region, f"climate.names={names}")["tp"].values[0], expected, rtol=1e-6)
 
 
 def test_the_table_is_long_and_names_each_input_once():

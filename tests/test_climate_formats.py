@@ -13,10 +13,12 @@ import pytest
 import xarray as xr
 
 from glacmb_grid.errors import InputError, InputErrors
+from glacmb_grid.inputs import files
 from glacmb_grid.inputs.climate import notes_of, open_climate
 from glacmb_grid.inputs.climate.amounts import annual_amounts
 from glacmb_grid.inputs.climate.plausible import check_values, implausible, quick_look
 from glacmb_grid.inputs.climate.steadiness import fault_of
+from glacmb_grid.inputs.files import open_dataset
 from glacmb_grid.inputs.scratch import scratch_folder, sweep
 from glacmb_grid.sampling.grid import grid_of
 
@@ -249,6 +251,47 @@ def test_fields_that_say_they_are_something_else_are_refused_unless_named(tmp_pa
     ds[name].attrs.update(attrs)
     refused(lambda: opened(tmp_path, ds, "x.nc"), f"x.nc: {name}", text, f"climate: {{names: {{{name}: {name}}}}}")
     assert name in opened(tmp_path, ds, "named.nc", names={name: name})
+
+
+def doubled(ds):
+    return xr.concat([ds, ds.isel(time=[3])], "time")
+
+
+def holed(ds):
+    return ds.isel(time=[0, *range(4, 24)])
+
+
+def filled(ds):
+    ds["t2m"].values[2], ds["tp"].values[1] = 9.97e36, -5.0
+    return ds
+
+
+@pytest.mark.parametrize("damage", [doubled, holed, filled])
+def test_faults_outside_the_years_that_are_taken_refuse_nothing(tmp_path, damage):
+    def looked_at(name, **options):
+        found = opened(tmp_path, damage(cube()), name, **options)
+        check_values(found, source="climate files")
+        return found
+
+    found = looked_at("a.nc", years=(2020, 2020))
+    np.testing.assert_array_equal(found["t2m"].values[:, 0, 0], 270 + NUMBER[12:])
+    refused(lambda: looked_at("b.nc"), "2019" if damage is not filled else "e+36")
+
+
+def test_files_and_areas_outside_the_years_that_are_taken_refuse_nothing(tmp_path):
+    """One of other cells and another unit; areas that disagree in a month that is not taken."""
+    before = cube(FIRST - 800 * DAY, latitude=LATITUDE + 0.05)
+    before["tp"].attrs["units"] = "furlong"
+    before.to_netcdf(tmp_path / "before.nc")
+    west, east = cube().isel(longitude=[0, 1, 2]), cube().isel(longitude=[2, 3])
+    east["t2m"].values[0] += 30
+    west.to_netcdf(tmp_path / "west.nc")
+    east.to_netcdf(tmp_path / "east.nc")
+    found = open_climate(tmp_path / "*.nc", accumulated="daily_mean", years=(2020, 2020))
+    np.testing.assert_array_equal(found["t2m"].values, np.broadcast_to((270 + NUMBER[12:])[:, None, None], (12, 3, 4)))
+    refused(lambda: open_climate(tmp_path / "*.nc", accumulated="daily_mean"), "furlong")
+    (tmp_path / "before.nc").unlink()
+    refused(lambda: open_climate(tmp_path / "*.nc", accumulated="daily_mean"), "differ by up to 30")
 
 
 def test_years_without_a_month_are_told(tmp_path):
@@ -578,3 +621,36 @@ def test_files_as_their_agency_wrote_them(real_data):
     assert old == ({"u10", "v10"}, 22, ["2020-01", "2021-10"])
     refused(lambda: look("era5land_monthly_by_hour.zip"), "by hour of day")
     assert not list(folder.glob("*.idx"))
+
+
+# ---- small chunks ----
+
+
+def stored(tmp_path, chunks, **others):
+    """A year of fields in chunks of these sizes, and the blocks in which they are read."""
+    shape = (12, 40, 50)
+    values = np.arange(np.prod(shape), dtype="f4").reshape(shape)
+    sizes = {"t2m": chunks, "tp": others.get("tp", chunks)}
+    dims = others.get("dims", DIMS)
+    coords = {"time": FIRST[:12], "latitude": 50 - 0.1 * np.arange(40), "longitude": 10 + 0.1 * np.arange(50)}
+    ds = xr.Dataset({n: (DIMS, values + k) for k, n in enumerate(sizes)}, coords=coords).transpose(*dims)
+    ds.to_netcdf(tmp_path / "x.nc", encoding={n: {"chunksizes": s, "zlib": True} for n, s in sizes.items()})
+    with open_dataset(tmp_path / "x.nc") as found:
+        for name in sizes:
+            np.testing.assert_array_equal(found[name].values, ds[name].values)
+        return found["t2m"].chunks
+
+
+def test_small_chunks_are_read_several_months_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_BLOCK", 5.5 * 40 * 50 * 4)
+    assert stored(tmp_path, (1, 40, 50))[0] == (5, 5, 2)
+    assert stored(tmp_path, (2, 40, 50)) == ((4, 4, 4), (40,), (50,))
+    assert stored(tmp_path, (3, 20, 25)) == ((12,), (20, 20), (25, 25))
+
+
+def test_chunks_stay_as_they_are_where_blocks_would_split_them_or_take_more_cells(tmp_path, monkeypatch):
+    assert stored(tmp_path, (1, 40, 50))[0] == (12,)
+    assert stored(tmp_path, (3, 40, 50), tp=(2, 40, 50))[0] == (3, 3, 3, 3)
+    assert stored(tmp_path, (4, 5, 12), dims=("latitude", "longitude", "time"))[0] == (4,) * 10
+    monkeypatch.setattr(files, "_BLOCK", 1.5 * 40 * 50 * 4)
+    assert stored(tmp_path, (1, 40, 50))[0] == (1,) * 12

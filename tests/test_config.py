@@ -386,7 +386,7 @@ def test_the_template_of_high_mountain_asia_is_complete_and_sound(monkeypatch):
     [
         ("{resolution: 0.1, method: nearest_s2d}", "conservative or bilinear with the builtin engine"),
         ("{method: bilinear}", "this key"),
-        ("{resolution: 0}", "greater than 0"),
+        ("{resolution: 0}", "greater than or equal to 0.001"),
     ],
 )
 def test_regridding_that_is_not_offered(value, says):

@@ -15,7 +15,7 @@ import xarray as xr
 import glacmb_grid as gg
 from glacmb_grid.config import load_config
 from glacmb_grid.errors import InputError, InputErrors
-from glacmb_grid.products.geodetic import covered, period_operator
+from glacmb_grid.products.geodetic import covered, period_operator, statement_weights
 from glacmb_grid.report.scores import geodetic_line, summary
 from glacmb_grid.stores.artefacts import GEODETIC, PRODUCT, read
 from glacmb_grid.stores.runs import RunStore
@@ -95,6 +95,39 @@ def test_elevation_changes_of_fluctuations_of_glaciers_by_the_density_of_huss(tm
     ice = read_quietly(tmp_path, CHANGE, density=(900, 0))
     np.testing.assert_allclose(ice["rate"], np.array([-19.5, -9]) * 0.9 / years)
     np.testing.assert_allclose(ice["uncertainty"][0], 1.2 * 0.9 / years[0])
+
+
+OF_AUTHORS = """glacier_name,glacier_id,begin_date,end_date,elevation_change,elevation_change_unc,investigators
+A,1,2000-10-01,2010-10-01,-10,1,Meier
+A,1,2000-10-01,2010-10-01,-8,1,Huber
+A,1,2000-10-01,2010-10-01,-8,1,Huber
+A,1,2005-10-01,2010-10-01,-6,1,Huber
+B,2,2000-10-01,2010-10-01,-5,1,
+"""
+
+
+def test_rates_of_several_authors_are_kept_apart_and_told(tmp_path):
+    rates = read_quietly(tmp_path, OF_AUTHORS, density=(1000, 0))
+    assert rates["source"].tolist() == ["Meier", "Huber", "Huber", ""]
+    assert rates["line"].tolist() == [2, 3, 5, 6]
+    np.testing.assert_allclose(rates["rate"], np.array([-10, -8, -6, -5]) / np.array([3652, 3652, 1826, 3652]) * 365.25)
+    told = notes_of(tmp_path, OF_AUTHORS)
+    assert "1 rows repeat another one and are left out, line(s) 4" in told
+    assert "1 periods have rates of several sources, such as 1 from 2000-10-01 to 2010-10-01 (Meier, Huber)" in told
+    assert "periods of 1 glaciers overlap, such as those of 1 " in told
+    both = OF_AUTHORS.replace(",Meier", ",")
+    assert "columns: {source: COLUMN}" in refused(tmp_path, both)
+    nameless = both.replace("investigators", "mystery")
+    assert "1 from 2000-10-01 to 2010-10-01 (lines 2, 3, 4)" in refused(tmp_path, nameless)
+    own = OF_AUTHORS.replace("investigators", "Wer")
+    assert len(read_quietly(tmp_path, own, columns={"source": "Wer"})) == 4
+
+
+def test_rates_of_several_authors_find_one_outline(tmp_path):
+    rates = read_quietly(tmp_path, OF_AUTHORS)
+    found = gg.link(rates, outlines("a", "b"), mapping={"1": "a", "2": "b"})
+    assert found.observations["glacier"].tolist() == ["a", "a", "a", "b"]
+    assert found.unmatched.empty
 
 
 def test_a_release_with_its_table_of_glaciers(tmp_path):
@@ -398,10 +431,47 @@ def test_scores_by_hand():
     assert value["bias"] == pytest.approx(0.8 / 3)
     assert value["rmse"] == pytest.approx(np.sqrt((0.04 + 0.36) / 3))
     assert (value["geodetic_coverage"], value["joint_coverage"]) == (0.5, 1.0)
-    assert scores["n"]["all"].tolist() == [3, 3, 3, 3, 3, 2, 2]
+    assert scores["n"]["all"].tolist() == [3, 3, 3, 3, 3, 2, 2, 3]
+    assert value["statements"] == 3
     assert scores["value"]["measured"]["bias"] == pytest.approx(0.0)
     assert scores["value"]["unmeasured"]["bias"] == pytest.approx(0.4)
     assert set(scores.index.get_level_values(0)) == {"all", "measured", "unmeasured"}
+
+
+@pytest.mark.parametrize(
+    ("periods", "weights"),
+    [
+        ([("2000-01-01", "2010-01-01")], [1]),
+        ([("2000-01-01", "2010-01-01")] * 3, [1 / 3] * 3),
+        ([("2000-01-01", "2010-01-01"), ("2010-01-01", "2020-01-01")], [1, 1]),
+        ([("2000-01-01", "2000-01-21"), ("2000-01-01", "2000-01-11"), ("2000-01-11", "2000-01-21")], [0.5] * 3),
+        ([("2000-01-01", "2000-01-11"), ("2000-01-09", "2000-01-13")], [9 / 10, 3 / 4]),
+    ],
+)
+def test_a_day_that_several_rates_cover_counts_once(periods, weights):
+    """Also where rates of other glaciers stand between them, in any order."""
+    rows = [("a", *p) for p in periods] + [("b", "2000-01-01", "2010-01-01")]
+    order = np.random.default_rng(0).permutation(len(rows))
+    glacier, begin, end = (np.array([rows[i][k] for i in order]) for k in range(3))
+    found = statement_weights(glacier, begin.astype("M8[D]"), end.astype("M8[D]"))
+    np.testing.assert_allclose(found, np.array([*weights, 1.0])[order])
+
+
+def test_a_glacier_with_rates_of_two_authors_weighs_as_one():
+    """g0 is off by 0.4 after one author and by 0.2 after the other, g1 by 0.6: the mean of 0.3 and 0.6."""
+    product = product_of(np.zeros((2, 2)), [2001, 2002])
+    rates = rates_of([-0.4, -0.6], "2000-10-01", "2002-10-01").assign(source="Meier")
+    other = rates.iloc[:1].assign(rate=-0.2, source="Huber")
+    compared, _ = gg.compare_geodetic(product, pd.concat([rates, other], ignore_index=True))
+    assert compared["weight"].values.tolist() == [0.5, 1.0, 0.5]
+    assert compared["source"].values.tolist() == ["Meier", "Meier", "Huber"]
+    scores = gg.score_geodetic(compared)
+    value = scores[scores["slice"] == "all"].set_index("metric")["value"]
+    assert value["bias"] == pytest.approx(0.45)
+    assert value["rmse"] == pytest.approx(np.sqrt(((0.4**2 + 0.2**2) / 2 + 0.6**2) / 2))
+    assert value["regional_difference"] == pytest.approx((1 * 0.3 + 2 * 0.6) / 3)
+    assert value["statements"] == 2
+    assert "product minus 3 geodetic rates (that weigh as 2), m w.e. a year" in geodetic_line(scores)
 
 
 def test_periods_of_many_rates_are_scored_apart():

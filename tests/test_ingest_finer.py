@@ -176,7 +176,7 @@ REFUSED = [
     (every("D", shift="12h"), Finer("day", "since_midnight"), {}, "00:00 of the next day"),
     (every("D"), DAILY, {"accumulated": "monthly_total"}, "daily_mean"),
     (every("h"), Finer("hour", "of_the_hour"), {"stamp": "end"}, "leave it out"),
-    (every("D"), None, {}, "ingest --from daily"),
+    (every("D"), None, {}, "--from daily`"),
     (noleap, DAILY, {}, "noleap"),
 ]
 
@@ -246,7 +246,7 @@ def test_a_run_from_daily_fields_is_that_from_their_monthly_means(tmp_path, caps
     path.write_text(yaml.safe_dump(config))
     store = str(tmp_path / "cube.zarr")
     assert main(["ingest", str(path), store]) == 1
-    assert "ingest --from daily" in capsys.readouterr().err
+    assert "--from daily`" in capsys.readouterr().err
     assert main(["ingest", str(path), store, "--accumulation", "since_midnight"]) == 1
     assert "`--from hourly` beside them" in capsys.readouterr().err
     assert main(["ingest", str(path), store, "--from", "daily"]) == 0

@@ -93,8 +93,33 @@ def test_the_months_are_those_of_a_single_file(months, monkeypatch, room):
         together = open_climate(f"{folder}/*.nc", accumulated="daily_mean")
         assert not before or len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208
         one = open_climate(whole, accumulated="daily_mean")
-        assert "t2m_2001-10.nc to t2m_2003-09.nc (24 files) and 1 more" in notes_of(together)[0]
+        (note,) = notes_of(together)
+        assert note.startswith(f"{folder}/t2m_2001-10.nc to tp_2003-09.nc (48 files): stamped like 2001-10-01T00:00:00")
         xr.testing.assert_identical(together.drop_attrs(deep=False).load(), one.drop_attrs(deep=False).load())
+
+
+def test_files_that_are_opened_one_by_one_share_one_note_as_well(months, tmp_path, monkeypatch):
+    """Each names another instant; only the first is told, with the number of files."""
+    folder, _ = months
+    monkeypatch.setattr(alike, "MANY", 10_000)
+    (note,) = notes_of(taken_together(folder))
+    assert note.startswith(f"{folder}/t2m_2001-10.nc to tp_2003-09.nc (48 files): stamped like 2001-10-01T00:00:00: ")
+    assert note.count("stamped like") == 1
+    assert "climate: {stamp: end}" in note
+
+
+def test_files_that_leave_another_choice_have_a_note_of_their_own(months, tmp_path, monkeypatch):
+    folder, _ = months
+    monkeypatch.setattr(alike, "MANY", 10_000)
+    for path in folder.glob("t2m*"):
+        ds = xr.load_dataset(path)
+        late = path.name >= "t2m_2003"
+        ds = ds.assign_coords(time=ds["time"] + np.timedelta64(13 if late else 0, "h"))
+        ds.to_netcdf(tmp_path / path.name)
+    notes = notes_of(taken_together(tmp_path))
+    assert len(notes) == 2
+    assert "t2m_2001-10.nc to t2m_2002-12.nc (15 files): stamped like 2001-10-01T00:00:00: " in notes[0]
+    assert "t2m_2003-01.nc to t2m_2003-09.nc (9 files): stamped like 2003-01-01T13:00:00: " in notes[1]
 
 
 def test_files_that_differ_stay_apart_and_the_one_to_blame_is_named(months, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import math
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
@@ -25,6 +26,7 @@ Opened = list[xr.Dataset | Callable[[], object]]
 _OPENED: ContextVar[Opened | None] = ContextVar("opened", default=None)
 _HELD: dict[Hashable, Any] = {}
 _LARGEST_READ = 32e6  # bytes of an unchunked variable that are read at a time
+_BLOCK = 4_000_000  # bytes of small chunks that are read at a time
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 _HEADER = 1 << 24  # bytes, more than a header of the classic format has
 
@@ -168,7 +170,7 @@ def _open(path: Path, *, decode_times: bool = True) -> xr.Dataset:
         warnings.simplefilter("ignore")  # their causes, such as times that cannot be decoded, are checked later
         engine = "zarr" if path.is_dir() else None
         ds = _decoded(path, {"engine": engine, "chunks": {}, "decode_times": decode_times})
-        if engine is None and (parts := _parts(ds)):
+        if engine is None and (parts := _parts(ds) or _several(ds)):
             ds.close()
             ds = _decoded(path, {"chunks": parts, "decode_times": decode_times})
     track(ds)
@@ -204,6 +206,20 @@ def _parts(ds: xr.Dataset) -> dict[str, int]:
             steps = max(1, int(_LARGEST_READ * variable.shape[0] / variable.nbytes))
             parts[first] = min(steps, parts.get(first, steps))
     return parts
+
+
+def _several(ds: xr.Dataset) -> dict[str, int]:
+    """Chunk sizes of several stored chunks along the records where these are small: each block has its cost."""
+    fields = [v for v in ds.variables.values() if v.ndim > 2 and v.encoding.get("preferred_chunks")]
+    lengths = {(str(v.dims[0]), int(v.encoding["preferred_chunks"][v.dims[0]])) for v in fields}
+    if len(lengths) != 1:  # blocks of a common length would split chunks
+        return {}
+    ((first, length),) = lengths
+    if first not in ds.variables or "since" not in str(ds[first].encoding.get("units", "")):
+        return {}
+    largest = max(v.dtype.itemsize * math.prod(v.encoding["preferred_chunks"].values()) for v in fields)
+    count = min(int(_BLOCK // max(1, largest)), -(-ds.sizes[first] // length))
+    return {first: count * length} if count > 1 else {}
 
 
 @contextmanager

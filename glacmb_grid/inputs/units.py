@@ -20,6 +20,7 @@ TO_METRES: dict[BalanceUnits, float] = {"mm w.e.": 1e-3, "m w.e.": 1.0, "kg m-2"
 """Factors from the units of observed balances to m w.e."""
 Stream = Literal["daily_mean", "hourly_mean", "monthly_total"]
 
+_AREA_IN_M2 = 5e3  # no glacier has so many km2, and hardly one so few m2
 _PER_DAY: dict[str, float] = {"second": 86400.0, "hour": 24.0, "day": 1.0}
 _SPAN_OF_STREAM: dict[Stream, str] = {"daily_mean": "day", "hourly_mean": "hour", "monthly_total": "month"}
 
@@ -98,6 +99,13 @@ def water_per_month(text: str, days: Floats, where: str) -> Floats:
             remedy="give a length per time, such as `mm month-1`",
         )
     return rate.factor * (np.ones_like(days) if rate.per == "month" else days * _PER_DAY[rate.per])
+
+
+def square_kilometres(area: Floats) -> tuple[Floats, bool]:
+    """Areas of glaciers in km2, and whether they were in m2, for which no area in km2 can be taken."""
+    known = area[np.isfinite(area)]
+    in_m2 = bool(len(known)) and float(np.median(known)) >= _AREA_IN_M2
+    return (area / 1e6 if in_m2 else area), in_m2
 
 
 def height_factor(unit: object, where: str) -> float:

@@ -21,7 +21,7 @@ def compare_with_product(
     scores = score_geodetic(compared)
     work.say(geodetic_line(scores))
     if len(left_out):
-        counts = left_out["reason"].str.replace(r"[^ ]*\d[^ ]*", "...", regex=True).value_counts()
+        counts = left_out["reason"].str.replace(r"(?<!\S)(?<!RGI )[^ `]*\d[^ ]*", "...", regex=True).value_counts()
         work.say(f"not compared: {'; '.join(f'{n} rates: {why}' for why, n in counts.head(4).items())}")
     table = compared.reset_coords().to_dataframe().reset_index(drop=True)
     first = ["glacier", "site", "link", "begin", "end"]

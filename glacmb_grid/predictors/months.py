@@ -29,7 +29,7 @@ def by_year(sampled: xr.Dataset, years: Integers, first_month: int) -> xr.Datase
             "climate: time",
             expected="one value a month",
             found=f"{len(order)} values in {len(years)} years",
-            remedy="`glacmb-grid ingest --from daily` makes months of daily fields; remove duplicate months",
+            remedy="remove duplicate months; `glacmb-grid ingest CONFIG STORE.zarr --from daily` makes months of days",
         )
     out = xr.Dataset(coords={"glacier": sampled["glacier"], "year": years, "month": calendar_months(first_month)})
     for name in [n for n in (*VARIABLES, "t2m_corrected") if n in sampled]:

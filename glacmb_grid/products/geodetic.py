@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -19,6 +21,8 @@ Days = npt.NDArray[np.datetime64]
 FAILED = "its glacier failed, see failed.csv"
 _MEAN_YEAR = 365.25  # days
 _A_PERIOD = 10  # rates of one period that are scored apart
+_TEXTS = ("glacier", "site", "link", "source")
+_OF_WEIGHT = {"units": "1", "long_name": "share of the period's days that no other rate of the glacier covers as well"}
 _DAY = "datetime64[D]"
 
 
@@ -74,6 +78,40 @@ def covered(operator: Weights) -> npt.NDArray[np.bool_]:
     return np.asarray((sums > 0) & (sums == operator.total))
 
 
+def statement_weights(glacier: npt.NDArray[Any], begin: Days, end: Days) -> Floats:
+    """What each of several rates counts, (row,): a day of a glacier that several periods cover is shared by them.
+
+    Parameters
+    ----------
+    glacier : array, (row,)
+    begin, end : datetime64[D] arrays, (row,)
+
+    Notes
+    -----
+    weight = mean over the days of the period of 1 / number of the glacier's periods that cover the day. A rate alone
+    has 1; k of one period have 1/k each; a period of twenty years and its two halves have 1/2 each.
+    """
+    codes = np.unique(glacier, return_inverse=True)[1].ravel()
+    first, after = begin.astype(_DAY).astype(np.int64), end.astype(_DAY).astype(np.int64)
+    out = np.ones(len(codes))
+    order = np.lexsort((after, first, codes))
+    known: dict[bytes, Floats] = {}
+    for rows in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
+        if len(rows) > 1:
+            spans = np.stack([first[rows], after[rows]])
+            if (key := spans.tobytes()) not in known:
+                known[key] = _shares(*spans)
+            out[rows] = known[key]
+    return out
+
+
+def _shares(first: Integers, after: Integers) -> Floats:
+    edges = np.unique(np.concatenate([first, after]))
+    inside = (first[:, None] <= edges[:-1]) & (after[:, None] >= edges[1:])
+    days = np.diff(edges) * inside
+    return np.asarray((days / np.maximum(inside.sum(axis=0), 1)).sum(axis=1) / days.sum(axis=1))
+
+
 def compare_geodetic(product: xr.Dataset, rates: pd.DataFrame) -> tuple[xr.Dataset, pd.DataFrame]:
     """Mean annual balances of the product over the periods of geodetic rates, beside these.
 
@@ -88,8 +126,8 @@ def compare_geodetic(product: xr.Dataset, rates: pd.DataFrame) -> tuple[xr.Datas
     -------
     compared : xr.Dataset, (survey,)
         `product_rate`, `product_uncertainty`, `geodetic_rate`, `geodetic_uncertainty`, `difference` (product minus
-        geodetic), m w.e. per year; `area` (km2) of the outline and `measured`; coordinates `glacier`, `site`, `link`,
-        `begin`, `end`.
+        geodetic), m w.e. per year; `area` (km2) of the outline, `measured`, and `weight`, from `statement_weights`;
+        coordinates `glacier`, `site`, `link`, `begin`, `end`, and `source` where the rates have one.
     outside : DataFrame
         Rates of glaciers that the product lacks and of periods that its years do not cover whole, with the `reason`.
 
@@ -134,7 +172,8 @@ def compare_geodetic(product: xr.Dataset, rates: pd.DataFrame) -> tuple[xr.Datas
     compared = compared.assign(
         area=("survey", product["area"].values[row], product["area"].attrs),
         measured=("survey", product["measured"].values[row], product["measured"].attrs),
-    ).assign_coords({n: ("survey", taken[n].to_numpy(object)) for n in ("glacier", "site", "link")})
+        weight=("survey", statement_weights(row, begin[whole], end[whole]), _OF_WEIGHT),
+    ).assign_coords({n: ("survey", taken[n].to_numpy(object)) for n in _TEXTS if n in taken})
     ends = {"begin": begin[whole].astype("datetime64[ns]"), "end": end[whole].astype("datetime64[ns]")}
     return compared.assign_coords({n: ("survey", v) for n, v in ends.items()}), pd.concat(outside)
 
@@ -175,10 +214,11 @@ def score_geodetic(compared: xr.Dataset) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns `slice`, `metric`, `value`, `n`. Metrics, m w.e. per year: `product` and `geodetic` (means weighted by
-        area), `regional_difference` (the same of the differences), `bias` (their plain mean), `rmse`; shares of the
-        rates with an uncertainty whose difference is within `geodetic_coverage` (its 1-sigma) and `joint_coverage`
-        (1-sigma of both).
+        Columns `slice`, `metric`, `value`, `n` (rates). Metrics, m w.e. per year: `product` and `geodetic` (means
+        weighted by area), `regional_difference` (the same of the differences), `bias` (their mean), `rmse`; shares of
+        the rates with an uncertainty whose difference is within `geodetic_coverage` (its 1-sigma) and
+        `joint_coverage` (1-sigma of both); `statements`, how many rates they weigh as. In every slice a rate counts
+        as `statement_weights` of the rates in it, so that none counts twice.
     """
     check(compared, COMPARED)
     measured = compared["measured"].values.astype(bool)
@@ -200,11 +240,12 @@ def _periods(compared: xr.Dataset) -> npt.NDArray[np.str_]:
 
 def _scores(compared: xr.Dataset) -> dict[str, tuple[float, int]]:
     n = compared.sizes["survey"]
-    difference, area = compared["difference"].values, compared["area"].values
+    weight = statement_weights(*(compared[name].values for name in ("glacier", "begin", "end")))
+    difference, area = compared["difference"].values, weight * compared["area"].values
     sigma, its = compared["geodetic_uncertainty"].values, compared["product_uncertainty"].values
     given = np.isfinite(sigma)
 
-    def mean(values: Floats, weights: Floats | None = None) -> float:
+    def mean(values: Floats, weights: Floats) -> float:
         return float(np.average(values, weights=weights)) if len(values) else float("nan")
 
     off, own, both = np.abs(difference[given]), sigma[given], np.hypot(sigma, its)[given]
@@ -212,8 +253,9 @@ def _scores(compared: xr.Dataset) -> dict[str, tuple[float, int]]:
         "product": (mean(compared["product_rate"].values, area), n),
         "geodetic": (mean(compared["geodetic_rate"].values, area), n),
         "regional_difference": (mean(difference, area), n),
-        "bias": (mean(difference), n),
-        "rmse": (mean(difference**2) ** 0.5, n),
-        "geodetic_coverage": (mean((off <= own).astype(np.float64)), int(given.sum())),
-        "joint_coverage": (mean((off <= both).astype(np.float64)), int(given.sum())),
+        "bias": (mean(difference, weight), n),
+        "rmse": (mean(difference**2, weight) ** 0.5, n),
+        "geodetic_coverage": (mean((off <= own).astype(np.float64), weight[given]), int(given.sum())),
+        "joint_coverage": (mean((off <= both).astype(np.float64), weight[given]), int(given.sum())),
+        "statements": (float(weight.sum()), n),
     }

@@ -42,7 +42,7 @@ def unmatched_lines(linked: Linked) -> list[str]:
     called = [f"{s} {n}".strip() for s, n in zip(sites["site"], sites["name"].fillna(""), strict=True)]
     lines = [f"site {c}: {r}" for c, r, told in zip(called, reasons, meant, strict=True) if told]
     more = [f"{len(lines) - _MOST} more sites with such a hint: see unmatched.csv"] if len(lines) > _MOST else []
-    counts = reasons[~meant].str.replace(r"[^ ]*\d[^ ]*", "...", regex=True).value_counts()
+    counts = reasons[~meant].str.replace(r"(?<!\S)(?<!RGI )[^ `]*\d[^ ]*", "...", regex=True).value_counts()
     others = [f"unmatched: {n} site(s): {why}" for why, n in counts.items()]
     return lines[:_MOST] + more + others[:_MOST]
 

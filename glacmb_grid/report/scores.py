@@ -117,8 +117,9 @@ def geodetic_line(scores: pd.DataFrame) -> str:
     if not count:
         return "no geodetic rate to compare with"
     within = f"{value['geodetic_coverage']:.0%} within their 1-sigma" if one["n"]["geodetic_coverage"] else "no sigma"
+    shared = f" (that weigh as {value['statements']:.0f})" if value["statements"] < count - 0.5 else ""
     return (
-        f"product minus {count} geodetic rates, m w.e. a year: {value['regional_difference']:+.3f} by area "
+        f"product minus {count} geodetic rates{shared}, m w.e. a year: {value['regional_difference']:+.3f} by area "
         f"({value['product']:+.3f} against {value['geodetic']:+.3f}), bias {value['bias']:+.3f}, "
         f"RMSE {value['rmse']:.3f}, {within}"
     )

@@ -11,13 +11,18 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from glacmb_grid.years import FIRST_YEAR, LAST_YEAR
+
 T = TypeVar("T")
 REMEDY = " | remedy: "
 """Stands in messages of validators between what was expected and what a user can do."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=100_000)]
+Year = Annotated[int, Field(ge=FIRST_YEAR, le=LAST_YEAR)]
+Sigma = Annotated[float, Field(gt=0, le=10)]
+"""A standard deviation of balances, m w.e."""
+Spread = Annotated[float, Field(gt=0, le=30)]
+"""Of temperatures within a month, K."""
 
 
 class Section(BaseModel):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from glacmb_grid.settings.base import NotNegative, Positive, Section, Seed, rising
+from glacmb_grid.settings.base import Section, Seed, Sigma, Spread, Year, rising
 from glacmb_grid.settings.models import OwnName
 from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES, BalanceUnits, GeodeticUnits
 
@@ -27,6 +27,14 @@ def _with_unit(name: str) -> str:
 
 def _with_name(name: str) -> str:
     return name if name in (OROGRAPHY, LAND_MASK) else _known_variable(name)
+
+
+def _one_or_summands(theirs: Any) -> Any:
+    several = theirs if isinstance(theirs, (list, tuple)) else [theirs]
+    texts = all(isinstance(t, str) and t for t in several) and len(set(several)) == len(several)
+    if not texts or (several is theirs and len(several) < 2):
+        raise ValueError("Input should be a name in the files, or a list of the names of several summands, each once")
+    return theirs
 
 
 def _each_month_once(months: tuple[int, ...]) -> tuple[int, ...]:
@@ -53,11 +61,14 @@ def _lapse_rate(value: Any) -> Any:
     return value
 
 
-Years = Annotated[tuple[int, int], AfterValidator(rising)]
-Amounts = Annotated[tuple[float, float], AfterValidator(rising)]
+Years = Annotated[tuple[Year, Year], AfterValidator(rising)]
+Amount = Annotated[float, Field(ge=0, le=100)]
+Balance = Annotated[float, Field(ge=-200, le=200)]
+Density = Annotated[float, Field(gt=0, le=1100)]
 Name = Annotated[str, AfterValidator(_known_variable)]
 NameWithUnit = Annotated[str, AfterValidator(_with_unit)]
 NameInFiles = Annotated[str, AfterValidator(_with_name)]
+Theirs = Annotated[str | list[str], BeforeValidator(_one_or_summands)]
 Month = Annotated[int, Field(ge=1, le=12)]
 Months = Annotated[tuple[Month, ...], AfterValidator(_each_month_once), Field(min_length=1)]
 
@@ -85,6 +96,7 @@ GeodeticRole = Literal[
     "longitude",
     "latitude",
     "area",
+    "source",
     "period",
     "begin",
     "end",
@@ -100,8 +112,8 @@ class Synthetic(Section):
     """A region of known truth, written as raw files into ``${store.root}/raw`` before anything else."""
 
     seed: Seed = 1
-    glaciers: int = Field(60, ge=2)
-    measured: int = Field(15, ge=1)
+    glaciers: int = Field(60, ge=2, le=100_000)
+    measured: int = Field(15, ge=1, le=100_000)
     years: Years = (2000, 2024)
     plain: bool = False
 
@@ -130,14 +142,16 @@ class Climate(Section):
     invariant: Path | None = None
     variables: list[Name] | None = Field(None, min_length=1)
     units: dict[NameWithUnit, str] = {}
-    names: dict[NameInFiles, str] = Field({}, description="our name -> the name in the files")
+    names: dict[NameInFiles, Theirs] = Field(
+        {}, description="our name -> the name in the files; a list of names is a sum"
+    )
     stamp: Literal["start", "within", "end"] | None = Field(
         None, description="where in its month a record without time bounds is stamped; default: as the files tell"
     )
     expver: Literal["prefer_final", "final"] = "prefer_final"
     negative_precipitation: Literal["refuse", "zero"] = "refuse"
     years: Years | None = Field(None, description="first and last calendar year to take; default: all")
-    annual_precipitation: Amounts | None = None
+    annual_precipitation: Annotated[tuple[Amount, Amount], AfterValidator(rising)] | None = None
 
 
 class Elevation(Section):
@@ -163,7 +177,7 @@ class Albedo(Section):
     layer: str | None = None
     quality: Literal["usable", "best"] = "usable"
     months: Months | None = None
-    min_days: int = Field(3, ge=1)
+    min_days: int = Field(3, ge=1, le=366)
     min_coverage: float = Field(0.2, ge=0, le=1)
 
 
@@ -180,7 +194,7 @@ class Links(Section):
     mapping: Annotated[dict[str, str], BeforeValidator(_as_text)] = {}
     suffix: bool = True
     position: bool = True
-    max_distance_km: float = Field(2.0, ge=0)
+    max_distance_km: float = Field(2.0, ge=0, le=500)
 
 
 class Geodetic(Section):
@@ -196,8 +210,8 @@ class Geodetic(Section):
     units: GeodeticUnits | None = None
     columns: dict[GeodeticRole, str] = {}
     missing: list[float] | None = None
-    density: tuple[Positive, NotNegative] = (850.0, 60.0)
-    shortest: Positive = 1.45
+    density: tuple[Density, Annotated[float, Field(ge=0, le=1000)]] = (850.0, 60.0)
+    shortest: float = Field(1.45, gt=0, le=150)
     mapping: Annotated[dict[str, str], BeforeValidator(_as_text)] = {}
 
 
@@ -211,7 +225,7 @@ class Observations(Section):
 
     path: Path
     units: BalanceUnits | None = None
-    default_uncertainty: float = Field(0.2, gt=0)
+    default_uncertainty: Sigma = 0.2
     columns: dict[BalanceRole, str] = {}
     missing: list[float] | None = None
     periods: Literal["annual", "leave_out"] = "annual"
@@ -224,7 +238,7 @@ class Sampling(Section):
 
     lapse_rate: Annotated[float | tuple[float, ...] | Literal["fitted"], BeforeValidator(_lapse_rate)] = -0.0065
     lapse_rate_cells: int = Field(2, ge=1, le=20)
-    max_land_distance_km: float = Field(30.0, ge=0)
+    max_land_distance_km: float = Field(30.0, ge=0, le=2000)
     min_coverage: float = Field(0.5, gt=0, le=1)
 
 
@@ -233,7 +247,7 @@ class Regrid(Section):
 
     engine: Literal["builtin", "xesmf"] = "builtin"
     method: Literal["conservative", "conservative_normed", "bilinear", "nearest_s2d", "nearest_d2s"] = "bilinear"
-    resolution: float = Field(gt=0, le=10)
+    resolution: float = Field(ge=0.001, le=10)
 
     @model_validator(mode="after")
     def _offered(self) -> Regrid:
@@ -247,7 +261,7 @@ class Predictors(Section):
 
     first_month: int | None = Field(None, ge=1, le=12)
     monthly: list[Name] | None = None
-    temperature_spread: float = Field(4.0, gt=0)
+    temperature_spread: Spread = 4.0
     reference: Years | None = None
     coordinates: bool = False
 
@@ -289,7 +303,7 @@ class SampleTable(Section):
     time_system: str | None = None
     elevation: str | None = None
     orography: str | None = None
-    limits: Amounts = (-10.0, 10.0)
+    limits: Annotated[tuple[Balance, Balance], AfterValidator(rising)] = (-10.0, 10.0)
     missing: list[float] | None = None
     folds: SampleFolds = SampleFolds()
     where: dict[str, Any] = {}
@@ -297,7 +311,7 @@ class SampleTable(Section):
     exclude: list[str] = []
     allow: list[str] = []
     coordinates: bool = False
-    default_uncertainty: float = Field(0.2, gt=0)
+    default_uncertainty: Sigma = 0.2
     monthly: dict[str, Monthly] = {}
     predictions: dict[OwnName, str] = {}
     targets: Path | None = None

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from glacmb_grid.settings.base import Count, NotNegative, Positive, Section
+from glacmb_grid.settings.base import Count, Section, Sigma, Spread
 
 own_names: ContextVar[tuple[str, ...]] = ContextVar("own_names", default=())
 """Names of a user's own models in the configuration that is being read."""
@@ -34,6 +34,10 @@ def _free_name(name: str) -> str:
 
 
 ModelName = Annotated[str, AfterValidator(_known_model)]
+Penalty = Annotated[float, Field(ge=1e-9, le=1e12)]
+Leaves = Annotated[int, Field(ge=2, le=100_000)]
+Step = Annotated[float, Field(gt=0, le=10)]
+Strength = Annotated[float, Field(ge=0, le=1000)]
 OwnName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$"), AfterValidator(_free_name)]
 
 
@@ -56,7 +60,7 @@ class Recipe(Section):
     correlation: float = Field(0.0, ge=0, lt=1)
     collinearity: float = Field(1.0, gt=0, le=1)
     ranking: Literal["correlation", "random_forest"] = "random_forest"
-    keep: int | None = Field(None, ge=1)
+    keep: Count | None = None
 
 
 def _several(value: Any) -> Any:
@@ -88,7 +92,7 @@ class Mean(Section):
 class Ridge(Learner):
     """Linear model with an L2 penalty."""
 
-    penalties: Annotated[list[Annotated[float, Field(ge=1e-9)]], BeforeValidator(_several)] = Field(
+    penalties: Annotated[list[Penalty], BeforeValidator(_several)] = Field(
         [0.1, 1.0, 10.0, 100.0, 1000.0], min_length=1
     )
 
@@ -96,15 +100,13 @@ class Ridge(Learner):
 class Lasso(Learner):
     """Linear model with an L1 penalty, given as a share of the least one that leaves no predictor."""
 
-    penalties: Annotated[list[Annotated[float, Field(ge=1e-9)]], BeforeValidator(_several)] = Field(
-        [0.003, 0.01, 0.03, 0.1, 0.3], min_length=1
-    )
+    penalties: Annotated[list[Penalty], BeforeValidator(_several)] = Field([0.003, 0.01, 0.03, 0.1, 0.3], min_length=1)
 
 
 class RandomForest(Learner):
     """Bagged regression trees."""
 
-    trees: int = Field(100, ge=1)
+    trees: Count = 100
     leaf: Annotated[list[Count], BeforeValidator(_several)] = Field([2, 5], min_length=1)
     share: Annotated[list[Annotated[float, Field(gt=0, le=1)]], BeforeValidator(_several)] = Field([0.33], min_length=1)
 
@@ -117,7 +119,7 @@ class GradientBoosting(Learner):
     """Boosted regression trees on histograms."""
 
     rounds: Annotated[list[Count], BeforeValidator(_several)] = Field([50, 150], min_length=1)
-    leaves: Annotated[list[Annotated[int, Field(ge=2)]], BeforeValidator(_several)] = Field([4, 12], min_length=1)
+    leaves: Annotated[list[Leaves], BeforeValidator(_several)] = Field([4, 12], min_length=1)
     learning_rate: float = Field(0.06, gt=0, le=1)
 
 
@@ -125,20 +127,28 @@ class GaussianProcess(Learner):
     """Structured kernel: weather, static predictors, glacier, year, position."""
 
     position: bool = True
-    max_rows: int = Field(3000, ge=10)
+    max_rows: int = Field(3000, ge=10, le=100_000)
 
 
 class TemperatureIndex(Section):
     """Degree-day melt and solid precipitation over the hypsometry, with weak priors on three parameters."""
 
     lapse_rate: float = Field(-0.0065, gt=-0.02, lt=0)
-    temperature_spread: float = Field(4.0, gt=0)
-    snow_threshold: float = 1.0
-    snow_spread: float = Field(2.0, gt=0)
+    temperature_spread: Spread = 4.0
+    snow_threshold: float = Field(1.0, ge=-10, le=10)
+    snow_spread: Spread = 2.0
     snow_to_ice: float = Field(0.6, gt=0, le=1)
-    prior_mean: tuple[float, float, float] = (0.007, 1.5, 0.0)
-    prior_sd: tuple[float, float, float] = (0.003, 0.5, 1.0)
-    residual_sd: float = Field(0.3, gt=0)
+    prior_mean: tuple[
+        Annotated[float, Field(gt=0, le=0.1)],
+        Annotated[float, Field(gt=0, le=20)],
+        Annotated[float, Field(ge=-20, le=20)],
+    ] = (0.007, 1.5, 0.0)
+    prior_sd: tuple[
+        Annotated[float, Field(gt=0, le=0.1)],
+        Annotated[float, Field(gt=0, le=20)],
+        Annotated[float, Field(gt=0, le=20)],
+    ] = (0.003, 0.5, 1.0)
+    residual_sd: Sigma = 0.3
 
 
 class FeedForward(Learner):
@@ -151,20 +161,20 @@ class FeedForward(Learner):
     widths: Annotated[list[Annotated[tuple[Count, ...], Field(min_length=1)]], BeforeValidator(_several_widths)] = (
         Field([(40, 20, 10, 5), (16,)], min_length=1)
     )
-    learning_rate: Annotated[list[Positive], BeforeValidator(_several)] = Field([0.005], min_length=1)
-    input_noise: Annotated[list[NotNegative], BeforeValidator(_several)] = Field([0.1, 0.3], min_length=1)
-    l1: Annotated[list[NotNegative], BeforeValidator(_several)] = Field([1e-3, 1e-2], min_length=1)
+    learning_rate: Annotated[list[Step], BeforeValidator(_several)] = Field([0.005], min_length=1)
+    input_noise: Annotated[list[Strength], BeforeValidator(_several)] = Field([0.1, 0.3], min_length=1)
+    l1: Annotated[list[Strength], BeforeValidator(_several)] = Field([1e-3, 1e-2], min_length=1)
     weighting: Annotated[list[Literal["none", "dynamic", "density", "uncertainty"]], BeforeValidator(_several)] = Field(
         ["none"], min_length=1
     )
     heteroscedastic: Annotated[list[bool], BeforeValidator(_several)] = Field([False], min_length=1)
-    configurations: int = Field(64, ge=1)
-    members: int = Field(5, ge=1)
+    configurations: Count = 64
+    members: int = Field(5, ge=1, le=1000)
     bootstrap: bool = True
     finish: Literal["refit", "early_stopping"] = "refit"
-    epochs: int = Field(600, ge=1)
-    patience: int = Field(60, ge=1)
-    block: int | None = Field(None, ge=1)
+    epochs: Count = 600
+    patience: Count = 60
+    block: Count | None = None
 
 
 class Neighbours(Section):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
-from glacmb_grid.settings.base import REMEDY, Section, Seed, each_once, portable
+from glacmb_grid.settings.base import REMEDY, Count, Section, Seed, each_once, portable
 from glacmb_grid.settings.inputs import (
     Albedo,
     Climate,
@@ -53,10 +53,10 @@ class Validation(Section):
         Literal["all"] | Annotated[list[ModelName], AfterValidator(each_once), Field(min_length=1)],
         BeforeValidator(_all_or_list),
     ] = list(_MODELS)
-    inner: int = Field(5, ge=2)
-    blocks: int = Field(10, ge=1)
-    parts: int = Field(40, ge=2)
-    buffer_km: float | None = Field(None, ge=0)
+    inner: int = Field(5, ge=2, le=1000)
+    blocks: Count = 10
+    parts: int = Field(40, ge=2, le=100_000)
+    buffer_km: float | None = Field(None, ge=0, le=20_100)
     target_weights: Literal["glacier", "area"] = "glacier"
     holdout: Annotated[list[str] | float, AfterValidator(_share_or_names)] | None = None
 
@@ -64,7 +64,7 @@ class Validation(Section):
 class Scores(Section):
     """Intervals of the scores."""
 
-    bootstrap: int = Field(2000, ge=100)
+    bootstrap: int = Field(2000, ge=100, le=1_000_000)
     level: float = Field(0.9, gt=0, lt=1)
 
 
@@ -78,7 +78,7 @@ class Compute(Section):
     """How dask works."""
 
     scheduler: Literal["threads", "processes", "distributed", "synchronous"] = "threads"
-    workers: int | None = Field(None, ge=1)
+    workers: int | None = Field(None, ge=1, le=10_000)
     address: str | None = None
     dashboard: bool = False
 
@@ -123,7 +123,7 @@ class Audit(Section):
     compare: Annotated[list[ModelName], AfterValidator(each_once), Field(min_length=1)] = ["random_forest", "ff_fcnn"]
     models: Models = _PAPER_MODELS
     scheme: Literal["logo", "loyo", "both_out"] = "logo"
-    permutations: int = Field(3, ge=0)
+    permutations: int = Field(3, ge=0, le=10_000)
 
 
 class Study(Section):
@@ -131,7 +131,7 @@ class Study(Section):
 
     models: Annotated[list[ModelName], AfterValidator(each_once), Field(min_length=1)] = ["ff_fcnn"]
     schemes: Annotated[list[Scheme], AfterValidator(each_once), Field(min_length=1)] = ["logo"]
-    repeats: int = Field(3, ge=1)
+    repeats: int = Field(3, ge=1, le=10_000)
     shares: list[Annotated[float, Field(gt=0, le=1)]] = Field([0.1, 0.25, 0.5, 1.0], min_length=1)
 
 
@@ -160,6 +160,7 @@ class Judged(Section):
     store: Store = Store()
     compute: Compute = Compute()
     _templates: dict[str, str] = PrivateAttr(default_factory=dict)
+    _file: Path | None = PrivateAttr(None)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -184,8 +185,14 @@ class Judged(Section):
         found: Section = self.own_models[model] if model in self.own_models else getattr(self.models, model)
         return found
 
-    def remember_templates(self, templates: dict[str, str]) -> None:
-        """Take what the configuration file holds in place of values that came from the environment."""
+    @property
+    def file(self) -> Path | None:
+        """The file that it was read from, for messages."""
+        return self._file
+
+    def remember(self, file: Path, templates: dict[str, str]) -> None:
+        """Take its file, and what it holds in place of values that came from the environment."""
+        self._file = file
         self._templates.update(templates)
 
     def as_written(self, value: Any) -> Any:

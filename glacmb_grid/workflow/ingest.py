@@ -65,7 +65,7 @@ def ingest_climate(config: RunConfig, store: Path, *, memory: float, say: Say, f
             store,
             accumulated=section.accumulated,
             expver=section.expver,
-            names={str(ours): theirs for ours, theirs in section.names.items()},
+            names=dict(section.names),
             stamp=section.stamp,
             slab=memory / 2 if finer is None else memory / 2 * min(1, cube.sizes["time"] / _MONTHS),
         )

@@ -23,7 +23,7 @@ from glacmb_grid.inputs.files import find_file, open_dataset
 from glacmb_grid.inputs.links.tables import links_of_release, read_link_table
 from glacmb_grid.inputs.links.versions import read_versions
 from glacmb_grid.inputs.outlines import sound_outlines
-from glacmb_grid.inputs.outlines.vectors import read_vectors
+from glacmb_grid.inputs.outlines.vectors import read_vectors, vector_in
 from glacmb_grid.inputs.series import read_series
 from glacmb_grid.settings import Given, Judged, Links, RunConfig, Section, TableConfig
 from glacmb_grid.workflow.stages import Files, Source
@@ -38,11 +38,12 @@ def _made_by(c: Judged) -> tuple[str, ...]:
 def outlines(c: RunConfig) -> Source:
     """Valid outlines, and why the others are not."""
     s = c.glaciers
+    path = vector_in(s.path)
 
     def read() -> tuple[gpd.GeoDataFrame, list[Failure]]:
-        return sound_outlines(s.path, layer=s.layer, id_column=s.id, crs=s.crs, merge_pieces=s.merge_pieces)
+        return sound_outlines(path, layer=s.layer, id_column=s.id, crs=s.crs, merge_pieces=s.merge_pieces)
 
-    return Source(read, ((s.path, "outlines"),), {"glaciers": s}, made_by=_made_by(c))
+    return Source(read, ((path, "outlines"),), {"glaciers": s}, made_by=_made_by(c))
 
 
 def climate(c: RunConfig, finer: Finer | None = None) -> Source:

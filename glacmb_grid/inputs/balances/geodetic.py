@@ -22,7 +22,9 @@ from glacmb_grid.inputs.balances.judged import Said, judge_mixture, refuse_codes
 from glacmb_grid.inputs.balances.layouts import both_bounds_whole
 from glacmb_grid.inputs.balances.periods import LONGEST, YEAR_DAYS, Dates, dates_of, periods_of
 from glacmb_grid.inputs.balances.releases import CHANGES, open_release
+from glacmb_grid.inputs.balances.statements import kept_apart
 from glacmb_grid.inputs.tables import LINE, Column, described, is_blank, numbers, positions
+from glacmb_grid.inputs.units import square_kilometres
 from glacmb_grid.vocabulary import GeodeticUnits
 
 Floats = npt.NDArray[np.float64]
@@ -36,7 +38,6 @@ _LIMITS = (-15.0, 15.0)  # m w.e. a year; noise of small glaciers is larger than
 _FASTEST, _SEVERAL = 3.0, 5  # m w.e. a year: Alaska and Patagonia lose 1 at most, single glaciers 4
 _LEAST_SPREAD, _FEW = 0.02, 10  # m w.e. a year, root mean square of this many rates and more
 _HUSS_YEARS = 5.0  # for shorter periods one density does not do
-_AREA_IN_M2 = 5e3  # no glacier has so many km2, and hardly one so few m2
 _LARGEST_KM2 = 2e4
 
 
@@ -60,8 +61,9 @@ def read_geodetic(
         Of the values; of a rate, per year. Not needed for `dmdtda` (m w.e.), `dhdt` and `elevation_change` (m).
     columns : mapping, optional
         Role -> the table's own name of its column. Roles: `site`, `rgi_id`, `name`, `longitude`, `latitude`, `area`,
-        `period` or `begin` and `end`, `uncertainty`, and one of `rate` (water equivalent per year), `change` (water
-        equivalent over the period), `elevation_rate` (per year), `elevation_change` (over the period).
+        `source` (whose rate it is), `period` or `begin` and `end`, `uncertainty`, and one of `rate` (water equivalent
+        per year), `change` (water equivalent over the period), `elevation_rate` (per year), `elevation_change` (over
+        the period).
     missing : collection of float, optional
         Numbers that stand for missing values; others then are measured. Default: known codes are refused.
     density : (float, float)
@@ -73,18 +75,20 @@ def read_geodetic(
     -------
     DataFrame
         Columns `site`, `rgi_id`, `name` (str), `longitude`, `latitude`, `begin`, `end` (days as text), `rate` and
-        `uncertainty` (m w.e. per year, 1-sigma; NaN if not given), `area` (km2, NaN if not given), `line`.
+        `uncertainty` (m w.e. per year, 1-sigma; NaN if not given), `area` (km2, NaN if not given), `source`, `line`.
+        Several sources of one glacier and period keep a row each.
 
     Warns
     -----
     UserWarning
-        Rows left out, the density used, periods that overlap, rates without uncertainty.
+        Rows left out or given twice, the density used, several sources of one period, periods that overlap, rates
+        without uncertainty.
 
     Raises
     ------
     InputError or InputErrors
         Missing columns, no unit, missing-value codes, rates implausible in the unit, periods that are none, one glacier
-        under two spellings, two rates of one glacier and period.
+        under two spellings, two rates of one glacier and period that no source tells apart.
 
     Notes
     -----
@@ -120,11 +124,12 @@ def read_geodetic(
             "rate": rate,
             "uncertainty": uncertainty,
             "area": _areas(table, file),
+            "source": table["source"].where(~is_blank(table["source"]), "").to_numpy(object),
             LINE: table[LINE].to_numpy(np.int64),
         }
     )
-    _refuse_duplicates(out, file)
-    for note in notes + _notes_on_overlaps(out, file):
+    out, of_statements = kept_apart(out, file)
+    for note in notes + of_statements:
         warnings.warn(note, stacklevel=1)
     return out
 
@@ -132,11 +137,6 @@ def read_geodetic(
 def _as_text(days: Dates) -> pd.Series[str]:
     codes, unique = pd.factorize(days.astype("datetime64[s]"))
     return pd.Series(pd.Index(unique.astype("datetime64[D]").astype(str).astype(object)).take(codes))
-
-
-def _as_days(text: pd.Series[str]) -> npt.NDArray[np.int64]:
-    codes, unique = pd.factorize(text)
-    return np.asarray(np.array(list(unique), dtype="datetime64[D]").astype(np.int64)[codes])
 
 
 def _years(begin: Dates, end: Dates) -> Floats:
@@ -284,11 +284,7 @@ def _judge(rate: Floats, uncertainty: Floats, table: pd.DataFrame, unit: Geodeti
 
 def _areas(table: pd.DataFrame, file: str) -> Floats:
     """Areas, km2: a table states them in km2 or in m2, which no area can be mistaken for."""
-    area: Floats = table["area"].to_numpy(np.float64)
-    known = area[np.isfinite(area)]
-    if not len(known):
-        return area
-    area = area / (1e6 if float(np.median(known)) >= _AREA_IN_M2 else 1.0)
+    area, _ = square_kilometres(table["area"].to_numpy(np.float64))
     wrong = (area <= 1e-4) | (area > _LARGEST_KM2)
     if wrong.any():
         column = described(table["area"], table[LINE], f"{file}: area")
@@ -299,35 +295,3 @@ def _areas(table: pd.DataFrame, file: str) -> Floats:
             remedy="give them in one unit, or empty these cells",
         )
     return area
-
-
-def _refuse_duplicates(rates: pd.DataFrame, file: str) -> None:
-    codes = {n: pd.factorize(rates[n])[0] for n in ("site", "begin", "end")}
-    repeated = pd.DataFrame(codes, index=rates.index).duplicated(keep=False)
-    if repeated.any():
-        rows = rates[repeated].sort_values(["site", "begin", "end", LINE])
-        labels = rows["site"] + " from " + rows["begin"] + " to " + rows["end"]
-        several = [f"{label} (lines {listing(rows[LINE][labels == label])})" for label in labels.unique()[:8]]
-        raise InputError(
-            f"{file}",
-            expected="one rate per glacier and period",
-            found=f"several for {listing(several)}",
-            remedy="keep one of them",
-        )
-
-
-def _notes_on_overlaps(rates: pd.DataFrame, file: str) -> list[str]:
-    """A note on glaciers with periods that overlap: their rates are not independent."""
-    site, begin, end = pd.factorize(rates["site"])[0], *(_as_days(rates[n]) for n in ("begin", "end"))
-    order = np.lexsort((end, begin, site))
-    after, before = order[1:], order[:-1]
-    overlapping = rates.iloc[after[(site[after] == site[before]) & (begin[after] < end[before])]]
-    if overlapping.empty:
-        return []
-    count, first = overlapping["site"].nunique(), overlapping.iloc[0]
-    mine = rates[rates["site"] == first["site"]]
-    spans = listing((f"{b} to {e}" for b, e in zip(mine["begin"], mine["end"], strict=True)), 4)
-    return [
-        f"{file}: periods of {count} glaciers overlap, such as those of {first['site']} ({spans}): each is compared, "
-        "but they are not independent"
-    ]

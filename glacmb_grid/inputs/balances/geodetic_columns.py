@@ -63,6 +63,7 @@ _COMMON: Mapping[str, tuple[str, ...]] = {
     "area": ("area",),
     "longitude": ("longitude", "lon", "cenlon"),
     "latitude": ("latitude", "lat", "cenlat"),
+    "source": ("source", "investigators", "authors", "author", "references", "reference"),
 }
 _ROLES = (*_COMMON, "uncertainty", *_VALUES)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.checking import checking_arguments
@@ -16,10 +15,11 @@ from glacmb_grid.inputs.climate.anomalies import require_amounts
 from glacmb_grid.inputs.climate.contract import Finer, Piece, Reading, Stamp
 from glacmb_grid.inputs.climate.finer import monthly, whole_months
 from glacmb_grid.inputs.climate.ingest import ingested_variables, is_ingested, open_ingested
-from glacmb_grid.inputs.climate.joined import joined, on_one_grid
+from glacmb_grid.inputs.climate.joined import joined, of_years, on_one_grid
 from glacmb_grid.inputs.climate.pieces import Found, found_in, require_declared
-from glacmb_grid.inputs.climate.stamps import Expver
+from glacmb_grid.inputs.climate.stamps import Expver, within
 from glacmb_grid.inputs.climate.static import static_fields
+from glacmb_grid.inputs.climate.sums import added, require_amounts_only, take_sums
 from glacmb_grid.inputs.files import find_file, find_files
 from glacmb_grid.inputs.horizontal import GRID, in_order, is_curvilinear
 from glacmb_grid.inputs.units import Stream, in_canonical_units
@@ -38,7 +38,7 @@ def open_climate(
     invariant: str | Path | None = None,
     variables: Sequence[str] | None = None,
     units: Mapping[str, str] | None = None,
-    names: Mapping[str, str] | None = None,
+    names: Mapping[str, str | Sequence[str]] | None = None,
     stamp: Stamp | None = None,
     expver: Expver = "prefer_final",
     negative_precipitation: Literal["refuse", "zero"] = "refuse",
@@ -64,7 +64,8 @@ def open_climate(
     units : mapping, optional
         Short name (or `orography`, `z`) -> unit, for files whose attribute is missing or wrong.
     names : mapping, optional
-        Short name (or `orography`, `land_mask`) -> name in the files, where it is not recognised.
+        Short name (or `orography`, `land_mask`) -> name in the files, where it is not recognised; a list of names is
+        a sum. Precipitation that is there as PRECC and PRECL, or as cp and lsp, but not as a total, is their sum.
     stamp : {"start", "within", "end"}, optional
         Whether records without time bounds are stamped at the start of their month, within it, or at its end (the
         first instant of the next). Default: as the files tell; where they do not, a note says what was chosen.
@@ -74,7 +75,8 @@ def open_climate(
     negative_precipitation : {"refuse", "zero"}
         `zero` sets negative precipitation and snowfall to 0; otherwise `check_values` refuses them.
     years : (int, int), optional
-        First and last calendar year to take. Default: all, and every variable has to hold the same months.
+        First and last calendar year to take; what lies outside is not looked at. Default: all, and every variable has
+        to hold the same months.
     finer : Finer, optional
         The files hold daily or hourly fields, of which months are made when they are read; with `t2m` also its positive
         degree days, `pdd` (K d). `accumulated` then says what daily values are: `daily_mean` the amount of the day,
@@ -95,6 +97,7 @@ def open_climate(
         Missing variables, unknown units, missing or duplicate months, differing grids, broken files.
     """
     paths = find_files(files, what="climate files")
+    require_amounts_only(names or {})
     declared = {("orography" if n == "z" else n): u for n, u in (units or {}).items()}
     _require_known([*(variables or ()), *(n for n in declared if n != OROGRAPHY)])
     ingested = [p for p in paths if is_ingested(p)]
@@ -114,10 +117,11 @@ def open_climate(
         given = found_in([find_file(invariant, what="invariant file")], reading, of_climate=False)
     static = {n: theirs for n, theirs in reading.names.items() if n in (OROGRAPHY, LAND_MASK) and given}
     require_declared(static if ingested else reading.names, [found, *([given] if given else [])])
+    take_sums(found, reading.names, variables)
     if ingested:
         store = open_ingested(ingested[0], accumulated, declared, expver, names, stamp)
         ds = ingested_variables(store, ingested[0], _wanted(variables, store.data_vars, ingested))
-        ds = ds if years is None else ds.isel(time=_within(ds["time"], years, f"{ingested[0]}"))
+        ds = ds if years is None else ds.isel(time=within(ds["time"], years, f"{ingested[0]}"))
     else:
         ds = _canonical_cube(found, paths, accumulated, variables, declared, years, finer)
     if given is not None:
@@ -163,10 +167,8 @@ def _canonical_cube(
     cube = {}
     for name in wanted:
         with problems.collect():
-            whole = _variable(name, found.pieces[name], accumulated, units.get(name))
-            where = f"{listing(dict.fromkeys(p.where for p in found.pieces[name]), 3)}: {name}"
-            cube[name] = whole if years is None else whole.isel(time=_within(whole["time"], years, where))
-            cube[name].encoding = {"source": where.removesuffix(f": {name}")}
+            cube[name] = _variable(name, found.pieces[name], accumulated, units.get(name), None, years)
+            cube[name].encoding = {"source": listing(dict.fromkeys(p.where for p in found.pieces[name]), 3)}
     problems.raise_if_any()
     return on_one_grid(cube, {n: [p.where for p in found.pieces[n]] for n in wanted})
 
@@ -235,20 +237,6 @@ def _made_of_finer(
     )
 
 
-def _within(time: xr.DataArray, years: tuple[int, int], where: str) -> npt.NDArray[np.int64]:
-    """Positions of the months of these calendar years; an InputError if there are none."""
-    of = time.dt.year.values
-    inside = (of >= years[0]) & (of <= years[1])
-    if not inside.any():
-        raise InputError(
-            f"{where}: time",
-            expected=f"months of `climate: {{years: [{years[0]}, {years[1]}]}}`",
-            found=f"{str(time.values[0])[:7]} to {str(time.values[-1])[:7]}",
-            remedy="name years that the files hold",
-        )
-    return np.flatnonzero(inside)
-
-
 def _require_known(names: Sequence[str]) -> None:
     unknown = [n for n in names if n not in VARIABLES]
     if unknown:
@@ -288,11 +276,15 @@ def _variable(
     pieces: list[Piece],
     stream: Stream,
     unit: str | None,
-    finer: Finer | None = None,
-    years: tuple[int, int] | None = None,
+    finer: Finer | None,
+    years: tuple[int, int] | None,
 ) -> xr.DataArray:
     """Records of all files in canonical units, one per month (day, hour), (time, ...)."""
-    canonical = [Piece(p.where, _canonical(name, p, stream, unit)) for p in pieces]
+    if len({p.summand for p in pieces}) > 1:
+        of = lambda parts: _variable(name, parts, stream, unit, finer, years)  # noqa: E731
+        return added(pieces, name, of)
+    taken = pieces if years is None else of_years(pieces, years, name)
+    canonical = [Piece(p.where, _canonical(name, p, stream, unit)) for p in taken]
     if finer is None:
         return joined(canonical, name)
     field = canonical[0].field.attrs
@@ -303,14 +295,14 @@ def _variable(
             found=f"a rate, {pieces[0].field.attrs.get('units')!r}",
             remedy="use `--accumulation of_the_hour`, or take the amounts",
         )
-    records = joined(canonical, name, lambda all_of, where: whole_months(all_of, name, finer, where, years))
+    records = joined(canonical, name, lambda all_of, where: whole_months(all_of, name, finer, where))
     if finer.every == "hour":  # `climate.accumulated` has no say in it
         records.attrs.pop("stream", None)
     return records
 
 
 def _canonical(name: str, piece: Piece, stream: Stream, unit: str | None) -> xr.DataArray:
-    where = f"{piece.where}: {name}"
+    where = f"{piece.where}: {piece.summand or name}"
     if is_curvilinear(piece.field):
         field = piece.field.transpose("time", "y", "x")
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -98,7 +98,7 @@ class Reading:
     Attributes
     ----------
     names : mapping
-        Our name -> the name in the files.
+        Our name -> the name in the files, or the names of its summands.
     stamp : {"start", "within", "end"}, optional
         Where in its month a record is stamped; None takes it from the files.
     expver : {"prefer_final", "final"}
@@ -106,7 +106,7 @@ class Reading:
         Set where records are of days or hours.
     """
 
-    names: dict[str, str]
+    names: dict[str, str | Sequence[str]]
     stamp: Stamp | None
     expver: Expver
     finer: Finer | None = None
@@ -122,7 +122,10 @@ class Piece:
     field : xr.DataArray, (time, ...)
         `time` is the first of the month, or the beginning of the day or hour; the
         coordinate `stream` along it is 1 (final) or 5 (preliminary).
+    summand : str
+        Its name in the files where it is one of the summands of the variable; else empty.
     """
 
     where: str
     field: xr.DataArray
+    summand: str = ""

@@ -9,7 +9,7 @@ import xarray as xr
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.climate.contract import Finer, Reading
 from glacmb_grid.inputs.climate.months import Stamped, Times
-from glacmb_grid.inputs.climate.stamps import STREAM, preferred
+from glacmb_grid.inputs.climate.stamps import STREAM, at, preferred
 from glacmb_grid.vocabulary import MELTING_POINT, PDD, VARIABLES
 
 _DAY, _HOUR, _SECOND = np.timedelta64(1, "D"), np.timedelta64(1, "h"), np.timedelta64(1, "s")
@@ -90,9 +90,7 @@ def _days_of(instants: Times, stamped: Stamped, of_day_before: bool, reading: Re
     return days.astype("datetime64[s]")
 
 
-def whole_months(
-    records: xr.DataArray, name: str, finer: Finer, where: str, years: tuple[int, int] | None = None
-) -> xr.DataArray:
+def whole_months(records: xr.DataArray, name: str, finer: Finer, where: str) -> xr.DataArray:
     """Records of all days or hours of whole months, each once, sorted; amounts since midnight become those of days.
 
     A record that belongs to the month before the first or after the last, as that of 00:00, is left out.
@@ -105,11 +103,7 @@ def whole_months(
     records = preferred(records, records["time"].values.astype("datetime64[s]"), where)
     time = records["time"].values.astype("datetime64[s]")
     order = np.argsort(time, kind="stable")
-    if years is not None:
-        year = time.astype("datetime64[Y]").astype(np.int64) + 1970
-        inside = order[((year >= years[0]) & (year <= years[1]))[order]]
-        order = inside if len(inside) else order
-    records, time = _at(records, order), time[order]
+    records, time = at(records, order), time[order]
     hourly = finer.every == "hour"
     _require_step(time, hourly, where)
     if hourly and VARIABLES[name].kind == "accumulated":
@@ -117,7 +111,7 @@ def whole_months(
         if finer.accumulation == "since_midnight":
             last = np.flatnonzero((time - time.astype("datetime64[D]")) // _HOUR == _HOURS - 1)
             time = time[last].astype("datetime64[D]").astype("datetime64[s]")
-            records, hourly = _at(records, last), False
+            records, hourly = at(records, last), False
             if not len(last):
                 raise InputError(
                     f"{where}: time",
@@ -127,14 +121,7 @@ def whole_months(
                 )
             records = records.assign_coords(time=time.astype("datetime64[ns]"))
     kept = _of_whole_months(time, _HOUR if hourly else _DAY, finer, f"{where}: time")
-    return _at(records, kept).drop_vars(STREAM, errors="ignore")
-
-
-def _at(records: xr.DataArray, positions: npt.NDArray[np.int64]) -> xr.DataArray:
-    """Records at these positions; by a slice where they follow each other, so that chunks stay as they are."""
-    if len(positions) and (np.diff(positions) == 1).all():
-        return records.isel(time=slice(int(positions[0]), int(positions[-1]) + 1))
-    return records.isel(time=positions)
+    return at(records, kept).drop_vars(STREAM, errors="ignore")
 
 
 def _require_step(time: Times, hourly: bool, where: str) -> None:

@@ -15,6 +15,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from glacmb_grid.disk import inside_ours, workshop
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.inputs.climate.names import Declared
 from glacmb_grid.inputs.climate.stamps import Expver
 from glacmb_grid.inputs.files import open_dataset
 from glacmb_grid.inputs.horizontal import GRID, is_curvilinear
@@ -35,7 +36,7 @@ def ingest(
     *,
     accumulated: Stream,
     expver: Expver = "prefer_final",
-    names: Mapping[str, str] | None = None,
+    names: Declared | None = None,
     stamp: str | None = None,
     slab: float = 1e9,
 ) -> None:
@@ -88,10 +89,15 @@ def ingest(
         (aside / store.name).rename(store)
 
 
+def square(months: int) -> int:
+    """How many cells a chunk has in each direction."""
+    return int(np.clip(np.sqrt(_CHUNK / (4 * months)), 4, 256))
+
+
 def _write_slabs(plain: xr.Dataset, aside: Path, slab: float) -> None:
     """Write a few rows of cells at a time, each shard once."""
     months = plain.sizes["time"]
-    side = int(np.clip(np.sqrt(_CHUNK / (4 * months)), 4, 256))
+    side = square(months)
     shape = {d: plain.sizes[d] for d in ("time", *GRID)}
     chunks = {"time": months} | {d: min(side, shape[d]) for d in GRID}
     shards = {"time": months} | {d: chunks[d] * -(-min(4 * side, shape[d]) // chunks[d]) for d in GRID}
@@ -127,9 +133,13 @@ def is_ingested(path: Path) -> bool:
         return False
 
 
-def _of_climate(names: Mapping[str, str]) -> dict[str, str]:
+def _of_climate(names: Declared) -> dict[str, str | list[str]]:
     """Declared names without those of fields that a file of their own may give."""
-    return {ours: theirs for ours, theirs in sorted(names.items()) if ours not in (OROGRAPHY, LAND_MASK)}
+    return {
+        ours: theirs if isinstance(theirs, str) else list(theirs)
+        for ours, theirs in sorted(names.items())
+        if ours not in (OROGRAPHY, LAND_MASK)
+    }
 
 
 def open_ingested(
@@ -137,7 +147,7 @@ def open_ingested(
     accumulated: Stream,
     units: Mapping[str, str],
     expver: Expver,
-    names: Mapping[str, str] | None = None,
+    names: Declared | None = None,
     stamp: str | None = None,
 ) -> xr.Dataset:
     """A store of `ingest` as it was written; an InputError if it was made with other settings than these.

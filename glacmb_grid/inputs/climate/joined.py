@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
 
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.climate.contract import Piece
-from glacmb_grid.inputs.climate.stamps import STREAM, one_a_month
+from glacmb_grid.inputs.climate.stamps import STREAM, at, one_a_month, within
 from glacmb_grid.inputs.horizontal import GRID, is_curvilinear, require_same_grid
 
 _SAME = 1e-4  # degrees
@@ -41,6 +42,21 @@ def joined(pieces: Sequence[Piece], name: str, once: Once = one_a_month) -> xr.D
     if len(whole) == 1:
         return whole[0].field
     return _in_space(whole, name)
+
+
+def of_years(pieces: Sequence[Piece], years: tuple[int, int], name: str) -> list[Piece]:
+    """What pieces hold of these calendar years; an InputError if none of them holds any."""
+    times = xr.concat([p.field["time"].drop_vars(STREAM, errors="ignore") for p in pieces], "time")
+    within(times, years, f"{listing(dict.fromkeys(p.where for p in pieces), 3)}: {name}")
+    kept = []
+    for piece in pieces:
+        of = piece.field["time"].dt.year.values
+        inside = np.flatnonzero((of >= years[0]) & (of <= years[1]))
+        if len(inside) == len(of):
+            kept.append(piece)
+        elif len(inside):
+            kept.append(replace(piece, field=at(piece.field, inside)))
+    return kept
 
 
 def _require_one_lattice(areas: Sequence[Piece], name: str) -> None:

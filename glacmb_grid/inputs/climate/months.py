@@ -14,6 +14,7 @@ import xarray as xr
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.calendars import in_standard_calendar, model_calendar, standard_dates
 from glacmb_grid.inputs.climate.contract import Stamp
+from glacmb_grid.inputs.climate.stamps import made_of
 from glacmb_grid.years import FIRST_YEAR, LAST_YEAR
 
 Times = npt.NDArray[Any]  # datetime64
@@ -23,9 +24,9 @@ Period = Literal["month", "day", "hour"]
 DIMENSIONS = ("time", "valid_time", "forecast_reference_time", "date", "Time", "TIME", "T", "t")
 _BOUNDS = ("time_bnds", "time_bounds", "time_bnd", "valid_time_bnds", "valid_time_bounds")
 _OFFSET = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s*(?:UTC|GMT)?\s*([+-])(\d{1,2}):?(\d{2})?\s*$")
-_MAKE_MONTHS = "`glacmb-grid ingest --from daily` or `--from hourly` makes months of daily or hourly fields"
 _LEAVE = "leave `--from` out for monthly fields, or use the other one of `--from daily` and `--from hourly`"
-_SPANS = {"month": (27, 32, _MAKE_MONTHS), "day": (1, 1, _LEAVE), "hour": (0.99 / 24, 1.01 / 24, _LEAVE)}  # days
+_SPANS = {"month": (27, 32, ""), "day": (1, 1, _LEAVE), "hour": (0.99 / 24, 1.01 / 24, _LEAVE)}  # days
+EXAMPLE = "<instant>"
 _ONLY_MIDNIGHT = (13, 14, 15, 16, 17, 19, 20, 22)  # hours of the last day at which no record of several hours ends
 _DAY, _HOUR = np.timedelta64(86400, "s"), np.timedelta64(3600, "s")
 
@@ -128,7 +129,7 @@ def _by_bounds(ds: xr.Dataset, dim: str, shift: np.timedelta64, where: str, ever
             f"{where}: {name}",
             expected=f"time bounds of one {every} for every record",
             found=f"{listing(f'{d:g}' for d in np.unique(days[odd]))} day(s)",
-            remedy=remedy,
+            remedy=remedy or made_of(round(30 / float(days[odd].min())) if days[odd].min() > 0 else 0),
         )
     return Stamped(edges[:, 0] + (edges[:, 1] - edges[:, 0]) // 2, "bounds")
 
@@ -197,6 +198,8 @@ def _written(values: npt.NDArray[Any]) -> Times | None:
 def months_of(stamped: Stamped, stamp: Stamp | None, *, ecmwf: bool, where: str) -> tuple[Times, str]:
     """The month of every record, (time,) datetime64[M], and a note where the files leave a choice.
 
+    In the note, `EXAMPLE` stands for the instant of a record, so that it is the same for all files of one kind.
+
     Parameters
     ----------
     stamped : Stamped
@@ -235,27 +238,26 @@ def _choice(stamped: Stamped, ecmwf: bool, where: str) -> tuple[Stamp, str]:
     on_first = (days == days.astype("datetime64[M]").astype("datetime64[D]")).all()
     tomorrow = days + np.timedelta64(1, "D")
     on_last = (tomorrow == (days.astype("datetime64[M]") + np.timedelta64(1, "M")).astype("datetime64[D]")).all()
-    example = str(stamped.instants[0])
     hours = "read as the mean of that month; make sure that it is no single hour"
     if on_last and len(hour) == 1 and hour[0] in _ONLY_MIDNIGHT:
-        return "start", _note(example, "the month that begins then (local midnight)", "within", "it ended then")
+        return "start", _note("the month that begins then (local midnight)", "within", "it ended then")
     if on_last and hour.min() >= 12:
         if ecmwf and stamped.source == "stamp":  # the start of the forecast of the first day
-            return "start", f"stamped like {example}, the start of a forecast: read as the month that follows"
-        return "within", _note(example, "the month that ends then", "start", "it begins then (local midnight)")
+            return "start", f"stamped like {EXAMPLE}, the start of a forecast: read as the month that follows"
+        return "within", _note("the month that ends then", "start", "it begins then (local midnight)")
     if on_first and stamped.source == "stamp" and not ecmwf and hour.max() == 0:
-        return "within", _note(example, "the month that begins then", "end", "it ended then")
+        return "within", _note("the month that begins then", "end", "it ended then")
     if on_first and hour.max() > 0 and not set(hour) <= {0.0, 6.0}:
         if ecmwf:
             raise single_hour(where, f"records of {listing(f'{h:g}:00' for h in hour)} on the first of the month")
-        return "within", f"stamped like {example}: {hours}"
+        return "within", f"stamped like {EXAMPLE}: {hours}"
     if ecmwf and set(days - days.astype("datetime64[M]").astype("datetime64[D]")) == {np.timedelta64(1, "D")}:
-        return "within", f"stamped like {example}, as the by-hour stream stamps its last hour: {hours}"
+        return "within", f"stamped like {EXAMPLE}, as the by-hour stream stamps its last hour: {hours}"
     return "within", ""
 
 
-def _note(example: str, read: str, other: str, otherwise: str) -> str:
-    return f"stamped like {example}: read as {read}; set `climate: {{stamp: {other}}}` if {otherwise}"
+def _note(read: str, other: str, otherwise: str) -> str:
+    return f"stamped like {EXAMPLE}: read as {read}; set `climate: {{stamp: {other}}}` if {otherwise}"
 
 
 def single_hour(where: str, found: str) -> InputError:
@@ -264,7 +266,7 @@ def single_hour(where: str, found: str) -> InputError:
         where,
         expected="means (or sums) of whole months",
         found=found,
-        remedy=f"download `monthly_averaged_reanalysis`; {_MAKE_MONTHS}; if you averaged "
+        remedy=f"download `monthly_averaged_reanalysis`; {made_of()}; if you averaged "
         "them yourself, say so in the file: "
         "`ncatted -a cell_methods,VARIABLE,o,c,'time: mean' FILE`, or give time bounds of the months",
     )

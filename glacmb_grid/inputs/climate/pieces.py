@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from glacmb_grid.inputs.climate.alike import opened_alike
 from glacmb_grid.inputs.climate.contract import Opened, Piece, Reading
 from glacmb_grid.inputs.climate.finer import starts_of
 from glacmb_grid.inputs.climate.formats import opened
-from glacmb_grid.inputs.climate.months import Times, along_time, is_ecmwf, months_of, require_monthly
-from glacmb_grid.inputs.climate.names import named
+from glacmb_grid.inputs.climate.months import EXAMPLE, Times, along_time, is_ecmwf, months_of, require_monthly
+from glacmb_grid.inputs.climate.names import Declared, named, names_of, summands
 from glacmb_grid.inputs.climate.stamps import labelled
 from glacmb_grid.inputs.horizontal import GRID, is_curvilinear, plane_of, with_plane_named, with_usual_names
 from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES
@@ -36,28 +36,45 @@ class Found:
         Our short name -> its pieces, in the order of the files.
     static : mapping
         `orography`, `land_mask` -> where they were found, as stored: geopotential or height.
+    summands : mapping
+        Our short name -> pieces that may be summands of it.
     choices : mapping
         What was decided -> where.
+    examples : mapping
+        What was decided -> an instant for which it was.
+    files : mapping
+        What several files that were opened as one are called -> these files.
     left_out : mapping
         Names of variables that are not used.
     declared : set
-        Our names whose declared variable is in one of the files.
+        Names that were declared and are those of variables in one of the files.
     """
 
     pieces: dict[str, list[Piece]] = field(default_factory=lambda: defaultdict(list))
     static: dict[str, Piece] = field(default_factory=dict)
+    summands: dict[str, list[Piece]] = field(default_factory=lambda: defaultdict(list))
     choices: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    examples: dict[str, str] = field(default_factory=dict)
+    files: dict[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: dict[str, None] = field(default_factory=dict)
     declared: set[str] = field(default_factory=set)
 
     @property
     def notes(self) -> list[str]:
         """What was decided, and what was left out, a line each."""
-        said = [f"{listing(where, 1)}: {text}" for text, where in self.choices.items()]
+        said = [
+            f"{self._all_of(where)}: {text.replace(EXAMPLE, self.examples.get(text, ''))}"
+            for text, where in self.choices.items()
+        ]
         if not self.left_out:
             return said
         names = listing(self.left_out, 12)
         return [*said, f"variables not used: {names}; `climate: {{names: {{OURS: THEIRS}}}}` says which is which"]
+
+    def _all_of(self, where: Sequence[str]) -> str:
+        """A file; of several the first, the last and their number."""
+        every = list(dict.fromkeys(file for one in where for file in self.files.get(one, (one,))))
+        return every[0] if len(every) == 1 else f"{every[0]} to {every[-1].rsplit('/', 1)[-1]} ({len(every)} files)"
 
 
 def found_in(paths: Sequence[Path], reading: Reading, *, of_climate: bool = True) -> Found:
@@ -66,6 +83,7 @@ def found_in(paths: Sequence[Path], reading: Reading, *, of_climate: bool = True
     found = Found()
     several, rest = opened_alike(paths)
     for together, files in several:
+        found.files[together.where] = tuple(map(str, files))
         try:
             if not _add(together, reading, found):
                 rest += files
@@ -92,8 +110,9 @@ def found_in(paths: Sequence[Path], reading: Reading, *, of_climate: bool = True
 def _add(one: Opened, reading: Reading, found: Found) -> bool:
     """Add the known variables of one Dataset; whether there are any."""
     names = named(one.ds, reading.names, one.where)
-    taken = set(names.values())
-    found.declared |= {ours for ours, theirs in reading.names.items() if theirs in one.ds.data_vars}
+    parts = summands(one.ds, reading.names)
+    taken = {*names.values(), *parts}
+    found.declared |= {n for theirs in reading.names.values() for n in names_of(theirs) if n in one.ds.data_vars}
     climate = {name: given for name, given in names.items() if name in VARIABLES}
     static = {name: given for name, given in names.items() if name in _STATIC and _is_flat(one.ds, given)}
     found.left_out |= dict.fromkeys(
@@ -101,17 +120,17 @@ def _add(one: Opened, reading: Reading, found: Found) -> bool:
     )
     for name, given in static.items():
         found.static.setdefault(name, Piece(f"{one.where}: {given}", with_usual_names(one.ds)[given]))
-    if not climate:
+    if not climate and not parts:
         return bool(static)
     for name, given in climate.items():
         if reading.names.get(name) != given:
             _require_as_named(one.ds[given], name, f"{one.where}: {given}")
-    fields = [one.ds[given] for given in climate.values()]
+    fields = [one.ds[given] for given in (*climate.values(), *parts)]
     ds, stamped = along_time(one.ds, one.where, reading.finer.every if reading.finer else "month")
     ds = with_usual_names(ds)
     if stamped is None:
         raise InputError(
-            f"{one.where}: {listing(climate)}",
+            f"{one.where}: {listing([*climate, *parts])}",
             expected="dimensions time, latitude, longitude with their coordinates",
             found=f"dimensions {_dimensions(fields[0])}",
             remedy="give monthly fields on a latitude-longitude grid (invariant fields belong to `climate.invariant`)",
@@ -120,18 +139,23 @@ def _add(one: Opened, reading: Reading, found: Found) -> bool:
         require_monthly(one.ds, fields, one.where)
     times: dict[str, Times] = {}
     if reading.finer is not None:
-        times = {name: starts_of(stamped, name, reading, one.where) for name in climate}
+        ours = {*climate, *(name for name, _ in parts.values())}
+        times = {name: starts_of(stamped, name, reading, one.where) for name in ours}
     else:
         months, note = months_of(stamped, reading.stamp, ecmwf=is_ecmwf(one.ds, fields), where=one.where)
-        times = dict.fromkeys(climate, months)
+        times = dict.fromkeys((*climate, *(name for name, _ in parts.values())), months)
         named_alike = stamped.calendar and f"the calendar {stamped.calendar}: its months are taken for those of ours"
         for text in (note, named_alike):
             if text:
                 found.choices[text].append(one.where)
+                found.examples.setdefault(text, str(stamped.instants[0]))
     for name, given in climate.items():
         where = f"{one.where}: {name}" if name == given else f"{one.where}: {given}"
         piece = _on_months(ds[given], times[name], reading, where)
         found.pieces[name].append(Piece(one.where, piece))
+    for given, (name, summand) in parts.items():
+        piece = _on_months(ds[given], times[name], reading, f"{one.where}: {given}")
+        found.summands[name].append(Piece(one.where, piece, summand))
     return True
 
 
@@ -191,14 +215,20 @@ def _with_grid_only(field: xr.DataArray, where: str) -> xr.DataArray:
     return field
 
 
-def require_declared(names: Mapping[str, str], several: Sequence[Found]) -> None:
+def require_declared(names: Declared, several: Sequence[Found]) -> None:
     """Raise an InputError if a variable that was declared is in no file, though ours may be there by another name."""
-    missing = [n for n in names if not any(n in found.declared for found in several)]
+    missing = {
+        ours: lacking
+        for ours, theirs in names.items()
+        if (lacking := [n for n in names_of(theirs) if not any(n in found.declared for found in several)])
+    }
     held = dict.fromkeys(n for found in several for n in (*found.left_out, *found.pieces, *found.static))
+    held |= dict.fromkeys(str(p.summand) for found in several for pieces in found.summands.values() for p in pieces)
     if missing:
         raise InputError(
             f"climate: names: {', '.join(missing)}",
             expected="names of variables of the climate files",
-            found=f"no {listing(names[n] for n in missing)}; the files hold {listing(held, 20)}",
-            remedy="correct the name: OUR NAME: NAME IN THE FILES",
+            found=f"no {listing(n for several in missing.values() for n in several)}; the files hold "
+            f"{listing(held, 20)}",
+            remedy="correct the name: OUR NAME: NAME IN THE FILES (a list of names is a sum)",
         )

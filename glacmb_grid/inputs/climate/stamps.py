@@ -14,7 +14,20 @@ Expver = Literal["prefer_final", "final"]
 Months = npt.NDArray[np.datetime64]
 
 FINAL, PRELIMINARY = 1, 5
+STORE = "MONTHS.zarr"
+COMMAND = f"glacmb-grid ingest CONFIG {STORE}"
+"""What `check` replaces by the file of the configuration and a store beside it."""
+_FEWEST_DAYS, _MOST_DAYS = 28, 31
 STREAM = "stream"  # coordinate along time: FINAL or PRELIMINARY
+
+
+def made_of(records: int = 0) -> str:
+    """What makes months of daily or hourly fields, by the number of records in a month."""
+    daily, hourly = (_FEWEST_DAYS * n <= records <= _MOST_DAYS * n for n in (1, 24))
+    if not daily and not hourly:
+        return f"`{COMMAND} --from daily` (or `--from hourly`) makes months of daily or hourly fields"
+    kind = "daily`" if daily else "hourly --accumulation of_the_hour` (ERA5-Land: `since_midnight`)"
+    return f"`{COMMAND} --from {kind} makes months of such fields, then `climate: {{files: {STORE}}}`"
 
 
 def labelled(piece: xr.DataArray, months: Months, expver: Expver, where: str) -> xr.DataArray:
@@ -92,8 +105,7 @@ def one_a_month(variable: xr.DataArray, where: str) -> xr.DataArray:
             f"{where}: time",
             expected="every month once",
             found=f"more than once: {listing(values[counts > 1])}",
-            remedy="remove the duplicate files or records (daily and hourly fields: "
-            "`glacmb-grid ingest --from daily` or `--from hourly` makes months of them)",
+            remedy=f"remove the duplicate files or records; {made_of(int(counts.max()))}",
         )
     gaps = np.setdiff1d(np.arange(values[0], values[-1] + np.timedelta64(1, "M")), values)
     if len(gaps):
@@ -105,6 +117,27 @@ def one_a_month(variable: xr.DataArray, where: str) -> xr.DataArray:
         )
     variable = variable.drop_vars(STREAM)
     return variable if (np.diff(months) > np.timedelta64(0, "M")).all() else variable.sortby("time")
+
+
+def at(records: xr.DataArray, positions: npt.NDArray[np.int64]) -> xr.DataArray:
+    """Records at these positions; by a slice where they follow each other, so that chunks stay as they are."""
+    if len(positions) and (np.diff(positions) == 1).all():
+        return records.isel(time=slice(int(positions[0]), int(positions[-1]) + 1))
+    return records.isel(time=positions)
+
+
+def within(time: xr.DataArray, years: tuple[int, int], where: str) -> npt.NDArray[np.int64]:
+    """Positions of the records of these calendar years; an InputError if there are none."""
+    of = time.dt.year.values
+    inside = (of >= years[0]) & (of <= years[1])
+    if not inside.any():
+        raise InputError(
+            f"{where}: time",
+            expected=f"months of `climate: {{years: [{years[0]}, {years[1]}]}}`",
+            found=f"{str(time.values.min())[:7]} to {str(time.values.max())[:7]}",
+            remedy="name years that the files hold",
+        )
+    return np.flatnonzero(inside)
 
 
 def preferred(variable: xr.DataArray, times: Months, where: str) -> xr.DataArray:

@@ -175,10 +175,11 @@ def _sites(observations: pd.DataFrame, table: pd.DataFrame | None, positions: pd
 def _without_shared_outlines(labelled: pd.DataFrame) -> pd.DataFrame:
     """Without links of several sites to one outline in one period."""
     keys = ["glacier", "begin", "end"]
-    shared = labelled.duplicated(keys, keep=False) & (labelled["glacier"] != "")
+    shared = labelled["glacier"] != ""
+    shared &= labelled.groupby(keys)["site"].transform("nunique") > 1
     if not shared.any():
         return labelled
-    together = labelled[shared].groupby(keys)["site"].agg(lambda sites: listing(sites, 4))
+    together = labelled[shared].groupby(keys)["site"].agg(lambda sites: listing(sites.unique(), 4))
     why = [
         f"one of several sites on {g} in this period: {together[g, b, e]}"
         for g, b, e in labelled.loc[shared, keys].itertuples(index=False)

@@ -13,7 +13,7 @@ import shapely
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.links.names import are_alike, are_spellings, can_be_same
-from glacmb_grid.inputs.links.versions import SAME_SHARE
+from glacmb_grid.inputs.links.versions import SAME_SHARE, version_of
 from glacmb_grid.inputs.outlines import PIECE
 
 _RGI_5_OR_6 = re.compile(r"^RGI[56]0-(\d{2}\.\d{5})$")  # versions that share their suffixes
@@ -59,6 +59,8 @@ class Finder:
     def __post_init__(self) -> None:
         self.suffixes: dict[str, str] = {}
         self.versions: dict[str, pd.DataFrame] = {}
+        self.related = False  # whether versions are known, also where they hold none of the sites
+        self.version = next((v for g in self.glaciers.index[:1] if (v := version_of(g))), "")
         names = self.glaciers["name"] if "name" in self.glaciers else [""] * len(self.glaciers)
         self.names = {g: n if isinstance(n, str) else "" for g, n in zip(self.glaciers.index, names, strict=True)}
         self.outlines = dict(zip(self.glaciers.index, self.glaciers.geometry, strict=True))
@@ -72,6 +74,7 @@ class Finder:
 
     def know(self, same: pd.DataFrame) -> None:
         """Remember which outlines share ice with those of another version."""
+        self.related = True
         self.versions = {str(old): rows for old, rows in same.groupby("old")}
 
     def find(self, site: Site) -> tuple[str, str, str]:
@@ -103,7 +106,21 @@ class Finder:
                     f"its outline is in pieces ({listing(self.pieces[one], 2)}): set `glaciers: {{merge_pieces: true}}`"
                 )
         why = "no outline with this identifier" if site.rgi_ids else "neither identifier nor position"
-        return why + self._meant(site, point)
+        return why + self._of_other_version(site) + self._meant(site, point)
+
+    def _of_other_version(self, site: Site) -> str:
+        """That identifiers are of another version of the RGI than the outlines, and what relates both."""
+        theirs = {v for one in site.rgi_ids if (v := version_of(one))}
+        if self.related or not theirs or not self.version or self.version in theirs:
+            return ""
+        mine, other = self.version, sorted(theirs)[-1]
+        if {mine, other} == {"RGI 5", "RGI 6"}:
+            return ""  # whose suffixes are the same
+        return (
+            f"; its identifier is of {other}, the outlines are of {mine}: name the links of RGI 7 "
+            f"(`...-rgi6_links.csv`) or the outlines of {other}, `observations: {{links: {{versions: FILE}}}}`, or "
+            "positions, `observations: {links: {table: FILE}}`"
+        )
 
     def _meant(self, site: Site, point: shapely.Point | None) -> str:
         """The outline that may be meant, by name or by distance, and how to link it."""
@@ -192,7 +209,8 @@ class Finder:
             expected, found = "a position inside the outline of a whole glacier", f"inside {holders[0]}, a piece of one"
             raise self._undecided(name, expected, found, "merge the pieces, `glaciers: {merge_pieces: true}`, or ")
         if not holders:
-            return "", "", "its position is outside all outlines" + self._meant(site, point)
+            why = "its position is outside all outlines" + self._of_other_version(site)
+            return "", "", why + self._meant(site, point)
         (glacier,) = holders
         other = self._other_name(site, glacier)
         meant = "" if self.names[glacier] and not other else self._meant(site, point)

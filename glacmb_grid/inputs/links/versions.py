@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,8 +17,15 @@ from glacmb_grid.inputs.outlines import sound_outlines
 from glacmb_grid.inputs.tables import LINE, numbers, read_table
 
 SAME_SHARE = 0.7  # of both areas: the same glacier in two versions
+_VERSION = re.compile(r"^RGI(?:([56])0-\d{2}\.\d{5}|2000-v(7)\.\d-[GC]-\d{2}-\d{5})")
 _TABLES = (".csv", ".txt", ".tsv")
 _PAIRS = (("rgi7_id", "rgi6_id"), ("rgi7_area_fraction", "rgi6_area_fraction"))
+
+
+def version_of(identifier: str) -> str:
+    """The version of the RGI that an identifier is of, such as `RGI 6`; empty for others."""
+    found = _VERSION.match(str(identifier))
+    return f"RGI {found[1] or found[2]}" if found else ""
 
 
 def read_versions(path: str | Path) -> pd.DataFrame:

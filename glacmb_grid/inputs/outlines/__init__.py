@@ -43,7 +43,7 @@ def read_outlines(
     Parameters
     ----------
     path : str or Path
-        Shapefile, GeoPackage or another vector file that GDAL reads.
+        Shapefile, GeoPackage or another vector file that GDAL reads; or a folder with one of them.
     layer : str, optional
         Needed if the file has several.
     id_column : str, optional
@@ -102,7 +102,7 @@ def _read_all(
     file = find_file(path, what="glacier outlines")
     raw = read_vectors(file, layer, crs)
     inventories.require_polygons(raw, file)
-    column = inventories.id_column(raw, file, id_column)
+    column, stated = inventories.id_column(raw, file, id_column), raw
     ids = inventories.ids(raw[column], f"{file}: {column}")
     rows = [f"row {k}" for k in range(len(raw))]
     named = {
@@ -127,7 +127,10 @@ def _read_all(
         failures += [Failure(g, "geometry", "another piece of it failed") for g in raw["glacier"][broken]]
         raw = raw[~broken]
     glaciers = _merged(raw) if merge_pieces else raw.set_index("glacier")
-    return _with_measures(glaciers.sort_index()), failures, errors
+    measured = _with_measures(glaciers.sort_index())
+    for hint in inventories.hints(stated, measured["area"], file):
+        warnings.warn(hint, stacklevel=3)
+    return measured, failures, errors
 
 
 _Found = tuple[npt.NDArray[np.bool_], str, str, InputError]  # which are invalid, variable, reason, error

@@ -20,6 +20,9 @@ HEIGHTS = {
     "zmed": ("zmed_m", "zmed", "zmean_m", "mean_elev"),
     "zmax": ("zmax_m", "zmax", "max_elev"),
 }
+_AREAS = ("area_km2", "area", "glc_area")
+_AREA_UNITS = {"m2": 1e6, "hectares": 100.0}
+_CODES = (-99.0, -999.0, -9999.0, -99999.0, -32768.0)  # of missing elevations
 _LINES_OF_RGI_7 = re.compile(r"v7\.0-([IL])-")
 _PRODUCTS = {
     "I": "intersects (the product I of RGI 7): the lines along which glaciers touch",
@@ -104,6 +107,42 @@ def subregions(raw: gpd.GeoDataFrame) -> dict[str, list[str]]:
         return {}
     text = ["" if v is None or v != v else str(v).removesuffix(".0").strip() for v in raw[lower["o2region"]]]
     return {"subregion": text}
+
+
+def hints(raw: gpd.GeoDataFrame, area: pd.Series, file: Path) -> list[str]:
+    """What is odd about the areas and elevations that an inventory states.
+
+    Parameters
+    ----------
+    raw : GeoDataFrame
+        The features as they were read.
+    area : Series
+        Areas of the outlines, km2.
+    file : Path
+    """
+    lower = {str(n).casefold(): str(n) for n in reversed(raw.columns)}
+    out = []
+    for name in (lower[n] for n in _AREAS if n in lower):
+        stated = pd.to_numeric(raw[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        known = stated[np.isfinite(stated) & (stated > 0)]
+        if len(known) and len(area):
+            times = float(np.median(known)) / float(np.median(area))
+            unit = next((u for u, size in _AREA_UNITS.items() if size / 5 < times < size * 5), None)
+            if unit:
+                out.append(
+                    f"{file}: {name}: areas are stated in {unit}, it seems ({times:.2g} times those of the outlines in "
+                    "km2); those of the outlines are used"
+                )
+    for name in (lower[c] for columns in HEIGHTS.values() for c in columns if c in lower):
+        stated = pd.to_numeric(raw[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        below = stated[(stated < 0) & ~np.isin(stated, _CODES)]
+        if len(below):
+            out.append(
+                f"{file}: {name}: {len(below)} of {len(stated)} elevations are negative, {below.min():g} to "
+                f"{below.max():g} m, as depths are: they are taken for unknown, and the elevation model is not "
+                "compared with them; change their sign if they are heights"
+            )
+    return out
 
 
 def names(raw: gpd.GeoDataFrame) -> list[str]:

@@ -16,6 +16,7 @@ from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.files import first_bytes
 
 _ENDINGS = (".shp", ".gpkg", ".geojson", ".json", ".parquet", ".geoparquet", ".fgb", ".kml", ".vrt")
+_USUAL = (".shp", ".gpkg")
 _SHAPEFILE = b"\x00\x00\x27\x0a"
 _GDAL_ERRORS = (OSError, ValueError, RuntimeError)  # those of pyogrio are RuntimeErrors
 
@@ -33,8 +34,8 @@ def _read_layer(file: Path, layer: str | None) -> gpd.GeoDataFrame:
         _refuse_truncated(file)
         if first_bytes(file, 4, "a vector file") == b"PAR1":
             return _read_parquet(file)
-    elif file.is_dir() and not file.suffix:
-        _refuse_folder(file)
+    elif _is_plain_folder(file):
+        return _read_layer(_only_file(file), layer)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=UserWarning, module="pyogrio")
@@ -51,14 +52,34 @@ def _read_layer(file: Path, layer: str | None) -> gpd.GeoDataFrame:
         ) from error
 
 
-def _refuse_folder(folder: Path) -> None:
-    """Raise an InputError for a folder that is no vector file itself: GDAL would take one of its files unasked."""
-    names = sorted(p.name for p in folder.iterdir())
-    inside = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in _ENDINGS]
+def vector_in(path: Path) -> Path:
+    """The one vector file of a folder; the path itself for anything else."""
+    if not _is_plain_folder(path):
+        return path
+    inside = _vectors_in(path)
+    return inside[0] if len(inside) == 1 else path
+
+
+def _is_plain_folder(path: Path) -> bool:
+    return path.is_dir() and not path.suffix  # a file geodatabase is a folder that GDAL reads
+
+
+def _vectors_in(folder: Path) -> list[Path]:
+    """Shapefiles and GeoPackages of a folder; without any, its other vector files."""
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in _ENDINGS and p.is_file())
+    return [p for p in files if p.suffix.lower() in _USUAL] or files
+
+
+def _only_file(folder: Path) -> Path:
+    """The one vector file of a folder; an InputError for another number: GDAL would take one of them unasked."""
+    inside = _vectors_in(folder)
+    if len(inside) == 1:
+        return inside[0]
+    names = [p.name for p in inside] or sorted(p.name for p in folder.iterdir())
     raise InputError(
         f"{folder}",
-        expected="a vector file",
-        found=f"a folder with {listing([p.name for p in inside] or names, 4) or 'nothing'}",
+        expected="a vector file, or a folder with one",
+        found=f"a folder with {listing(names, 12) or 'nothing'}",
         remedy=f"name the file with the outlines: {listing(inside, 3) or 'a shapefile, a GeoPackage or GeoParquet'}",
     )
 

@@ -16,7 +16,7 @@ from glacmb_grid.inputs.balances.seasonal import balance_columns, judge_seasons,
 from glacmb_grid.inputs.own_table.notes import Notes
 from glacmb_grid.inputs.own_table.table import Floats, Table
 from glacmb_grid.inputs.tables import DEGREES, Column
-from glacmb_grid.inputs.units import TO_METRES, BalanceUnits
+from glacmb_grid.inputs.units import TO_METRES, BalanceUnits, square_kilometres
 
 _SMALLEST = 0.02  # m w.e., plausible bound of the largest annual balance in a table
 _LARGEST_UNCERTAINTY = 10.0  # m w.e.
@@ -160,6 +160,10 @@ def values_of(
     if "uncertainty" in values:
         with problems.collect():
             table.column(at["uncertainty"]).require_uncertainties(values["uncertainty"], _LARGEST_UNCERTAINTY, units)
+    if "area" in values:
+        values["area"], in_m2 = square_kilometres(values["area"])
+        if in_m2:
+            notes.warn(f"{table.column(at['area']).where}: areas are in m2, it seems, and are taken as such")
     for role in ("elevation", "orography"):
         if role in values:
             with problems.collect():
@@ -190,7 +194,8 @@ def _check_elevation(metres: Floats, column: Column) -> None:
             column.where,
             expected="the elevation of every row within -500..9000 m",
             found=f"{listing(map(repr, column.cells(wrong)), 4)} in {column.place(wrong)}",
-            remedy="correct these cells, or remove the rows",
+            remedy=("change their sign if they are depths; else " if (metres[wrong] < 0).all() else "")
+            + "correct these cells, or remove the rows",
         )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.files import find_file
 from glacmb_grid.inputs.tables import LINE, column, numbers, positions, read_table
+from glacmb_grid.inputs.units import square_kilometres
 
 _GLACIER = ("glacier", "rgi_id", "rgiid", "glacier_id")
 _LONGITUDE = ("longitude", "lon", "cenlon")
@@ -51,7 +52,7 @@ def read_targets(path: str | Path) -> pd.DataFrame:
             remedy="give columns `longitude` and `latitude`, and leave glaciers of unknown position out",
         )
     if any(n in raw for n in _AREA):
-        table["area"] = numbers(column(raw, _AREA), raw[LINE], f"{file}: area")
+        table["area"], _ = square_kilometres(numbers(column(raw, _AREA), raw[LINE], f"{file}: area"))
     ids = column(raw, _GLACIER).to_numpy(str)
     table.index = pd.Index(np.where(ids == "", [f"row {n}" for n in raw[LINE]], ids), name="glacier")
     if (twice := table.index.duplicated()).any():

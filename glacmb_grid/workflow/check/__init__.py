@@ -31,6 +31,7 @@ from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.vocabulary import OROGRAPHY
 from glacmb_grid.workflow import cubes, linking
 from glacmb_grid.workflow.check.coverage import ANY, check_area, check_elevations, check_left, look_at_albedo
+from glacmb_grid.workflow.check.ingesting import describe_reading, with_command
 from glacmb_grid.workflow.check.links import check_links, check_rates
 from glacmb_grid.workflow.check.needs import check_models, check_needs, check_predictors
 from glacmb_grid.workflow.guards import require_apart
@@ -75,6 +76,7 @@ def check(config: Judged, *, unknown: Collection[str] = (), problems: Problems |
         made_later = config.synthetic is not None and RunStore(config.root).mark(RAW.stage) is None
         with closing():
             found = _check_synthetic(config, problems) if made_later else _check_cubes(config, unknown, problems)
+        with_command(problems, config)
     problems.raise_if_any()
     return [*found, *(f"note: {line}" for line in idle(config))]
 
@@ -160,7 +162,7 @@ def _check_cubes(config: RunConfig, unknown: Collection[str], problems: Problems
     years = None
     if cube is not None:
         years = _check_years(config, glaciers, cube, problems)
-        found += describe_years(config, glaciers, cube, years)
+        found += [*describe_years(config, glaciers, cube, years), *describe_reading(config, cube, glaciers)]
     if tables is not None:
         with problems.collect():
             linked = linking.linked(tables, glaciers, config.observations.links)
