@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -77,6 +79,33 @@ def test_a_class_that_was_defined_anew_is_fitted_anew(known, monkeypatch):
     _, after = scores_of(known, Other)
     assert (before["predicted"] < 7).all()
     assert (after["predicted"] == 7).all()
+
+
+class Alone(Level):
+    """Counts how many of its kind are at work at once."""
+
+    at_work = most = 0
+
+    def _work(self):
+        kind = type(self)
+        kind.at_work += 1
+        kind.most = max(kind.most, kind.at_work)
+        time.sleep(0.002)
+        kind.at_work -= 1
+
+    def fit(self, X, y):
+        super().fit(X, y)
+        self._work()
+
+    def predict(self, X):
+        self._work()
+        return super().predict(X)
+
+
+def test_a_class_of_ones_own_need_not_bear_threads(known, monkeypatch):
+    monkeypatch.setattr("glacmb_grid.learning.search.workers", lambda: 4)
+    scores_of(known, Alone, {"share": [0.1, 0.4, 0.6]})
+    assert Alone.most == 1
 
 
 class NoPredict:

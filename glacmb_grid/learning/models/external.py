@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from importlib import import_module
+from threading import RLock
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,8 @@ from glacmb_grid.settings import External
 
 _fitted: dict[tuple[type, str], Any] = {}  # a product asks for many glaciers, some at a time
 _KEPT = 256
+_ONE_AT_A_TIME = RLock()
+"""scikit-learn swaps the warning filters of the whole process while it works, and a class need not bear threads."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ class ExternalRegressor(DesignModel):
             return np.full(len(design), learnt["external_target"].mean())
         model = self._fitted_on(learnt)
         try:
-            values = np.atleast_1d(np.asarray(model.predict(design), np.float64))
+            with _ONE_AT_A_TIME:
+                values = np.atleast_1d(np.asarray(model.predict(design), np.float64))
         except Exception as error:
             raise self._refused("a prediction without an error", f"{type(error).__name__}: {error}") from error
         if values.reshape(len(values), -1).shape != (len(design), 1) or not np.isfinite(values).all():
@@ -79,7 +83,8 @@ class ExternalRegressor(DesignModel):
         if model is None:
             model = self._made(json.loads(str(learnt["external_settings"])), int(learnt["external_seed"]))
             try:
-                model.fit(learnt["external_design"], learnt["external_target"])
+                with _ONE_AT_A_TIME:
+                    model.fit(learnt["external_design"], learnt["external_target"])
             except Exception as error:
                 raise self._refused("a fit without an error", f"{type(error).__name__}: {error}") from error
             _fitted[key] = model
