@@ -23,6 +23,10 @@ _PAIRS = (("rgi7_id", "rgi6_id"), ("rgi7_area_fraction", "rgi6_area_fraction"))
 def read_versions(path: str | Path) -> pd.DataFrame:
     """The table of links that RGI 7 is delivered with (`...-rgi6_links.csv`), or outlines of another version.
 
+    Parameters
+    ----------
+    path : str or Path
+
     Returns
     -------
     DataFrame or GeoDataFrame
