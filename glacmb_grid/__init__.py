@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from glacmb_grid.inputs.outlines import read_outlines as read_outlines
     from glacmb_grid.inputs.own_table import read_samples_table as read_samples_table
     from glacmb_grid.inputs.series import read_series as read_series
+    from glacmb_grid.learning.choices import choices as choices
     from glacmb_grid.learning.nets.extract import network as network
     from glacmb_grid.learning.registry import fit as fit
     from glacmb_grid.learning.registry import predict as predict
@@ -94,6 +95,7 @@ _HOMES = {
     "regional_product": "products.regional",
     "regions_of_polygons": "products.regions",
     "rgi_regions": "products.regions",
+    "choices": "learning.choices",
     "build_predictors": "predictors",
     "build_samples": "samples",
     "compare": "validation.scores",

@@ -12,7 +12,7 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.predictors import as_rows
-from glacmb_grid.schemas import PREDICTORS, check, require_columns
+from glacmb_grid.schemas import PREDICTORS, arranged, require_columns
 from glacmb_grid.vocabulary import MASS_BALANCE_ATTRS
 from glacmb_grid.weights import Weights, from_entries, identity
 
@@ -44,7 +44,7 @@ def build_samples(predictors: xr.Dataset, linked: pd.DataFrame) -> tuple[xr.Data
         If the predictors are not what their schema says, no observation is left, or one belongs to a glacier without
         predictors.
     """
-    check(predictors, PREDICTORS)
+    predictors = arranged(predictors, PREDICTORS)
     years = pd.Index(predictors["year"].values)
     require_columns(linked, ("glacier", "year", "mass_balance"), name="linked", source="`link(...).observations`")
     inside = linked["year"].isin(years)

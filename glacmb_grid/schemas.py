@@ -86,8 +86,15 @@ def check(ds: xr.Dataset, schema: Schema, *, name: str | None = None) -> None:
     Raises
     ------
     InputError
-        With every difference.
+        With every difference; or where it is no Dataset.
     """
+    if not isinstance(ds, xr.Dataset):
+        raise InputError(
+            name or schema.name,
+            expected="an xarray Dataset",
+            found=f"a {type(ds).__name__}",
+            remedy=f"pass what {schema.source} gives",
+        )
     wrong = [*_differences(ds, schema, schema.variables), *_differences(ds, schema, schema.coordinates)]
     wrong += [(f"{n!r} is a coordinate", f"{n!r} is a variable") for n in schema.coordinates if n in ds.data_vars]
     wrong += [(f"the attribute {n!r}", f"no attribute {n!r}") for n in schema.attrs if n not in ds.attrs]
@@ -98,6 +105,22 @@ def check(ds: xr.Dataset, schema: Schema, *, name: str | None = None) -> None:
             found="; ".join(found for _, found in wrong) + f" (present: {listing(ds.variables, 20)})",
             remedy=f"pass what {schema.source} gives",
         )
+
+
+def arranged(ds: xr.Dataset, schema: Schema) -> xr.Dataset:
+    """A Dataset with the dimensions of its variables in the order of its schema, whatever order they came in.
+
+    Raises
+    ------
+    InputError
+        As `check`.
+    """
+    if isinstance(ds, xr.Dataset):
+        there = [(ds[n], one) for n, one in schema.variables.items() if n in ds]
+        wanted = [(v, (one.per, *one.dims) if one.per in v.dims else one.dims) for v, one in there]
+        ds = ds.assign({str(v.name): v.transpose(*dims) for v, dims in wanted if set(dims) == set(v.dims)})
+    check(ds, schema)
+    return ds
 
 
 def empty(schema: Schema, names: Iterable[str] | None = None, **along: Any) -> xr.Dataset:

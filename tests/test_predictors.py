@@ -324,7 +324,7 @@ def test_other_glaciers_or_another_order_are_refused():
     for i in range(3):
         others = list(good)
         others[i] = others[i].isel(glacier=[1, 0, 2])
-        with pytest.raises(ValueError, match="other glaciers"):
+        with pytest.raises(InputError, match="another order"):
             build_predictors(*others)
     albedo = xr.Dataset(
         {n: (("glacier", "year"), np.ones((3, 1))) for n in ("albedo_mean", "albedo_min")},

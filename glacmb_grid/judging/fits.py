@@ -13,6 +13,7 @@ import xarray as xr
 from glacmb_grid.errors import listing
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.protocols import name_of
+from glacmb_grid.learning.choices import lines_of
 from glacmb_grid.learning.contract import Model, Task, lacking
 from glacmb_grid.learning.ragged import PREFIX
 from glacmb_grid.learning.registry import predict
@@ -124,26 +125,7 @@ def _choices(records: Mapping[tuple[str, str], xr.Dataset]) -> pd.DataFrame:
     """What was chosen on inner folds, a line for every model and outer fold."""
     lines: list[dict[str, Any]] = []
     for (scheme, model), record in records.items():
-        for fold in range(record.sizes["fold"]):
-            line: dict[str, Any] = {"scheme": scheme, "model": model, "fold": str(record["fold"].values[fold])}
-            if "choice" in record:
-                choice = int(record["choice"].values[fold])
-                line |= {"chosen": str(record["candidate"].values[choice])}
-                line |= {"inner_rmse": float(record["inner_error"].values[fold, choice])}
-                line |= {"candidates": record.sizes["candidate"]}
-            if "selected" in record:
-                names = record["feature"].values[record["selected"].values[fold]]
-                line |= {"features": len(names), "feature_names": "; ".join(map(str, names))}
-            if "parameter_count" in record:
-                line |= {"parameters": int(record["parameter_count"].values[fold])}
-            if "note" in record.attrs:
-                line |= {"chosen": record.attrs["note"]}
-            if "weight" in record:
-                weights = dict(zip(record["model"].values, record["weight"].values[fold].round(3), strict=True))
-                line |= {"chosen": json.dumps({str(k): float(v) for k, v in weights.items()})}
-            if "fitted" in record:
-                line |= {"rows": int(record["fitted"].values[fold].sum())}
-            lines.append(line)
+        lines += [{"scheme": scheme, "model": model} | line for line in lines_of(record)]
     return pd.DataFrame(lines)
 
 

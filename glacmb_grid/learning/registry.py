@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from pydantic import ValidationError
 
+from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.learning.contract import Model, Task, fit_model
 from glacmb_grid.learning.models.blend import Blended
@@ -26,8 +29,10 @@ from glacmb_grid.learning.models.neighbours import WithNeighbours
 from glacmb_grid.learning.models.random_forest import Forest
 from glacmb_grid.learning.models.ridge import RidgeRegression
 from glacmb_grid.learning.models.temperature_index import DegreeDays
+from glacmb_grid.learning.own import own_regressor
 from glacmb_grid.schemas import PARAMETERS, ROWS, check
 from glacmb_grid.settings import External, Given, Section
+from glacmb_grid.settings.messages import as_input_error
 
 REGISTRY: dict[str, Callable[..., Model]] = {
     "mean": TrainingMean,
@@ -55,23 +60,37 @@ def model_of(name: str, settings: Section | Mapping[str, Any] | None = None) -> 
     Parameters
     ----------
     name : str
-        A key of `REGISTRY`; any other name with settings of a type of `OWN`.
+        A key of `REGISTRY`; any other name with settings of a type of `OWN`, or with the key `external` among them.
     settings : Section or mapping, optional
         Its section of the configuration, or the keys of it that differ from their defaults.
 
     Raises
     ------
-    ValueError
+    InputError
         Where there is no such model, or no such key.
     """
-    own = OWN.get(type(settings)) if isinstance(settings, Section) else None
+    if isinstance(settings, Section):
+        own = OWN.get(type(settings))
+    else:
+        own = ExternalRegressor if "external" in (settings or {}) else None
     make = REGISTRY.get(name, own)
     if make is None:
-        raise ValueError(f"unknown model {name!r}; known: {', '.join(REGISTRY)}")
+        near = difflib.get_close_matches(name, REGISTRY, 1, 0.5)
+        raise InputError(
+            "fit: model",
+            expected=f"one of {', '.join(REGISTRY)}",
+            found=f"unknown model {name!r}",
+            remedy=(f"did you mean {near[0]!r}? " if near else "")
+            + "A model of your own is a class with fit and predict, or has settings={'external': 'module:Class'}",
+        )
     model = make(name, settings)
     if isinstance(settings, Section):
         return model
-    return replace(model, settings=model.settings_type.model_validate(dict(settings or {})))
+    try:
+        return replace(model, settings=model.settings_type.model_validate(dict(settings or {})))
+    except ValidationError as error:
+        problems = [as_input_error(e, f"settings of {name}", model.settings_type) for e in error.errors()]
+        raise (problems[0] if len(problems) == 1 else InputErrors([*problems])) from error
 
 
 def with_bases(names: Sequence[str], settings: Callable[[str], Section], compared: Sequence[str]) -> dict[str, Model]:
@@ -105,7 +124,7 @@ def with_bases(names: Sequence[str], settings: Callable[[str], Section], compare
 
 
 def fit(
-    model: str | Model,
+    model: str | Model | type | object,
     samples: xr.Dataset,
     folds: Folds,
     settings: Section | Mapping[str, Any] | None = None,
@@ -118,15 +137,16 @@ def fit(
 
     Parameters
     ----------
-    model : str or Model
-        A key of `REGISTRY`, or a model.
+    model : str, Model, class or object
+        A key of `REGISTRY`, a model, or a regressor of your own: a class with `fit(X, y)` and `predict(X)`, as
+        scikit-learn has it, or an object of one.
     samples : xr.Dataset
         From `build_samples` or `read_samples_table`.
     folds : Folds
         From `make_folds`.
     settings : Section or mapping, optional
         The model's section of the configuration (a class of `glacmb_grid.settings`), or the keys of it that differ from
-        their defaults.
+        their defaults. Of a regressor of your own the arguments of its class; lists are alternatives.
     seed : int
     built_on : mapping of str to xr.Dataset, optional
         Parameters of the models that this one is built on (blend, neighbours), fitted on the same samples and folds.
@@ -142,14 +162,16 @@ def fit(
     Raises
     ------
     ValueError
-        An unknown model; folds of other samples; a model that this one is built on is not given.
+        Folds of other samples; a model that this one is built on is not given.
     InputError
-        Samples that are not what their schema says; predictors that match nothing, or forcing that the model
-        needs and the samples lack.
+        An unknown model or setting; samples that are not what their schema says; predictors that match nothing, or
+        forcing that the model needs and the samples lack.
     """
     given = dict(built_on or {})
-    if isinstance(model, str):
-        model = model_of(model, settings).among([_model_behind(p) for p in given.values()], model_of)
+    if not isinstance(model, Model):
+        plain = settings if isinstance(settings, Mapping) else None
+        made = model_of(model, settings) if isinstance(model, str) else own_regressor(model, plain)
+        model = made.among([_model_behind(p) for p in given.values()], model_of)
     return fit_model(model, Task(samples, folds, seed, given, checkpoints))
 
 

@@ -101,14 +101,20 @@ def build_predictors(
     ------
     InputError
         If a Dataset is not what its schema says, no year is complete, a variable is missing, a month occurs twice, the
-        climate does not cover the reference period, or values are missing.
-    ValueError
-        Where the Datasets do not have the same glaciers in the same order.
+        climate does not cover the reference period, values are missing, or the Datasets do not have the same glaciers
+        in the same order.
     """
     for given, schema in ((sampled, SAMPLED), (terrain, TERRAIN), (glaciers, GLACIERS), (albedo, ALBEDO)):
         if given is not None:
             check(given, schema)
     _require_same_glaciers(sampled, terrain, glaciers, albedo)
+    if "t2m" in sampled and "t2m_corrected" not in sampled:
+        raise InputError(
+            "sampled climate",
+            expected="`t2m_corrected` beside `t2m`: the temperature at the elevation of the glacier",
+            found="`t2m` alone",
+            remedy="pass what `correct_temperature(sampled, terrain['elevation_mean'])` gives",
+        )
     latitude = glaciers["latitude"].values
     by_glacier = first_month is not None and np.ndim(first_month) > 0
     single = None if by_glacier or first_month is None else int(np.asarray(first_month))
@@ -169,8 +175,24 @@ def _require_same_glaciers(sampled: xr.Dataset, *others: xr.Dataset | None) -> N
     """Raise if a Dataset has other glaciers than `sampled`, or another order."""
     expected = sampled["glacier"].values.astype(str)
     for other in others:
-        if other is not None and not np.array_equal(other["glacier"].values.astype(str), expected):
-            raise ValueError(f"the Dataset of {listing(other.data_vars)} has other glaciers than those sampled")
+        if other is None or np.array_equal(given := other["glacier"].values.astype(str), expected):
+            continue
+        where = f"the Dataset of {listing(other.data_vars, 3)}"
+        if sorted(given) == sorted(expected):
+            raise InputError(
+                where,
+                expected="the glaciers of the sampled climate in its order",
+                found="the same glaciers in another order",
+                remedy="reorder it by name: `.sel(glacier=sampled['glacier'])`",
+            )
+        lacking = [g for g in expected if g not in set(given)]
+        raise InputError(
+            where,
+            expected="the glaciers of the sampled climate",
+            found=f"other glaciers than those sampled: {len(lacking)} of {len(expected)} are missing"
+            + (f" ({listing(lacking, 3)})" if lacking else f", {len(given) - len(expected)} too many"),
+            remedy="make it from the outlines that were sampled, or select the glaciers that both have",
+        )
 
 
 def _monthly_names(cube: xr.Dataset, wanted: Sequence[str] | None) -> list[str]:

@@ -201,6 +201,16 @@ def with_realizations(product: xr.Dataset, correlation: ErrorCorrelation, draws:
 
     Their errors are correlated in space and time, so that a sum over any glaciers and years of each realization gives
     the spread of that sum. The realizations of a year are the same however many later years the product has.
+
+    Parameters
+    ----------
+    product : xr.Dataset
+        From `glacier_product`.
+    correlation : ErrorCorrelation
+        From `fit_correlation`.
+    draws : int
+        Number of realizations.
+    seed : int
     """
     check(product, PRODUCT)
     errors = draw_errors(

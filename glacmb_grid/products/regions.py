@@ -118,7 +118,15 @@ def rgi_regions(glaciers: Iterable[str], second_order: Sequence[str] | None = No
 
 
 def one_region(number: int, name: str) -> Regions:
-    """All glaciers as one region."""
+    """All glaciers as one region.
+
+    Parameters
+    ----------
+    number : int
+        Of glaciers.
+    name : str
+        Of the region.
+    """
     if number < 0:
         raise InputError("one_region: number", expected="at least 0 glaciers", found=f"{number}", remedy="correct it")
     return Regions((name,), (name,), (np.arange(number),), number, {"regions": "all glaciers"})

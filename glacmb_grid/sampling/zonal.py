@@ -104,14 +104,14 @@ def bounds_on(glaciers: gpd.GeoDataFrame, grid: Grid) -> Floats:
 
 
 def sample(
-    cube: xr.Dataset, weights: Weights, *, decode: Callable[[xr.Dataset], xr.Dataset] | None = None
+    cube: xr.Dataset | xr.DataArray, weights: Weights, *, decode: Callable[[xr.Dataset], xr.Dataset] | None = None
 ) -> xr.Dataset:
     """Zonal means of every variable of a cube, lazily.
 
     Parameters
     ----------
-    cube : xr.Dataset, (time, y, x)
-        Variables without the grid's dimensions are left out.
+    cube : xr.Dataset or named xr.DataArray, (time, y, x)
+        In any order of the dimensions. Variables without the grid's dimensions are left out.
     weights : Weights
         Weights for this grid.
     decode : callable, optional
@@ -127,9 +127,10 @@ def sample(
 
     Raises
     ------
-    ValueError
-        If the weights belong to another grid.
+    InputError
+        If the weights belong to another grid, or it is no cube and weights that are given.
     """
+    cube = _as_cube(cube, weights)
     cells = cell_series(cube, weights)
     cells = decode(cells) if decode is not None else cells
     sampled = xr.Dataset(coords={"glacier": ("glacier", weights.rows.astype(object))}, attrs=cube.attrs)
@@ -142,17 +143,37 @@ def sample(
     return sampled
 
 
+def _as_cube(cube: object, weights: object) -> xr.Dataset:
+    """The cube as a Dataset; an InputError where the arguments are something else."""
+    if isinstance(cube, xr.DataArray) and cube.name is not None:
+        cube = cube.to_dataset()
+    if isinstance(cube, xr.Dataset) and isinstance(weights, Weights):
+        return cube
+    unnamed = " without a name" if isinstance(cube, xr.DataArray) else ""
+    raise InputError(
+        "sample",
+        expected="a cube (Dataset, or DataArray with a name), then its Weights",
+        found=f"a {type(cube).__name__}{unnamed}, then a {type(weights).__name__}",
+        remedy="sample(cube, overlap_weights(glaciers, cube))",
+    )
+
+
 def cell_series(cube: xr.Dataset, weights: Weights) -> xr.Dataset:
     """Series of the touched cells, (cell, time), in the order of `Weights.touched`; lazy if the cube is.
 
     Raises
     ------
-    ValueError
+    InputError
         If the weights belong to another grid.
     """
     grid = any_grid_of(cube)
     if weights.source != grid.digest:
-        raise ValueError(f"these weights belong to grid {weights.source}, the cube's grid is {grid.digest}")
+        raise InputError(
+            "weights",
+            expected=f"weights of the cube's grid, {' x '.join(map(str, grid.shape))} cells ({grid.digest})",
+            found=f"these weights belong to grid {weights.source}, {weights.size} cells",
+            remedy="make them of this cube, with its extent and the order of its rows: overlap_weights(glaciers, cube)",
+        )
     names = [str(n) for n, v in cube.data_vars.items() if grid.y in v.dims and grid.x in v.dims]
     return xr.Dataset({n: _cells(cube[n], weights, grid) for n in names})
 

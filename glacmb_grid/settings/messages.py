@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from glacmb_grid.errors import InputError
 from glacmb_grid.settings.base import REMEDY
-from glacmb_grid.settings.run import Judged
 
 _INTERNAL = re.compile(r"(function-|list\[|constrained-|literal\[|tuple\[)")  # pydantic's own parts of locations
 _MISSING = {
@@ -27,7 +26,7 @@ _HINTS = {
 }
 
 
-def as_input_error(error: Any, file: Path, kind: type[Judged]) -> InputError:
+def as_input_error(error: Any, file: Path | str, kind: type[BaseModel]) -> InputError:
     """What pydantic found, with the key, what is expected there and what to write."""
     keys = [str(k) for k in error["loc"] if k not in ("[key]", "own") and not _INTERNAL.match(str(k))]
     where = f"{file}: {'.'.join(keys)}"
@@ -63,7 +62,7 @@ def _line(keys: list[str], value: str) -> str:
     return f"{': {'.join(keys)}: {value}{'}' * (len(keys) - 1)}"
 
 
-def _values_of(keys: list[str], kind: type[Judged]) -> list[str]:
+def _values_of(keys: list[str], kind: type[BaseModel]) -> list[str]:
     """The values of a key that takes one of a few words; none for other keys."""
     section: Any = kind
     for key in keys:
@@ -72,7 +71,7 @@ def _values_of(keys: list[str], kind: type[Judged]) -> list[str]:
     return [str(v) for v in get_args(section)] if get_origin(section) is Literal else []
 
 
-def _valid_keys(path: list[str], kind: type[Judged]) -> list[str]:
+def _valid_keys(path: list[str], kind: type[BaseModel]) -> list[str]:
     """Valid keys of the section at this path."""
     model: type[BaseModel] = kind
     for key in path:

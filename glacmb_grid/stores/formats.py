@@ -106,6 +106,14 @@ def write_product(product: xr.Dataset, folder: str | Path, *, name: str = "glaci
     """Write a product to a folder as `<name>.zarr`, with a chunk for every year, and as `<name>.nc`.
 
     A year that is added to a product changes no chunk of an older year.
+
+    Parameters
+    ----------
+    product : xr.Dataset
+        From `glacier_product`, `regional_product` or `gridded_product`, with the attributes that `describe` gives.
+    folder : str or Path
+    name : str
+        Of both files, without an ending.
     """
     if name == Path(PRODUCT_STORE).stem:
         check(product, PRODUCT)

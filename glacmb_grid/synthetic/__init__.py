@@ -28,7 +28,7 @@ FOLDERS = ("era5_land", "dem", "rgi", "albedo", "fog")
 
 
 def write_region(
-    root: Path,
+    root: Path | str,
     *,
     seed: int = 1,
     glaciers: int = 60,
@@ -41,7 +41,7 @@ def write_region(
 
     Parameters
     ----------
-    root : Path
+    root : Path or str
         Folder, new or empty.
     seed : int
         Same arguments, same bytes.
@@ -76,6 +76,7 @@ def write_region(
         If there are more measured glaciers than glaciers, the seed is negative, the years run backwards, or the folder
         holds anything: nothing in it is overwritten.
     """
+    root = Path(root)
     if not 1 <= measured <= glaciers:
         msg = f"measured: expected 1 to {glaciers} (the number of glaciers), found {measured}"
         raise ValueError(msg)

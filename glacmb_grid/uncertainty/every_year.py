@@ -15,7 +15,7 @@ import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.folds.masks import Folds
-from glacmb_grid.schemas import PREDICTORS, check
+from glacmb_grid.schemas import PREDICTORS, arranged
 from glacmb_grid.uncertainty.applicability import PredictorSpace, dissimilarity, predictor_space
 from glacmb_grid.uncertainty.conformal import (
     KINDS,
@@ -177,7 +177,7 @@ def glacier_year_uncertainty(
     InputError
         Inputs that are not what their schemas say, or predictors that lack some of those of the samples.
     """
-    check(predictors, PREDICTORS)
+    predictors = arranged(predictors, PREDICTORS)
     origin = samples["origin"].values.astype(str)
     gaps = samples["predictor"].values[origin == "albedo"].astype(str).tolist()
     space = predictor_space(samples, folds, weights, may_lack=gaps)

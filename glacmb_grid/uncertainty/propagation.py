@@ -67,8 +67,8 @@ def propagate(
 
     Notes
     -----
-    cov(t, t') = sum_k share_k r_k(|t - t'|) sum_ij u_it exp(-d_ij / range_k) u_jt' + [t = t'] nugget sum_i u_it^2 with
-    u = weight x sigma. A region whose weights are 0 has covariance 0.
+    ``cov(t, t') = sum_k share_k r_k(|t - t'|) sum_ij u_it exp(-d_ij / range_k) u_jt' + [t = t'] nugget sum_i u_it^2``
+    with u = weight x sigma. A region whose weights are 0 has covariance 0.
     """
     s, w, numbers = _checked(sigma, weights, years)
     points = checked_points(positions, len(s))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import dask.base
 import dask.config
@@ -12,9 +13,10 @@ import xarray as xr
 from dask.delayed import delayed
 
 from glacmb_grid.folds.masks import Folds
+from glacmb_grid.learning.registry import predict as predict_with
 from glacmb_grid.predictors import as_rows
 from glacmb_grid.progress import counting
-from glacmb_grid.schemas import PREDICTORS, SAMPLES, check
+from glacmb_grid.schemas import PREDICTORS, SAMPLES, arranged, check
 from glacmb_grid.vocabulary import MASS_BALANCE_ATTRS
 
 Floats = npt.NDArray[np.float64]
@@ -38,13 +40,13 @@ def withheld(glaciers: npt.NDArray[np.object_], samples: xr.Dataset, folds: Fold
     return ~seen
 
 
-def upscale(predict: Predict, predictors: xr.Dataset, samples: xr.Dataset, folds: Folds) -> xr.Dataset:
+def upscale(predict: Predict | xr.Dataset, predictors: xr.Dataset, samples: xr.Dataset, folds: Folds) -> xr.Dataset:
     """Annual balance of every glacier and year: mean and variance over the allowed folds and members.
 
     Parameters
     ----------
-    predict : callable
-        Rows to (fold, member, row), m w.e.
+    predict : callable or xr.Dataset
+        Rows to (fold, member, row), m w.e.; or the parameters that `fit` gave.
     predictors : xr.Dataset
         From `build_predictors`.
     samples : xr.Dataset
@@ -65,8 +67,10 @@ def upscale(predict: Predict, predictors: xr.Dataset, samples: xr.Dataset, folds
     ValueError
         A measured glacier that no fold withholds.
     """
-    check(predictors, PREDICTORS)
+    predictors = arranged(predictors, PREDICTORS)
     check(samples, SAMPLES)
+    if isinstance(predict, xr.Dataset):
+        predict = partial(predict_with, predict)
     ids, years = predictors["glacier"].values, predictors["year"].values
     allowed = withheld(ids, samples, folds)
     mean, variance = np.empty((2, len(ids), len(years)))

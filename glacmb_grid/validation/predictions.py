@@ -7,10 +7,12 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.errors import InputError
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.rows import groups_of
 from glacmb_grid.samples import operator_of
 from glacmb_grid.schemas import PREDICTIONS, check
+from glacmb_grid.validation.elsewhere import of_samples
 
 Floats = npt.NDArray[np.float64]
 
@@ -20,7 +22,9 @@ PREDICTION_COLUMNS = [
 ]
 
 
-def out_of_fold(samples: xr.Dataset, folds: Folds, predicted: xr.DataArray, *, model: str) -> pd.DataFrame:
+def out_of_fold(
+    samples: xr.Dataset, folds: Folds, predicted: xr.DataArray | pd.DataFrame, *, model: str
+) -> pd.DataFrame:
     """Predict every scored sample by the fold that withheld it.
 
     Parameters
@@ -28,8 +32,10 @@ def out_of_fold(samples: xr.Dataset, folds: Folds, predicted: xr.DataArray, *, m
     samples : xr.Dataset
     folds : Folds
         Of one scheme. Samples that no fold scores (locked, or of unknown region) are left out.
-    predicted : xr.DataArray, (fold, member, row), m w.e.
-        From `predict` on these samples and folds.
+    predicted : xr.DataArray, (fold, member, row), m w.e., or DataFrame
+        From `predict` on these samples and folds; or predictions that were made elsewhere, a table with the columns
+        `glacier`, `year` and `value` (m w.e.). Nobody knows here what those were calibrated on: no fold withholds
+        anything from them.
     model : str
 
     Returns
@@ -40,8 +46,19 @@ def out_of_fold(samples: xr.Dataset, folds: Folds, predicted: xr.DataArray, *, m
     Raises
     ------
     InputError
-        Predictions of other dimensions.
+        Predictions of other dimensions; a table without a value for a sample that is scored.
     """
+    if isinstance(predicted, pd.DataFrame):
+        values = of_samples(samples, predicted, np.asarray(folds.score.any(axis=0), np.bool_))
+        everywhere = np.broadcast_to(values, (len(folds), len(values)))
+        return tabulate(samples, folds, everywhere, np.zeros(everywhere.shape), model=model)
+    if not isinstance(predicted, xr.DataArray):
+        raise InputError(
+            "predicted",
+            expected="a DataArray (fold, member, row), or a table with the columns glacier, year and value",
+            found=f"a {type(predicted).__name__}",
+            remedy="pass what `predict` gives",
+        )
     check(predicted.to_dataset(name="predicted"), PREDICTIONS)
     operator = operator_of(samples)
     shape = (len(folds), samples.sizes["sample"])

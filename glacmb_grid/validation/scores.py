@@ -144,6 +144,13 @@ def slices_of(table: pd.DataFrame, extra: Mapping[str, pd.Series]) -> Iterator[t
 def compare(predictions: pd.DataFrame, *, draws: Draws = 2000, level: Share = 0.9, seed: int = 1) -> pd.DataFrame:
     """Paired differences of RMSE, pooled and averaged over glaciers, between all pairs of models of a scheme.
 
+    Parameters
+    ----------
+    predictions : DataFrame
+        PREDICTION_COLUMNS.
+    draws, level, seed
+        As in `score`.
+
     Returns
     -------
     DataFrame

@@ -31,6 +31,10 @@ def version_of(identifier: str) -> str:
 def read_versions(path: str | Path) -> pd.DataFrame:
     """The table of links that RGI 7 is delivered with (`...-rgi6_links.csv`), or outlines of another version.
 
+    Parameters
+    ----------
+    path : str or Path
+
     Returns
     -------
     DataFrame or GeoDataFrame

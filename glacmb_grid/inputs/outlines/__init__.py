@@ -320,7 +320,13 @@ def _area(shape: shapely.Geometry) -> float:
 
 
 def glaciers_dataset(glaciers: gpd.GeoDataFrame) -> xr.Dataset:
-    """Area (km2), name, longitude and latitude (degrees) with CF attributes, (glacier,)."""
+    """Area (km2), name, longitude and latitude (degrees) with CF attributes, (glacier,).
+
+    Parameters
+    ----------
+    glaciers : GeoDataFrame
+        From `read_outlines`.
+    """
     columns = ("area", "name", "longitude", "latitude")
     require_columns(glaciers, columns, name="glaciers", source="`read_outlines`")
     ids = glaciers.index.to_numpy().astype(str).astype(object)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from importlib import import_module
+from threading import RLock
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,8 +18,10 @@ from glacmb_grid.learning.table import Floats
 from glacmb_grid.learning.tabular import DesignModel, Training, grid
 from glacmb_grid.settings import External
 
-_fitted: dict[str, Any] = {}  # a product asks for many glaciers, some at a time
+_fitted: dict[tuple[type, str], Any] = {}  # a product asks for many glaciers, some at a time
 _KEPT = 256
+_ONE_AT_A_TIME = RLock()
+"""scikit-learn swaps the warning filters of the whole process while it works, and a class need not bear threads."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ class ExternalRegressor(DesignModel):
             return np.full(len(design), learnt["external_target"].mean())
         model = self._fitted_on(learnt)
         try:
-            values = np.atleast_1d(np.asarray(model.predict(design), np.float64))
+            with _ONE_AT_A_TIME:
+                values = np.atleast_1d(np.asarray(model.predict(design), np.float64))
         except Exception as error:
             raise self._refused("a prediction without an error", f"{type(error).__name__}: {error}") from error
         if values.reshape(len(values), -1).shape != (len(design), 1) or not np.isfinite(values).all():
@@ -74,12 +78,13 @@ class ExternalRegressor(DesignModel):
 
     def _fitted_on(self, learnt: Arrays) -> Any:
         """The regressor, fitted on these rows unless that was done already."""
-        key = self._key(learnt)
+        key = self._kind(), self._key(learnt)  # a class that was defined anew is another one
         model = _fitted.get(key)
         if model is None:
             model = self._made(json.loads(str(learnt["external_settings"])), int(learnt["external_seed"]))
             try:
-                model.fit(learnt["external_design"], learnt["external_target"])
+                with _ONE_AT_A_TIME:
+                    model.fit(learnt["external_design"], learnt["external_target"])
             except Exception as error:
                 raise self._refused("a fit without an error", f"{type(error).__name__}: {error}") from error
             _fitted[key] = model
@@ -94,15 +99,19 @@ class ExternalRegressor(DesignModel):
             total.update(f"{name}{array.shape}{array.dtype.str}".encode() + array.tobytes())
         return total.hexdigest()
 
-    def _made(self, hyper: Hyper, seed: int) -> Any:
+    def _kind(self) -> Any:
         module, _, name = self.settings.external.partition(":")
         try:
-            kind = getattr(import_module(module), name)
+            return getattr(import_module(module), name)
         except Exception as error:
             raise self._refused(f"a class {name} in a module {module} that can be imported", f"{error}") from error
+
+    def _made(self, hyper: Hyper, seed: int) -> Any:
+        kind = self._kind()
         try:
             model = kind(**hyper)
         except Exception as error:
+            name = self.settings.external.partition(":")[2]
             raise self._refused(f"settings that {name} takes", f"{error}") from error
         if not callable(getattr(model, "fit", None)) or not callable(getattr(model, "predict", None)):
             raise self._refused("a class with the methods fit(X, y) and predict(X)", f"{kind!r}")

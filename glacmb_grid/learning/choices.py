@@ -1,0 +1,64 @@
+"""What was chosen on inner folds, in words: the readable side of what `fit` returns."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from glacmb_grid.schemas import PARAMETERS, check
+
+
+def choices(parameters: xr.Dataset) -> pd.DataFrame:
+    """What a fit has chosen in every fold, and what it was fitted on.
+
+    Parameters
+    ----------
+    parameters : xr.Dataset
+        From `fit`.
+
+    Returns
+    -------
+    DataFrame
+        A line for every fold: `scheme`, `model`, `fold`; `chosen`, the candidate that was best on the inner folds, with
+        its `inner_rmse` (m w.e.) and the number of `candidates`; `features` and `feature_names`; `parameters` of a
+        network; `rows` that the fold was fitted on. Columns that a model has nothing to say in are left out.
+
+    Raises
+    ------
+    InputError
+        Where it is not what `fit` gives.
+    """
+    check(parameters, PARAMETERS)
+    schemes = parameters["scheme"].values.tolist()
+    named = [{"scheme": str(s), "model": str(parameters.attrs["model"])} for s in schemes]
+    return pd.DataFrame([who | line for who, line in zip(named, lines_of(parameters), strict=True)])
+
+
+def lines_of(record: xr.Dataset) -> list[dict[str, Any]]:
+    """A line for every fold of what a fit returned, or of the record of it."""
+    return [_line(record, fold) for fold in range(record.sizes["fold"])]
+
+
+def _line(record: xr.Dataset, fold: int) -> dict[str, Any]:
+    line: dict[str, Any] = {"fold": str(record["fold"].values[fold])}
+    if "choice" in record:
+        choice = int(record["choice"].values[fold])
+        line |= {"chosen": str(record["candidate"].values[choice])}
+        line |= {"inner_rmse": float(record["inner_error"].values[fold, choice])}
+        line |= {"candidates": record.sizes["candidate"]}
+    if "selected" in record:
+        names = record["feature"].values[record["selected"].values[fold]]
+        line |= {"features": len(names), "feature_names": "; ".join(map(str, names))}
+    if "parameter_count" in record:
+        line |= {"parameters": int(record["parameter_count"].values[fold])}
+    if "note" in record.attrs:
+        line |= {"chosen": record.attrs["note"]}
+    if "weight" in record:
+        weights = dict(zip(record["model"].values, record["weight"].values[fold].round(3), strict=True))
+        line |= {"chosen": json.dumps({str(k): float(v) for k, v in weights.items()})}
+    if "fitted" in record:
+        line |= {"rows": int(record["fitted"].values[fold].sum())}
+    return line

@@ -1,0 +1,122 @@
+"""What the documentation says of itself holds: links, generated pages, examples, the citation."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import glacmb_grid as gg
+from glacmb_grid.config import load_config
+from glacmb_grid.settings import RunConfig, TableConfig
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(p for p in ROOT.glob("docs/**/*.md") if "generated" not in p.parts)])
+
+
+def without_code(text):
+    return re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+
+
+def anchors_of(path):
+    """Anchors of headings as code hosts make them."""
+    headings = re.findall(
+        r"^#+ (.*)$", re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL), re.M
+    )
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere_on_a_code_host(page):
+    links = re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text(encoding="utf-8")))
+    for link in links:
+        target, _, anchor = link.partition("#")
+        if target.startswith(("http:", "https:", "mailto:")):
+            continue
+        path = (page.parent / target).resolve() if target else page
+        assert path.exists(), link
+        assert not anchor or anchor in anchors_of(path), link
+
+
+def test_every_page_of_the_site_is_in_its_contents():
+    listed = re.findall(r"^[\w/]+$", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"), re.M)
+    there = {str(p.relative_to(ROOT / "docs").with_suffix("")) for p in PAGES if p.is_relative_to(ROOT / "docs")}
+    assert set(listed) == there - {"index"} | {"generated/configuration", "generated/names"}
+
+
+@pytest.fixture(scope="module")
+def generated():
+    path = ROOT / "docs" / "extensions" / "generated_pages.py"
+    spec = importlib.util.spec_from_file_location("generated_pages", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["generated_pages"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_key_of_a_configuration_is_in_its_reference(generated):
+    page = generated.keys_page()
+    top = {*RunConfig.model_fields, *TableConfig.model_fields}
+    assert [k for k in top if f"\n## `{k}`\n" not in page] == []
+    within = {
+        "climate.lapse_rate": False,
+        "climate.accumulated": True,
+        "validation.holdout": True,
+        "models.ff_fcnn.learning_rate": True,
+        "product.grids.resolutions": True,
+        "observations.links.max_distance_km": True,
+        "sampling.lapse_rate": True,
+    }
+    for key, there in within.items():
+        section, _, name = key.rpartition(".")
+        assert (f"| `{name}` |" in part_of(page, section)) == there, key
+    assert "| `accumulated` | `daily_mean`, `hourly_mean`, `monthly_total` | required |" in page
+    assert "A recipe" in page
+
+
+def part_of(page, section):
+    """The text below the heading of a section, up to the next heading."""
+    begin = re.search(rf"^#+ `{re.escape(section)}`$", page, re.M).end()
+    end = re.search(r"^#+ ", page[begin:], re.M)
+    return page[begin : begin + end.start() if end else None]
+
+
+def test_every_public_name_is_in_its_reference(generated):
+    page = generated.names_page()
+    described = re.findall(r"^\.\. auto(?:function|class):: (\w+)$", page, re.M)
+    assert sorted(described) == sorted(n for n in gg.__all__ if n != "__version__")
+
+
+def configurations(page):
+    """Examples of whole configurations on a page."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)
+    return [b for b in blocks if "glaciers:" in b or "samples:" in b]
+
+
+@pytest.mark.parametrize("text", [*configurations("tasks.md"), *configurations("tutorial.md")])
+def test_configurations_of_the_guides_are_valid(text, tmp_path):
+    (tmp_path / "mine.yaml").write_text(text)
+    assert load_config(tmp_path / "mine.yaml").name == "mine"
+
+
+def test_keys_that_the_guides_name_in_a_line_are_valid(tmp_path):
+    base = yaml.safe_load(configurations("tasks.md")[0])
+    for text in ("validation: {schemes: [loyo]}", "compute: {scheduler: distributed}", "product: false"):
+        assert text in (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
+        (tmp_path / "one.yaml").write_text(yaml.safe_dump({**base, **yaml.safe_load(text)}))
+        load_config(tmp_path / "one.yaml")
+
+
+def test_the_citation_has_what_version_1_2_0_requires():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+    assert cited["cff-version"] == "1.2.0"
+    assert cited["type"] == "software"
+    assert all(set(a) & {"name", "family-names"} for a in cited["authors"])
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'version = "{cited["version"]}"' in project
+    assert f'license = "{cited["license"]}"' in project
