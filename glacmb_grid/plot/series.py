@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from glacmb_grid.plot.style import (
     COLOURS,
@@ -137,5 +137,5 @@ def regional_series(
 
 def band(value: Floats, sigma: Floats, level: float) -> tuple[Floats, Floats]:
     """Ends of the band that holds this share of normally distributed errors."""
-    half = float(norm.ppf(0.5 + level / 2)) * np.asarray(sigma, np.float64)
+    half = float(ndtri(0.5 + level / 2)) * np.asarray(sigma, np.float64)
     return value - half, value + half
