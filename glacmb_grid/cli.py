@@ -97,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
         ("audit", _audit, "what leaks would have promised, and whether anything leaks; fails if it does"),
         ("study", _study, "importance of predictors, ablations, skill against the number of training glaciers"),
         ("score-holdout", _score_holdout, "score the locked test glaciers: a separate act, logged"),
+        ("report", _report, "write one page about a run: report/index.html"),
+        ("figures", _figures, "write the figures of a run as PNG and PDF"),
         ("check", _check, "say in seconds what would fail, from headers and tables only"),
         ("status", _status, "which stages are done, current, stale"),
     ):
@@ -112,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(act=act)
         if name == "run":
             command.add_argument("--stage", metavar="NAME", help="only this stage and what it needs")
-        if name in ("run", "evaluate", "audit", "study"):
+        if name in ("run", "evaluate", "audit", "study", "report", "figures"):
             command.add_argument("--overwrite", action="store_true", help="redo stages that are current")
         if name in ("run", "evaluate", "audit", "study", "status"):
             text = "read all inputs and results from end to end, instead of trusting sizes and times of large ones"
@@ -189,7 +191,33 @@ def _run(options: argparse.Namespace) -> int:
     if not ran:
         _say("everything is current: nothing to do")
     _print_summary(config)
+    _page_at_the_end(config, options.stage)
     return _report_failures(config)
+
+
+def _page_at_the_end(config: Judged, stage: str | None) -> None:
+    """Write the page about a whole run, unless `report: false`; that it cannot be written does not undo the run."""
+    from glacmb_grid.workflow.presenting import write_report
+
+    if stage is None and config.report:
+        try:
+            write_report(config, say=_say)
+        except InputError as error:
+            _say(f"note: no report: {error.in_words(python=False)}")
+
+
+def _report(options: argparse.Namespace) -> int:
+    from glacmb_grid.workflow.presenting import write_report
+
+    write_report(load_config(options.config, options.set), overwrite=options.overwrite, say=_say)
+    return 0
+
+
+def _figures(options: argparse.Namespace) -> int:
+    from glacmb_grid.workflow.presenting import write_figures
+
+    write_figures(load_config(options.config, options.set), overwrite=options.overwrite, say=_say)
+    return 0
 
 
 def _append(options: argparse.Namespace) -> int:
@@ -334,9 +362,11 @@ def _notes_after() -> Iterator[None]:
 
 def _status(options: argparse.Namespace) -> int:
     from glacmb_grid.workflow.currency import status
+    from glacmb_grid.workflow.presenting import presented
 
-    lines = status(load_config(options.config, options.set), whole=options.verify, say=_say)
-    for name, state, why in lines:
+    config = load_config(options.config, options.set)
+    lines = status(config, whole=options.verify, say=_say)
+    for name, state, why in [*lines, *presented(config, {n: s for n, s, _ in lines})]:
         _say(f"{name:28s} {state:8s} {why}".rstrip())
     return 0
 

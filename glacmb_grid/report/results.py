@@ -168,7 +168,8 @@ def _best(scores: pd.DataFrame | None) -> str:
     table = scores[(scores["metric"] == "rmse") & (scores["slice"] == "all")]
     schemes = table["scheme"]
     table = table[schemes == (FIRST_SCHEME if FIRST_SCHEME in set(schemes) else schemes.iloc[0])]
-    return str(table.loc[table["value"].idxmin(), "model"]) if table["value"].notna().any() else ""
+    table = table[table["value"].notna()].sort_values("value", kind="stable")
+    return "" if table.empty else str(table["model"].iloc[0])
 
 
 def _networks(config: Judged, store: RunStore, made: set[str]) -> dict[str, xr.Dataset]:

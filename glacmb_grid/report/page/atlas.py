@@ -18,6 +18,7 @@ from glacmb_grid.report.page.glaciers import Glaciers
 _COLUMNS = ("longitude", "latitude", "area", "mean", "applicable", "size", "identifier", "name")
 _SERIES = ("year", "balance", "lower", "upper")
 _MAP_HEIGHT = 430
+_MANY = 5000  # glaciers beyond which outlines would hide the colours
 
 
 def atlas(glaciers: Glaciers, document: Document) -> dict[str, UIElement]:
@@ -54,7 +55,8 @@ def atlas(glaciers: Glaciers, document: Document) -> dict[str, UIElement]:
         code=script("show.js"),
     )
     chosen.js_on_change("data", show)
-    document.js_on_event("document_ready", CustomJS(args={"map": data, "again": again, "chosen": chosen}, code=script("decode.js")))
+    decode = CustomJS(args={"map": data, "again": again, "chosen": chosen}, code=script("decode.js"))
+    document.js_on_event("document_ready", decode)
     return out
 
 
@@ -80,7 +82,7 @@ def _map(
     what: str,
     colours: tuple[tuple[str, ...], float, float],
 ) -> figure:
-    """A map whose large layer of glaciers is not drawn again when one is chosen: the ring lies in a layer of its own."""
+    """A map of which only the layer of the ring is drawn again when a glacier is chosen, not that of all glaciers."""
     palette, low, high = colours
     middle = float(np.nanmean(glaciers.latitude))
     made = chart(
@@ -98,6 +100,7 @@ def _map(
     frame = made.scatter(*corners, size=1, alpha=0)  # the axes are right before the glaciers are decoded
     for axis in (made.x_range, made.y_range):
         axis.renderers = [frame]
+    many = len(glaciers.identifier) > _MANY
     mapper = linear_cmap(column, palette, low, high, nan_color="#bbbbbb")
     dots = made.scatter(
         "longitude",
@@ -105,11 +108,11 @@ def _map(
         size="size",
         source=data,
         fill_color=mapper,
-        line_color="#444444",
+        line_color=None if many else "#444444",
         line_width=0.3,
     )
-    ring = made.scatter("longitude", "latitude", size=16, source=chosen, fill_color=None, line_color="black", line_width=2.5)
-    ring.level = "overlay"
+    style = {"size": 16, "fill_color": None, "line_color": "black", "line_width": 2.5, "level": "overlay"}
+    made.scatter("longitude", "latitude", source=chosen, **style)
     tooltips = [("", "@identifier @name"), ("area", "@area{0.[00]} km²"), ("mean balance", "@mean{0.[00]} m w.e.")]
     if column == "applicable":
         tooltips.append(("applicable", "@applicable{0%} of years"))

@@ -192,7 +192,10 @@ def _limits_of_product(results: Results) -> Iterator[str]:
         return
     if "applicable" in product:
         share = float((product["applicable"] == 0).mean())
-        yield f"{share:.0%} of the glacier-years lie outside the area of applicability: errors there can be larger than stated."
+        yield (
+            f"{share:.0%} of the glacier-years lie outside the area of applicability: errors there can be larger than "
+            "stated."
+        )
     if "observed_period" in product:
         outside = int((product["observed_period"] != 1).sum())
         if outside:
@@ -206,7 +209,9 @@ def _limits_of_judging(results: Results) -> Iterator[str]:
     if rmse and np.isnan(rmse["lower"]):
         yield "No intervals of scores: fewer than 8 glaciers or years to resample."
     if "random" in results.schemes:
-        yield "The scheme random leaves rows of one glacier on both sides: it is no fair test and only shown beside the others."
+        yield (
+            "The scheme random leaves rows of one glacier on both sides: no fair test, only shown beside the others."
+        )
     if results.leaks is not None and len(results.leaks):
         kinds = ", ".join(f"{k} ({n})" for k, n in results.leaks.groupby("kind")["count"].sum().items())
         yield f"What stands on both sides of folds: {kinds} rows; see folds/leaks.csv."

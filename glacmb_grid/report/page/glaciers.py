@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from glacmb_grid.plot.maps import mean_balance, share_applicable
-from glacmb_grid.report.page.packing import Floats, as_text, pack_column, pack_series, pack_words
+from glacmb_grid.report.page.packing import Floats, along_a_path, as_text, pack_column, pack_series, pack_words
 from glacmb_grid.report.results import Results
 
 LARGEST, SMALLEST = 22.0, 2.5  # diameter of a symbol, pixels
@@ -37,7 +37,7 @@ class Glaciers:
     balance, half_width : array, (glacier, year), m w.e.
         `half_width` of the 90 % prediction intervals; None without them.
     observed : mapping
-        Year, balance and one standard deviation (m w.e., None if unknown) of every observation, by place of the glacier.
+        By place of the glacier: year, balance and one standard deviation (m w.e., None if unknown) of its observations.
     of_product : bool
         Whether balances are the product's; else they are predictions by fits that had not seen the glacier.
     """
@@ -78,12 +78,24 @@ class Glaciers:
 def glaciers_of(results: Results) -> Glaciers | None:
     """The glaciers of the product; without one, those that predictions were judged on; None without any."""
     if results.product is not None:
-        return _of_product(results.product, results)
+        return ordered(_of_product(results.product, results))
     predictions = results.evaluation.get("predictions")
     if predictions is None or results.samples is None:
         return None
     mine = predictions[(predictions["scheme"] == results.scheme) & (predictions["model"] == results.model)]
-    return None if mine.empty else _of_predictions(mine, results.samples, results)
+    return None if mine.empty else ordered(_of_predictions(mine, results.samples, results))
+
+
+def ordered(glaciers: Glaciers) -> Glaciers:
+    """The same glaciers, those that lie near each other one after the other."""
+    order = along_a_path(glaciers.longitude, glaciers.latitude)
+    place = np.argsort(order)
+    names = ("longitude", "latitude", "area", "mean", "applicable", "balance")
+    columns: dict[str, Any] = {n: getattr(glaciers, n)[order] for n in names}
+    words: dict[str, Any] = {n: [getattr(glaciers, n)[i] for i in order] for n in ("identifier", "name")}
+    width = None if glaciers.half_width is None else glaciers.half_width[order]
+    observed = {int(place[i]): rows for i, rows in glaciers.observed.items()}
+    return replace(glaciers, **columns, **words, half_width=width, observed=dict(sorted(observed.items())))
 
 
 def _of_product(product: xr.Dataset, results: Results) -> Glaciers:
@@ -93,11 +105,12 @@ def _of_product(product: xr.Dataset, results: Results) -> Glaciers:
     if upper in known:
         widths = product[upper].transpose("glacier", "year").values.astype(np.float64) - balance
     ids = product["glacier_id"].values.astype(str).tolist()
+    columns: dict[str, Any] = {n: product[n].values.astype(np.float64) for n in ("longitude", "latitude", "area")}
     shares = share_applicable(product) if "applicable" in known else np.full(len(ids), np.nan)
     return Glaciers(
         identifier=ids,
         name=[results.names.get(i, "") for i in ids],
-        **{n: product[n].values.astype(np.float64) for n in ("longitude", "latitude", "area")},
+        **columns,
         mean=mean_balance(product),
         applicable=shares,
         year=product["year"].values.astype(int).tolist(),
@@ -118,11 +131,13 @@ def _of_predictions(table: pd.DataFrame, samples: xr.Dataset, results: Results) 
     rows = pd.DataFrame({n: samples[n].values.astype(np.float64) for n in known})
     place = rows.groupby(samples["glacier"].values.astype(str)).first().reindex(ids)
     unknown = np.full(len(ids), np.nan)
+    names = ("longitude", "latitude", "area")
+    columns: dict[str, Any] = {n: place[n].to_numpy(np.float64) if n in place else unknown for n in names}
     observed = table.assign(glacier=table["glacier"].astype(str)).groupby("glacier")["observed"].mean().reindex(ids)
     return Glaciers(
         identifier=ids,
         name=[results.names.get(i, "") for i in ids],
-        **{n: place[n].to_numpy(np.float64) if n in place else unknown for n in ("longitude", "latitude", "area")},
+        **columns,
         mean=observed.to_numpy(np.float64),
         applicable=unknown,
         year=years.tolist(),
@@ -137,7 +152,7 @@ def _observed(samples: xr.Dataset | None, ids: list[str]) -> dict[int, list[tupl
     out: dict[int, list[tuple[int, float, float | None]]] = {}
     if samples is None:
         return out
-    place = pd.Index(ids).get_indexer(samples["glacier"].values.astype(str))
+    place = pd.Index(ids).get_indexer(pd.Index(samples["glacier"].values.astype(str)))
     value = samples["mass_balance"].values.astype(np.float64)
     sigma = samples["mass_balance_uncertainty"].values.astype(np.float64)
     for at, year, one, its in zip(place, samples["year"].values.astype(int), value, sigma, strict=True):
@@ -147,8 +162,8 @@ def _observed(samples: xr.Dataset | None, ids: list[str]) -> dict[int, list[tupl
     return {at: sorted(rows, key=lambda r: r[0]) for at, rows in out.items()}
 
 
-def packed(glaciers: Glaciers, *, budget: int) -> dict[str, str]:
-    """All that the page's charts of glaciers read, as texts by name.
+def packed(glaciers: Glaciers, *, budget: int) -> tuple[dict[str, str], str]:
+    """All that the page's charts of glaciers read, as texts by name; and how balances are rounded, in words.
 
     Parameters
     ----------
@@ -170,4 +185,6 @@ def packed(glaciers: Glaciers, *, budget: int) -> dict[str, str]:
     left = budget - sum(map(len, texts.values())) - len(json.dumps(facts))
     series, decoding = pack_series(glaciers.balance, glaciers.half_width, budget=left)
     texts |= series
-    return {**texts, "facts": as_text(json.dumps({**facts, "series": decoding}).encode("utf-8"))}
+    texts["facts"] = as_text(json.dumps({**facts, "series": decoding}).encode("utf-8"))
+    widths = f", widths of intervals up to {decoding['half_step']} cm" if "half_step" in decoding else ""
+    return texts, f"Series of glaciers are rounded to {decoding['step']} cm{widths}."

@@ -134,7 +134,7 @@ def distance_chart(distance: pd.DataFrame, scheme: str) -> figure:
         dots = made.scatter("at", "rmse", source=source, color=colour, marker=mark, size=8, legend_label=model)
         said = [("RMSE", "@rmse{0.000} [@lower{0.000}, @upper{0.000}]"), ("rows", "@n of @glaciers glaciers")]
         hover(made, [("", "@model"), *said], renderers=[dots])
-    made.y_range.start = 0  # type: ignore[attr-defined,unused-ignore]
+    made.y_range.start = 0
     return settle(made)
 
 

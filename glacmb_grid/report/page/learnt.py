@@ -48,9 +48,9 @@ def _thinned(count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 
 def chosen_chart(choices: pd.DataFrame, scheme: str, model: str) -> figure | None:
-    """Which predictors were chosen in which fold; None where none was."""
+    """Which predictors were chosen in which fold; None where none was, or all were in every fold."""
     chosen = chosen_table(choices, scheme=scheme, model=model)
-    if not chosen.size:
+    if chosen.to_numpy().all():
         return None
     shown = chosen.iloc[:_MOST, :_MOST_FOLDS]
     row, column = np.nonzero(shown.to_numpy())
@@ -63,7 +63,7 @@ def chosen_chart(choices: pd.DataFrame, scheme: str, model: str) -> figure | Non
         {
             "fold": column + 1,
             "predictor": [names[i] for i in row],
-            "name": [str(shown.columns[i]) for i in column],
+            "name": [str(n) for n in shown.columns.to_numpy()[column]],
             "share": shares[row],
         }
     )
@@ -106,5 +106,5 @@ def glaciers_chart(curve: pd.DataFrame) -> figure:
         dots = made.scatter("groups", "rmse", source=source, color=colour, marker=mark, size=8, legend_label=kind)
         said = [("groups", "@groups{0}"), ("rows", "@rows{0}"), ("RMSE", "@rmse{0.000} m w.e.")]
         hover(made, said, renderers=[dots])
-    made.y_range.start = 0  # type: ignore[attr-defined,unused-ignore]
+    made.y_range.start = 0
     return settle(made)

@@ -1,12 +1,12 @@
 """Series of many glaciers as short text: whole centimetres, deflated, in base64; the browser decodes them.
 
-A value is the mean of its year plus the mean of its glacier plus a remainder; remainders are near 0 and short.
+A value is the mean of its year, plus the mean of its glacier, plus the deviation of the glacier before it in the list,
+plus a remainder. Neighbours follow each other in the list, so that remainders are near 0 and short.
 """
 
 from __future__ import annotations
 
 import base64
-import warnings
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -15,11 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-MISSING = -32768
-"""Stands for no value among 16-bit whole numbers."""
 NO_WIDTH = 255
-_SAMPLE = 2000  # glaciers whose length tells that of all
-_STEPS = ((1, 1), (1, 2), (1, 5), (2, 5), (5, 10), (10, 20))  # cm of balances, of half widths
+_STEPS = ((1, 1), (1, 2), (1, 5), (1, 10), (2, 10), (5, 10), (10, 20))  # cm of balances, of half widths
 
 
 def as_text(data: bytes) -> str:
@@ -50,14 +47,9 @@ def pack_series(balance: Floats, half_width: Floats | None, *, budget: int) -> t
     facts : dict
         What decodes them: `years` and `glaciers` (means, in steps), `step` and `half_step` (cm).
     """
-    every = max(1, len(balance) // _SAMPLE)
-    some, its = balance[::every], None if half_width is None else half_width[::every]
     for steps in _STEPS:
-        about = every * sum(map(len, _pack(some, its, *steps)[0].values()))
-        if about > budget and steps != _STEPS[-1]:
-            continue
         texts, facts = _pack(balance, half_width, *steps)
-        if sum(map(len, texts.values())) <= budget or steps == _STEPS[-1]:
+        if sum(map(len, texts.values())) <= budget:
             break
     return texts, facts
 
@@ -76,18 +68,30 @@ def _pack(
 def _planes(balance: Floats, step: int) -> tuple[bytes, dict[str, Any]]:
     """Remainders as unsigned 16-bit numbers (0, -1, 1, -2, ...), all low bytes before all high bytes."""
     whole = np.round(balance * 100 / step)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Mean of empty slice", category=RuntimeWarning)
-        years = np.nan_to_num(np.round(np.nanmean(whole, axis=0))) if len(whole) else np.zeros(whole.shape[1])
-        glaciers = np.nan_to_num(np.round(np.nanmean(whole - years, axis=1))) if whole.size else np.zeros(len(whole))
-    rest = whole - years - glaciers[:, None]
-    given = np.isfinite(rest)
-    signed = np.where(given, rest, 0).astype(np.int64)
-    coded = np.where(signed >= 0, 2 * signed, -2 * signed - 1)
-    coded = np.where(given, np.minimum(coded, 65534), 65535)
-    numbers = coded.astype("<u2").view(np.uint8).reshape(-1, 2)
+    years = _means(whole)
+    glaciers = _means((whole - years).T)
+    deviation = whole - years - glaciers[:, None]
+    given = np.isfinite(deviation)
+    rest = np.where(given, deviation - _before(deviation, given), 0).astype(np.int64)
+    coded = np.where(rest >= 0, 2 * rest, -2 * rest - 1)
+    numbers = np.where(given, np.minimum(coded, 65534), 65535).astype("<u2").view(np.uint8).reshape(-1, 2)
     data = numbers[:, 0].tobytes() + numbers[:, 1].tobytes()
     return data, {"years": years.astype(int).tolist(), "glaciers": glaciers.astype(int).tolist()}
+
+
+def _means(values: Floats) -> Floats:
+    """Rounded means over the first axis; 0 where there is no value."""
+    given = np.isfinite(values)
+    sums = np.where(given, values, 0.0).sum(axis=0)
+    return np.asarray(np.round(sums / np.maximum(given.sum(axis=0), 1)), np.float64)
+
+
+def _before(deviation: Floats, given: npt.NDArray[np.bool_]) -> Floats:
+    """The deviation of the last glacier before that has one in the same year; 0 before the first."""
+    place = np.where(given, np.arange(len(deviation))[:, None], -1)
+    last = np.vstack([np.full((1, place.shape[1]), -1), np.maximum.accumulate(place, axis=0)[:-1]])
+    found = np.take_along_axis(deviation, np.maximum(last, 0), axis=0) if len(deviation) else deviation
+    return np.where(last >= 0, found, 0.0)
 
 
 def _fitting_step(half_width: Floats, least: int) -> int:
@@ -97,9 +101,10 @@ def _fitting_step(half_width: Floats, least: int) -> int:
 
 
 def _widths(half_width: Floats, step: int) -> bytes:
-    """Half widths in steps, rounded up so that an interval is never narrower than it is."""
+    """Half widths in steps, rounded up so that none is told too narrow; less that of the glacier before, modulo 256."""
     steps = np.ceil(np.round(half_width * 100, 3) / step)
-    return np.where(np.isfinite(steps), steps, NO_WIDTH).astype(np.uint8).tobytes()
+    whole = np.where(np.isfinite(steps), steps, NO_WIDTH).astype(np.uint8)
+    return np.diff(whole, axis=0, prepend=np.zeros((1, whole.shape[1]), np.uint8)).tobytes()
 
 
 def unpack_series(texts: dict[str, str], facts: dict[str, Any]) -> tuple[Floats, Floats | None]:
@@ -107,19 +112,34 @@ def unpack_series(texts: dict[str, str], facts: dict[str, Any]) -> tuple[Floats,
     shape = (len(facts["glaciers"]), len(facts["years"]))
     planes = np.frombuffer(from_text(texts["balance"]), np.uint8).astype(np.int64)
     half = len(planes) // 2
-    coded = planes[:half] + 256 * planes[half:]
-    rest = np.where(coded % 2 == 0, coded // 2, -(coded + 1) // 2).astype(np.float64)
-    rest[coded == 65535] = np.nan
-    whole = rest.reshape(shape) + np.array(facts["years"]) + np.array(facts["glaciers"])[:, None]
+    coded = (planes[:half] + 256 * planes[half:]).reshape(shape)
+    given = coded != 65535
+    rest = np.where(coded % 2 == 0, coded // 2, -(coded + 1) // 2)
+    deviation = np.where(given, np.cumsum(np.where(given, rest, 0), axis=0), np.nan)
+    whole = deviation + np.array(facts["years"]) + np.array(facts["glaciers"])[:, None]
     widths = None
     if "half" in texts:
-        steps = np.frombuffer(from_text(texts["half"]), np.uint8).reshape(shape).astype(np.float64)
+        changes = np.frombuffer(from_text(texts["half"]), np.uint8).reshape(shape)
+        steps = np.cumsum(changes, axis=0, dtype=np.uint8).astype(np.float64)
         widths = np.where(steps == NO_WIDTH, np.nan, steps * facts["half_step"] / 100)
     return whole * facts["step"] / 100, widths
 
 
+def along_a_path(longitude: Floats, latitude: Floats) -> npt.NDArray[np.int64]:
+    """An order in which neighbours follow each other: cells of 0.1 degrees one after the other, each whole.
+
+    Neighbours have like weather: differences between them are short to tell.
+    """
+    codes = np.zeros(len(longitude), np.int64)
+    for shift, (values, offset) in enumerate(((longitude, 360.05), (latitude, 90.05))):
+        fine = np.floor((np.nan_to_num(values) + offset) * 10 * 16).astype(np.int64)
+        for bit in range(17):
+            codes |= ((fine >> bit) & 1) << (2 * bit + shift)
+    return np.argsort(codes, kind="stable")
+
+
 def pack_column(values: npt.ArrayLike) -> str:
-    """A column of numbers as 32-bit floats."""
+    """A column of numbers as 32-bit floats, which keep 7 digits."""
     return as_text(np.asarray(values, "<f4").tobytes())
 
 

@@ -33,6 +33,7 @@ def page(results: Results) -> str:
     """
     document = Document()
     glaciers = glaciers_of(results)
+    texts, rounding = ({}, "") if glaciers is None else packed(glaciers, budget=BUDGET)
     every = list(sections(results, glaciers, document))
     charts = {key: chart for section in every for key, chart in section.charts.items()}
     with document.models.freeze():  # its models are counted once, not after every chart
@@ -43,18 +44,19 @@ def page(results: Results) -> str:
     inline = Resources(mode="inline", components=["bokeh", "bokeh-gl", "bokeh-widgets"]) if charts else None
     product = results.product
     title = str(product.attrs.get("title", "")) if product is not None else ""
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)  # noqa: S701 - it escapes
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     here = files("glacmb_grid.report.page")
     return environment.from_string((here / "template.html").read_text(encoding="utf-8")).render(
         name=results.name,
         title=title or f"Annual mass balance: {results.name}",
         sentences=sentences(results),
         sections=every,
-        places={k: Markup(v) for k, v in places.items()},  # noqa: S704 - made by bokeh, of numbers only
-        script=Markup(drawn),  # noqa: S704 - bokeh escapes the texts in it
-        resources=Markup("" if inline is None else inline.render()),  # noqa: S704 - bokeh's own files
-        style=Markup((here / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - ours
-        packed={} if glaciers is None else packed(glaciers, budget=BUDGET),
+        places={k: Markup(v) for k, v in places.items()},
+        script=Markup(drawn),
+        resources=Markup("" if inline is None else inline.render()),
+        style=Markup((here / "style.css").read_text(encoding="utf-8")),
+        packed=texts,
+        rounding=rounding,
         stale=results.stale,
         version=results.versions.get("glacmb-grid", ""),
     )

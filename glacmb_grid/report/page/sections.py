@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+import pandas as pd
 from bokeh.document import Document
 from bokeh.models import UIElement
 
+from glacmb_grid.plot.fits import chosen_table
 from glacmb_grid.plot.studies import AS_IT_IS, NESTED
 from glacmb_grid.report.page import cards, tables
 from glacmb_grid.report.page.atlas import atlas
@@ -107,8 +109,8 @@ def _regional(results: Results) -> Section:
             "regional", "Regional series", missing="No regional sums: made by a run with `product: {regions: ...}`."
         )
     lead = (
-        f"Blue: {LEVEL:.0%} bands with errors correlated between glaciers and years as estimated. Orange: what independent "
-        "errors would have claimed, for comparison only."
+        f"Blue: {LEVEL:.0%} bands with errors correlated between glaciers and years as estimated. Orange: what "
+        "independent errors would have claimed, for comparison only."
     )
     return Section("regional", "Regional series", lead, regional_charts(regional), [tables.region_table(regional)])
 
@@ -127,8 +129,8 @@ def _scores(results: Results) -> Section:
     if scores is None or scores.empty:
         return Section("scores", "Scores", missing=f"No scores yet: made by {_EVALUATE}.")
     lead = (
-        "Every model predicts only what its fit had not seen, in the same folds: logo leaves one glacier (or group) out, "
-        "loyo one year, both_out both."
+        "Every model predicts only what its fit had not seen, in the same folds: logo leaves one glacier (or group) "
+        "out, loyo one year, both_out both."
     )
     found = [tables.score_table(scores, s, results.model, results.level) for s in results.schemes]
     if (slices := results.evaluation.get("slices")) is not None:
@@ -176,8 +178,8 @@ def _reliability(results: Results) -> Section:
             missing="No coverage: it takes at least 9 glaciers, and is made by glacmb-grid evaluate.",
         )
     lead = (
-        "How often intervals hold observations of glaciers that they were not calibrated on. Above the line they are wider "
-        "than promised. With few glaciers the coverage is itself uncertain (lines: its interval)."
+        "How often intervals hold observations of glaciers that they were not calibrated on. Above the line they are "
+        "wider than promised. With few glaciers the coverage is itself uncertain (lines: its interval)."
     )
     charts = {"reliability-chart": reliability_chart(coverage, results.scheme)}
     return Section(
@@ -209,8 +211,8 @@ def _applicability(chart: UIElement | None, results: Results) -> Section:
     share = float((results.product["applicable"] == 1).mean())
     threshold = results.product.attrs.get("dissimilarity_threshold", "")
     lead = (
-        f"{share:.0%} of the glacier-years are no less like the rows that were learnt from than these are like each other"
-        f"{f' (dissimilarity up to {float(threshold):.2f})' if threshold else ''}."
+        f"{share:.0%} of the glacier-years are no less like the rows that were learnt from than these are like each "
+        f"other{f' (dissimilarity up to {float(threshold):.2f})' if threshold else ''}."
     )
     return Section("applicability", title, lead, {"applicability-map": chart}, wide=True)
 
@@ -234,7 +236,13 @@ def _chosen(results: Results) -> Section:
     shown: dict[str, UIElement] = {n: c for n, c in charts.items() if c is not None}
     found = [tables.choices_table(choices, results.scheme, m) for m in models]
     lead = "Predictors and settings are decided inside the training rows of every outer fold."
-    return Section("chosen", title, lead, shown, [t for t in found if t.rows])
+    points = [_all_taken(choices, results.scheme, m) for m in models if charts[f"chosen-{m}"] is None]
+    return Section("chosen", title, lead, shown, [t for t in found if t.rows], [p for p in points if p])
+
+
+def _all_taken(choices: pd.DataFrame, scheme: str, model: str) -> str:
+    count = len(chosen_table(choices, scheme=scheme, model=model))
+    return f"{model} took all {count} predictors that it was offered in every fold." if count else ""
 
 
 def _study(results: Results) -> Section:

@@ -25,20 +25,21 @@ def _what(results: Results) -> str:
         return ""
     years = samples["year"].values.astype(int)
     glaciers = len(np.unique(samples["glacier"].values.astype(str)))
-    learnt = f"{samples.sizes['sample']:,} annual balances of {glaciers:,} glaciers from {years.min()} to {years.max()}"
-    made_up = ", all of a synthetic region," if results.synthetic else ""
+    made_up = " of a synthetic region" if results.synthetic else ""
+    span = f"from {years.min()} to {years.max()}"
+    learnt = f"{samples.sizes['sample']:,} annual balances of {glaciers:,} glaciers{made_up} {span}"
     if results.product is not None:
         product = results.product
         span = f"{int(product['year'][0])} to {int(product['year'][-1])}"
         return (
-            f"The model {results.model} learnt from {learnt}{made_up} and gives the annual mass balance of "
+            f"The model {results.model} learnt from {learnt} and gives the annual mass balance of "
             f"{product.sizes['glacier']:,} glaciers in the hydrological years {span}."
         )
     scores = results.evaluation.get("scores")
     if scores is None:
-        return f"There are {learnt}{made_up}; no model has been judged yet."
+        return f"There are {learnt}; no model has been judged yet."
     models = list(dict.fromkeys(scores["model"].astype(str)))
-    return f"{_counted(len(models), 'model')} ({listing(models, 12)}) learnt from {learnt}{made_up} and were judged on them."
+    return f"{_counted(len(models), 'model')} ({listing(models, 12)}) learnt from {learnt} and were judged on them."
 
 
 def _answer(results: Results) -> str:
@@ -50,8 +51,8 @@ def _answer(results: Results) -> str:
     total = float(regional["mass_change_gt"].sum())
     names = regional["region_name"].values.astype(str).tolist()
     return (
-        f"The glaciers of {_counted(len(names), 'region')} {_lost(total)} {abs(total):,.1f} Gt in all; every region with "
-        "its uncertainty is below."
+        f"The glaciers of {_counted(len(names), 'region')} {_lost(total)} {abs(total):,.1f} Gt in all; every region "
+        "with its uncertainty is below."
     )
 
 

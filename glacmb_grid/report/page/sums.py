@@ -43,7 +43,7 @@ def regional_charts(regional: xr.Dataset) -> dict[str, UIElement]:
         out[f"regional-{quantity}"] = _regional_chart(source, QUANTITIES[quantity])
         pairs.append((source, quantity))
     if len(names) > 1:
-        choice = Select(title="Region", options=names, value=names[0])  # type: ignore[arg-type,unused-ignore]
+        choice = Select(title="Region", options=names, value=names[0])
         swap = _SWAP
         choice.js_on_change("value", CustomJS(args={"sources": pairs, "columns": columns}, code=swap))
         out = {"regional-choice": choice, **out}
@@ -77,6 +77,7 @@ def _regional_chart(source: ColumnDataSource, label: str) -> figure:
 def geodetic_chart(compared: xr.Dataset) -> figure:
     """Means of the product over the periods of geodetic rates against these."""
     columns = {n: compared[n].values.astype(np.float64) for n in ("product_rate", "geodetic_rate")}
+    days = [compared[n].values.astype("datetime64[D]") for n in ("begin", "end")]
     sigma = compared["product_uncertainty"].values.astype(np.float64)
     source = ColumnDataSource(
         {
@@ -84,11 +85,9 @@ def geodetic_chart(compared: xr.Dataset) -> figure:
             "lower": columns["product_rate"] - sigma,
             "upper": columns["product_rate"] + sigma,
             "glacier": compared["glacier"].values.astype(str).tolist(),
-            "period": [
-                f"{b} to {e}" for b, e in zip(*(compared[n].values.astype("datetime64[D]") for n in ("begin", "end")), strict=True)
-            ],
+            "period": [f"{b} to {e}" for b, e in zip(*days, strict=True)],
         }
-    )  # fmt: skip
+    )
     made = chart("geodetic rate (m w.e. per year)", "product, same period (m w.e. per year)", height=420)
     ends = [float(f(list(columns.values()))) for f in (np.nanmin, np.nanmax)] if len(sigma) else [0.0, 1.0]
     made.line(ends, ends, color="#888888")

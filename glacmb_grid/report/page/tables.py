@@ -50,7 +50,7 @@ def table_of(
 
 def number(value: float, digits: int = 3, *, signed: bool = False) -> str:
     """A number, or a dash for none."""
-    if value is None or math.isnan(value):
+    if math.isnan(value):
         return "–"
     return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
 
@@ -68,7 +68,8 @@ _HEADS = ("model", "RMSE [interval]", "R²", "MAE", "bias", "RMSE per glacier", 
 def score_table(scores: pd.DataFrame, scheme: str, model: str, level: float) -> Table:
     """Scores of all models in a scheme, that of the product in bold."""
     one = scores[(scores["scheme"] == scheme) & (scores["slice"] == "all")]
-    rows, strong = [], -1
+    rows: list[tuple[str, ...]] = []
+    strong = -1
     for name, lines in one.groupby("model", sort=False):
         by = lines.set_index("metric")
         values = by["value"].to_dict()
