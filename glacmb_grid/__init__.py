@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from glacmb_grid import plot as plot
     from glacmb_grid.config import load_config as load_config
     from glacmb_grid.errors import InputError as InputError
     from glacmb_grid.errors import InputErrors as InputErrors
@@ -144,10 +145,14 @@ _HOMES = {
     "write_region": "synthetic",
 }
 
-__all__ = ["__version__", *sorted(_HOMES)]
+_ROOMS = ("plot",)
+
+__all__ = ["__version__", *_ROOMS, *sorted(_HOMES)]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"glacmb_grid.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'glacmb_grid' has no attribute {name!r}")
     value = getattr(import_module(f"glacmb_grid.{_HOMES[name]}"), name)

@@ -45,6 +45,7 @@ LAYERS = (
     "uncertainty",
     "upscaling",
     "products",
+    "plot",
     "stores",
     "fetching",
     "report",
@@ -65,6 +66,9 @@ HOMES = {
     "distributed": "workflow",
     "dask.distributed": "workflow",
     "xesmf": "sampling.regrid",
+    "matplotlib": "plot",
+    "bokeh": "report.page",
+    "jinja2": "report.page",
 }
 ONLY_INSIDE_FUNCTIONS = {"xesmf"}
 
@@ -255,4 +259,9 @@ def test_models_are_named_in_their_own_files_the_registry_and_the_settings_only(
 
 def test_the_registry_can_be_read_without_jax():
     code = "import sys, glacmb_grid.workflow.runner, glacmb_grid.learning.registry; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_figures_load_matplotlib_when_one_is_drawn_only():
+    code = "import sys, glacmb_grid; glacmb_grid.plot.glacier_map; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -15,6 +15,7 @@ from glacmb_grid.cli.options import (
     Layout,
     Overrides,
     Overwrite,
+    Sources,
     Unit,
     Verify,
     command,
@@ -110,6 +111,22 @@ def score_holdout(config: Config, overrides: Overrides = None) -> int:
     from glacmb_grid.cli import making
 
     return making.score_holdout(config, overrides)
+
+
+@command(app, examples=["glacmb-grid report own.yaml", "glacmb-grid report configs/hma_table.yaml"])
+def report(config: Config, overrides: Overrides = None, overwrite: Overwrite = False) -> int:
+    """Write one page about a run, report/index.html, which needs no network."""
+    from glacmb_grid.cli import making
+
+    return making.report(config, overrides, overwrite=overwrite)
+
+
+@command(app, examples=["glacmb-grid figures own.yaml"])
+def figures(config: Config, overrides: Overrides = None, overwrite: Overwrite = False) -> int:
+    """Write the figures of a run as PNG and PDF."""
+    from glacmb_grid.cli import making
+
+    return making.figures(config, overrides, overwrite=overwrite)
 
 
 @command(app, examples=["glacmb-grid check own.yaml", "glacmb-grid check own.yaml --set climate.years='[1990, 2020]'"])
@@ -259,6 +276,27 @@ def init(
 
     kinds = {"climate": climate or [], "dem": dem or [], "albedo": albedo or []}
     return files.init(outlines, output, kinds=kinds, observations=observations, force=force)
+
+
+@command(
+    app,
+    examples=[
+        "glacmb-grid fetch dem --region 10.6,46.6,11.1,47 --to data --dry-run",
+        "glacmb-grid fetch era5-land --region rgi.shp --years 1980-2024 --to data",
+    ],
+)
+def fetch(
+    source: Annotated[Sources, typer.Argument(show_default=False)],
+    region: Annotated[str, typer.Option(metavar="W,S,E,N", help="degrees, or a file of outlines", show_default=False)],
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="where the files go", show_default=False)],
+    years: Annotated[str, typer.Option(metavar="FIRST-LAST", help="of climate and albedo")] = "2000-2024",
+    variables: Annotated[str, typer.Option(metavar="NAMES", help="of era5-land")] = "t2m,tp",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be asked, and ask nobody")] = False,
+) -> int:
+    """Ask the agencies for what a region needs, in your name; goes on where it was interrupted."""
+    from glacmb_grid.cli import files
+
+    return files.fetch(source.value, region, to, years=years, variables=variables, dry_run=dry_run)
 
 
 @command(app, examples=["glacmb-grid synth raw", "glacmb-grid synth raw --glaciers 8 --measured 4 --plain"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from glacmb_grid.cli.speech import notes_after, say, tell
 from glacmb_grid.config import load_config
 from glacmb_grid.errors import InputError
@@ -109,3 +111,52 @@ def init(
         tell(f"{section}: still to be filled in")
     tell(f"{file} is written; next: glacmb-grid check {file}")
     return 0
+
+
+def fetch(source: str, region: str, folder: Path, *, years: str, variables: str, dry_run: bool) -> int:
+    """Fetch files of a source; the exit status."""
+    from glacmb_grid import fetching
+
+    plan = fetching.plan(source, _area(region), _years(years), variables=[v.strip() for v in variables.split(",")])
+    for line in plan.lines() if dry_run else plan.lines()[: 3 + len(plan.notes)]:
+        tell(line)
+    if not dry_run:
+        fetching.fetch(plan, folder, say=say)
+        tell(f"in a configuration beside {folder}: {plan.configuration}")
+    return 0
+
+
+def _area(region: str) -> Any:
+    """The area of four numbers, or of the outlines of a file."""
+    from glacmb_grid.fetching import Area
+
+    parts = region.split(",")
+    try:
+        west, south, east, north = (float(p) for p in parts)
+    except ValueError:
+        from glacmb_grid.inputs.outlines import sound_outlines
+        from glacmb_grid.polygons import bounds_around
+
+        if len(parts) == 4 or not Path(region).exists():
+            raise InputError(
+                "fetch: --region",
+                expected="west,south,east,north in degrees, or a file of outlines",
+                found=f"{region!r}",
+                remedy="write for instance --region 66,25,105,46",
+            ) from None
+        shapes = sound_outlines(region)[0].geometry.array
+        bounds = bounds_around(np.asarray(shapes, dtype=object))
+        west, south = (float(v) for v in bounds[:, :2].min(axis=0))
+        east, north = (float(v) for v in bounds[:, 2:].max(axis=0))
+        west, east = ((v + 180) % 360 - 180 for v in (west, east))
+    return Area(west, south, east, north)
+
+
+def _years(text: str) -> tuple[int, int]:
+    """The first and the last of `2000-2024`."""
+    first, _, last = text.partition("-")
+    if not (first.isdigit() and (last or first).isdigit()):
+        raise InputError(
+            "fetch: --years", expected="FIRST-LAST", found=f"{text!r}", remedy="write for instance --years 2000-2024"
+        )
+    return int(first), int(last or first)

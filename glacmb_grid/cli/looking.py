@@ -27,10 +27,12 @@ def status(path: Path, overrides: Overrides, *, verify: bool) -> int:
     from glacmb_grid.stores.runs import RunStore
     from glacmb_grid.workflow import currency
     from glacmb_grid.workflow.cleaning import size_and_age
+    from glacmb_grid.workflow.presenting import presented
 
     config = load_config(path, overrides)
     store = RunStore(config.root)
-    for name, state, why in currency.status(config, whole=verify, say=tell):
+    lines = currency.status(config, whole=verify, say=tell)
+    for name, state, why in [*lines, *presented(config, {n: s for n, s, _ in lines})]:
         held = size_and_age(store, name)
         size, age = (size_in_words(held[0]), age_in_words(held[1])) if held else ("", "")
         tell(f"{name:28s} {state:8s} {size:>8s} {age:>12s}  {why}".rstrip())

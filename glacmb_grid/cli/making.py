@@ -6,6 +6,7 @@ from pathlib import Path
 
 from glacmb_grid.cli.speech import say, tell
 from glacmb_grid.config import load_config
+from glacmb_grid.errors import InputError
 from glacmb_grid.failures import FILE as FAILED
 from glacmb_grid.report.scores import summary
 from glacmb_grid.settings import Judged
@@ -25,7 +26,35 @@ def run(path: Path, overrides: Overrides, *, stage: str | None, overwrite: bool,
     if not ran:
         say("everything is current: nothing to do")
     _tell_summary(config)
+    if stage is None and config.report:
+        _page_at_the_end(config)
     return _tell_failures(config)
+
+
+def _page_at_the_end(config: Judged) -> None:
+    """Write the page about a run; that it cannot be written does not undo the run."""
+    from glacmb_grid.workflow.presenting import write_report
+
+    try:
+        write_report(config, say=say)
+    except InputError as error:
+        say(f"note: no report: {error.in_words(python=False)}")
+
+
+def report(path: Path, overrides: Overrides, *, overwrite: bool) -> int:
+    """Write the page about a run; the exit status."""
+    from glacmb_grid.workflow.presenting import write_report
+
+    write_report(load_config(path, overrides), overwrite=overwrite, say=tell)
+    return 0
+
+
+def figures(path: Path, overrides: Overrides, *, overwrite: bool) -> int:
+    """Write the figures of a run; the exit status."""
+    from glacmb_grid.workflow.presenting import write_figures
+
+    write_figures(load_config(path, overrides), overwrite=overwrite, say=tell)
+    return 0
 
 
 def append(path: Path, overrides: Overrides) -> int:

@@ -73,6 +73,17 @@ class Accumulation(StrEnum):
     since_midnight = "since_midnight"
 
 
+class Sources(StrEnum):
+    """What `fetch` asks for."""
+
+    era5_land = "era5-land"
+    mod10a1 = "mod10a1"
+    dem = "dem"
+    rgi = "rgi"
+    fog = "fog"
+    geodetic = "geodetic"
+
+
 class Incomplete(StrEnum):
     """What `ingest` does with months that lack days or hours."""
 

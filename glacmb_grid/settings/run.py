@@ -146,7 +146,10 @@ def _file_name(name: Any) -> Any:
 
 
 class Judged(Section):
-    """What every configuration holds: models, how they are judged, where results go."""
+    """What every configuration holds: models, how they are judged, where results go.
+
+    `report`: whether a run ends with a page about itself.
+    """
 
     name: Annotated[str, BeforeValidator(_file_name)]
     seed: Seed = 1
@@ -158,6 +161,7 @@ class Judged(Section):
     study: Study = Study()
     predictions: dict[OwnName, Path] = {}
     store: Store = Store()
+    report: bool = True
     compute: Compute = Compute()
     _templates: dict[str, str] = PrivateAttr(default_factory=dict)
     _file: Path | None = PrivateAttr(None)

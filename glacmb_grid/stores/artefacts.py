@@ -33,6 +33,10 @@ LOOKS = "holdout-looks.json"
 """Log of every scoring of the locked glaciers."""
 HOLDOUT = "holdout"
 """Where the scores of locked glaciers go; no stage of a run."""
+REPORT, PAGE = "report", "index.html"
+"""Where the page about a run goes, and its name; no stage of a run, written of what stages have made."""
+FIGURES = "figures"
+"""Where figures of a run go; no stage of a run."""
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from glacmb_grid.disk import INTERNAL, Say, no_room
 from glacmb_grid.errors import InputError, InputErrors, Problems, listing
 from glacmb_grid.inputs.files import find_files
 from glacmb_grid.settings import Judged, RunConfig
-from glacmb_grid.stores.artefacts import HOLDOUT, RAW
+from glacmb_grid.stores.artefacts import FIGURES, HOLDOUT, RAW, REPORT
 from glacmb_grid.stores.runs import CACHE, RunStore
 from glacmb_grid.workflow.stages import Stage
 from glacmb_grid.workflow.table import table
 
-OTHERS = (CACHE, HOLDOUT, INTERNAL)  # what a run writes in its folder beside the stages
+OTHERS = (CACHE, HOLDOUT, REPORT, FIGURES, INTERNAL)  # what a run writes in its folder beside the stages
 
 
 def require_apart(config: Judged, store: RunStore) -> None:
