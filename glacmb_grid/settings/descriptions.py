@@ -14,6 +14,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "study": "What `study` takes apart.",
         "predictions": "Predictions made elsewhere and scored too: name -> CSV of glacier, year, value (m w.e.).",
         "store": "Where results go.",
+        "report": "Whether a run ends with a page about itself.",
         "compute": "How dask works.",
     },
     "RunConfig": {
@@ -198,11 +199,18 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "by region, % per year.",
         "area_reference_year": "Year that the areas of the outlines stand for.",
         "water_density": "Density of water, kg m-3.",
+        "intervals": "How prediction intervals are made.",
         "regions": "Sums by region; `false` makes none.",
         "grids": "Sums on grids; without it none are made.",
         "truth": "Known truth of a synthetic region, which the product is scored against.",
     },
+    "Intervals": {
+        "method": "`hierarchical` holds at least its level; `calibrated` is narrower, without a promise.",
+        "follow_error": "Whether half widths are multiples of the expected error.",
+    },
     "Regions": {
+        "order": "Of the regions of the RGI: first, or second, by the column O2Region of the outlines.",
+        "compare": "Series of others that the sums are held against, such as result files of GlaMBIE.",
         "path": "Layer of polygons; by default regions are those of the RGI.",
         "layer": "Layer, where the file has several.",
         "id": "Column of the regions' identifiers.",

@@ -19,6 +19,10 @@ CONTENTS: tuple[tuple[str, str], ...] = (
         "region x year: m w.e., kg m-2, kg and Gt, cumulative, with correlated errors",
     ),
     (
+        "series/",
+        "with product: {regions: {compare: ...}}: the sums beside series of others, such as GlaMBIE's",
+    ),
+    (
         "gridded/gridded_annual_<degrees>.nc, .zarr",
         "with product: {grids: ...}: the same in cells of a grid",
     ),
