@@ -190,13 +190,20 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
-def in_words(step: Step) -> str:
-    """A step as people read it: `fold 12/40, 0:48, about 2:10 left`, with the rate if it is above one a second."""
+def in_words(step: Step, since: float = 0.0) -> str:
+    """A step as people read it: `fold 12/40, 0:48, about 2:10 left`, with the rate if it is above one a second.
+
+    Parameters
+    ----------
+    step : Step
+    since : float
+        Time since the step was told, s.
+    """
     share = f" {step.done}/{step.total}" if step.total is not None else f" {step.done}" if step.done else ""
-    parts = [f"{step.what}{share}", clock(step.seconds)]
+    parts = [f"{step.what}{share}", clock(step.seconds + since)]
     rate = step.done / step.seconds if step.seconds > 0 else 0.0
     if rate >= 1:
         parts.append(f"{rate:,.0f} per s")
-    if step.total is not None and 0 < step.done < step.total and not step.ended:
-        parts.append(f"about {clock((step.total - step.done) / rate)} left" if rate > 0 else "")
-    return ", ".join(p for p in parts if p)
+    if step.total is not None and rate > 0 and step.done < step.total and not step.ended:
+        parts.append(f"about {clock(max((step.total - step.done) / rate - since, 1.0))} left")
+    return ", ".join(parts)

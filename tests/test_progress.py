@@ -124,6 +124,15 @@ def test_a_step_in_words(step, told):
     assert in_words(step) == told
 
 
+def test_the_time_left_shrinks_while_a_step_lasts():
+    step = Step(0, "scheme", 1, 3, 10, False)
+    assert [in_words(step, since) for since in (0, 8, 30)] == [
+        "scheme 1/3, 0:10, about 0:20 left",
+        "scheme 1/3, 0:18, about 0:12 left",
+        "scheme 1/3, 0:40, about 0:01 left",
+    ]
+
+
 def test_a_board_shows_what_goes_on_and_takes_it_away():
     board = Board()
     board.hear(Step(1, "fold", 12, 40, 48, False))

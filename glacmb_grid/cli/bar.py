@@ -44,8 +44,8 @@ class Board:
         """A line for each piece of work that has gone on for a while."""
         now = time.monotonic()
         with self._lock:
-            found = [step._replace(seconds=step.seconds + now - told) for step, told in self.steps.values()]
-        return [in_words(step) for step in found if step.seconds >= _SHOWN_AFTER]
+            found = [(step, now - told) for step, told in self.steps.values()]
+        return [in_words(step, since) for step, since in found if step.seconds + since >= _SHOWN_AFTER]
 
     def __rich__(self) -> Text:
         from rich.text import Text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _INTERRUPTED = threading.Event()
+_SHOW_CURSOR = b"\x1b[?25h"
 
 
 @contextmanager
@@ -17,6 +19,8 @@ def interruptible() -> Iterator[None]:
 
     def interrupt(*_: object) -> None:
         if _INTERRUPTED.is_set():
+            if sys.stderr.isatty():
+                os.write(sys.stderr.fileno(), _SHOW_CURSOR)  # which a display of progress hides
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.raise_signal(signal.SIGINT)
         _INTERRUPTED.set()

@@ -108,7 +108,7 @@ def gigabytes(text: str) -> float:
 
 
 _QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="no lines of progress, only answers and errors")]
-_VERBOSE = Annotated[bool, typer.Option("--verbose", "-v", help="lines of progress with times, and what took them")]
+_VERBOSE = Annotated[bool, typer.Option("--verbose", "-v", help="lines of progress with the time since the beginning")]
 _DEBUG = Annotated[bool, typer.Option("--debug", help="errors with their traceback")]
 _MANNER = [
     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
