@@ -11,7 +11,7 @@ import pandas as pd
 
 from glacmb_grid import plot
 from glacmb_grid.plot.series import QUANTITIES
-from glacmb_grid.plot.style import height_of_list
+from glacmb_grid.plot.style import height_of_list, identifiers
 from glacmb_grid.report.results import Results
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _of_product(results: Results) -> Iterator[Figure]:
     if "applicable" in product:
         yield Figure("applicability", 76, lambda ax: plot.applicability_map(product, ax=ax))
     observed = _observations(results)
-    known = set(product["glacier_id"].values.astype(str))
+    known = set(identifiers(product, "glacier"))
     counts = observed["glacier"].value_counts()
     for glacier in [g for g in counts.index if g in known][:_SERIES]:
         yield Figure(f"series-{_file_name(glacier)}", 55, _series(results, glacier, observed))
@@ -79,7 +79,7 @@ def _of_regions(results: Results) -> Iterator[Figure]:
     regional = results.regional
     if regional is None:
         return
-    for region in regional["region_id"].values.astype(str):
+    for region in identifiers(regional, "region"):
         for quantity in (q for q in QUANTITIES if q in regional):
             name = f"regional-{_file_name(region)}-{quantity.replace('_', '-')}"
             yield Figure(name, 60, _region(results, region, quantity))

@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from glacmb_grid.plot.maps import mean_balance, share_applicable
+from glacmb_grid.plot.style import identifiers
 from glacmb_grid.report.page.packing import Floats, along_a_path, as_text, pack_column, pack_series, pack_words
 from glacmb_grid.report.results import Results
 
@@ -104,7 +105,7 @@ def _of_product(product: xr.Dataset, results: Results) -> Glaciers:
     widths = None
     if upper in known:
         widths = product[upper].transpose("glacier", "year").values.astype(np.float64) - balance
-    ids = product["glacier_id"].values.astype(str).tolist()
+    ids = identifiers(product, "glacier")
     columns: dict[str, Any] = {n: product[n].values.astype(np.float64) for n in ("longitude", "latitude", "area")}
     shares = share_applicable(product) if "applicable" in known else np.full(len(ids), np.nan)
     return Glaciers(
