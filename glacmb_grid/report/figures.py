@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from glacmb_grid import plot
+from glacmb_grid.plot.fits import chosen_table
 from glacmb_grid.plot.series import QUANTITIES
 from glacmb_grid.plot.style import height_of_list, identifiers
 from glacmb_grid.report.results import Results
@@ -118,6 +119,8 @@ def _of_fits(results: Results) -> Iterator[Figure]:
     if choices is None or "feature_names" not in choices:
         return
     for model in dict.fromkeys(choices.loc[choices["feature_names"].notna(), "model"].astype(str)):
+        if chosen_table(choices, scheme=results.scheme, model=model).to_numpy().all():
+            continue  # every predictor in every fold: nothing was chosen
         yield Figure(f"chosen-{model}", 130, _chosen(choices, results.scheme, model))
 
 

@@ -129,8 +129,9 @@ def _of_predictions(table: pd.DataFrame, samples: xr.Dataset, results: Results) 
     wide = wide.reindex(columns=years)
     ids = [str(g) for g in wide.index]
     known = [n for n in ("longitude", "latitude", "area") if n in samples.coords]
-    rows = pd.DataFrame({n: samples[n].values.astype(np.float64) for n in known})
-    place = rows.groupby(samples["glacier"].values.astype(str)).first().reindex(ids)
+    at = pd.Index(samples["glacier"].values.astype(str))
+    rows = pd.DataFrame({n: samples[n].values.astype(np.float64) for n in known}, index=at)
+    place = rows.groupby(level=0).first().reindex(ids)
     unknown = np.full(len(ids), np.nan)
     names = ("longitude", "latitude", "area")
     columns: dict[str, Any] = {n: place[n].to_numpy(np.float64) if n in place else unknown for n in names}

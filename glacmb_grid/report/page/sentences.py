@@ -10,8 +10,8 @@ import xarray as xr
 from scipy.special import ndtri
 
 from glacmb_grid.errors import listing
+from glacmb_grid.plot.style import identifiers
 from glacmb_grid.report.page.sums import LEVEL
-from glacmb_grid.report.page.tables import region_names
 from glacmb_grid.report.results import Results
 
 
@@ -48,7 +48,9 @@ def _answer(results: Results) -> str:
     if regional is None or not regional.sizes["region"] or not regional.sizes["year"]:
         return ""
     if regional.sizes["region"] == 1:
-        return _of_region(regional.isel(region=0), region_names(regional)[0])
+        one = regional.isel(region=0)
+        name = str(one["region_name"].values) if "region_name" in one.variables else ""
+        return _of_region(one, name or identifiers(regional, "region")[0])
     total = float(regional["mass_change_gt"].sum())
     said = f"The glaciers of {_counted(regional.sizes['region'], 'region')} {_lost(total)} {abs(total):,.1f} Gt in all"
     return f"{said}; every region with its uncertainty is below."
