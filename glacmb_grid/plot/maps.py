@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SOURCE = "`glacier_product`"
-_PLACE = ("glacier_id", "longitude", "latitude", "area")
+_PLACE = ("longitude", "latitude", "area")
 _LARGEST, _SMALLEST = 90.0, 1.5  # area of a symbol, square points
 _SHOWN_AREAS = (1.0, 10.0, 100.0, 1000.0)  # km2
 

@@ -12,6 +12,7 @@ from scipy.special import ndtri
 from glacmb_grid.plot.style import (
     COLOURS,
     Floats,
+    identifiers,
     key,
     paper,
     require_one,
@@ -44,7 +45,7 @@ def glacier_series(
     product : xr.Dataset, (glacier, year)
         `mass_balance` and, if there, `mass_balance_lower_90`, `_upper_90`, `_lower_50`, `_upper_50`, m w.e.
     glacier : str
-        One of its `glacier_id`.
+        One of its identifiers.
     observations : DataFrame, optional
         Columns `glacier`, `year`, `mass_balance` (m w.e.) and, if there, `mass_balance_uncertainty`.
     ax : matplotlib Axes, optional
@@ -53,8 +54,8 @@ def glacier_series(
     -------
     matplotlib Axes
     """
-    require_variables(product, ("mass_balance", "glacier_id"), name="product", source="`glacier_product`")
-    one = product.isel(glacier=require_one(glacier, product["glacier_id"].values, name="glacier"))
+    require_variables(product, ("mass_balance",), name="product", source="`glacier_product`")
+    one = product.isel(glacier=require_one(glacier, identifiers(product, "glacier"), name="glacier"))
     year, balance = one["year"].values, one["mass_balance"].values.astype(np.float64)
     with paper(ax, 55.0) as drawn:
         drawn.axhline(0, color="0.6", linewidth=0.6)
@@ -99,7 +100,7 @@ def regional_series(
     regional : xr.Dataset, (region, year)
         The quantity with its `_uncertainty` and `_uncertainty_independent`; m w.e. or Gt.
     region : str, optional
-        One of its `region_id`, by default the first.
+        One of its identifiers, by default the first.
     quantity : {"mass_balance", "cumulative_mass_balance", "mass_change_gt", "cumulative_mass_change_gt"}
     level : float
         Share of normally distributed errors that the bands hold.
@@ -110,15 +111,16 @@ def regional_series(
     matplotlib Axes
     """
     require_one(quantity, QUANTITIES, name="quantity")
-    names = [quantity, f"{quantity}_uncertainty", "region_id"]
+    names = [quantity, f"{quantity}_uncertainty"]
     require_variables(regional, names, name="regional", source="`regional_product`")
     with paper(ax, 55.0) as drawn:
         drawn.set(xlabel="hydrological year", ylabel=QUANTITIES[quantity])
         if not regional.sizes["region"]:
             say_empty(drawn, "no region")
             return drawn
-        known = regional["region_id"].values
-        one = regional.isel(region=require_one(str(known[0]) if region is None else region, known, name="region"))
+        known = identifiers(regional, "region")
+        place = require_one(known[0] if region is None else region, known, name="region")
+        one = regional.isel(region=place)
         year, value = one["year"].values, one[quantity].values.astype(np.float64)
         claims = [(f"{quantity}_uncertainty", COLOURS[0], 0.2, f"{level:.0%}: errors correlated as estimated")]
         claims.append((f"{quantity}_uncertainty_independent", COLOURS[1], 0.45, "if they were independent"))
@@ -131,7 +133,7 @@ def regional_series(
         say_missing(drawn, int((~np.isfinite(value)).sum()), len(value), "years")
         key(drawn, 1)
         title = str(one["region_name"].values) if "region_name" in one.variables else ""
-        drawn.set_title(title or str(one["region_id"].values))
+        drawn.set_title(title or known[place])
     return drawn
 
 

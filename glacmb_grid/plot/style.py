@@ -122,6 +122,12 @@ def require_variables(ds: Any, names: Iterable[str], *, name: str, source: str) 
         )
 
 
+def identifiers(ds: xr.Dataset, dimension: str) -> list[str]:
+    """Identifiers along a dimension: `glacier_id` of a described product, else its own coordinate `glacier`."""
+    name = f"{dimension}_id" if f"{dimension}_id" in ds.variables else dimension
+    return [str(i) for i in ds[name].values]
+
+
 def require_one(value: str, known: Iterable[str], *, name: str) -> int:
     """Place of a value among those known.
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from glacmb_grid import plot
+from glacmb_grid.plot.fits import chosen_table
 from glacmb_grid.plot.series import QUANTITIES
-from glacmb_grid.plot.style import height_of_list
+from glacmb_grid.plot.style import height_of_list, identifiers
 from glacmb_grid.report.results import Results
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _of_product(results: Results) -> Iterator[Figure]:
     if "applicable" in product:
         yield Figure("applicability", 76, lambda ax: plot.applicability_map(product, ax=ax))
     observed = _observations(results)
-    known = set(product["glacier_id"].values.astype(str))
+    known = set(identifiers(product, "glacier"))
     counts = observed["glacier"].value_counts()
     for glacier in [g for g in counts.index if g in known][:_SERIES]:
         yield Figure(f"series-{_file_name(glacier)}", 55, _series(results, glacier, observed))
@@ -79,7 +80,7 @@ def _of_regions(results: Results) -> Iterator[Figure]:
     regional = results.regional
     if regional is None:
         return
-    for region in regional["region_id"].values.astype(str):
+    for region in identifiers(regional, "region"):
         for quantity in (q for q in QUANTITIES if q in regional):
             name = f"regional-{_file_name(region)}-{quantity.replace('_', '-')}"
             yield Figure(name, 60, _region(results, region, quantity))
@@ -118,6 +119,8 @@ def _of_fits(results: Results) -> Iterator[Figure]:
     if choices is None or "feature_names" not in choices:
         return
     for model in dict.fromkeys(choices.loc[choices["feature_names"].notna(), "model"].astype(str)):
+        if chosen_table(choices, scheme=results.scheme, model=model).to_numpy().all():
+            continue  # every predictor in every fold: nothing was chosen
         yield Figure(f"chosen-{model}", 130, _chosen(choices, results.scheme, model))
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from glacmb_grid.plot.maps import mean_balance, share_applicable
+from glacmb_grid.plot.style import identifiers
 from glacmb_grid.report.page.packing import Floats, along_a_path, as_text, pack_column, pack_series, pack_words
 from glacmb_grid.report.results import Results
 
@@ -104,7 +105,7 @@ def _of_product(product: xr.Dataset, results: Results) -> Glaciers:
     widths = None
     if upper in known:
         widths = product[upper].transpose("glacier", "year").values.astype(np.float64) - balance
-    ids = product["glacier_id"].values.astype(str).tolist()
+    ids = identifiers(product, "glacier")
     columns: dict[str, Any] = {n: product[n].values.astype(np.float64) for n in ("longitude", "latitude", "area")}
     shares = share_applicable(product) if "applicable" in known else np.full(len(ids), np.nan)
     return Glaciers(
@@ -128,8 +129,9 @@ def _of_predictions(table: pd.DataFrame, samples: xr.Dataset, results: Results) 
     wide = wide.reindex(columns=years)
     ids = [str(g) for g in wide.index]
     known = [n for n in ("longitude", "latitude", "area") if n in samples.coords]
-    rows = pd.DataFrame({n: samples[n].values.astype(np.float64) for n in known})
-    place = rows.groupby(samples["glacier"].values.astype(str)).first().reindex(ids)
+    at = pd.Index(samples["glacier"].values.astype(str))
+    rows = pd.DataFrame({n: samples[n].values.astype(np.float64) for n in known}, index=at)
+    place = rows.groupby(level=0).first().reindex(ids)
     unknown = np.full(len(ids), np.nan)
     names = ("longitude", "latitude", "area")
     columns: dict[str, Any] = {n: place[n].to_numpy(np.float64) if n in place else unknown for n in names}

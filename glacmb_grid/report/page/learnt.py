@@ -91,7 +91,7 @@ def importance_chart(importance: pd.DataFrame, model: str, scheme: str) -> figur
         made, [("", "@group"), ("increase", "@increase{0.0000} (spread over folds @spread{0.0000})")], renderers=[bars]
     )
     made.ygrid.grid_line_color = None
-    return settle(made, title=f"{model}, {scheme}; lines: one standard deviation over the folds")
+    return settle(made, title=f"{model}, {scheme}; lines: spread over folds")
 
 
 def glaciers_chart(curve: pd.DataFrame) -> figure:

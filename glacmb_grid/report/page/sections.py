@@ -254,7 +254,7 @@ def _study(results: Results) -> Section:
     charts: dict[str, UIElement] = {f"importance-{m}-{s}": importance_chart(importance, m, s) for m, s in pairs}
     changed = ablations[ablations["ablation"] != AS_IT_IS]
     if len(changed) and "difference" in changed:
-        label = "RMSE minus that of the model as it is (m w.e.)"
+        label = "RMSE minus that as it is (m w.e.)"
         charts["ablations-chart"] = differences_chart(changed, "difference", "ablation", label)
     return Section("study", title, "Importance is of predictors shuffled together, out of fold.", charts)
 

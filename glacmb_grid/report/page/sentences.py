@@ -10,6 +10,7 @@ import xarray as xr
 from scipy.special import ndtri
 
 from glacmb_grid.errors import listing
+from glacmb_grid.plot.style import identifiers
 from glacmb_grid.report.page.sums import LEVEL
 from glacmb_grid.report.results import Results
 
@@ -47,16 +48,15 @@ def _answer(results: Results) -> str:
     if regional is None or not regional.sizes["region"] or not regional.sizes["year"]:
         return ""
     if regional.sizes["region"] == 1:
-        return _of_region(regional.isel(region=0))
+        one = regional.isel(region=0)
+        name = str(one["region_name"].values) if "region_name" in one.variables else ""
+        return _of_region(one, name or identifiers(regional, "region")[0])
     total = float(regional["mass_change_gt"].sum())
-    names = regional["region_name"].values.astype(str).tolist()
-    return (
-        f"The glaciers of {_counted(len(names), 'region')} {_lost(total)} {abs(total):,.1f} Gt in all; every region "
-        "with its uncertainty is below."
-    )
+    said = f"The glaciers of {_counted(regional.sizes['region'], 'region')} {_lost(total)} {abs(total):,.1f} Gt in all"
+    return f"{said}; every region with its uncertainty is below."
 
 
-def _of_region(one: xr.Dataset) -> str:
+def _of_region(one: xr.Dataset, where: str) -> str:
     years, half = one.sizes["year"], float(ndtri(0.5 + LEVEL / 2))
     last = one.isel(year=-1)
     values = {}
@@ -64,7 +64,6 @@ def _of_region(one: xr.Dataset) -> str:
         value, sigma = float(last[name]) / divisor, float(last[f"{name}_uncertainty"]) / divisor
         values[name] = value, half * sigma
     (rate, its), (gigatonnes, more) = values.values()
-    where = str(one["region_name"].values) or str(one["region_id"].values)
     if not math.isfinite(rate) or not math.isfinite(gigatonnes):
         return f"Balances of {where} are not complete: see the series."
     return (

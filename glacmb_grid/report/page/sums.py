@@ -66,7 +66,7 @@ def _regional_chart(source: ColumnDataSource, label: str) -> figure:
     made.add_layout(Span(location=0, dimension="width", line_color="#999999", line_width=1))
     said = f"{LEVEL:.0%} band"
     made.varea("year", "lower", "upper", source=source, color=COLOURS[0], alpha=0.2, legend_label=said)
-    said = "if errors were independent"
+    said = "if independent"
     made.varea("year", "alone_lower", "alone_upper", source=source, color=COLOURS[1], alpha=0.45, legend_label=said)
     made.line("year", "value", source=source, color=COLOURS[0], line_width=2)
     dots = made.scatter("year", "value", source=source, color=COLOURS[0], size=4)

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.plot.style import identifiers
+
 MOST_ROWS = 200
 """Rows of a table that the page holds at most."""
 
@@ -255,7 +257,7 @@ def geodetic_table(scores: pd.DataFrame) -> Table:
 
 def region_names(regional: xr.Dataset) -> list[str]:
     """Identifier and name of every region."""
-    ids = regional["region_id"].values.astype(str)
+    ids = identifiers(regional, "region")
     names = regional["region_name"].values.astype(str) if "region_name" in regional.variables else ids
     return [i if n == i else f"{i} {n}".strip() for i, n in zip(ids, names, strict=True)]
 
