@@ -55,7 +55,14 @@ def _in_order() -> list[tuple[str, FieldInfo]]:
 def _section(name: str, field: FieldInfo, shared: dict[str, type[BaseModel]]) -> list[str]:
     inner = _models_in(field.annotation)
     if not inner:
-        return [f"## `{name}`", "", _said(field), "", f"{_type_of(field)}; {_default_of(field)}.", ""]
+        default = "default the name of the file" if name == "name" else _default_of(field)
+        return [
+            f"## `{name}`",
+            "",
+            *([_said(field), ""] if field.description else []),
+            f"{_type_of(field)}; {default}.",
+            "",
+        ]
     kind = inner[0]
     out = [f"## `{name}`", "", *([_said(field), ""] if field.description else []), *_prose(kind), *_table(kind, name)]
     for key, sub in kind.model_fields.items():
