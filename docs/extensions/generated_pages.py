@@ -206,7 +206,7 @@ def names_page() -> str:
     """The page of all public names, by what they are for, described by their docstrings."""
     groups: dict[str, list[str]] = {title: [] for title in _ROOMS.values()}
     for name in gg.__all__:
-        if name != "__version__":
+        if name != "__version__" and not inspect.ismodule(getattr(gg, name)):
             room = getattr(gg, name).__module__.split(".")[1]
             groups.setdefault(_ROOMS.get(room, room), []).append(name)
     lines = [
@@ -220,6 +220,9 @@ def names_page() -> str:
         if names:
             lines += [f"## {title}", "", "```{eval-rst}", ".. currentmodule:: glacmb_grid", ""]
             lines += [line for n in names for line in _directive(n)] + ["```", ""]
+    lines += ["## Figures", "", "`gg.plot`: each draws into the Axes that it is given, or makes its own.", ""]
+    lines += ["```{eval-rst}", ".. currentmodule:: glacmb_grid.plot", ""]
+    lines += [line for n in gg.plot.__all__ for line in (f".. autofunction:: {n}", "")] + ["```", ""]
     return "\n".join(lines)
 
 
