@@ -26,6 +26,8 @@ CONTENTS: tuple[tuple[str, str], ...] = (
         "gridded/gridded_annual_<degrees>.nc, .zarr",
         "with product: {grids: ...}: the same in cells of a grid",
     ),
+    ("report/index.html", "one page about the run, which needs no network; made again by report"),
+    ("figures/", "the figures of the run as PNG and PDF, made by figures"),
     (
         "uncertainty/",
         "expected errors, dissimilarity and intervals of every glacier-year; how errors are correlated",
