@@ -265,6 +265,22 @@ def test_tables_of_a_study_an_audit_and_rates_become_charts(results, toys):
     assert "voids" in page(full)
 
 
+def test_geodetic_rates_stand_beside_the_product(results):
+    days = np.array(["2001-10-01", "2005-10-01"], "datetime64[ns]")
+    rates = pd.DataFrame(
+        {"glacier": results.product["glacier_id"].values[:2].astype(str), "site": "s", "link": "exact",
+         "rate": [-0.4, -0.2], "uncertainty": [0.1, BAD], "begin": days[0], "end": days[1]}
+    )  # fmt: skip
+    compared, _ = glacmb_grid.compare_geodetic(results.product, rates)
+    one = dataclasses.replace(results, geodetic=compared, geodetic_scores=glacmb_grid.score_geodetic(compared))
+    made = {s.key: s for s in sections(one, glaciers_of(one), Document())}["geodetic"]
+    (source,) = {r.data_source for r in made.charts["geodetic-rates"].renderers if "period" in r.data_source.data}
+    np.testing.assert_allclose(source.data["geodetic_rate"], [-0.4, -0.2])
+    assert source.data["period"][0] == "2001-10-01 to 2005-10-01"
+    assert made.tables[0].rows[0][:2] == ("all", "2")
+    assert "2001-10-01 to 2005-10-01" in page(one)
+
+
 def test_a_region_shows_its_own_band(results):
     columns = region_columns(results.regional, 1, "mass_balance")
     one = results.regional.isel(region=1)
