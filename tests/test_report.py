@@ -265,6 +265,22 @@ def test_tables_of_a_study_an_audit_and_rates_become_charts(results, toys):
     assert "voids" in page(full)
 
 
+def test_geodetic_rates_stand_beside_the_product(results):
+    days = np.array(["2001-10-01", "2005-10-01"], "datetime64[ns]")
+    rates = pd.DataFrame(
+        {"glacier": results.product["glacier_id"].values[:2].astype(str), "site": "s", "link": "exact",
+         "rate": [-0.4, -0.2], "uncertainty": [0.1, BAD], "begin": days[0], "end": days[1]}
+    )  # fmt: skip
+    compared, _ = glacmb_grid.compare_geodetic(results.product, rates)
+    one = dataclasses.replace(results, geodetic=compared, geodetic_scores=glacmb_grid.score_geodetic(compared))
+    made = {s.key: s for s in sections(one, glaciers_of(one), Document())}["geodetic"]
+    (source,) = {r.data_source for r in made.charts["geodetic-rates"].renderers if "period" in r.data_source.data}
+    np.testing.assert_allclose(source.data["geodetic_rate"], [-0.4, -0.2])
+    assert source.data["period"][0] == "2001-10-01 to 2005-10-01"
+    assert made.tables[0].rows[0][:2] == ("all", "2")
+    assert "2001-10-01 to 2005-10-01" in page(one)
+
+
 def test_a_region_shows_its_own_band(results):
     columns = region_columns(results.regional, 1, "mass_balance")
     one = results.regional.isel(region=1)
@@ -368,6 +384,7 @@ def quiet():
     return lambda text: None
 
 
+@pytest.mark.slow
 def test_a_run_gets_a_page_once_and_again_when_it_changes(world, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = load_config(world.run(tmp_path, link=True))
@@ -388,6 +405,7 @@ def test_a_run_gets_a_page_once_and_again_when_it_changes(world, tmp_path, monke
     assert any(p.name.startswith("index.html.") for p in path.parent.iterdir()), "what was edited is kept"
 
 
+@pytest.mark.slow
 def test_stale_results_are_named_on_the_page(world, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = world.run(tmp_path, link=True)
@@ -400,6 +418,7 @@ def test_stale_results_are_named_on_the_page(world, tmp_path, monkeypatch):
     assert results.model == "ff_fcnn"
 
 
+@pytest.mark.slow
 def test_figures_of_a_run_are_written_as_png_and_pdf(world, tmp_path, monkeypatch, quiet):
     monkeypatch.chdir(tmp_path)
     config = load_config(world.run(tmp_path, link=True))
@@ -422,6 +441,7 @@ def test_nothing_to_show_is_an_error_that_says_what_to_do(world, tmp_path, monke
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_command_line_writes_both_and_a_run_ends_with_its_page(world, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     path = world.run(tmp_path, link=True)
@@ -435,6 +455,7 @@ def test_the_command_line_writes_both_and_a_run_ends_with_its_page(world, tmp_pa
     assert re.search(r"^report +current$", capsys.readouterr().out, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_place_that_is_not_ours_is_left_alone_and_the_run_goes_on(world, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     path = world.run(tmp_path, link=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pandas as pd
 
@@ -15,9 +15,8 @@ from glacmb_grid.plot.series import QUANTITIES
 from glacmb_grid.plot.style import height_of_list, identifiers
 from glacmb_grid.report.results import Results
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
+Draw = Callable[[Any], object]
+"""Draws into the matplotlib Axes that it is given."""
 _SERIES = 6  # glaciers whose series are drawn
 
 
@@ -27,7 +26,7 @@ class Figure:
 
     name: str
     height: float
-    draw: Callable[[Axes], object]
+    draw: Draw
 
 
 def figures_of(results: Results) -> Iterator[Figure]:
@@ -57,7 +56,7 @@ def _of_product(results: Results) -> Iterator[Figure]:
         yield Figure("geodetic", 80, lambda ax: plot.geodetic_rates(compared, ax=ax))
 
 
-def _series(results: Results, glacier: str, observed: pd.DataFrame) -> Callable[[Axes], object]:
+def _series(results: Results, glacier: str, observed: pd.DataFrame) -> Draw:
     assert results.product is not None
     product = results.product
     return lambda ax: plot.glacier_series(product, glacier, observations=observed, ax=ax)
@@ -86,7 +85,7 @@ def _of_regions(results: Results) -> Iterator[Figure]:
             yield Figure(name, 60, _region(results, region, quantity))
 
 
-def _region(results: Results, region: str, quantity: str) -> Callable[[Axes], object]:
+def _region(results: Results, region: str, quantity: str) -> Draw:
     regional = results.regional
     assert regional is not None
     return lambda ax: plot.regional_series(regional, region, quantity=quantity, ax=ax)  # type: ignore[arg-type]
@@ -108,7 +107,7 @@ def _of_scores(results: Results) -> Iterator[Figure]:
         yield Figure("distance", 65, lambda ax: plot.skill_by_distance(distance, ax=ax))
 
 
-def _pairs(predictions: pd.DataFrame, scheme: str, model: str) -> Callable[[Axes], object]:
+def _pairs(predictions: pd.DataFrame, scheme: str, model: str) -> Draw:
     return lambda ax: plot.predicted_observed(predictions, scheme=scheme, model=model, ax=ax)
 
 
@@ -124,7 +123,7 @@ def _of_fits(results: Results) -> Iterator[Figure]:
         yield Figure(f"chosen-{model}", 130, _chosen(choices, results.scheme, model))
 
 
-def _chosen(choices: pd.DataFrame, scheme: str, model: str) -> Callable[[Axes], object]:
+def _chosen(choices: pd.DataFrame, scheme: str, model: str) -> Draw:
     return lambda ax: plot.chosen_predictors(choices, scheme=scheme, model=model, ax=ax)
 
 
