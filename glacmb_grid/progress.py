@@ -201,7 +201,8 @@ def in_words(step: Step, since: float = 0.0) -> str:
     """
     share = f" {step.done}/{step.total}" if step.total is not None else f" {step.done}" if step.done else ""
     parts = [f"{step.what}{share}", clock(step.seconds + since)]
-    rate = step.done / step.seconds if step.seconds > 0 else 0.0
+    over = step.seconds if step.seconds >= 1 else step.seconds + since  # a first step at once tells no rate
+    rate = step.done / over if over > 0 else 0.0
     if rate >= 1:
         parts.append(f"{rate:,.0f} per s")
     if step.total is not None and rate > 0 and step.done < step.total and not step.ended:

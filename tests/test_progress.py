@@ -131,6 +131,7 @@ def test_the_time_left_shrinks_while_a_step_lasts():
         "scheme 1/3, 0:18, about 0:12 left",
         "scheme 1/3, 0:40, about 0:01 left",
     ]
+    assert in_words(Step(0, "fold", 1, 4, 1e-5, False), 2) == "fold 1/4, 0:02, about 0:04 left"
 
 
 def test_a_board_shows_what_goes_on_and_takes_it_away():
@@ -149,7 +150,7 @@ def test_a_terminal_is_left_clean_and_without_colours_where_none_are_wanted(monk
         count.advance()
         time.sleep(1.6)
     text = out.getvalue()
-    assert "fold 1/4, 0:01, about 0:0" in text
+    assert re.search(r"fold 1/4, 0:0\d, about 0:\d\d left", text)
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", text), "a colour"
     assert text.rstrip("\n").endswith("\x1b[2K"), "the last line is taken back"
 
@@ -199,7 +200,7 @@ def test_a_terminal_shows_progress_and_a_pipe_plain_lines():
     lines = "".join(f"line {i}\n" for i in range(8))
     out, shown_there = on_terminal()
     assert out == lines
-    assert re.search(r"fold [4-7]/8, 0:0[12], [0-9]* per s, about 0:0[01] left", shown_there)
+    assert re.search(r"fold [1-7]/8, 0:\d\d.*, about 0:\d\d left", shown_there)
     for quiet in (("--quiet",), ()):
         out, shown_there = on_terminal(*quiet, TERM="xterm" if quiet else "dumb")
         assert out == ("" if quiet else lines)
