@@ -100,10 +100,11 @@ sampled["t2m"]
 sampled = sampled.compute()
 client.close()
 
-season = sampled[["t2m", "tp"]].groupby("time.month").mean()
-(season["t2m"] - 273.15).rename("temperature (°C)").hvplot.line(
-    x="month", by="glacier", legend=False, color="#0072b2", alpha=0.4, title="Mean annual cycle, one line a glacier"
-)
+season = sampled["t2m"].groupby("time.month").mean() - 273.15
+season.hvplot.line(
+    x="month", by="glacier", legend=False, color="#0072b2", alpha=0.4, ylabel="temperature (°C)",
+    title="Mean annual cycle, one line a glacier",
+)  # fmt: skip
 
 # %% [markdown]
 # ## From the height of the cell to the height of the glacier

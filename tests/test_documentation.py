@@ -7,7 +7,9 @@ import re
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import xarray as xr
 import yaml
 
 import glacmb_grid as gg
@@ -109,6 +111,34 @@ def test_keys_that_the_guides_name_in_a_line_are_valid(tmp_path):
         assert text in (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
         (tmp_path / "one.yaml").write_text(yaml.safe_dump({**base, **yaml.safe_load(text)}))
         load_config(tmp_path / "one.yaml")
+
+
+def python_of(page, containing):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)
+    (found,) = [b for b in blocks if containing in b]
+    return compile(found, page, "exec")
+
+
+def test_examples_of_the_guides_run(toys, tmp_path, monkeypatch, capsys):
+    samples = toys.known(glaciers=6, years=5)
+    names = {"gg": gg, "pd": pd, "samples": samples, "folds": gg.make_folds(samples, "logo")}
+    value = samples["mass_balance"].values + 0.5
+    theirs = pd.DataFrame({"glacier": samples["glacier"].values, "year": samples["year"].values, "value": value})
+    theirs.to_csv(tmp_path / "oggm.csv", index=False)
+    product = toys.product(draws=4)
+    product["area_of_year"] = xr.full_like(product["mass_balance"], 1000.0)  # km2: a metre is a gigatonne
+    product.to_netcdf(tmp_path / "glacier_annual.nc")
+    monkeypatch.chdir(tmp_path)
+    exec(python_of("tasks.md", "KNeighborsRegressor"), names)
+    assert set(names["table"]["model"]) == {"neighbours"}
+    exec(python_of("tasks.md", "oggm.csv"), names)
+    assert gg.score(names["table"]).set_index("metric")["value"]["bias"] == pytest.approx(0.5)
+    exec(python_of("judging.md", "gg.choices"), names)
+    assert "n_neighbors" in capsys.readouterr().out
+    exec(python_of("tasks.md", "mass_balance_realizations"), names)
+    expected = product["mass_balance_realizations"].sum(["glacier", "year"])
+    printed = [float(v) for v in capsys.readouterr().out.split()]
+    assert printed == pytest.approx([float(expected.mean()), float(expected.std())])
 
 
 def test_the_citation_has_what_version_1_2_0_requires():
