@@ -117,7 +117,9 @@ def _map(
     if column == "applicable":
         tooltips.append(("applicable", "@applicable{0%} of years"))
     hover(made, tooltips, renderers=[dots], point_policy="follow_mouse")
-    made.js_on_event("tap", CustomJS(args={"map": data, "chosen": chosen, "plot": made}, code=script("tap.js")))
+    choose = CustomJS(args={"map": data, "chosen": chosen, "plot": made}, code=script("tap.js"))
+    for event in ("tap", "doubletap"):  # two clicks in quick succession are one double tap, wherever they are
+        made.js_on_event(event, choose)
     bar = ColorBar(color_mapper=mapper.transform, title=what, height=8, padding=6, title_text_font_style="normal")
     bar.title_text_font_size = bar.major_label_text_font_size = "11px"
     bar.width = "auto"
