@@ -16,10 +16,12 @@ import shapely
 import xarray as xr
 import yaml
 from rasterio.transform import Affine
+from rasterio.warp import Resampling, calculate_default_transform, reproject
 
 from glacmb_grid.cli import main
 from glacmb_grid.config import load_config
 from glacmb_grid.errors import InputError, InputErrors
+from glacmb_grid.inputs.balances import read_observations
 from glacmb_grid.inputs.climate.plausible import check_values
 from glacmb_grid.inputs.links import link
 from glacmb_grid.sampling.zonal import without_valid
@@ -594,6 +596,93 @@ def both(*makes):
     return lambda region: [override for make in makes for override in make(region) or ()]
 
 
+def written(change):
+    """The table of balances as another text or encoding."""
+
+    def make(region):
+        changed = change((region / "fog.csv").read_text())
+        (region / "fog.csv").write_bytes(changed if isinstance(changed, bytes) else changed.encode())
+
+    return make
+
+
+def placed(*order):
+    """Balances with positions in place of identifiers: columns of longitude and latitude in this order."""
+
+    def change(rows):
+        places = {"1": ("10.64", "46.70"), "2": ("10.81", "46.64")}
+        return [
+            [*rows[0][:3], "LONGITUDE", "LATITUDE"],
+            *([*r[:3], *(places[r[0]][k] for k in order)] for r in rows[1:]),
+        ]
+
+    return balances(change)
+
+
+def numbered(ds):
+    """Months as decimal numbers, 201810.0."""
+    month = ds["time"].values.astype("M8[M]")
+    year = month.astype("M8[Y]").astype(int) + 1970
+    return ds.assign_coords(time=(year * 100 + month.astype(int) % 12 + 1).astype(float))
+
+
+def across_greenwich(region):
+    """The region at longitude 0, the climate's longitudes from 0 to 360 with the seam inside."""
+    shift = LONGITUDE[2]
+    for name, ds in (("era5.nc", climate()), ("invariant.nc", invariant())):
+        (region / name).unlink()
+        ds.assign_coords(longitude=np.round((LONGITUDE - shift) % 360, 1)).sortby("longitude").to_netcdf(region / name)
+    moved(region, {n: (b[0] - shift, b[1], b[2] - shift, b[3]) for n, b in BOXES.items()})
+    raster(region / "dem.tif", np.full((30, 40), 2500, "int16"), west=10.55 - shift)
+    raster(region / "MOD10A1_doy2019182000000.tif", np.full((30, 40), 60, "uint8"), west=10.55 - shift)
+
+
+def roughly(ds):
+    """Coordinates in single precision, rounded otherwise."""
+    return ds.assign_coords({n: ds[n].astype("f4") + np.float32(2e-5) for n in ("latitude", "longitude")})
+
+
+def packed_heights(region):
+    """Heights as whole half metres above 1000 m, with scale and offset of the band."""
+    heights(lambda z: (z - 1000) / 0.5, dtype="int16")(region)
+    with rasterio.open(region / "dem.tif", "r+") as file:
+        file.scales, file.offsets = (0.5,), (1000.0,)
+
+
+def on_feet(region):
+    """The elevation model on a projected grid whose axes count feet; heights stay metres."""
+    heights()(region)
+    warnings.simplefilter("ignore", PendingDeprecationWarning)  # of rasterio itself
+    crs, bounds = "+proj=utm +zone=32 +datum=WGS84 +units=us-ft", {"left": 10.55, "bottom": 46.55, "right": 10.95}
+    transform, width, height = calculate_default_transform(
+        "EPSG:4326", crs, 40, 30, **bounds, top=46.85, resolution=900
+    )
+    values = np.full((height, width), -9999, "float32")
+    with rasterio.open(region / "dem.tif") as file:
+        to = {"dst_transform": transform, "dst_crs": crs, "dst_nodata": -9999, "resampling": Resampling.bilinear}
+        reproject(file.read(1), values, src_transform=file.transform, src_crs=file.crs, **to)
+    (region / "dem.tif").unlink()
+    shape = {"height": height, "width": width, "count": 1, "dtype": "float32"}
+    with rasterio.open(
+        region / "dem.tif", "w", driver="GTiff", crs=crs, transform=transform, nodata=-9999, **shape
+    ) as out:
+        out.write(values, 1)
+
+
+def with_islands(table):
+    """Outlines of two parts, one of them with a rock in it."""
+    parts = []
+    for shape in table.geometry:
+        x0, y0, x1, y1 = shape.bounds
+        west, east = (shapely.box(a, y0, b, y1) for a, b in ((x0, x0 + 0.4 * (x1 - x0)), (x0 + 0.6 * (x1 - x0), x1)))
+        parts.append(shapely.MultiPolygon([west.difference(west.centroid.buffer(0.002)), east]))
+    return table.set_geometry(parts, crs=4326)
+
+
+def another_layer(region):
+    outlines().to_file(region / "outlines.gpkg", layer="huts")
+
+
 OWN = {"path": "own.csv", "glacier": "id", "year": "year", "target": "b", "target_units": "m w.e."}
 
 
@@ -1062,6 +1151,57 @@ TABLE = [
         ["product: years", "2019..2020", "2015..2020"],
     ),
     (
+        "climate: a unit that is none",
+        air(attributes("t2m", units="Kelvins")),
+        ["era5.nc: t2m", "'Kelvins'", "climate: {units: {t2m: K}}"],
+    ),
+    (
+        "climate: months 1 to 12",
+        air(lambda ds: ds.isel(time=slice(12)).rename(time="month").assign_coords(month=np.arange(1, 13))),
+        ["era5.nc", "month: 12", "months without a year are no series"],
+    ),
+    ("climate: months as decimal numbers", air(numbered), ["ok", "2018-10 to 2020-12"]),
+    (
+        "climate: years as decimal numbers",
+        air(lambda ds: ds.assign_coords(time=2018 + (9.5 + np.arange(27)) / 12)),
+        ["era5.nc: time", "2018.79", "CF unit"],
+    ),
+    (
+        "climate: months as text",
+        air(lambda ds: ds.assign_coords(time=ds["time"].dt.strftime("%Y-%m").values)),
+        ["era5.nc: time", "2018-10", "CF unit"],
+    ),
+    (
+        "climate: the last month first",
+        air(lambda ds: ds.isel(time=slice(None, None, -1))),
+        ["ok", "2018-10 to 2020-12"],
+    ),
+    ("climate: time as the last dimension", air(lambda ds: ds.transpose("latitude", "longitude", "time")), ["ok"]),
+    ("climate: across Greenwich in 0 to 360", across_greenwich, ["ok", "2 glaciers"]),
+    (
+        "climate: latitudes that differ by their rounding",
+        two_files(lambda ds: ds[["t2m"]], lambda ds: roughly(ds[["tp"]])),
+        ["ok", "climate t2m, tp, orography"],
+    ),
+    (
+        "climate: a height called geopotential",
+        air(lambda ds: ds.assign(z=(ds["z"] / 9.80665).assign_attrs(ds["z"].attrs)), name="invariant.nc"),
+        ["ok", "note: the model's orography lies more than 1500 m", "geopotential (m2 s-2)"],
+    ),
+    (
+        "climate: a geopotential called height",
+        air(attributes("z", units="m"), name="invariant.nc"),
+        ["invariant.nc: z", "2.452e+04"],
+    ),
+    ("elevation: scale and offset of the band", packed_heights, ["ok", "2 glaciers"]),
+    ("elevation: a grid that counts feet", on_feet, ["ok", "2 glaciers"]),
+    (
+        "outlines: several layers",
+        another_layer,
+        ["outlines.gpkg: layer", "outlines, huts", "glaciers: {layer: NAME}"],
+    ),
+    ("outlines: parts and holes", shapes(with_islands), ["ok", "2 glaciers"]),
+    (
         "climate: two rates for precipitation",
         air(halves),
         ["ok", "tp is the sum of PRECC and PRECL", "climate t2m, tp, orography"],
@@ -1143,6 +1283,84 @@ TABLE = [
             said(observations={"links": {"mapping": {"0507": "RGI60-11.00001"}}}),
         ),
         ["ok", "3 by mapping"],
+    ),
+    ("observations: semicolons", written(lambda t: t.replace(",", ";")), ["ok", "6 observations linked"]),
+    (
+        "observations: semicolons and decimal commas",
+        written(lambda t: t.replace(",", ";").replace("-510", "-510,5")),
+        ["ok", "6 observations linked"],
+    ),
+    ("observations: tabs", written(lambda t: t.replace(",", "\t")), ["ok", "6 observations linked"]),
+    (
+        "observations: a byte order mark",
+        written(lambda t: b"\xef\xbb\xbf" + t.encode()),
+        ["ok", "6 observations linked"],
+    ),
+    (
+        "observations: the header again between the rows",
+        written(lambda t: t + t.splitlines()[0] + "\n"),
+        ["fog.csv: mass_balance", "line(s) 8", "remove rows that repeat the header"],
+    ),
+    (
+        "observations: a row of units",
+        balances(lambda rows: [rows[0], ["1", "yr", "mm w.e.", ""], *rows[1:]]),
+        ["fog.csv: mass_balance", "'mm w.e.' in line(s) 2", "state units"],
+    ),
+    (
+        "observations: a remark above the header",
+        written(lambda t: "# by hand, from the yearbook\n" + t),
+        ["ok", "6 observations linked"],
+    ),
+    (
+        "observations: blanks behind identifiers",
+        written(lambda t: t.replace("RGI60-11.00001", "RGI60-11.00001  ").replace("00002", "00002\u00a0")),
+        ["ok", "6 observations linked to outlines (6 by exact)"],
+    ),
+    (
+        "observations: identifiers in lower case",
+        written(lambda t: t.replace("RGI60", "rgi60")),
+        ["ok", "6 observations linked to outlines (6 by exact)"],
+    ),
+    (
+        "observations: days as a spreadsheet counts them",
+        balances(columns(begin_date="43374", end_date="43738")),
+        ["fog.csv: begin", "a spreadsheet's day 43374 is 2018-10-01", "a spreadsheet's day 43738 is 2019-09-30"],
+    ),
+    (
+        "observations: days first",
+        balances(columns(begin_date="01.10.2018", end_date="30.09.2019")),
+        ["fog.csv: begin", "'01.10.2018'", "write these dates as YYYY-MM-DD, or empty the cells\n"],
+    ),
+    (
+        "observations: years of two digits",
+        balances(lambda rows: [rows[0], *([a, b[2:], c, d] for a, b, c, d in rows[1:])]),
+        ["fog.csv: year", "within 1700..2200", "'19'"],
+    ),
+    (
+        "observations: years as seasons",
+        balances(lambda rows: [rows[0], *([a, f"{int(b) - 1}/{b[2:]}", c, d] for a, b, c, d in rows[1:])]),
+        ["fog.csv: year", "'2018/19'", "the year in which it ends"],
+    ),
+    (
+        "observations: minus signs of a text processor",
+        written(lambda t: t.replace(",-", ",\u2212")),
+        ["ok", "6 observations linked"],
+    ),
+    ("observations: positions", placed(0, 1), ["ok", "6 observations linked to outlines (6 by position)"]),
+    (
+        "observations: latitude where longitude should be",
+        placed(1, 0),
+        ["observations", "outside all outlines, but among them if latitude and longitude are swapped"],
+    ),
+    (
+        "observations: a unit that is none",
+        lambda region: ("observations.units=mm we",),
+        ["observations.units", "'mm w.e.'", "'mm we'"],
+    ),
+    (
+        "observations: uncertainties in metres among millimetres",
+        balances(columns(ANNUAL_BALANCE_UNC="0.2")),
+        ["fog.csv: uncertainty", "none beyond 0.2 mm w.e.: as if in m w.e.", "in the unit of the balances"],
     ),
     (
         "observations: unknown glaciers",
@@ -1277,10 +1495,44 @@ def test_bad_input_is_refused_with_what_to_do_and_odd_input_is_read_rightly(regi
         assert part in told, f"{part!r} in {told}"
 
 
-def sampled(region, *overrides):
+def sampled(region, *overrides, root="out"):
     """The climate of the glaciers as a run takes it."""
-    run(load_config(region / "alps.yaml", [f"store.root={region / 'out'}", *overrides]), stage="sampled")
-    return xr.load_dataset(region / "out" / "sampled" / "climate.zarr", engine="zarr")
+    run(load_config(region / "alps.yaml", [f"store.root={region / root}", *overrides]), stage="sampled")
+    return xr.load_dataset(region / root / "sampled" / "climate.zarr", engine="zarr")
+
+
+def test_odd_climates_give_the_series_of_the_sound_one(region):
+    expected = sampled(region)
+    odd = {
+        "numbers": air(numbered),
+        "backwards": air(lambda ds: ds.isel(time=slice(None, None, -1))),
+        "last": air(lambda ds: ds.transpose("latitude", "longitude", "time")),
+        "rounded": two_files(lambda ds: ds[["t2m"]], lambda ds: roughly(ds[["tp"]])),
+        "greenwich": across_greenwich,
+    }
+    for name, make in odd.items():
+        overrides = make(region) or ()
+        found = sampled(region, *overrides, f"store.root={region / name}", root=name)
+        for variable in ("t2m", "tp"):
+            np.testing.assert_allclose(found[variable], expected[variable], rtol=1e-6, err_msg=name)
+
+
+def test_odd_elevation_models_give_the_heights_of_the_sound_one(region):
+    found = []
+    for name, make in {"plain": heights(), "packed": packed_heights, "feet": on_feet}.items():
+        make(region)
+        run(load_config(region / "alps.yaml", [f"store.root={region / name}"]), stage="terrain")
+        found.append(
+            xr.load_dataset(region / name / "terrain" / "terrain.zarr", engine="zarr")["elevation_mean"].values
+        )
+    np.testing.assert_allclose(found[1], found[0], atol=0.3)
+    np.testing.assert_allclose(found[2], found[0], atol=3)
+
+
+def test_a_minus_of_a_text_processor_is_one(region):
+    written(lambda t: t.replace(",-", ",\u2212"))(region)
+    balances = read_observations(region / "fog.csv", units="mm w.e.")["mass_balance"]
+    assert balances.tolist() == [-0.51] * 3 + [-0.52] * 3
 
 
 @pytest.mark.parametrize("names", ["{}", "{tp: [PRECC, PRECL]}"])
@@ -1294,4 +1546,4 @@ def test_a_run_takes_the_sum_of_two_rates(region, names):
 def test_the_table_is_long_and_names_each_input_once():
     names = [row[0] for row in TABLE]
     assert len(set(names)) == len(names)
-    assert len(names) >= 120
+    assert len(names) >= 210

@@ -36,6 +36,10 @@ DEGREES = {"longitude": (-180.0, 360.0), "latitude": (-90.0, 90.0)}
 _SEPARATORS = ",;\t"
 _LINES_BEFORE_HEADER, _LINES_BELOW = 50, 10
 _SAYS_SEPARATOR = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # the first line of some exports of spreadsheets
+_SMALL_UNITS, _LEAST_SIGMA = ("mm w.e.", "kg m-2", "mm"), 2e-3  # m w.e.; no balance is known so well
+_MINUS = "^[\u2212\u2013](?=[0-9.])"
+_SEASON = re.compile(r"(1[89]|20)\d\d\s*[/-]\s*(\d\d|(1[89]|20)\d\d)")
+_WORDS = re.compile(r"[A-Za-z_][A-Za-z_ ./%0-9-]*")
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:[, '\u2019\u00a0\u202f\u2009]\d{3})+(?:\.\d*)?|[+-]?\d{1,3}(?:\.\d{3})+,\d*")
 _OWN_LINE = "line (column of the table)"  # what a user's column `line` is called, so as not to be taken for LINE
 _NOT_TEXT: Final = (
@@ -63,6 +67,10 @@ class Column:
             remedy = "write thousands without a separator, 1234.5 (if the comma is a decimal one, use a point)"
         elif any(re.fullmatch(r"[+-]?\d+,\d+", cell) for cell in cells):
             remedy = "use a point for decimals"
+        elif any(_SEASON.fullmatch(cell) for cell in cells):
+            remedy = "write a hydrological year as the year in which it ends: 2019 for 2018/19"
+        elif any(_WORDS.fullmatch(cell) for cell in cells):
+            remedy += "; remove rows that repeat the header, state units or are no data"
         return InputError(self.where, expected="a number", found=found, remedy=remedy)
 
     def require_filled(self, blank: Bools) -> None:
@@ -114,6 +122,14 @@ class Column:
                 self.where,
                 expected=f"values within 0..{largest:g} m w.e. when read as {units}",
                 found=f"{_rounded(metres[wrong])} in {self.place(wrong)}",
+                remedy="give it in the unit of the balances, or empty these cells",
+            )
+        given = metres[metres > 0]
+        if units in _SMALL_UNITS and len(given) and given.max() < _LEAST_SIGMA:
+            raise InputError(
+                self.where,
+                expected=f"uncertainties of {_LEAST_SIGMA * 1e3:g} mm w.e. and more in some rows, read as {units}",
+                found=f"none beyond {given.max() * 1e3:.3g} mm w.e.: as if in m w.e.",
                 remedy="give it in the unit of the balances, or empty these cells",
             )
 
@@ -213,6 +229,8 @@ def find_header(lines: Sequence[str], names: Collection[str] | None) -> tuple[in
         if _SAYS_SEPARATOR.fullmatch(line.strip()):
             continue
         separator = _separator(lines, number)
+        if line.startswith("#") and not _fits(lines, number, separator)[0]:  # a remark above the header
+            continue
         try:
             cells = [c.strip() for c in next(csv.reader([line], delimiter=separator), [])]
         except csv.Error:
@@ -224,14 +242,15 @@ def find_header(lines: Sequence[str], names: Collection[str] | None) -> tuple[in
 
 def _separator(lines: Sequence[str], header: int) -> str:
     """The separator that occurs as often in the next lines as in the header; of several, the most frequent there."""
+    return max(_SEPARATORS, key=lambda separator: _fits(lines, header, separator))
+
+
+def _fits(lines: Sequence[str], header: int, separator: str) -> tuple[bool, int]:
+    """Whether a separator occurs as often in most of the next lines as in the header, and how often there."""
     below = [one for one in lines[header + 1 : header + 1 + _LINES_BELOW] if one.strip()]
-
-    def fit(separator: str) -> tuple[bool, int]:
-        count = lines[header].count(separator)
-        same = sum(one.count(separator) == count for one in below)
-        return count > 0 and 2 * same > len(below), count
-
-    return max(_SEPARATORS, key=fit)
+    count = lines[header].count(separator)
+    same = sum(one.count(separator) == count for one in below)
+    return count > 0 and 2 * same > len(below), count
 
 
 def check_names(names: list[str], file: str | Path) -> None:
@@ -267,7 +286,8 @@ def numbers(cells: pd.Series[str], lines: pd.Series[int], where: str) -> Floats:
     if (plain := _plain_numbers(cells)) is not None:
         return plain
     blank = is_blank(cells)
-    values = pd.to_numeric(cells.where(~blank), errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    signed = cells.str.replace(_MINUS, "-", regex=True)  # of text processors
+    values = pd.to_numeric(signed.where(~blank), errors="coerce").to_numpy(np.float64, na_value=np.nan)
     broken = ~np.isfinite(values) & ~blank.to_numpy()
     if broken.any():
         raise described(cells, lines, where).not_numbers(broken)

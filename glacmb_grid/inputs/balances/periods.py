@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -45,9 +46,18 @@ def dates_of(column: Column, cells: pd.Series[str]) -> Dates:
             column.where,
             expected="dates such as 2001-09-30 (or 20010930)",
             found=f"{listing(map(repr, column.cells(broken)), 4)} in {column.place(broken)}",
-            remedy="write these dates as YYYY-MM-DD, or empty the cells",
+            remedy="write these dates as YYYY-MM-DD, or empty the cells" + _of_spreadsheet(column.cells(broken)),
         )
     return np.asarray(np.array(days, dtype="datetime64[D]")[codes])
+
+
+def _of_spreadsheet(cells: Sequence[str]) -> str:
+    """That all cells are days as spreadsheets count them, and which day the first is; empty if they are not."""
+    numbers = [re.fullmatch(r"([1-9]\d{4})(\.0*)?", cell.strip()) for cell in cells]
+    if not cells or not all(numbers) or numbers[0] is None:
+        return ""
+    day = np.datetime64("1899-12-30") + int(numbers[0][1])
+    return f"; a spreadsheet's day {numbers[0][1]} is {day}: format its column as a date before it is saved as CSV"
 
 
 def periods_of(column: Column, cells: pd.Series[str]) -> tuple[Dates, Dates, str]:

@@ -133,7 +133,10 @@ def _add(one: Opened, reading: Reading, found: Found) -> bool:
             f"{one.where}: {listing([*climate, *parts])}",
             expected="dimensions time, latitude, longitude with their coordinates",
             found=f"dimensions {_dimensions(fields[0])}",
-            remedy="give monthly fields on a latitude-longitude grid (invariant fields belong to `climate.invariant`)",
+            remedy="months without a year are no series: give each record its date, in Python "
+            "`ds.rename(month='time').assign_coords(time=DATES)`"
+            if "month" in fields[0].dims
+            else "give monthly fields on a latitude-longitude grid (invariant fields belong to `climate.invariant`)",
         )
     if reading.finer is None and stamped.source != "bounds":
         require_monthly(one.ds, fields, one.where)

@@ -64,6 +64,8 @@ class Finder:
         names = self.glaciers["name"] if "name" in self.glaciers else [""] * len(self.glaciers)
         self.names = {g: n if isinstance(n, str) else "" for g, n in zip(self.glaciers.index, names, strict=True)}
         self.outlines = dict(zip(self.glaciers.index, self.glaciers.geometry, strict=True))
+        folded = pd.Series([str(g).casefold() for g in self.glaciers.index], index=self.glaciers.index, dtype=object)
+        self.folded = {f: str(g) for g, f in folded[~folded.duplicated(keep=False)].items()}
         self.pieces: dict[str, list[str]] = {}
         for glacier in self.glaciers.index:
             match = _RGI_5_OR_6.match(glacier)
@@ -86,6 +88,7 @@ class Finder:
         if np.isfinite(site.longitude) and np.isfinite(site.latitude):
             point = shapely.Point(site.longitude, site.latitude)
         exact = [i for i in site.rgi_ids if i in self.glaciers.index]
+        exact = exact or [self.folded[i.casefold()] for i in site.rgi_ids if i.casefold() in self.folded]
         if exact:
             return self._exact(name, exact, point)
         by_version = self._by_version(name, site.rgi_ids)
@@ -143,6 +146,12 @@ class Finder:
             text = f"{self._called(near[0])} is {away:.1f} km away"
             return f"; {text}: if it is the same, {self._pasted(site.name, near[0])}"
         return ""
+
+    def _swapped(self, point: shapely.Point) -> str:
+        """That a position far from all outlines lies among them with its coordinates swapped."""
+        among = shapely.box(*self.glaciers.total_bounds).buffer(1.0)
+        swapped = among.contains(shapely.Point(point.y, point.x)) and not among.contains(point)
+        return ", but among them if latitude and longitude are swapped" if swapped else ""
 
     def _called(self, glacier: str) -> str:
         name = self.names[glacier]
@@ -209,7 +218,7 @@ class Finder:
             expected, found = "a position inside the outline of a whole glacier", f"inside {holders[0]}, a piece of one"
             raise self._undecided(name, expected, found, "merge the pieces, `glaciers: {merge_pieces: true}`, or ")
         if not holders:
-            why = "its position is outside all outlines" + self._of_other_version(site)
+            why = "its position is outside all outlines" + self._swapped(point) + self._of_other_version(site)
             return "", "", why + self._meant(site, point)
         (glacier,) = holders
         other = self._other_name(site, glacier)
