@@ -265,6 +265,17 @@ def test_tables_of_a_study_an_audit_and_rates_become_charts(results, toys):
     assert "voids" in page(full)
 
 
+def test_series_of_others_stand_beside_the_sums(results):
+    score = {"region": "13", "unit": "Gt", "n": 19, "product": -0.1, "reference": -1.7, "bias": 1.6, "rmse": 1.9}
+    scores = pd.DataFrame([{**score, "area_share": 0.04}, {**score, "region": "14", "area_share": np.nan}])
+    one = dataclasses.replace(results, series_scores=scores)
+    made = {s.key: s for s in sections(one, glaciers_of(one), Document())}["series"]
+    assert made.tables[0].rows[0] == ("13", "Gt", "19", "-0.100", "-1.700", "+1.600", "1.900", "4%")
+    assert made.tables[0].rows[1][-1] == "–"
+    made = {s.key: s for s in sections(results, glaciers_of(results), Document())}["series"]
+    assert "compare" in made.missing
+
+
 def test_geodetic_rates_stand_beside_the_product(results):
     days = np.array(["2001-10-01", "2005-10-01"], "datetime64[ns]")
     rates = pd.DataFrame(

@@ -69,6 +69,7 @@ class Results:
     audit: Mapping[str, Any] = field(default_factory=dict)
     study: Mapping[str, Any] = field(default_factory=dict)
     geodetic_scores: pd.DataFrame | None = None
+    series_scores: pd.DataFrame | None = None
     networks: Mapping[str, xr.Dataset] = field(default_factory=dict)
     failures: pd.DataFrame | None = None
     unmatched: pd.DataFrame | None = None
@@ -141,6 +142,7 @@ def gather(config: Judged, states: Mapping[str, str]) -> Results:
         regional=one(a.REGIONAL),
         geodetic=geodetic.get("compared"),
         geodetic_scores=geodetic.get("scores"),
+        series_scores=one(a.COMPARED_SUMS["scores"]) if product and product.regions else None,
         samples=one(a.SAMPLES),
         evaluation=evaluation,
         audit=several(a.AUDIT),

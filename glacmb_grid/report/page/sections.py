@@ -67,6 +67,7 @@ def sections(results: Results, glaciers: Glaciers | None, document: Document) ->
     yield _glaciers(glaciers, placed)
     yield _regional(results)
     yield _geodetic(results)
+    yield _series(results)
     yield _scores(results)
     yield _predicted(results)
     yield _beaten(results)
@@ -113,6 +114,18 @@ def _regional(results: Results) -> Section:
         "independent errors would have claimed, for comparison only."
     )
     return Section("regional", "Regional series", lead, regional_charts(regional), [tables.region_table(regional)])
+
+
+def _series(results: Results) -> Section:
+    scores = results.series_scores
+    if scores is None or scores.empty:
+        missing = "No series were given (`product: {regions: {compare: ...}}`), or none of these regions."
+        return Section("series", "Beside series of others", missing=missing)
+    lead = (
+        "Changes over the periods of the series. Gigatonnes are comparable where the areas are: the share is that of "
+        "the product's glaciers in the area of the series."
+    )
+    return Section("series", "Beside series of others", lead, tables=[tables.series_table(scores)])
 
 
 def _geodetic(results: Results) -> Section:

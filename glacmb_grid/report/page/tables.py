@@ -255,6 +255,21 @@ def geodetic_table(scores: pd.DataFrame) -> Table:
     return table_of(("slice", "rates", *(n.replace("_", " ") for n in names)), rows, "m w.e. per year")
 
 
+def series_table(scores: pd.DataFrame) -> Table:
+    """Regional sums beside series of others."""
+    head = ("region", "unit", "periods", "product", "series", "bias", "RMSE", "share of area")
+    rows = [
+        (
+            *(str(one[n]) for n in ("region", "unit", "n")),
+            *(number(one[n], signed=True) for n in ("product", "reference", "bias")),
+            number(one["rmse"]),
+            f"{one['area_share']:.0%}" if pd.notna(one["area_share"]) else "–",
+        )
+        for one in scores.to_dict("records")
+    ]
+    return table_of(head, rows, "means over the periods")
+
+
 def region_names(regional: xr.Dataset) -> list[str]:
     """Identifier and name of every region."""
     ids = identifiers(regional, "region")
