@@ -463,7 +463,9 @@ def test_the_command_line_writes_both_and_a_run_ends_with_its_page(world, tmp_pa
     assert main(["report", str(path)]) == 0
     assert "report is current" in capsys.readouterr().out
     assert main(["status", str(path)]) == 0
-    assert re.search(r"^report +current$", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^report +current ", capsys.readouterr().out, re.MULTILINE)
+    assert main(["clean", str(path)]) == 0
+    assert "report" not in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from glacmb_grid.stores.leftovers import leftovers
 from glacmb_grid.stores.ownership import LOG, STAGE
 from glacmb_grid.stores.runs import CACHE, RunStore
 from glacmb_grid.workflow.currency import status
+from glacmb_grid.workflow.presenting import presented
 
 _LOGS = 10
 """Newest logs that are kept."""
@@ -68,7 +69,9 @@ def left_over(config: Judged) -> list[Left]:
         A folder that is not a run's.
     """
     store = RunStore(config.root)
-    states = {name: (state, why) for name, state, why in status(config)}
+    lines = status(config)
+    shown = presented(config, {name: state for name, state, _ in lines})
+    states = {name: (state, why) for name, state, why in [*lines, *shown]}
     return [*_results(store, states), *_internal(store, states)]
 
 
