@@ -149,4 +149,6 @@ def test_an_audit_is_stale_where_an_estimator_that_it_compares_changed(folder):
 
 def test_a_configuration_can_be_read_back_from_its_plain_values(folder):
     config = configured(folder)
-    assert type(config).model_validate(config.model_dump()) == config
+    again = type(config).model_validate(config.model_dump())
+    assert again.model_dump() == config.model_dump()
+    assert again.own_models == config.own_models

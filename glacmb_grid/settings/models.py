@@ -144,9 +144,9 @@ class TemperatureIndex(Section):
         Annotated[float, Field(ge=-20, le=20)],
     ] = (0.007, 1.5, 0.0)
     prior_sd: tuple[
-        Annotated[float, Field(gt=0, le=0.1)],
-        Annotated[float, Field(gt=0, le=20)],
-        Annotated[float, Field(gt=0, le=20)],
+        Annotated[float, Field(gt=0, le=1)],
+        Annotated[float, Field(gt=0, le=100)],
+        Annotated[float, Field(gt=0, le=100)],
     ] = (0.003, 0.5, 1.0)
     residual_sd: Sigma = 0.3
 
