@@ -197,7 +197,8 @@ def _of_decimal_years(years: Floats) -> Days:
     """Days of decimal years; 1999.75 is the first of October."""
     whole = np.floor(years)
     january = (whole - 1970).astype("datetime64[Y]")
-    length = ((january + 1).astype(_DAY) - january.astype(_DAY)).astype(np.float64)
+    after = january + np.timedelta64(1, "Y")
+    length = (after.astype(_DAY) - january.astype(_DAY)).astype(np.float64)
     days = january.astype(_DAY) + np.rint((years - whole) * length).astype("timedelta64[D]")
     months = (years - whole) * 12
     first = january.astype("datetime64[M]") + np.rint(months).astype("timedelta64[M]")
