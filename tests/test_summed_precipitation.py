@@ -52,7 +52,9 @@ def refused(call, *texts):
 
 def test_rates_of_a_file_each_are_added_to_amounts_of_the_month(tmp_path):
     """As CESM delivers its series: a variable a file, no leap days, stamped at the end, with bounds of its own."""
-    stamps = [cftime.datetime(int(str(m)[:4]), int(str(m)[5:]), 1, calendar="noleap") for m in MONTHS + np.timedelta64(1, "M")]
+    stamps = [
+        cftime.datetime(int(str(m)[:4]), int(str(m)[5:]), 1, calendar="noleap") for m in MONTHS + np.timedelta64(1, "M")
+    ]
     found = opened(tmp_path, *(cube({n: v}, stamps) for n, v in {**AIR, **CESM}.items()), stamp="end")
     rate = 1e-8 + 3e-8 + 3e-10 * NUMBER
     np.testing.assert_allclose(found["tp"].values[:, 0, 0], rate * 86400 * DAYS, rtol=1e-6)
