@@ -65,9 +65,9 @@ def test_what_is_exported_for_glambie_2_is_read_back(toys, tmp_path):
 
 
 def test_plain_tables_keep_names_of_their_own(tmp_path):
-    text = "region,begin,end,change,unit\nIndus,2000-10-01,2001-10-01,-1.5,Gt\n13,2000-10-01,2001-10-01,-0.2,m w.e.\n"
+    text = "region,begin,end,change,unit\nIndus,2000-10-01,2001-10-01,-1.5,Gt\n5,2000-10-01,2001-10-01,-0.2,m w.e.\n"
     found = gg.read_series(written(tmp_path, text))
-    assert found["region"].tolist() == ["Indus", "13"]
+    assert found["region"].tolist() == ["Indus", "5"]  # as polygons of one's own may be called
     assert found["uncertainty"].isna().all()
 
 
@@ -80,6 +80,7 @@ def test_plain_tables_keep_names_of_their_own(tmp_path):
         ("region,begin,end,change,unit\n13,2000,2001-10-01,1,Gt\n", "2000-10-01"),
         ("region,begin,end,change,unit\n13,2001-10-01,2000-10-01,1,Gt\n", "end after they begin"),
         ("region,begin,end,change,unit\n13,2000-10-01,2001-10-01,much,Gt\n", "a number"),
+        ("start_dates,end_dates,region,combined_gt\n,2001,iceland,1\n", "a decimal year in every row"),
     ],
 )
 def test_what_is_no_series_is_refused_with_its_file(tmp_path, text, told):

@@ -291,7 +291,9 @@ def fetch(
     to: Annotated[Path, typer.Option(metavar="FOLDER", help="where the files go", show_default=False)],
     years: Annotated[str, typer.Option(metavar="FIRST-LAST", help="of climate and albedo")] = "2000-2024",
     variables: Annotated[str, typer.Option(metavar="NAMES", help="of era5-land")] = "t2m,tp",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be asked, and ask nobody")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what would be asked, and ask nobody but catalogues")
+    ] = False,
 ) -> int:
     """Ask the agencies for what a region needs, in your name; goes on where it was interrupted."""
     from glacmb_grid.cli import files

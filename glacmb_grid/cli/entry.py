@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"error: {problem.in_words(python=False)}", error)
         return 1
     except KeyboardInterrupt:
-        complain("interrupted; the same command goes on from the last finished stage")
+        complain("interrupted; the same command goes on from what is finished")
         return 130
     except Exception as error:  # noqa: BLE001 - the last stop before a traceback
         return _unexpected(error)

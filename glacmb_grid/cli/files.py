@@ -122,7 +122,7 @@ def fetch(source: str, region: str, folder: Path, *, years: str, variables: str,
         tell(line)
     if not dry_run:
         fetching.fetch(plan, folder, say=say)
-        tell(f"in a configuration beside {folder}: {plan.configuration}")
+        tell(f"in a configuration that lies in {folder}: {plan.configuration}")
     return 0
 
 
@@ -154,8 +154,8 @@ def _area(region: str) -> Any:
 
 def _years(text: str) -> tuple[int, int]:
     """The first and the last of `2000-2024`."""
-    first, _, last = text.partition("-")
-    if not (first.isdigit() and (last or first).isdigit()):
+    first, between, last = text.partition("-")
+    if not (first.isdigit() and (last if between else first).isdigit()):
         raise InputError(
             "fetch: --years", expected="FIRST-LAST", found=f"{text!r}", remedy="write for instance --years 2000-2024"
         )

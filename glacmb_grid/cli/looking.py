@@ -1,4 +1,4 @@
-"""Commands that look at a configuration and its run, and change nothing."""
+"""Commands that look at a configuration and its run, and change no result."""
 
 from __future__ import annotations
 

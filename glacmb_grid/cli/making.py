@@ -6,7 +6,7 @@ from pathlib import Path
 
 from glacmb_grid.cli.speech import say, tell
 from glacmb_grid.config import load_config
-from glacmb_grid.errors import InputError
+from glacmb_grid.errors import InputError, InputErrors
 from glacmb_grid.failures import FILE as FAILED
 from glacmb_grid.report.scores import summary
 from glacmb_grid.settings import Judged
@@ -37,8 +37,10 @@ def _page_at_the_end(config: Judged) -> None:
 
     try:
         write_report(config, say=say)
-    except InputError as error:
+    except (InputError, InputErrors) as error:
         say(f"note: no report: {error.in_words(python=False)}")
+    except Exception as error:  # noqa: BLE001 - the run is done, whatever became of its page
+        say(f"note: no report: {type(error).__name__}: {error}")
 
 
 def report(path: Path, overrides: Overrides, *, overwrite: bool) -> int:

@@ -34,14 +34,22 @@ class Area:
         return f"{self.west:g},{self.south:g},{self.east:g},{self.north:g}"
 
     @property
+    def width(self) -> float:
+        """Degrees from west to east."""
+        return self.east - self.west if self.west < self.east else self.east - self.west + 360
+
+    @property
     def spans(self) -> list[tuple[float, float]]:
         """Longitudes from west to east, in two pieces where the area crosses the antimeridian."""
         return [(self.west, self.east)] if self.west < self.east else [(self.west, 180.0), (-180.0, self.east)]
 
     def wider(self, degrees: float) -> Area:
         """The area with a margin around it."""
+        south, north = max(self.south - degrees, -90), min(self.north + degrees, 90)
+        if self.width + 2 * degrees >= 360:
+            return Area(-180, south, 180, north)
         longitudes = [((v + 180) % 360) - 180 for v in (self.west - degrees, self.east + degrees)]
-        return Area(longitudes[0], max(self.south - degrees, -90), longitudes[1], min(self.north + degrees, 90))
+        return Area(longitudes[0], south, longitudes[1], north)
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,8 @@ class Plan:
     def lines(self) -> list[str]:
         """What would be asked, in words, for `--dry-run`."""
         about = "about " if any(not i.exact for i in self.items) else ""
-        out = [f"{self.source}: {len(self.items)} files, {about}{_amount(self.bytes)}"]
+        size = f"{about}{_amount(self.bytes)}" if self.bytes else "size unknown"
+        out = [f"{self.source}: {len(self.items)} file{'s' * (len(self.items) > 1)}, {size}"]
         out += [f"  licence: {self.licence}", f"  cite: {self.citation}", *(f"  note: {n}" for n in self.notes)]
         for item in self.items:
             size = f"{'' if item.exact else 'about '}{_amount(item.size)}" if item.size else "size unknown"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from glacmb_grid.disk import Say
 from glacmb_grid.errors import InputError
 from glacmb_grid.fetching.contract import Item
-from glacmb_grid.fetching.http import BUSY, TRIES, Sleep, download
+from glacmb_grid.fetching.http import BUSY, TRIES, Missing, Sleep, download
 from glacmb_grid.fetching.record import Record
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 URL = "https://cds.climate.copernicus.eu/api"
 _RETRY_AFTER = 10.0  # s, when the data store is busy
 _LONGEST_PAUSE = 120.0  # s, between two looks at a request
+_REFUSED, _GONE = 429, (404, 410)
+_ALIVE = ("accepted", "running", "successful")
 _LOOKED_AT = 50  # of the user's last requests
 
 
@@ -39,11 +41,10 @@ def client() -> Client:
         from ecmwf.datastores import Client
     except ImportError as error:
         raise without_extra("ecmwf-datastores-client") from error
-    logging.getLogger("ecmwf.datastores").setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made = Client(url=_url(), progress=False, retry_after=_RETRY_AFTER, maximum_tries=30)
-    if made.key is None:
+    for name, level in (("ecmwf.datastores", logging.WARNING), ("multiurl", logging.ERROR)):
+        logging.getLogger(name).setLevel(level)
+    key = _configured("key")
+    if not key:
         raise InputError(
             "fetch: the Climate Data Store",
             expected="your key of the data store",
@@ -51,20 +52,21 @@ def client() -> Client:
             remedy=f"register there, then set ECMWF_DATASTORES_KEY, or write `url: {URL}` and `key: ...` to "
             "~/.ecmwfdatastoresrc",
         )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it asks for messages of the day, and tells where there are none
+        made = Client(url=_configured("url") or URL, key=key, progress=False, retry_after=_RETRY_AFTER, maximum_tries=1)
+    made.maximum_tries = 30
     return made
 
 
-def _url() -> str:
-    import os
-
+def _configured(name: str) -> str:
+    """What the environment or the user's file says; empty if neither does."""
     from ecmwf.datastores import config
 
-    if os.environ.get("ECMWF_DATASTORES_URL"):
-        return os.environ["ECMWF_DATASTORES_URL"]
     try:
-        return str(config.get_config("url"))
+        return str(config.get_config(name))
     except (KeyError, FileNotFoundError):
-        return URL
+        return ""
 
 
 def without_extra(library: str) -> InputError:
@@ -73,7 +75,7 @@ def without_extra(library: str) -> InputError:
         "fetch",
         expected=f"the library {library}",
         found="not installed",
-        remedy='install what fetches: pip install "glacmb_grid[fetch]"',
+        remedy='install what fetches, in the project: pip install ".[fetch]"',
     )
 
 
@@ -89,17 +91,14 @@ def cost(store: Client, item: Item) -> tuple[float, float] | None:
 def ask(store: Client, item: Item, record: Record, say: Say, sleep: Sleep = time.sleep) -> str:
     """Submit a request unless it was; gives its identifier."""
     known = record.of(item)
-    if known.get("id") and _alive(store, known["id"]):
-        say(f"{item.name}: request {known['id']} goes on")
-        return str(known["id"])
-    if known.get("asking") and (found := _found_among_jobs(store, item)):  # killed before it was noted
-        record.note(item, id=found)
-        say(f"{item.name}: request {found} goes on")
-        return found
-    record.note(item, asking=True, id="")
     with _in_words(item):
-        identifier = _submit(store, item, say, sleep)
-    record.note(item, id=identifier, asking=False)
+        if known.get("id") and _alive(store, known["id"]):
+            say(f"{item.name}: request {known['id']} goes on")
+            return str(known["id"])
+        # killed before it was noted, or asked for from elsewhere
+        identifier = _found_among_jobs(store, item) if not known.get("id") else ""
+        identifier = identifier or _submit(store, item, say, sleep)
+    record.note(item, id=identifier)
     say(f"{item.name}: request {identifier}")
     return identifier
 
@@ -114,23 +113,40 @@ def _submit(store: Client, item: Item, say: Say, sleep: Sleep) -> str:
     for attempt in range(TRIES):
         try:
             return str(once.submit(item.collection, dict(item.request)).request_id)
-        except requests.HTTPError as error:
-            if error.response is None or error.response.status_code not in BUSY or attempt == TRIES - 1:
-                raise
-        except (requests.ConnectionError, requests.Timeout):
-            if found := _found_among_jobs(store, item):
-                return found
-            if attempt == TRIES - 1:
+        except (requests.HTTPError, requests.ConnectionError, requests.Timeout) as error:
+            code = error.response.status_code if error.response is not None else 0
+            if attempt == TRIES - 1 or (code and code not in BUSY):
                 raise
         say(f"{item.name}: the data store is busy; asked again in {2.0**attempt:.0f} s")
         sleep(2.0**attempt)
+        if code != _REFUSED and (found := _found_among_jobs(store, item)):  # only the answer was lost
+            return found
     raise AssertionError
 
 
-def collect(store: Client, item: Item, path: Path, record: Record, say: Say, sleep: Sleep = time.sleep) -> int:
-    """Wait for a request and fetch its file; gives its bytes."""
+def collect(
+    store: Client, item: Item, path: Path, part: Path, record: Record, say: Say, sleep: Sleep = time.sleep
+) -> int:
+    """Wait for a request and fetch its file; gives its bytes. A result that has expired is asked for once more."""
+    import requests
+
+    for again in (True, False):
+        try:
+            return _collected(store, item, path, part, record, say, sleep)
+        except (Missing, requests.HTTPError) as error:
+            gone = isinstance(error, Missing) or (error.response is not None and error.response.status_code in _GONE)
+            record.forget(item)
+            if not (gone and again):
+                with _in_words(item):
+                    raise
+            say(f"{item.name}: its result has expired; asked for again")
+            part.unlink(missing_ok=True)
+    raise AssertionError
+
+
+def _collected(store: Client, item: Item, path: Path, part: Path, record: Record, say: Say, sleep: Sleep) -> int:
     identifier = ask(store, item, record, say, sleep)
-    with _in_words(item):
+    with _in_words(item, gone=True):
         remote = store.get_remote(identifier)
         _wait(remote, item, record, say, sleep)
         results = remote.get_results()
@@ -139,6 +155,7 @@ def collect(store: Client, item: Item, path: Path, record: Record, say: Say, sle
         return download(
             results.location,
             path,
+            part,
             session=store.session,
             say=say,
             size=results.content_length,
@@ -176,7 +193,7 @@ def _alive(store: Client, identifier: str) -> bool:
     import requests
 
     try:
-        return store.get_remote(identifier).status in ("accepted", "running", "successful")
+        return store.get_remote(identifier).status in _ALIVE
     except requests.HTTPError as error:
         if error.response is not None and error.response.status_code == 404:
             return False
@@ -186,19 +203,22 @@ def _alive(store: Client, identifier: str) -> bool:
 def _found_among_jobs(store: Client, item: Item) -> str:
     """The user's last request of the same content that the data store has; empty if none."""
     wanted = json.dumps(item.request, sort_keys=True, default=list)
-    for identifier in store.get_jobs(limit=_LOOKED_AT, sortby="-created").request_ids:
-        remote = store.get_remote(identifier)
-        reply: dict[str, Any] = remote.json
+    for job in store.get_jobs(limit=_LOOKED_AT, sortby="-created").json["jobs"]:
+        if job.get("processID") != item.collection or job.get("status") not in _ALIVE:
+            continue
+        reply: dict[str, Any] = store.get_remote(job["jobID"]).json
         asked = reply.get("metadata", {}).get("request", {}).get("ids", {})
-        same = json.dumps(asked, sort_keys=True) == wanted
-        if same and reply["processID"] == item.collection and reply["status"] in ("accepted", "running", "successful"):
-            return str(identifier)
+        if json.dumps(asked, sort_keys=True) == wanted:
+            return str(job["jobID"])
     return ""
 
 
 @contextmanager
-def _in_words(item: Item) -> Iterator[None]:
-    """Answers that refuse a request as errors that say what to do; licences are never accepted here."""
+def _in_words(item: Item, *, gone: bool = False) -> Iterator[None]:
+    """Answers that refuse a request as errors that say what to do; licences are never accepted here.
+
+    With `gone` those that say that there is no such thing are left as they are.
+    """
     import requests
 
     try:
@@ -206,6 +226,8 @@ def _in_words(item: Item) -> Iterator[None]:
     except requests.HTTPError as error:
         text = " ".join(str(error).split())
         code = error.response.status_code if error.response is not None else 0
+        if gone and code in _GONE:
+            raise
         remedy = "check the request on the page of the data set"
         if "licence" in text.lower():
             remedy = (
@@ -220,7 +242,7 @@ def _in_words(item: Item) -> Iterator[None]:
             found=text,
             remedy=remedy,
         ) from error
-    except requests.ConnectionError as error:
+    except (requests.ConnectionError, requests.Timeout) as error:
         raise InputError(
             f"fetch: {item.name}",
             expected="the data store",

@@ -32,16 +32,15 @@ def session() -> requests.Session:
         "register at urs.earthdata.nasa.gov; then set EARTHDATA_USERNAME and EARTHDATA_PASSWORD, or write `machine "
         "urs.earthdata.nasa.gov login ... password ...` to ~/.netrc"
     )
-    trouble = ""
+    troubles = []
     for strategy in ("environment", "netrc"):
         try:
             if earthaccess.login(strategy=strategy).authenticated:
                 return earthaccess.get_requests_https_session()
         except Exception as error:  # noqa: BLE001 - it raises many kinds of its own
-            trouble = f"{type(error).__name__}: {error}"
-    raise InputError(
-        "fetch: Earthdata", expected="your Earthdata login", found=trouble.splitlines()[0] or "none", remedy=remedy
-    )
+            troubles.append(f"{strategy}: {' '.join(str(error).split())}")
+    found = "; ".join(troubles) or "none"
+    raise InputError("fetch: Earthdata", expected="your Earthdata login", found=found, remedy=remedy)
 
 
 def granules(product: str, version: str, area: Area, begin: str, end: str) -> list[Any]:

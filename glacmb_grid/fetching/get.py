@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glacmb_grid.disk import Say
+from glacmb_grid.disk import Say, put_aside
 from glacmb_grid.errors import InputError
 from glacmb_grid.fetching import data_store, earthdata
 from glacmb_grid.fetching.contract import Item, Plan
 from glacmb_grid.fetching.http import Missing, Sleep, download
-from glacmb_grid.fetching.record import FOLDER, Record
+from glacmb_grid.fetching.record import FOLDER, PARTS, Record
 from glacmb_grid.fetching.sources import halves
 from glacmb_grid.stores.locks import holding
 
@@ -49,7 +49,7 @@ def fetch(plan: Plan, folder: str | Path, *, say: Say = print, sleep: Sleep = ti
     """
     folder = Path(folder)
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-    with holding(folder / FOLDER, folder):
+    with holding(folder / FOLDER, folder, instead="name another folder by --to"):
         return _Fetching(folder, say, sleep).all(plan.items)
 
 
@@ -58,7 +58,7 @@ class _Fetching:
 
     def __init__(self, folder: Path, say: Say, sleep: Sleep) -> None:
         self._folder, self._say, self._sleep = folder, say, sleep
-        self._record = Record(folder, say)
+        self._record = Record(folder)
         self._sessions: dict[str, requests.Session] = {}
         self._store: Client | None = None
 
@@ -72,7 +72,7 @@ class _Fetching:
         whole = [part for item in made for part in self._within_limits(item)]
         for place, item in enumerate(whole):
             for ahead in whole[place : place + _ASKED_AHEAD]:
-                if not self._record.has(ahead):
+                if not self._record.has(ahead) and not self._record.of(ahead).get("id"):
                     data_store.ask(self._client(), ahead, self._record, _quiet, self._sleep)
             done += self._one(item)
         return done
@@ -80,8 +80,14 @@ class _Fetching:
     def _one(self, item: Item) -> list[Path]:
         path = self._folder / item.name
         if not self._record.has(item):
+            if item.exact and path.is_file() and path.stat().st_size == item.size:  # killed before it was noted
+                self._record.note(item, bytes=item.size)
+                return [path]
+            if path.exists():
+                self._say(f"{item.name} is not what is fetched: kept as {put_aside(path, 'yours').name}")
+            part = self._folder / FOLDER / PARTS / item.name
             try:
-                size = self._get(item, path)
+                size = self._get(item, path, part)
             except Missing as error:
                 if not item.may_lack:
                     raise InputError(
@@ -91,24 +97,26 @@ class _Fetching:
                         remedy="look whether a newer version has another name, and tell us",
                     ) from error
                 self._say(f"{item.name}: {item.may_lack}")
-                self._record.note(item, absent=True)
                 return []
             self._record.note(item, bytes=size)
             self._say(f"{item.name}: {size / 1e6:.1f} MB")
         return [path] if path.exists() else []
 
-    def _get(self, item: Item, path: Path) -> int:
+    def _get(self, item: Item, path: Path, part: Path) -> int:
         if item.way == "data store":
-            return data_store.collect(self._client(), item, path, self._record, self._say, self._sleep)
+            return data_store.collect(self._client(), item, path, part, self._record, self._say, self._sleep)
         session = self._session(item.way)
         size = item.size if item.exact else 0
         return download(
-            item.url, path, session=session, say=self._say, size=size, checksum=item.checksum, sleep=self._sleep
+            item.url, path, part, session=session, say=self._say, size=size, checksum=item.checksum, sleep=self._sleep
         )
 
     def _within_limits(self, item: Item) -> list[Item]:
         """A request, or its halves where it costs more than the data store allows."""
-        if self._record.has(item) or self._record.of(item):
+        known = self._record.of(item)
+        if known.get("split"):
+            return [part for half in halves(item) for part in self._within_limits(half)]
+        if known:
             return [item]
         told = data_store.cost(self._client(), item)
         if told is None or told[0] <= told[1]:
@@ -120,6 +128,7 @@ class _Fetching:
                 found=f"{told[0]:g} for one year",
                 remedy="ask for fewer variables or a smaller region",
             )
+        self._record.note(item, split=True)
         return [part for half in halves(item) for part in self._within_limits(half)]
 
     def _client(self) -> Client:

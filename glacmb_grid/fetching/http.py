@@ -32,6 +32,7 @@ class Missing(Exception):  # noqa: N818 - no error where a file may lack
 def download(
     url: str,
     path: Path,
+    part: Path,
     *,
     session: requests.Session,
     say: Say,
@@ -41,13 +42,14 @@ def download(
 ) -> int:
     """Fetch a file; gives its bytes.
 
-    What has come is kept beside `path` as `<name>.part`, and the rest is asked for by a range, if the file has not
-    changed meanwhile. `path` appears only when everything is there and the checksum is right.
+    What has come is kept in `part`, and the rest is asked for by a range, if the file has not changed meanwhile. `path`
+    appears only when everything is there and the checksum is right.
 
     Parameters
     ----------
     url : str
-    path : Path
+    path, part : Path
+        Where the file goes, and where it grows: both on one file system.
     session : requests.Session
         With the user's credentials.
     say : callable
@@ -66,8 +68,8 @@ def download(
     InputError
         Access refused, a wrong checksum twice, or no progress in `TRIES` tries.
     """
-    part = path.with_name(f"{path.name}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    for folder in (path.parent, part.parent):
+        folder.mkdir(parents=True, exist_ok=True)
     for again in (True, False):
         _complete(url, part, session, say, size, sleep)
         wrong = _wrong(part, checksum)
@@ -108,6 +110,9 @@ def _complete(url: str, part: Path, session: requests.Session, say: Say, size: i
                 elif answer.status_code == 416:
                     trouble = "a range that the server does not have"
                     part.unlink(missing_ok=True)
+                elif answer.status_code == 206 and not _continues(answer, have):
+                    trouble = f"another range than was asked for, {answer.headers.get('Content-Range', 'none')}"
+                    part.unlink(missing_ok=True)
                 else:
                     _refuse(answer, url)
                     whole = _store(answer, part, have)
@@ -147,7 +152,7 @@ def _tag(part: Path) -> Path:
 def _store(answer: requests.Response, part: Path, have: int) -> int:
     """Write what comes; gives the length of the whole file, 0 if unknown."""
     headers = answer.headers
-    goes_on = answer.status_code == 206 and headers.get("Content-Range", "").startswith(f"bytes {have}-")
+    goes_on = answer.status_code == 206
     if not goes_on:
         tag = headers.get("ETag", "") or headers.get("Last-Modified", "")
         if tag and not tag.startswith("W/"):
@@ -158,6 +163,10 @@ def _store(answer: requests.Response, part: Path, have: int) -> int:
         for piece in answer.iter_content(_PIECE):
             file.write(piece)
     return _length_of(headers.get("Content-Range", "")) if goes_on else int(headers.get("Content-Length", 0))
+
+
+def _continues(answer: requests.Response, have: int) -> bool:
+    return have > 0 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
 
 
 def _length_of(content_range: str) -> int:
@@ -174,6 +183,7 @@ def _asked_wait(text: str, otherwise: float) -> float:
         until = parsedate_to_datetime(text)
     except ValueError:
         return otherwise
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return min(max((until - datetime.now(UTC)).total_seconds(), 0.0), _LONGEST_WAIT)
 
 

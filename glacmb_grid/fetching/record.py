@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-from glacmb_grid.disk import Say, intact, read_json, write_checked
 from glacmb_grid.fetching.contract import Item
 
 FOLDER = ".glacmb_fetch"
-_FILE = "record.json"
+PARTS = "parts"
+_FILE = "record.jsonl"
 
 
 def digest(item: Item) -> str:
@@ -21,13 +22,27 @@ def digest(item: Item) -> str:
 
 
 class Record:
-    """The files of a folder by name: what was asked, the identifier of the request, and what came."""
+    """The files of a folder by name: what was asked, the identifier of the request, and what came.
 
-    def __init__(self, folder: Path, say: Say) -> None:
+    Every fact is a line at the end of one file; a line that was cut off, or damaged, is passed over.
+    """
+
+    def __init__(self, folder: Path) -> None:
         self._path = folder / FOLDER / _FILE
         self._folder = folder
-        found = read_json(self._path, intact, say)
-        self._files: dict[str, dict[str, Any]] = (found or {}).get("files", {})
+        self._files: dict[str, dict[str, Any]] = {}
+        lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines() if self._path.is_file() else []
+        for line in lines:
+            try:
+                fact = json.loads(line)
+                self._take(fact["name"], fact["asked"], fact["facts"])
+            except (ValueError, KeyError, TypeError):
+                continue
+
+    def _take(self, name: str, asked: str, facts: dict[str, Any] | None) -> None:
+        known = self._files.get(name, {})
+        before = known if known.get("asked") == asked else {}
+        self._files[name] = {} if facts is None else {**before, "asked": asked, **facts}
 
     def of(self, item: Item) -> dict[str, Any]:
         """What is known of a file; empty if something else was asked for under its name."""
@@ -36,18 +51,21 @@ class Record:
 
     def note(self, item: Item, **facts: Any) -> None:
         """Add facts about a file, and keep them on disk."""
-        self._files[item.name] = {**self.of(item), "asked": digest(item), **facts}
-        write_checked(self._path, {"files": self._files})
+        self._add(item, facts)
 
     def forget(self, item: Item) -> None:
         """Drop what is known of a file."""
-        self._files.pop(item.name, None)
-        write_checked(self._path, {"files": self._files})
+        self._add(item, None)
+
+    def _add(self, item: Item, facts: dict[str, Any] | None) -> None:
+        self._take(item.name, digest(item), facts)
+        line = json.dumps({"name": item.name, "asked": digest(item), "facts": facts})
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(f"\n{line}\n")  # after a line that was cut off
+            file.flush()
+            os.fsync(file.fileno())
 
     def has(self, item: Item) -> bool:
-        """Whether the file is there as it came, or is known to exist nowhere."""
-        known = self.of(item)
-        if known.get("absent"):
-            return True
-        path = self._folder / item.name
+        """Whether the file is there as it came."""
+        known, path = self.of(item), self._folder / item.name
         return "bytes" in known and path.is_file() and path.stat().st_size == known["bytes"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from calendar import monthrange
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -15,7 +17,7 @@ Years = tuple[int, int]
 
 ERA5_LAND = "reanalysis-era5-land-monthly-means"
 _CELL, _MARGIN = 0.1, 0.3  # degrees
-_YEARS_AT_ONCE = 10
+_FIRST_YEAR = 1950
 _BYTES_A_VALUE = 2.6  # of NetCDF as the data store packs it: measured on files of 2024
 _CDS_NAMES = {
     "asn": "snow_albedo",
@@ -63,7 +65,7 @@ _RGI_REGIONS: dict[str, tuple[tuple[float, float, float, float], ...]] = {
     "15_south_asia_east": ((75, 24, 105, 32.5),),
     "16_low_latitudes": ((-101, -26, -60, 20), (29, -5, 39, 2), (136, -6, 139, -3)),
     "17_southern_andes": ((-77, -56, -62, -25),),
-    "18_newzealand": ((165, -48, 176, -38),),
+    "18_new_zealand": ((165, -48, 176, -38),),
     "19_subantarctic_antarctic_islands": ((-180, -79, 180, -45),),
 }
 FOG_VERSION = "2026-02-10"
@@ -110,14 +112,22 @@ def _era5_land(area: Area, years: Years, variables: tuple[str, ...]) -> Plan:
             found=listing(unknown),
             remedy="correct the names",
         )
+    if years[0] < _FIRST_YEAR:
+        raise InputError(
+            "fetch: years",
+            expected=f"years from {_FIRST_YEAR} on, where ERA5-Land begins",
+            found=f"{years[0]}",
+            remedy=f"write for instance --years {_FIRST_YEAR}-2024",
+        )
     wide = area.wider(_MARGIN)
     pieces = [Area(w, wide.south, e, wide.north) for w, e in wide.spans]
     items = []
     for number, piece in enumerate(pieces):
+        key = hashlib.sha256(f"{piece} {sorted(variables)}".encode()).hexdigest()[:6]
         part = f"_{'we'[number]}" if len(pieces) > 1 else ""
-        for first in range(years[0], years[1] + 1, _YEARS_AT_ONCE):
-            last = min(first + _YEARS_AT_ONCE - 1, years[1])
-            items.append(era5_land_item(f"era5_land{part}", piece, (first, last), variables))
+        for decade in range(years[0] // 10 * 10, years[1] + 1, 10):  # the same files whatever the first year
+            first, last = max(decade, years[0]), min(decade + 9, years[1])
+            items.append(era5_land_item(f"era5_land{part}_{key}", piece, (first, last), variables))
     return Plan(
         "era5-land",
         tuple(items),
@@ -127,8 +137,17 @@ def _era5_land(area: Area, years: Years, variables: tuple[str, ...]) -> Plan:
         (
             "the geopotential (orography) is not in this data set: take it from the documentation of ERA5-Land, once, "
             "and name it as `climate.invariant`",
+            "each set of variables, region and years has files of its own: let `climate.files` name one set only",
+            *_crossing(area),
         ),
     )
+
+
+def _crossing(area: Area) -> tuple[str, ...]:
+    """What is to be said of an area that crosses the antimeridian, which may be a slip."""
+    if area.west < area.east:
+        return ()
+    return (f"the region crosses the antimeridian and is {area.width:g} degrees wide; are west and east right?",)
 
 
 def era5_land_item(stem: str, area: Area, years: Years, variables: tuple[str, ...]) -> Item:
@@ -173,7 +192,11 @@ def _mod10a1(area: Area, years: Years, variables: tuple[str, ...]) -> Plan:
     found = []
     for product in ("MOD10A1", "MYD10A1"):
         for year in range(max(years[0], 2000), years[1] + 1):
-            begin, end = (f"{year - 1}-12-01", f"{year}-02-28") if south else (f"{year}-06-01", f"{year}-08-31")
+            begin, end = (
+                (f"{year - 1}-12-01", f"{year}-02-{monthrange(year, 2)[1]}")
+                if south
+                else (f"{year}-06-01", f"{year}-08-31")
+            )
             found += earthdata.granules(product, "61", area, begin, end)
     items = earthdata.items_of(found, "albedo")
     if not items:
@@ -197,7 +220,7 @@ def _dem(area: Area, years: Years, variables: tuple[str, ...]) -> Plan:
         for y in range(math.floor(area.south), math.ceil(area.north))
         for x in range(math.floor(west), math.ceil(east))
     ]
-    sea = "no tile there: open sea, or not released to the public"
+    sea = "no tile there: open sea, or a country whose tiles are not released"
     items = [
         Item(f"dem/{n}.tif", "http", f"{_DEM}/{n}/{n}.tif", size=_TILE_BYTES, may_lack=sea) for n in sorted(set(names))
     ]
@@ -207,6 +230,11 @@ def _dem(area: Area, years: Years, variables: tuple[str, ...]) -> Plan:
         "free for the general public under the terms of the Copernicus programme, with its attribution",
         "European Space Agency (2022): Copernicus DEM GLO-30, doi:10.5270/ESA-c5d3d65",
         "elevation: {files: dem/*.tif}",
+        (
+            "what is made of it says: produced using Copernicus WorldDEM-30 © DLR e.V. 2010-2014 and © Airbus Defence "
+            "and Space GmbH 2014-2018 provided under COPERNICUS by the European Union and ESA; all rights reserved",
+            *_crossing(area),
+        ),
     )
 
 

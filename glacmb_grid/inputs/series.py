@@ -89,7 +89,7 @@ def _read(file: Path) -> pd.DataFrame:
             found=f"columns {listing((n for n in table.columns if n != tables.LINE), 12)}",
             remedy="take a result file of GlaMBIE, or name the columns region, begin, end, change and unit",
         )
-    if backwards := int((found["end"] <= found["begin"]).sum()):
+    if backwards := int((~(found["end"] > found["begin"])).sum()):
         raise InputError(
             f"{file}: end",
             expected="periods that end after they begin",
@@ -101,7 +101,7 @@ def _read(file: Path) -> pd.DataFrame:
 
 def _results(table: pd.DataFrame, file: Path) -> pd.DataFrame:
     """Both units of a result file of GlaMBIE, one after the other."""
-    begin, end = (_of_decimal_years(_numbers(table, n, file)) for n in ("start_dates", "end_dates"))
+    begin, end = (_of_decimal_years(_filled(table, n, file)) for n in ("start_dates", "end_dates"))
     units = [u for u in ("gt", "mwe") if f"combined_{u}" in table]
     if not units:
         raise InputError(
@@ -112,7 +112,7 @@ def _results(table: pd.DataFrame, file: Path) -> pd.DataFrame:
         )
     number = _NUMBER.match(file.stem)
     names = table["region"] if "region" in table else pd.Series(file.stem, index=table.index)
-    region = [number[1].zfill(2)] * len(table) if number else [_region(n) for n in names]
+    region = [number[1].zfill(2)] * len(table) if number else [region_code(n) for n in names]
     parts = [
         pd.DataFrame(
             {
@@ -154,7 +154,7 @@ def _plain(table: pd.DataFrame, file: Path, *, day_first: bool = False) -> pd.Da
             remedy="convert the changes",
         )
     columns = {
-        "region": [_region(n) for n in table["region"]],
+        "region": table["region"].str.strip(),
         "begin": _dates(table, "begin", file, day_first),
         "end": _dates(table, "end", file, day_first),
         "change": _numbers(table, "change", file),
@@ -165,8 +165,8 @@ def _plain(table: pd.DataFrame, file: Path, *, day_first: bool = False) -> pd.Da
     return pd.DataFrame(columns).dropna(subset="change")
 
 
-def _region(name: str) -> str:
-    """`13` for 13, RGI60-13, 13_central_asia and central_asia; other names as they are."""
+def region_code(name: str) -> str:
+    """Number of a region of the RGI, `13` for 13, RGI60-13, 13_central_asia, central_asia; other names as they are."""
     text = str(name).strip()
     if number := _NUMBER.match(text):
         return number[1].zfill(2)
@@ -178,6 +178,18 @@ def _numbers(table: pd.DataFrame, name: str, file: Path) -> Floats:
     if name not in table:
         return np.full(len(table), np.nan)
     return tables.numbers(table[name], table[tables.LINE], f"{file}: {name}")
+
+
+def _filled(table: pd.DataFrame, name: str, file: Path) -> Floats:
+    values = _numbers(table, name, file)
+    if not np.isfinite(values).all():
+        raise InputError(
+            f"{file}: {name}",
+            expected="a decimal year in every row",
+            found=f"{int((~np.isfinite(values)).sum())} blank",
+            remedy="fill or remove these rows",
+        )
+    return values
 
 
 def _dates(table: pd.DataFrame, name: str, file: Path, day_first: bool) -> Days:

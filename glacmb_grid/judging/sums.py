@@ -16,14 +16,13 @@ from glacmb_grid.products.gridded import by_year, gridded_product
 from glacmb_grid.products.metadata import describe
 from glacmb_grid.products.regional import regional_product
 from glacmb_grid.products.regions import Regions, one_region, regions_of_polygons, rgi_regions
-from glacmb_grid.products.series import compare_series
+from glacmb_grid.products.series import SAME_AREA, compare_series
 from glacmb_grid.settings import Product
 from glacmb_grid.settings import Regions as RegionSettings
 from glacmb_grid.stores.formats import write_netcdf
 from glacmb_grid.stores.work import Work
 from glacmb_grid.uncertainty.correlation import ErrorCorrelation
 
-_SAME_AREA = 0.2  # share by which the areas of the product and of a series may differ
 _ID_COLUMNS = ("region_id", "id", "name", "NAME", "RGI_CODE", "o1region", "o2region", "first_order", "FULL_NAME")
 
 
@@ -125,12 +124,14 @@ def compare_sums(work: Work, *, regional: xr.Dataset, series: pd.DataFrame) -> d
 
 def _compared(score: dict[Hashable, Any]) -> str:
     """One line of scores in words; no judgement of gigatonnes where the areas differ."""
-    apart = abs(score["area_share"] - 1) > _SAME_AREA
+    share = score["area_share"]
+    apart = not abs(share - 1) <= SAME_AREA
     text = (
         f"{score['region']}: {score['n']} periods, {score['product']:+.3f} {score['unit']} by the product, "
         f"{score['reference']:+.3f} by the series"
     )
-    text += f", by {score['area_share']:.0%} of its area" if apart else ""
+    if apart:
+        text += f", by {share:.0%} of its area" if np.isfinite(share) else ", of an area that it does not state"
     return text if apart and score["unit"] == "Gt" else f"{text}: bias {score['bias']:+.3f}, RMSE {score['rmse']:.3f}"
 
 

@@ -10,11 +10,14 @@ import pandas as pd
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.inputs.series import region_code
 from glacmb_grid.products.geodetic import covered, period_operator
 from glacmb_grid.schemas import require_columns
 
 Floats = npt.NDArray[np.float64]
 
+SAME_AREA = 0.2
+"""Share by which areas may differ where gigatonnes are compared."""
 _OF_UNIT = {"m w.e.": "mass_balance", "Gt": "mass_change_gt"}
 _DAY = "datetime64[D]"
 
@@ -57,7 +60,10 @@ def compare_series(regional: xr.Dataset, reference: pd.DataFrame) -> tuple[pd.Da
             remedy="convert the changes",
         )
     known = regional["region_id" if "region_id" in regional.variables else "region"].values.astype(str)
-    place = pd.Index(known).get_indexer(reference["region"].astype(str))
+    names = reference["region"].astype(str)
+    place = pd.Index(known).get_indexer(names)
+    coded = pd.Index(known).get_indexer([region_code(n) for n in names])
+    place = np.where(place >= 0, place, coded)
     parts = [_compared(regional, reference[place >= 0], place[place >= 0], unit) for unit in _OF_UNIT]
     rows = pd.concat(parts).sort_index()
     if rows.empty:

@@ -19,7 +19,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 
 @contextlib.contextmanager
-def holding(folder: Path, root: Path) -> Iterator[str | None]:
+def holding(folder: Path, root: Path, instead: str = "choose another `store.root`") -> Iterator[str | None]:
     """Hold the lock of a run; gives who held it last, if that run did not end properly.
 
     Parameters
@@ -28,14 +28,16 @@ def holding(folder: Path, root: Path) -> Iterator[str | None]:
         The run's internal folder, where the file `lock` names the holder.
     root : Path
         The run's folder, for messages.
+    instead : str
+        What to do other than wait, for messages.
 
     Raises
     ------
     InputError
         If another run holds the lock, or the file system cannot lock files.
     """
-    with _folder_lock(folder, root), (folder / "lock").open("a+", encoding="utf-8", errors="replace") as file:
-        _take(file, root)
+    with _folder_lock(folder, root, instead), (folder / "lock").open("a+", encoding="utf-8", errors="replace") as file:
+        _take(file, root, instead)
         file.seek(0)
         left = file.read()
         file.truncate(0)
@@ -49,7 +51,7 @@ def holding(folder: Path, root: Path) -> Iterator[str | None]:
 
 
 @contextlib.contextmanager
-def _folder_lock(folder: Path, root: Path) -> Iterator[None]:
+def _folder_lock(folder: Path, root: Path, instead: str) -> Iterator[None]:
     """Lock the folder too, if the file system can: the lock file might be deleted during a run."""
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -58,7 +60,7 @@ def _folder_lock(folder: Path, root: Path) -> Iterator[None]:
         except BlockingIOError:
             with (folder / "lock").open("a+", encoding="utf-8", errors="replace") as file:
                 file.seek(0)
-                raise _busy(file.read(), root) from None
+                raise _busy(file.read(), root, instead) from None
         except OSError:  # network file systems can only lock files
             pass
         yield
@@ -66,16 +68,16 @@ def _folder_lock(folder: Path, root: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _busy(holder: str, root: Path) -> InputError:
+def _busy(holder: str, root: Path, instead: str) -> InputError:
     return InputError(
         f"{root}",
         expected="no other run in this folder",
         found=f"a run by {_holder(holder)}",
-        remedy="wait until it has finished, or choose another `store.root`",
+        remedy=f"wait until it has finished, or {instead}",
     )
 
 
-def _take(file: TextIO, root: Path) -> None:
+def _take(file: TextIO, root: Path, instead: str) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -89,7 +91,7 @@ def _take(file: TextIO, root: Path) -> None:
         if error.errno not in (errno.EAGAIN, errno.EACCES):
             raise
         file.seek(0)
-        raise _busy(file.read(), root) from error
+        raise _busy(file.read(), root, instead) from error
 
 
 def _holder(text: str) -> str:

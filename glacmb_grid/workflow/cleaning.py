@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glacmb_grid.disk import MARK, Say, discard
-from glacmb_grid.errors import listing
+from glacmb_grid.errors import InputError, listing
 from glacmb_grid.report.amounts import age_in_words, size_in_words
 from glacmb_grid.settings import Judged
 from glacmb_grid.stores.artefacts import HOLDOUT
@@ -70,6 +70,13 @@ def left_over(config: Judged) -> list[Left]:
     """
     store = RunStore(config.root)
     lines = status(config)
+    if blocked := [f"{n} ({why})" for n, state, why in lines if state == "blocked"]:
+        raise InputError(
+            f"clean: {config.root}",
+            expected="all inputs: without them nothing tells stale results from current ones",
+            found=listing(blocked, 2),
+            remedy="make them available again, or correct their paths in the configuration",
+        )
     shown = presented(config, {name: state for name, state, _ in lines})
     states = {name: (state, why) for name, state, why in [*lines, *shown]}
     return [*_results(store, states), *_internal(store, states)]

@@ -15,9 +15,12 @@ from glacmb_grid.report.results import Results
 
 _SOURCES = (
     (r"era5.?land", "ERA5-Land (Muñoz-Sabater et al. 2021), Copernicus Climate Data Store", "CC-BY-4.0"),
+    (r"pergla_rates", "rates of glaciers from elevation changes (Hugonnet et al. 2021)", "see doi:10.6096/13"),
+    (r"Copernicus_DSM", "Copernicus DEM GLO-30, European Space Agency", "free with the notice of its licence"),
+    (r"glambie", "GlaMBIE (2025), World Glacier Monitoring Service", "free with citation"),
     (r"RGI2000-v7|RGI7|rgi70", "Randolph Glacier Inventory 7 (RGI Consortium 2023)", "CC-BY-4.0"),
     (r"RGI60|rgi6", "Randolph Glacier Inventory 6 (RGI Consortium 2017)", "CC-BY-4.0"),
-    (r"FoG|wgms", "Fluctuations of Glaciers, World Glacier Monitoring Service", "free with citation of the release"),
+    (r"\bFoG\b|wgms", "Fluctuations of Glaciers, World Glacier Monitoring Service", "CC-BY-4.0"),
     (r"M[OY]D10A1", "MODIS snow albedo (Hall & Riggs 2021), NASA NSIDC", "free with citation"),
     (r"M[CV]D43", "MODIS surface albedo, NASA LP DAAC", "free with citation"),
     (r"ASTGTM", "ASTER GDEM 3, NASA and METI", "free with citation"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from glacmb_grid.plot.style import identifiers
+from glacmb_grid.products.series import SAME_AREA
 
 MOST_ROWS = 200
 """Rows of a table that the page holds at most."""
@@ -255,14 +256,19 @@ def geodetic_table(scores: pd.DataFrame) -> Table:
     return table_of(("slice", "rates", *(n.replace("_", " ") for n in names)), rows, "m w.e. per year")
 
 
+def _of_other_area(score: Mapping[Hashable, Any]) -> bool:
+    """Whether gigatonnes are of an area that is another, or unknown."""
+    return bool(score["unit"] == "Gt" and not abs(score["area_share"] - 1) <= SAME_AREA)
+
+
 def series_table(scores: pd.DataFrame) -> Table:
     """Regional sums beside series of others."""
     head = ("region", "unit", "periods", "product", "series", "bias", "RMSE", "share of area")
     rows = [
         (
             *(str(one[n]) for n in ("region", "unit", "n")),
-            *(number(one[n], signed=True) for n in ("product", "reference", "bias")),
-            number(one["rmse"]),
+            *(number(one[n], signed=True) for n in ("product", "reference")),
+            *(("–", "–") if _of_other_area(one) else (number(one["bias"], signed=True), number(one["rmse"]))),
             f"{one['area_share']:.0%}" if pd.notna(one["area_share"]) else "–",
         )
         for one in scores.to_dict("records")
