@@ -47,6 +47,18 @@ def test_a_finished_run_has_nothing_left_over(world, tmp_path, capsys):
     assert files_of(tmp_path / "out") == before
 
 
+def test_without_its_inputs_nothing_is_called_stale(world, tmp_path, capsys):
+    """A disk that is not mounted must not cost the fits and products that were made from it."""
+    path = world.run(tmp_path)
+    before = files_of(tmp_path / "out")
+    (tmp_path / "raw").rename(tmp_path / "away")
+    assert main(["clean", str(path), "--yes"]) == 1
+    told = capsys.readouterr().err
+    assert "all inputs" in told
+    assert "make them available again" in told
+    assert files_of(tmp_path / "out") == before
+
+
 def test_what_is_stale_or_no_longer_made_is_listed_and_removed_only_when_asked_to(world, tmp_path, capsys):
     path = world.run(tmp_path)
     config = changed(path, validation={"models": ["mean", "ff_fcnn"]}, scores={"bootstrap": 120})

@@ -21,8 +21,6 @@ from glacmb_grid.uncertainty.correlation import ErrorCorrelation
 from glacmb_grid.workflow.appending import MAY_GROW
 from glacmb_grid.workflow.runner import run
 
-pytestmark = pytest.mark.slow
-
 BEFORE = ["climate.years=[2000, 2003]"]
 STORES = ("products/glacier_annual.zarr", "regional/regional_annual.zarr", "gridded/gridded_annual_0.1.zarr")
 

@@ -395,7 +395,6 @@ def quiet():
     return lambda text: None
 
 
-@pytest.mark.slow
 def test_a_run_gets_a_page_once_and_again_when_it_changes(world, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = load_config(world.run(tmp_path, link=True))
@@ -416,7 +415,6 @@ def test_a_run_gets_a_page_once_and_again_when_it_changes(world, tmp_path, monke
     assert any(p.name.startswith("index.html.") for p in path.parent.iterdir()), "what was edited is kept"
 
 
-@pytest.mark.slow
 def test_stale_results_are_named_on_the_page(world, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = world.run(tmp_path, link=True)
@@ -452,7 +450,6 @@ def test_nothing_to_show_is_an_error_that_says_what_to_do(world, tmp_path, monke
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 def test_the_command_line_writes_both_and_a_run_ends_with_its_page(world, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     path = world.run(tmp_path, link=True)
@@ -468,7 +465,6 @@ def test_the_command_line_writes_both_and_a_run_ends_with_its_page(world, tmp_pa
     assert "report" not in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_a_place_that_is_not_ours_is_left_alone_and_the_run_goes_on(world, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     path = world.run(tmp_path, link=True)

@@ -111,7 +111,6 @@ def subregions(folder, given):
     return dict(zip(outlines["rgi_id"], given, strict=True))
 
 
-@pytest.mark.slow
 def test_a_run_by_subregions_is_compared_with_series_of_others(world, tmp_path, capsys):
     regions = {"order": 2, "compare": "others.csv"}
     path = world.at(tmp_path, product={"model": "ridge", "draws": 0, "regions": regions})
@@ -150,7 +149,6 @@ def test_a_run_by_subregions_is_compared_with_series_of_others(world, tmp_path, 
     assert pd.read_csv(out / "series" / "scores.csv").empty
 
 
-@pytest.mark.slow
 def test_outlines_without_subregions_and_intervals_that_follow_the_error(world, tmp_path, capsys):
     path = world.run(tmp_path)
     before = read_zarr(tmp_path / "out" / "products" / "glacier_annual.zarr").load()

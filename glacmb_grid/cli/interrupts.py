@@ -31,11 +31,18 @@ def interruptible() -> Iterator[None]:
     if ignored or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, interrupt)
+    before, shown = signal.signal(signal.SIGINT, interrupt), sys.unraisablehook
+
+    def without_interrupts(lost: sys.UnraisableHookArgs) -> None:
+        if lost.exc_type is not KeyboardInterrupt:  # one that Python itself had to swallow is raised again later
+            shown(lost)
+
+    sys.unraisablehook = without_interrupts
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        sys.unraisablehook = shown
 
 
 def raise_swallowed() -> None:
