@@ -65,8 +65,8 @@ def make_products(
         return upscale(partial(predict, fitted[one], built_on=fitted), predictors, samples, folds)
 
     balance = balance_by(model)
-    _require_balances(work, model, balance)
-    areas, of_areas = _areas(product, glaciers, predictors["year"].values)
+    require_balances(work, model, balance)
+    areas, of_areas = areas_as_configured(product, glaciers, predictors["year"].values)
     made = glacier_product(balance, expected, predictors, glaciers, samples, area_of_year=areas)
     if (before := made["year"].values[made["observed_period"].values == 0]).size:
         work.say(f"note: {len(before)} years, {before[0]}..{before[-1]}, lie before the first observation; see the "
@@ -98,7 +98,7 @@ def make_products(
     return {"product": made, "truth_scores": _against_truth(truth, complete, predictors, made["measured"].values == 1)}
 
 
-def _areas(
+def areas_as_configured(
     product: Product, glaciers: xr.Dataset, years: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.float64], dict[str, str]]:
     """Areas as the configuration has them change, (glacier, year), km2, and what to say of it."""
@@ -111,7 +111,7 @@ def _areas(
     return area_of_years(area, regions, years, AreaChange(product.area_change, reference, "given by the user"))
 
 
-def _require_balances(work: Work, model: str, balance: xr.Dataset) -> None:
+def require_balances(work: Work, model: str, balance: xr.Dataset) -> None:
     """Say how many glacier-years have no balance; refuse a product without any."""
     gaps = int(balance["mean"].isnull().sum())
     if gaps == balance["mean"].size:

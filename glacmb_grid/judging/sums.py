@@ -83,7 +83,7 @@ def sum_by_region(
     of_glaciers = _without_draws(product_of_glaciers)
     ids = of_glaciers["glacier_id"].values
     regions = regions_of_glaciers(ids, outlines, settings, layer)
-    missing = _missing(outlines, ids, settings, layer, regions)
+    missing = missing_glaciers(outlines, ids, settings, layer, regions)
     made = regional_product(
         of_glaciers,
         regions,
@@ -117,12 +117,12 @@ def compare_sums(work: Work, *, regional: xr.Dataset, series: pd.DataFrame) -> d
         work.say(f"note: nothing to compare: {error.found}")
         rows, scores = series.iloc[:0], pd.DataFrame(columns=["region", "unit", "n", "product", "reference"])
     for score in scores.to_dict("records"):
-        work.say(_compared(score))
+        work.say(score_in_words(score))
     dates = {n: pd.to_datetime(rows[n]).dt.strftime("%Y-%m-%d") for n in ("begin", "end")}
     return {"rows": rows.assign(**dates), "scores": scores}
 
 
-def _compared(score: dict[Hashable, Any]) -> str:
+def score_in_words(score: dict[Hashable, Any]) -> str:
     """One line of scores in words; no judgement of gigatonnes where the areas differ."""
     share = score["area_share"]
     apart = not abs(share - 1) <= SAME_AREA
@@ -148,7 +148,7 @@ def _line(region: xr.Dataset) -> str:
     )
 
 
-def _missing(
+def missing_glaciers(
     outlines: gpd.GeoDataFrame,
     ids: npt.NDArray[np.object_],
     settings: RegionSettings,
