@@ -497,7 +497,8 @@ def test_a_result_that_has_expired_is_asked_for_again(server, tmp_path):
     made = land()
     (tmp_path / FOLDER).mkdir()
     Record(tmp_path).note(made.items[0], id="old")
-    server.jobs["old"] = {"status": "successful", "polls": 0, "request": {}, "expired": True}
+    same = dict(made.items[0].request)  # the store lists it still
+    server.jobs["old"] = {"status": "successful", "polls": 0, "request": same, "expired": True}
     said = []
     fetch(made, tmp_path, say=said.append, sleep=lambda _: None)
     assert len(server.submitted) == 1

@@ -96,14 +96,15 @@ def ask(store: Client, item: Item, record: Record, say: Say, sleep: Sleep = time
             say(f"{item.name}: request {known['id']} goes on")
             return str(known["id"])
         # killed before it was noted, or asked for from elsewhere
-        identifier = _found_among_jobs(store, item) if not known.get("id") else ""
-        identifier = identifier or _submit(store, item, say, sleep)
+        gone = str(known.get("expired", ""))
+        identifier = _found_among_jobs(store, item, gone) if not known.get("id") else ""
+        identifier = identifier or _submit(store, item, gone, say, sleep)
     record.note(item, id=identifier)
     say(f"{item.name}: request {identifier}")
     return identifier
 
 
-def _submit(store: Client, item: Item, say: Say, sleep: Sleep) -> str:
+def _submit(store: Client, item: Item, gone: str, say: Say, sleep: Sleep) -> str:
     """Submit a request once: the client's own tries would submit it again where only the answer was lost."""
     import requests
 
@@ -119,7 +120,7 @@ def _submit(store: Client, item: Item, say: Say, sleep: Sleep) -> str:
                 raise
         say(f"{item.name}: the data store is busy; asked again in {2.0**attempt:.0f} s")
         sleep(2.0**attempt)
-        if code != _REFUSED and (found := _found_among_jobs(store, item)):  # only the answer was lost
+        if code != _REFUSED and (found := _found_among_jobs(store, item, gone)):  # only the answer was lost
             return found
     raise AssertionError
 
@@ -133,12 +134,15 @@ def collect(
     for again in (True, False):
         try:
             return _collected(store, item, path, part, record, say, sleep)
-        except (Missing, requests.HTTPError) as error:
-            gone = isinstance(error, Missing) or (error.response is not None and error.response.status_code in _GONE)
-            record.forget(item)
-            if not (gone and again):
-                with _in_words(item):
-                    raise
+        except (Missing, requests.HTTPError) as error:  # others are told in words already
+            record.note(item, id="", expired=record.of(item).get("id", ""))
+            if not again:
+                raise InputError(
+                    f"fetch: {item.name}",
+                    expected="the result of a request that was fulfilled",
+                    found="none, twice",
+                    remedy="call the same command later",
+                ) from error
             say(f"{item.name}: its result has expired; asked for again")
             part.unlink(missing_ok=True)
     raise AssertionError
@@ -200,11 +204,11 @@ def _alive(store: Client, identifier: str) -> bool:
         raise
 
 
-def _found_among_jobs(store: Client, item: Item) -> str:
-    """The user's last request of the same content that the data store has; empty if none."""
+def _found_among_jobs(store: Client, item: Item, gone: str) -> str:
+    """The user's last request of the same content that the data store has, but one that is gone; empty if none."""
     wanted = json.dumps(item.request, sort_keys=True, default=list)
     for job in store.get_jobs(limit=_LOOKED_AT, sortby="-created").json["jobs"]:
-        if job.get("processID") != item.collection or job.get("status") not in _ALIVE:
+        if job["jobID"] == gone or job.get("processID") != item.collection or job.get("status") not in _ALIVE:
             continue
         reply: dict[str, Any] = store.get_remote(job["jobID"]).json
         asked = reply.get("metadata", {}).get("request", {}).get("ids", {})

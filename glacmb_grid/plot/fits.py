@@ -54,23 +54,29 @@ def learning_curves(parameters: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     require_variables(parameters, ("loss", "part"), name="parameters", source="`fit` of a network")
     with paper(ax, 65.0) as drawn:
         drawn.set(xlabel="epoch", ylabel="loss (standardised, squared)", xscale="log", yscale="log")
-        anything = False
-        for number, part in enumerate(parameters["part"].values.astype(str)):
-            curves = losses_of_folds(parameters, part)
-            curves = curves[np.isfinite(curves).any(axis=1)]
-            if not len(curves):
-                continue
-            anything = True
+        every = losses_by_part(parameters)
+        for number, part, curves in every:
             epochs = np.arange(1, curves.shape[1] + 1)
             for curve in curves[:_LINES]:
                 drawn.plot(epochs, curve, color=COLOURS[number], alpha=0.2, linewidth=0.4)
             label = f"{PARTS.get(part, part)}: median of folds"
             drawn.plot(epochs, median_while_most(curves), color=COLOURS[number], linewidth=1.4, label=label)
-        if anything:
+        if every:
             key(drawn, 1)
         else:
             say_empty(drawn, "no losses were kept")
     return drawn
+
+
+def losses_by_part(parameters: xr.Dataset) -> list[tuple[int, str, Floats]]:
+    """Number and name of each part with losses, and the losses of the folds that have any, (fold, epoch)."""
+    out = []
+    for number, part in enumerate(parameters["part"].values.astype(str).tolist()):
+        curves = losses_of_folds(parameters, part)
+        curves = curves[np.isfinite(curves).any(axis=1)]
+        if len(curves):
+            out.append((number, part, curves))
+    return out
 
 
 def median_while_most(curves: Floats) -> Floats:

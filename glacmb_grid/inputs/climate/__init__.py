@@ -281,8 +281,7 @@ def _variable(
 ) -> xr.DataArray:
     """Records of all files in canonical units, one per month (day, hour), (time, ...)."""
     if len({p.summand for p in pieces}) > 1:
-        of = lambda parts: _variable(name, parts, stream, unit, finer, years)  # noqa: E731
-        return added(pieces, name, of)
+        return added(pieces, name, lambda parts: _variable(name, parts, stream, unit, finer, years))
     taken = pieces if years is None else of_years(pieces, years, name)
     canonical = [Piece(p.where, _canonical(name, p, stream, unit)) for p in taken]
     if finer is None:

@@ -8,7 +8,7 @@ import xarray as xr
 from bokeh.models import ColumnDataSource, Span
 from bokeh.plotting import figure
 
-from glacmb_grid.plot.fits import PARTS, chosen_table, losses_of_folds, median_while_most
+from glacmb_grid.plot.fits import PARTS, chosen_table, losses_by_part, median_while_most
 from glacmb_grid.plot.scores import METRICS
 from glacmb_grid.plot.studies import importance_means
 from glacmb_grid.report.page.charts import COLOURS, MARKERS, chart, colours_of, hover, intervals, line_height, settle
@@ -22,13 +22,8 @@ _MOST_FOLDS = 60
 def losses_chart(parameters: xr.Dataset) -> figure | None:
     """Losses of every fold and their median, on logarithmic axes; None where none was kept."""
     made = chart("epoch", "loss (standardised, squared)", x_axis_type="log", y_axis_type="log", height=360)
-    anything = False
-    for number, part in enumerate(parameters["part"].values.astype(str)):
-        curves = losses_of_folds(parameters, part)
-        curves = curves[np.isfinite(curves).any(axis=1)]
-        if not len(curves):
-            continue
-        anything = True
+    every = losses_by_part(parameters)
+    for number, part, curves in every:
         taken = _thinned(curves.shape[1])
         epochs = taken + 1
         thin = np.round(curves[:_CURVES, taken], 4)
@@ -37,7 +32,7 @@ def losses_chart(parameters: xr.Dataset) -> figure | None:
         label = f"{PARTS.get(part, part)}: median of the folds"
         median = median_while_most(curves)[taken]
         made.line(epochs, median, color=COLOURS[number], line_width=2.5, legend_label=label)
-    return settle(made) if anything else None
+    return settle(made) if every else None
 
 
 def _thinned(count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
