@@ -13,7 +13,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -42,6 +41,7 @@ from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.stores.seals import seal
 from glacmb_grid.vocabulary import PDD, VARIABLES
 from glacmb_grid.weights import Weights, from_dataset
+from glacmb_grid.workflow.log import peak_memory
 
 RANGES = {  # longitude, latitude of points along the ridges, and share of the glaciers
     "Hindu Kush": ([(69.5, 35.0), (71.5, 36.3), (73.5, 36.8)], 0.04),
@@ -230,7 +230,7 @@ def _measured(what: str, path: Path, count: int, *, cold: bool) -> tuple[float, 
         forget(path)
     begun = time.perf_counter()
     work()
-    return time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    return time.perf_counter() - begun, peak_memory()
 
 
 def _apart(work: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ import numpy as np
 
 from glacmb_grid.learning.compilation import enable_compilation_cache
 from glacmb_grid.learning.nets import Nets, Problem, shape_of, train
+from glacmb_grid.workflow.log import peak_memory
 
 WIDTHS, PREDICTORS, ROWS, STOPPING = (40, 20, 10, 5), 27, 109, 22
 RATE, NOISE, L1 = 0.003, 0.1, 1e-3
@@ -217,15 +217,7 @@ def search(share: float) -> dict[str, float]:
     begun = time.perf_counter()
     epochs = sum(int(train(problem, nets, patience=PATIENCE, shape=shape).epochs.sum()) for nets in (tuned, final))
     seconds = time.perf_counter() - begun
-    return {"nets": len(tuned) + len(final), "epochs": epochs, "seconds": seconds, "gigabytes": peak_memory() / 1e9}
-
-
-def peak_memory() -> float:
-    """Most bytes that this process has held; of this one only, whereas getrusage counts what it was forked from."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        return 1024 * float(status.read_text(encoding="utf-8").split("VmHWM:")[1].split()[0])
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return {"nets": len(tuned) + len(final), "epochs": epochs, "seconds": seconds, "gigabytes": peak_memory()}
 
 
 def samples_of(values: Any, target: Any, glacier: Any, year: Any) -> Any:
@@ -290,7 +282,7 @@ def full_nested_run(share: float) -> dict[str, float]:
         "final_epochs": final / (found.sizes["fold"] * MEMBERS),
         "configurations": found.sizes["candidate"],
         "seconds": seconds,
-        "gigabytes": peak_memory() / 1e9,
+        "gigabytes": peak_memory(),
     }
 
 
@@ -320,7 +312,7 @@ def wide_table(number: float) -> dict[str, float]:
     folds = make_folds(samples, "logo", parts=groups)
     begun = time.perf_counter()
     fit(model, samples, folds)
-    return {"seconds": time.perf_counter() - begun, "gigabytes": peak_memory() / 1e9, "folds": len(folds)}
+    return {"seconds": time.perf_counter() - begun, "gigabytes": peak_memory(), "folds": len(folds)}
 
 
 def tables() -> list[Line]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import resource
 import tempfile
 import time
 import warnings
@@ -33,6 +32,7 @@ from glacmb_grid.products.regions import rgi_regions
 from glacmb_grid.settings import Recipe
 from glacmb_grid.uncertainty.variograms import fit_correlation
 from glacmb_grid.vocabulary import Meaning, meaning_coordinates
+from glacmb_grid.workflow.log import peak_memory
 from glacmb_grid.years import calendar_months, year_bounds
 
 FULL, YEARS, MEASURED = 95_536, (1951, 2025), 93
@@ -152,11 +152,10 @@ def measure(glaciers: int, model: str, folder: Path) -> list[tuple[str, float, s
     seconds["predict and publish"] = sum(seconds[n] for n in steps)
     sizes = {s: sum(p.stat().st_size for p in folder.rglob("*") if p.is_file() and (s in p.suffixes) == (s == ".nc"))
              for s in (".nc", ".zarr")}  # fmt: skip
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return [
         *((n, s, "s") for n, s in seconds.items()),
         *((f"size {s}", b / 1e6, "MB") for s, b in sizes.items()),
-        ("memory", memory, "GB"),
+        ("memory", peak_memory(), "GB"),
     ]
 
 
