@@ -62,10 +62,14 @@ def fit_model_in_schemes(
     tables = {}
     for scheme, parameters in track(work.fit(model, tasks), "scheme", len(tasks)):
         work.keep("fits", parameters, scheme)
+        if not model.fair_in(samples, folds[scheme]):
+            work.say(f"{scheme}: not judged, the scheme withholds what the model rests on")
+            continue
         predicted = predict(parameters, samples, {n: p.compute() for n, p in given[scheme].items()})
         table = out_of_fold(samples, folds[scheme], predicted, model=model.name)
         tables[scheme] = table.assign(protocol=name_of(protocol))
-    return {"predictions": pd.concat([tables[scheme] for scheme in folds])}
+    judged = [tables[scheme] for scheme in folds if scheme in tables]
+    return {"predictions": pd.concat(judged) if judged else pd.DataFrame(columns=PREDICTION_COLUMNS)}
 
 
 def fitted_in(fits: Fits, scheme: str) -> dict[str, xr.Dataset]:

@@ -17,6 +17,7 @@ from glacmb_grid.folds.protocols import leaky
 from glacmb_grid.folds.schemes import make_folds, require_grouped
 from glacmb_grid.learning.contract import Model
 from glacmb_grid.learning.registry import with_bases
+from glacmb_grid.learning.rivals import RIVALS
 from glacmb_grid.settings import Judged, Protocol, RunConfig, Validation, model_names
 
 PRODUCT_SCHEME = "logo"
@@ -30,9 +31,10 @@ def schemes_of(config: Judged) -> list[str]:
 
 
 def compared(config: Judged) -> list[str]:
-    """Names of the models to evaluate."""
+    """Names of the models to evaluate: those of the configuration, and the rivals of all."""
     asked = config.validation.models
-    return [*model_names(), *config.own_models] if asked == "all" else list(asked)
+    names = [*model_names(), *config.own_models] if asked == "all" else [*asked, *RIVALS]
+    return list(dict.fromkeys(names))
 
 
 def models_of(config: Judged) -> dict[str, Model]:

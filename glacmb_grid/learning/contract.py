@@ -96,6 +96,11 @@ class Model(ABC):
     def require(self) -> None:  # noqa: B027 - most models can always be had
         """Raise InputError where the model cannot be had at all; by default it always can."""
 
+    def fair_in(self, samples: xr.Dataset, folds: Folds) -> bool:
+        """Whether the model can be judged in a scheme, by its folds: by default in every one."""
+        del samples, folds
+        return True
+
     def variants(self) -> dict[str, Section]:
         """Other settings that a study compares with those of the model, by what they change."""
         return {}

@@ -29,6 +29,8 @@ from glacmb_grid.learning.models.neighbours import WithNeighbours
 from glacmb_grid.learning.models.random_forest import Forest
 from glacmb_grid.learning.models.ridge import RidgeRegression
 from glacmb_grid.learning.models.temperature_index import DegreeDays
+from glacmb_grid.learning.models.year_level import RidgeOfYears
+from glacmb_grid.learning.models.year_mean import RegionYearMean
 from glacmb_grid.learning.own import own_regressor
 from glacmb_grid.schemas import PARAMETERS, ROWS, check
 from glacmb_grid.settings import External, Given, Section
@@ -36,6 +38,8 @@ from glacmb_grid.settings.messages import as_input_error
 
 REGISTRY: dict[str, Callable[..., Model]] = {
     "mean": TrainingMean,
+    "year_mean": RegionYearMean,
+    "year_level": RidgeOfYears,
     "ridge": RidgeRegression,
     "lasso": LassoRegression,
     "random_forest": Forest,

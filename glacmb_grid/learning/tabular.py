@@ -13,8 +13,8 @@ import xarray as xr
 
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.learning.contract import Model, Predictions, Task
-from glacmb_grid.learning.features import Features, choose_columns, fit_features
-from glacmb_grid.learning.level import Levels, kinds_of_level, levels_of
+from glacmb_grid.learning.features import Features, choose_columns, fit_features, group_means
+from glacmb_grid.learning.level import Levels, YearPart, kinds_of_level, levels_of, shares_years
 from glacmb_grid.learning.ragged import Arrays, pack, unpack
 from glacmb_grid.learning.recipes import recipes_of
 from glacmb_grid.learning.search import (
@@ -44,7 +44,7 @@ class Training:
     years : float64 array, (sample,)
         Number of years of each observation.
     target : float64 array, (sample,), m w.e.
-        Less the level of the glacier, where that is part of the candidate.
+        Less the level of the glacier, where that is part of the candidate; at year level one row is a year.
     seed : int
     """
 
@@ -63,7 +63,8 @@ class DesignModel(Model):
     annual_only : bool
         Whether it learns from balances of single years only.
     has_level : bool
-        Whether the level of the glacier, taken from its balances beforehand, is an alternative.
+        Whether the level of the glacier, taken from its balances beforehand, is an alternative. One row a year is one
+        where rows share years; of learners that tell glaciers apart by their level only where that can be known.
     """
 
     annual_only: ClassVar[bool] = True
@@ -72,6 +73,13 @@ class DesignModel(Model):
     @abstractmethod
     def hypers(self) -> list[Hyper]:
         """The alternatives of the settings."""
+
+    def kinds(self, task: Task, table: Table) -> list[str | None]:
+        """What glaciers may add to the learner: alternatives of `levels_of`; None where there is no choice."""
+        found = kinds_of_level(task.folds, task.samples, years=shares_years(table))
+        if self.has_level:
+            return [*found]
+        return ["none", "year"] if shares_years(table) else [None]
 
     def prepare(self, training: Training) -> Any:
         """Work that all hyper-parameters share."""
@@ -100,8 +108,7 @@ class DesignModel(Model):
         if self.annual_only:
             require_annual(table, folds, self.name)
         recipes = recipes_of(table, self.settings)
-        kinds = kinds_of_level(task.folds, samples) if self.has_level else [None]
-        hypers = [h if k is None else {**h, "level": k} for k in kinds for h in self.hypers()]
+        hypers = [h if k is None else {**h, "level": k} for k in self.kinds(task, table) for h in self.hypers()]
         candidates = [Candidate(r, h) for r, h in product(range(len(recipes)), hypers)]
         tuned = _tune(self, table, folds, recipes, candidates, task.seed)
 
@@ -123,8 +130,9 @@ class DesignModel(Model):
 
         def work(fold: int) -> Floats:
             state = unpack(parameters, fold)
-            design = Features.from_state(state).design(new).values
-            return self.evaluate(state, design) + Levels.from_state(state).at(new.glacier)
+            levels = Levels.from_state(state)
+            design = levels.with_trend(Features.from_state(state).design(new).values, new.year)
+            return levels.balance(self.evaluate(state, design), new.glacier)
 
         with side_by_side() as pool:
             values = np.array(list(pool.map(work, range(parameters.sizes["fold"]))))
@@ -168,10 +176,20 @@ class Split:
 
     def training(self, levels: Levels, *, annual_only: bool) -> Training:
         """What a learner fits on."""
+        if levels.of_years is not None:
+            return self._by_year(levels, levels.of_years)
         mine = self.seen & self.table.annual if annual_only else self.seen
         operator = self.table.operator[mine][:, self.used]
         target = self.table.target[mine] - operator @ levels.at(self.rows.glacier)
         return Training(operator @ self.design.values, np.asarray(operator.sum(axis=1)).ravel(), target, self.seed)
+
+    def _by_year(self, levels: Levels, part: YearPart) -> Training:
+        """One row a year: the mean features of its seen annual observations, and its balance."""
+        mine = np.flatnonzero(self.seen & self.table.annual)
+        place = np.searchsorted(np.flatnonzero(self.used), self.table.row[mine])
+        of = np.searchsorted(part.years, self.rows.year[place])
+        mean = group_means(self.design.values[place], of, len(part.years))
+        return Training(levels.with_trend(mean, part.years), np.ones(len(part.years)), part.values, self.seed)
 
     def observed(self, balance: Floats) -> Floats:
         """What observations to score are made of these balances of `rows`, m w.e."""
@@ -214,8 +232,8 @@ def _tune(
         out = []
         for number in by_recipe[recipe]:
             levels, learnt = model.learnt_on(split, candidates[number].hyper, prepared)
-            balance = model.evaluate(learnt, split.design.values) + levels.at(split.rows.glacier)
-            out.append(split.observed(balance))
+            learnt_of = model.evaluate(learnt, levels.with_trend(split.design.values, split.rows.year))
+            out.append(split.observed(levels.balance(learnt_of, split.rows.glacier)))
         return out
 
     inner = InnerMean(len(first), len(candidates), len(table.target))

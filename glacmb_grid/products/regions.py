@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,12 +13,11 @@ import shapely
 
 from glacmb_grid.checking import checking_arguments
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.identifiers import first_order_region
 
 Integers = npt.NDArray[np.int64]
 Overlap = Literal["refuse", "keep"]
 
-# RGI50-13.00001, RGI60-13.00001, RGI2000-v7.0-G-13-00001 (C: glacier complexes)
-_RGI = re.compile(r"(?:RGI[56]\d-|RGI2000-v7\.\d-[GC]-)(\d{2})[.-]\d{5}")
 RGI_NAMES = {
     "01": "Alaska",
     "02": "Western Canada and USA",
@@ -104,7 +102,7 @@ def rgi_regions(glaciers: Iterable[str], second_order: Sequence[str] | None = No
         No identifier of RGI.
     """
     ids = [str(g) for g in glaciers]
-    first = np.array([m[1] if (m := _RGI.fullmatch(g)) else "" for g in ids], object)
+    first = np.array([first_order_region(g) for g in ids], object)
     if not (first != "").any():
         raise InputError(
             "regions: glaciers",

@@ -10,6 +10,7 @@ import pandas as pd
 from glacmb_grid.settings import Judged, RunConfig
 from glacmb_grid.stores.artefacts import EVALUATION, GEODETIC, PRODUCT, PRODUCT_FILE, TRUTH_SCORES, place, read
 from glacmb_grid.stores.runs import RunStore
+from glacmb_grid.validation.scores import called_better, unbeaten_rivals
 
 _REMARKS = {
     "random": " - rows of one glacier on both sides: not a fair test, only shown beside the others",
@@ -74,14 +75,22 @@ def verdict_lines(comparisons: pd.DataFrame) -> Iterator[str]:
     if comparisons.empty:
         return
     yield "\nwhat beat what (paired; only where the interval excludes 0)"
-    for scheme, group in comparisons[comparisons["metric"] == "rmse"].groupby("scheme", sort=False):
-        won = group[group["verdict"] == "better"]
-        if (group["verdict"] == "not judged").all():
-            text = "not judged: fewer than 8 glaciers or years to resample"
-        else:
-            pairs = [f"{m} beat {', '.join(b['baseline'])}" for m, b in won.groupby("model", sort=False)]
-            text = "; ".join(pairs) or "nothing established"
-        yield f"  {scheme:16s} {text}"
+    for scheme, group in comparisons.groupby("scheme", sort=False):
+        yield f"  {scheme:16s} {what_beat_what(group)}"
+
+
+def what_beat_what(comparisons: pd.DataFrame) -> str:
+    """Which model beat which in one scheme; one that does not beat the rivals of all is called better than none."""
+    group = comparisons[comparisons["metric"] == "rmse"]
+    if len(group) and (group["verdict"] == "not judged").all():
+        return "not judged: fewer than 8 glaciers or years to resample"
+    won = called_better(group)
+    said = [f"{m} beat {', '.join(b['baseline'].astype(str))}" for m, b in won.groupby("model", sort=False)]
+    short: dict[str, list[str]] = {}
+    for (_, model), rivals in unbeaten_rivals(group).items():
+        short.setdefault(", ".join(rivals), []).append(model)
+    said += [f"not shown to beat {rivals}: {', '.join(models)}" for rivals, models in short.items()]
+    return "; ".join(said) or "nothing established"
 
 
 def truth_lines(truth: pd.DataFrame, scores: pd.DataFrame) -> Iterator[str]:

@@ -36,6 +36,8 @@ from glacmb_grid.settings.models import RandomForest as RandomForest
 from glacmb_grid.settings.models import Recipe as Recipe
 from glacmb_grid.settings.models import Ridge as Ridge
 from glacmb_grid.settings.models import TemperatureIndex as TemperatureIndex
+from glacmb_grid.settings.models import YearLevel as YearLevel
+from glacmb_grid.settings.models import YearMean as YearMean
 from glacmb_grid.settings.models import model_names as model_names
 from glacmb_grid.settings.product import Grids as Grids
 from glacmb_grid.settings.product import Intervals as Intervals

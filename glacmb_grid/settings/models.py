@@ -97,6 +97,14 @@ class Ridge(Learner):
     )
 
 
+class YearMean(Section):
+    """The mean balance of the glaciers of the region that were measured in the same year; nothing to set."""
+
+
+class YearLevel(Ridge):
+    """Linear model of the mean balance of each year, with the level and the amplitude of every glacier on top."""
+
+
 class Lasso(Learner):
     """Linear model with an L1 penalty, given as a share of the least one that leaves no predictor."""
 
@@ -218,6 +226,8 @@ class Models(Section):
     """Settings of the models. In `own` are those that a configuration adds, each with the key `external`."""
 
     mean: Mean = Mean()
+    year_mean: YearMean = YearMean()
+    year_level: YearLevel = YearLevel()
     ridge: Ridge = Ridge()
     lasso: Lasso = Lasso()
     random_forest: RandomForest = RandomForest()

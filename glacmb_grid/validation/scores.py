@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from glacmb_grid.checking import Limits, Positive, Share, checking_arguments
+from glacmb_grid.learning.rivals import RIVALS
 from glacmb_grid.validation.bootstrap import ScoredRows, blocks_of, interval_of, with_groups
 from glacmb_grid.validation.metrics import METRICS, TOLERANCE
 
@@ -175,6 +176,28 @@ def compare(predictions: pd.DataFrame, *, draws: Draws = 2000, level: Share = 0.
                 lines.append((scheme, protocol, *found, _verdict(*interval)))
     columns = ["scheme", "protocol", "model", "baseline", "metric", "difference", "lower", "upper", "n", "verdict"]
     return pd.DataFrame(lines, columns=columns)
+
+
+def unbeaten_rivals(comparisons: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
+    """Rivals of all models (`RIVALS`) that a model does not beat, by scheme and model.
+
+    A model that is named here is not called better than any other in that scheme. Rivals are not held against each
+    other, and where nothing is judged nobody is named.
+    """
+    out: dict[tuple[str, str], list[str]] = {}
+    lines = comparisons[(comparisons["metric"] == "rmse") & comparisons["baseline"].isin(RIVALS)]
+    lines = lines[~lines["model"].isin(RIVALS) & (lines["verdict"] != "not judged")]
+    for line in lines[lines["verdict"] != "better"].to_dict("records"):
+        out.setdefault((str(line["scheme"]), str(line["model"])), []).append(str(line["baseline"]))
+    return out
+
+
+def called_better(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """The lines of `compare` whose model is called better: it beats the baseline, and every rival of all models."""
+    unbeaten = unbeaten_rivals(comparisons)
+    keys = zip(comparisons["scheme"].astype(str), comparisons["model"].astype(str), strict=True)
+    free = np.array([key not in unbeaten for key in keys], bool)
+    return comparisons[(comparisons["verdict"] == "better") & free]
 
 
 def _verdict(lower: float, upper: float) -> str:

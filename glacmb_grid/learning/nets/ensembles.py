@@ -19,7 +19,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.learning.contract import Task
-from glacmb_grid.learning.level import kinds_of_level
+from glacmb_grid.learning.level import kinds_of_level, shares_years
 from glacmb_grid.learning.nets.predict import balance, forward
 from glacmb_grid.learning.nets.problem import Shape
 from glacmb_grid.learning.nets.train import Trained, train
@@ -53,7 +53,8 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
     """Choose a configuration in every block and train an ensemble in every fold: see the model's `fit`."""
     table, shape = table_of(task.samples), (len(task.own), settings.members)
     recipes = recipes_of(table, settings)
-    candidates = configurations(settings, len(recipes), kinds_of_level(task.folds, task.samples), task.seed)
+    kinds = kinds_of_level(task.folds, task.samples, years=shares_years(table))
+    candidates = configurations(settings, len(recipes), kinds, task.seed)
     if task.checkpoints is not None:
         task.checkpoints.mkdir(parents=True, exist_ok=True)
     plan = Plan(table, task, settings, recipes, candidates)
@@ -141,7 +142,8 @@ class Plan:
     def shape(self, members: int, masks: Sequence[Masks]) -> Shape:
         """The shape for so many nets on each of these masks of the whole scheme."""
         fit, stop = zip(*masks, strict=True)
-        return whole_shape(self.table, members * len(masks), fit, stop, self.recipes, self.settings)
+        trended = any(c.hyper["level"] == "year" for c in self.candidates)
+        return whole_shape(self.table, members * len(masks), fit, stop, self.recipes, self.settings, trended=trended)
 
     def train(self, nets: Sequence[Net], shape: Shape, name: str) -> tuple[Trained, Callable[[], list[Floats]]]:
         """Train nets: the result, and a function that gives the balance of all rows by each net, (row,), m w.e."""

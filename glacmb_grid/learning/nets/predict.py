@@ -27,14 +27,15 @@ def predict_ensembles(parameters: xr.Dataset, rows: xr.Dataset) -> xr.DataArray:
     out = np.empty((parameters.sizes["fold"], members, len(new.year)))
     for fold in range(len(out)):
         state = unpack(parameters, fold)
-        values = Features.from_state(state).design(new).values
+        levels = Levels.from_state(state)
+        values = levels.with_trend(Features.from_state(state).design(new).values, new.year)
         matrix = np.zeros((1, len(new.year), layout.predictors), np.float32)
         matrix[0, :, : values.shape[1]] = values
         columns = np.tile(np.arange(layout.predictors) < max(values.shape[1], 1), (members, 1))
         widths = np.tile(chosen(parameters, fold)["widths"], (members, 1))
         standard = forward(layout, parameters["parameters"].values[fold], columns, widths, matrix)[:, 0]
         centre, scale = (float(parameters[n].values[fold]) for n in ("target_centre", "target_scale"))
-        out[fold] = balance(standard, centre, scale, Levels.from_state(state), new.glacier)
+        out[fold] = balance(standard, centre, scale, levels, new.glacier)
     return prediction(out, parameters)
 
 
@@ -52,7 +53,7 @@ def layout_of(parameters: xr.Dataset) -> FeedForward:
 
 def balance(standard: Floats, centre: float, scale: float, levels: Levels, glacier: npt.NDArray[np.str_]) -> Any:
     """Balance of rows from standardised ones, (..., row), m w.e."""
-    return centre + scale * standard.astype(np.float64) + levels.at(glacier)
+    return levels.balance(centre + scale * standard.astype(np.float64), glacier)
 
 
 def forward(

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from glacmb_grid.learning.features import Features
+from glacmb_grid.learning.features import Features, group_means
 from glacmb_grid.learning.level import Levels, levels_of
 from glacmb_grid.learning.nets.module import FeedForward as Module
 from glacmb_grid.learning.nets.problem import Entries, Nets, Problem, Shape, shape_for
 from glacmb_grid.learning.recipes import most_features
-from glacmb_grid.learning.table import Bools, Floats, Table
+from glacmb_grid.learning.table import Bools, Floats, Rows, Table
 from glacmb_grid.settings import FeedForward, Recipe
 
 _LEAST_GROUPS = 8  # with fewer groups there is no bootstrap: a draw could miss most of them
@@ -29,12 +29,29 @@ class TrainingSet:
     """Features, weights, and scaling of the target that nets train with."""
 
     features: Features
+    target: Floats  # (sample,) standardised, 0 where it is neither fitted nor stopped on
     fit: Floats  # (sample,) weights that sum to one
     stop: Floats  # (sample,) weights, or all zero
     asked: Bools  # (sample,) other observations to predict
     centre: float
     scale: float
     levels: Levels
+    yearly: Bools | None  # (row,) at year level, the rows that train on the mean features of their year
+
+    @property
+    def design(self) -> tuple[int, bytes]:
+        """A key that training sets with the same features of the same rows share."""
+        return id(self.features), b"" if self.yearly is None else self.yearly.tobytes()
+
+    def features_of(self, rows: Rows, here: Bools) -> npt.NDArray[np.float64]:
+        """Features of some of the rows, (row of them, feature)."""
+        some = rows.take(here)
+        values = self.levels.with_trend(self.features.design(some).values, some.year)
+        if self.yearly is not None:
+            mean = self.yearly[here]
+            of = np.unique(some.year[mean], return_inverse=True)[1]
+            values[mean] = group_means(values[mean], of, int(of.max(initial=-1)) + 1)[of]
+        return values
 
 
 @dataclass(frozen=True)
@@ -64,7 +81,7 @@ def training_set(
     table : Table
     features : Features
     hyper : dict
-        `level`: whether the level of the glacier is taken out (`glacier` or `none`); `weighting` of observations.
+        `level`: what glaciers add, see `levels_of`; `weighting` of observations.
     fit, stop : bool arrays, (sample,)
         Observations to fit on and to stop on.
     drawn : float64 array, (sample,), optional
@@ -74,15 +91,23 @@ def training_set(
     """
     levels, years = levels_of(hyper["level"], table, fit), table.years
     target = table.target - table.operator @ levels.at(table.rows.glacier)
+    votes, yearly, whole = np.ones(len(fit)), None, fit
+    if levels.of_years is not None:  # one vote a year
+        fit = fit & table.annual
+        year = table.rows.year[table.row]
+        of = np.searchsorted(levels.of_years.years, year[fit])
+        target[fit], votes[fit] = levels.of_years.values[of], 1 / np.bincount(of)[of]
+        yearly = table.used_rows(fit)
     centre = float((years[fit] @ target[fit]) / (years[fit] @ years[fit]))
     scale = float(np.sqrt(np.mean((target[fit] - years[fit] * centre) ** 2)))
     scale = scale if scale > 1e-9 else 1.0
     standard = (target - years * centre) / scale
-    weights = fit * weighting(standard, table.uncertainty / scale, fit, hyper["weighting"])
+    weights = fit * votes * weighting(standard, table.uncertainty / scale, fit, hyper["weighting"])
     if drawn is not None and (weights * drawn).sum() > 0:
         weights = weights * drawn
     asked = stop if asked is None else asked
-    return TrainingSet(features, weights / weights.sum(), stop / max(stop.sum(), 1), asked, centre, scale, levels)
+    shares = weights / weights.sum(), stop / max(stop.sum(), 1)
+    return TrainingSet(features, np.where(whole | stop, standard, 0.0), *shares, asked, centre, scale, levels, yearly)
 
 
 def weighting(target: Floats, uncertainty: Floats, fit: Bools, kind: str) -> Floats:
@@ -113,24 +138,23 @@ def problem_of(table: Table, nets: Sequence[Net], shape: Shape) -> tuple[Problem
     """The arrays that the engine trains on; nets that share features share a matrix."""
     sets = list({id(n.on): n.on for n in nets}.values())
     place = {id(s): i for i, s in enumerate(sets)}
-    designs = {id(s.features): s.features for s in sets}
+    designs = {s.design: s for s in sets}
     number = {key: i for i, key in enumerate(designs)}
     width, depth = shape.layout.predictors, len(shape.layout.widths)
     rows = np.zeros((len(designs), len(table.rows.year), width), np.float32)
     used = np.zeros(len(designs), np.int64)
-    for i, (key, features) in enumerate(designs.items()):
-        here = table.used_rows(np.any([(s.fit > 0) | s.asked for s in sets if id(s.features) == key], axis=0))
-        values = features.design(table.rows.take(here)).values  # no other row is used
+    for i, (key, one) in enumerate(designs.items()):
+        here = table.used_rows(np.any([(s.fit > 0) | s.asked for s in sets if s.design == key], axis=0))
+        values = one.features_of(table.rows, here)  # no other row is used
         rows[i, here, : values.shape[1]] = values
         used[i] = max(values.shape[1], 1)
     target = np.zeros((len(sets), len(table.target)), np.float32)
     for standard, s in zip(target, sets, strict=True):
         mine = (s.fit > 0) | (s.stop > 0)
-        own = table.target - table.operator @ s.levels.at(table.rows.glacier) - table.years * s.centre
-        standard[mine] = own[mine] / s.scale
+        standard[mine] = s.target[mine]
     fit, stop = (np.array([getattr(s, n) for s in sets], np.float32) for n in ("fit", "stop"))
     on = np.array([place[id(n.on)] for n in nets])
-    matrix = np.array([number[id(n.on.features)] for n in nets])
+    matrix = np.array([number[n.on.design] for n in nets])
 
     def each(name: str) -> npt.NDArray[np.float32]:
         return np.array([n.hyper[name] for n in nets], np.float32)
@@ -159,12 +183,15 @@ def whole_shape(
     stop: Sequence[Bools],
     recipes: Sequence[Recipe],
     settings: FeedForward,
+    *,
+    trended: bool = False,
 ) -> Shape:
     """A shape from the settings and the masks of a whole scheme: nets are bit-identical within one shape."""
     depth = max(len(w) for w in settings.widths)
     outputs = 2 if any(settings.heteroscedastic) else 1
     layers = zip(*(deepened(w, depth) for w in settings.widths), strict=True)
-    layout = Module(most_features(table.rows, recipes), tuple(max(*layer, outputs) for layer in layers), outputs)
+    features = most_features(table.rows, recipes) + (4 if trended else 0)  # a multiple of four as before
+    layout = Module(features, tuple(max(*layer, outputs) for layer in layers), outputs)
     dynamic = "dynamic" in settings.weighting
     return shape_for(layout, _entries(table.operator), fit, stop, count, dynamic, settings.block)
 

@@ -178,7 +178,10 @@ def _beaten(results: Results) -> Section:
         return Section("beaten", title, missing="No comparison: it takes two models that were judged.")
     found = [tables.beaten_table(comparisons, results.schemes)]
     found.append(tables.verdict_table(comparisons, results.schemes, results.model))
-    lead = "Paired by glacier, year or both; “beat” only where the interval of the difference excludes 0."
+    lead = (
+        "Paired by glacier, year or both; “beat” only where the interval of the difference excludes 0, and only of "
+        "models that also beat year_mean (the glaciers measured in the same year) or year_level, where judged."
+    )
     return Section("beaten", title, lead, tables=found)
 
 

@@ -13,6 +13,12 @@ from glacmb_grid.errors import listing
 from glacmb_grid.plot.style import identifiers
 from glacmb_grid.report.page.sums import LEVEL
 from glacmb_grid.report.results import Results
+from glacmb_grid.validation.scores import unbeaten_rivals
+
+_RIVALS = {
+    "year_mean": "the mean of the glaciers measured in the same year (year_mean)",
+    "year_level": "a straight line through the mean balances of the years (year_level)",
+}
 
 
 def sentences(results: Results) -> list[str]:
@@ -93,7 +99,13 @@ def _verdicts(results: Results) -> str:
     mine = table[(table["scheme"] == results.scheme) & (table["metric"] == "rmse") & (table["model"] == results.model)]
     names = {v: mine.loc[mine["verdict"] == v, "baseline"].astype(str).tolist() for v in ("better", "worse")}
     open_ = mine.loc[mine["verdict"] == "undecided", "baseline"].astype(str).tolist()
-    said = [f"it beats {listing(names['better'])}"] if names["better"] else []
+    unbeaten = unbeaten_rivals(mine).get((results.scheme, results.model), [])
+    if unbeaten:
+        said = [
+            f"it is not shown to beat {listing([_RIVALS[n] for n in unbeaten])}, so it is called better than nothing"
+        ]
+    else:
+        said = [f"it beats {listing(names['better'])}"] if names["better"] else []
     said += [f"it is beaten by {listing(names['worse'])}"] if names["worse"] else []
     said += [f"against {listing(open_)} nothing is established"] if open_ else []
     return f"; {'; '.join(said)}" if said else ""

@@ -14,6 +14,8 @@ import xarray as xr
 
 from glacmb_grid.plot.style import identifiers
 from glacmb_grid.products.series import SAME_AREA
+from glacmb_grid.report.scores import what_beat_what
+from glacmb_grid.validation.scores import unbeaten_rivals
 
 MOST_ROWS = 200
 """Rows of a table that the page holds at most."""
@@ -88,8 +90,19 @@ def score_table(scores: pd.DataFrame, scheme: str, model: str, level: float) -> 
 def verdict_table(comparisons: pd.DataFrame, schemes: Sequence[str], model: str) -> Table:
     """The product's model against every rival in every scheme."""
     mine = comparisons[(comparisons["metric"] == "rmse") & (comparisons["model"] == model)]
+    unbeaten = unbeaten_rivals(mine)
+
+    def verdict(scheme: str, words: str) -> str:
+        rivals = unbeaten.get((scheme, model), [])
+        return f"lower, but does not beat {', '.join(rivals)}" if rivals and words == "better" else words
+
     rows = [
-        (s, str(r["baseline"]), with_interval(r["difference"], r["lower"], r["upper"], signed=True), str(r["verdict"]))
+        (
+            s,
+            str(r["baseline"]),
+            with_interval(r["difference"], r["lower"], r["upper"], signed=True),
+            verdict(s, str(r["verdict"])),
+        )
         for s in schemes
         for r in mine[mine["scheme"] == s].to_dict("records")
     ]
@@ -99,14 +112,7 @@ def verdict_table(comparisons: pd.DataFrame, schemes: Sequence[str], model: str)
 
 def beaten_table(comparisons: pd.DataFrame, schemes: Sequence[str]) -> Table:
     """Which model beat which in every scheme."""
-    rows = []
-    for scheme in schemes:
-        one = comparisons[(comparisons["metric"] == "rmse") & (comparisons["scheme"] == scheme)]
-        won = one[one["verdict"] == "better"]
-        pairs = [f"{m} beat {', '.join(b['baseline'].astype(str))}" for m, b in won.groupby("model", sort=False)]
-        unjudged = len(one) > 0 and (one["verdict"] == "not judged").all()
-        nothing = "not judged: fewer than 8 glaciers or years to resample" if unjudged else "nothing established"
-        rows.append((scheme, "; ".join(pairs) or nothing))
+    rows = [(scheme, what_beat_what(comparisons[comparisons["scheme"] == scheme])) for scheme in schemes]
     return table_of(("scheme", "what beat what"), rows)
 
 

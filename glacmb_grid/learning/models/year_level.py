@@ -1,0 +1,44 @@
+"""One row a year: a ridge regression of the mean balance of the glaciers on their mean weather and a slow trend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import xarray as xr
+
+from glacmb_grid.folds.masks import Folds
+from glacmb_grid.learning.contract import Task
+from glacmb_grid.learning.level import shares_years
+from glacmb_grid.learning.models.ridge import RidgeRegression
+from glacmb_grid.learning.rivals import mostly
+from glacmb_grid.learning.table import Table, table_of
+from glacmb_grid.settings import YearLevel
+
+
+@dataclass(frozen=True)
+class RidgeOfYears(RidgeRegression):
+    """Level and amplitude of the glacier on top of a ridge regression with one row a year.
+
+    It is the rival of every model where whole years are withheld: there it is the number of years that counts.
+    """
+
+    settings_type: ClassVar = YearLevel
+    annual_only: ClassVar[bool] = True
+    informative: ClassVar[bool] = False
+
+    def kinds(self, task: Task, table: Table) -> list[str | None]:
+        """Only one row a year."""
+        del task, table
+        return ["year"]
+
+    def fair_in(self, samples: xr.Dataset, folds: Folds) -> bool:
+        """Whether rows share years, and most of what is scored is of a fitted glacier in a year withheld from all."""
+        table = table_of(samples)
+        if not shares_years(table):
+            return False
+        glacier, year = (v[table.row] for v in (table.rows.glacier, table.rows.year))
+        return mostly(
+            folds, lambda fit, score: np.isin(glacier[score], glacier[fit]) & ~np.isin(year[score], year[fit])
+        )
