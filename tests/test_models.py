@@ -35,6 +35,8 @@ from glacmb_grid.settings import (
     Recipe,
     Ridge,
     TemperatureIndex,
+    YearLevel,
+    YearMean,
     model_names,
 )
 from glacmb_grid.validation.audit import scrambled
@@ -53,6 +55,8 @@ def quick(*recipes, **changes):
     network = {"widths": [[8, 4], [6]], "input_noise": [0.1], "members": 2, "epochs": 60, "patience": 20, "block": 16}
     found = {
         "mean": Mean(),
+        "year_mean": YearMean(),
+        "year_level": YearLevel(**many),
         "ridge": Ridge(**many),
         "lasso": Lasso(**many, penalties=[0.01, 0.1]),
         "random_forest": RandomForest(**many, **trees),
