@@ -129,3 +129,13 @@ def test_skill_grows_with_the_number_of_training_glaciers(toys):
         assert curve["groups"].iloc[-1] == 16
         assert curve["rmse"].iloc[-1] < 0.9 * curve["rmse"].iloc[0], model
         assert (curve["n"] == 100).all()
+
+
+def test_skill_against_counts_of_glaciers(toys):
+    samples = toys.known(glaciers=20, years=5, useless=2, noise=0.1)
+    folds = make_folds(samples, "logo", inner=2, parts=5)
+    table = learning_curve(samples, folds, [model_of("ridge", RIDGE)], counts="doubling")
+    assert table["groups"].tolist() == [2, 4, 8, 16]
+    assert table["share"].tolist() == [2 / 16, 4 / 16, 8 / 16, 1]
+    few = learning_curve(samples, folds, [model_of("ridge", RIDGE)], counts=[4])
+    assert few["rmse"].tolist() == table["rmse"].tolist()[1:2]

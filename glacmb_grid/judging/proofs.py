@@ -118,7 +118,7 @@ def study(
     weights = pd.concat(drawn, ignore_index=True)
     bootstrap: dict[str, Any] = {"draws": scores.bootstrap, "level": scores.level}
     removed = ablate(samples, dict(folds), list(models), seed=seed, **bootstrap, say=work.say)
-    options: dict[str, Any] = {"shares": study.shares, "seed": seed, "say": work.say}
+    options: dict[str, Any] = {"shares": study.shares, "counts": study.counts, "seed": seed, "say": work.say}
     parts = [learning_curve(samples, masks, list(models), **options) for masks in folds.values()]
     curves = pd.concat(parts, ignore_index=True)
     text = study_text(weights, removed, curves)

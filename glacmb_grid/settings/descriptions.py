@@ -180,6 +180,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "schemes": "Schemes in which they are.",
         "repeats": "How often each predictor is permuted.",
         "shares": "Shares of the training groups that are learnt from.",
+        "counts": "Numbers of training groups in place of shares: a list, or `doubling` (2, 4, 8, ... and all).",
     },
     "Store": {"root": "Folder of the run, new or its own; by default `runs/<name>` under the working directory."},
     "Compute": {

@@ -133,6 +133,7 @@ class Study(Section):
     schemes: Annotated[list[Scheme], AfterValidator(each_once), Field(min_length=1)] = ["logo"]
     repeats: int = Field(3, ge=1, le=10_000)
     shares: list[Annotated[float, Field(gt=0, le=1)]] = Field([0.1, 0.25, 0.5, 1.0], min_length=1)
+    counts: Literal["doubling"] | Annotated[list[Count], Field(min_length=1)] | None = None
 
 
 def _file_name(name: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from glacmb_grid.folds.masks import Folds
 from glacmb_grid.learning.contract import Model
 from glacmb_grid.learning.registry import fit, predict
 from glacmb_grid.progress import track
-from glacmb_grid.validation.curves import thin_folds
+from glacmb_grid.validation.curves import thin_folds, training_counts
 from glacmb_grid.validation.predictions import out_of_fold
 from glacmb_grid.validation.scores import compare
 from glacmb_grid.vocabulary import VARIABLES, Meaning, meaning_coordinates, meanings_of
@@ -156,10 +157,25 @@ def learning_curve(
     models: Sequence[Model],
     *,
     shares: Sequence[float] = (0.1, 0.25, 0.5, 1.0),
+    counts: Sequence[int] | Literal["doubling"] | None = None,
     seed: int = 1,
     say: Say = lambda text: None,
 ) -> pd.DataFrame:
-    """Skill against the number of training groups: every fold is fitted on a share of its groups.
+    """Skill against the number of training groups: every fold is fitted on some of its groups.
+
+    Parameters
+    ----------
+    samples : xr.Dataset
+    folds : Folds
+        Of one scheme.
+    models : sequence of Model
+    shares : sequence of float
+        Shares of the groups of each fold.
+    counts : sequence of int or "doubling", optional
+        Numbers of groups in place of shares; `doubling`: 2, 4, 8, ... and all.
+    seed : int
+        Of the order in which groups are taken.
+    say : callable
 
     Returns
     -------
@@ -168,9 +184,15 @@ def learning_curve(
     """
     group = (samples["group"] if "group" in samples.coords else samples["glacier"]).values.astype(str)
     lines = []
-    for share in track(shares, "share of the glaciers"):
-        thin = folds if share >= 1 else thin_folds(folds, samples, share=share, seed=seed)
-        counts = [len(np.unique(group[m])) for m in thin.fit]
+    numbers = training_counts(samples, folds) if counts == "doubling" else counts
+    most = max(len(np.unique(group[m])) for m in folds.fit)
+    every: list[tuple[float, Folds]]
+    if numbers is None:
+        every = [(s, folds if s >= 1 else thin_folds(folds, samples, share=s, seed=seed)) for s in shares]
+    else:
+        every = [(min(n / most, 1.0), thin_folds(folds, samples, count=n, seed=seed)) for n in numbers]
+    for share, thin in track(every, "share of the glaciers"):
+        known = [len(np.unique(group[m])) for m in thin.fit]
         for model in models:
             fitted = fit(model, samples, thin, seed=seed)
             table = out_of_fold(samples, thin, predict(fitted, samples), model=model.name)
@@ -178,6 +200,6 @@ def learning_curve(
             rmse = float(np.sqrt((error**2).mean()))
             rows = float(np.median(thin.fit.sum(axis=1)))
             scheme = str(folds.scheme[0])
-            lines.append((scheme, model.name, share, float(np.median(counts)), rows, rmse, len(table)))
-            say(f"{model.name} learning from {np.median(counts):.0f} groups: RMSE {rmse:.3f}")
+            lines.append((scheme, model.name, share, float(np.median(known)), rows, rmse, len(table)))
+            say(f"{model.name} learning from {np.median(known):.0f} groups: RMSE {rmse:.3f}")
     return pd.DataFrame(lines, columns=["scheme", "model", "share", "groups", "rows", "rmse", "n"])
