@@ -28,7 +28,8 @@ from glacmb_grid.workflow.table import table
 
 STAGES = (
     "glaciers", "cubes", "observations", "plan", "weights", "terrain", "sampled", "albedo", "predictors", "samples",
-    "folds", "learning/mean", "learning/ridge", "learning/ff_fcnn", "evaluation", "uncertainty",
+    "folds", "learning/mean", "learning/ridge", "learning/ff_fcnn",
+    "learning/year_mean", "learning/year_level", "evaluation", "uncertainty",
     "products", "regional",
 )  # fmt: skip
 LEFT = (".changed-", ".damaged-")

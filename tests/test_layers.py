@@ -28,6 +28,7 @@ LAYERS = (
     "schemas",
     "disk",
     "failures",
+    "identifiers",
     "sphere",
     "years",
     "polygons",

@@ -334,7 +334,7 @@ def test_settings_can_be_given_as_a_dict(samples, folds):
 
 
 def test_an_unknown_model_is_named(samples, folds):
-    with pytest.raises(ValueError, match=r"one of mean, ridge, .*\n.*unknown model 'oracle'"):
+    with pytest.raises(ValueError, match=r"one of mean, year_mean, .*\n.*unknown model 'oracle'"):
         fit("oracle", samples, folds)
 
 

@@ -139,13 +139,13 @@ def test_models_that_are_built_on_others_make_products_too(world, tmp_path, mode
     at = frame.loc[list(zip(table["glacier"], table["year"], strict=True))]
     np.testing.assert_allclose(at.to_numpy(), table["predicted"], rtol=1e-5, atol=1e-6)
     truth = pd.read_csv(config.root / "products" / "truth_scores.csv")
-    assert set(truth["model"]) == {*asked}
+    assert set(truth["model"]) == {*asked, "year_mean", "year_level"}
 
 
 def test_tables_have_the_columns_that_other_tools_rely_on(done):
     scores = pd.read_csv(done.root / "evaluation" / "scores.csv")
     assert list(scores) == ["scheme", "protocol", "model", "slice", "metric", "value", "lower", "upper", "n"]
-    assert set(scores["model"]) == {"mean", "ridge", "temperature_index", "ff_fcnn"}
+    assert set(scores["model"]) == {"mean", "ridge", "temperature_index", "ff_fcnn", "year_mean", "year_level"}
     assert set(scores["scheme"]) == {"logo", "loyo", "both_out"}
     assert set(scores["metric"]) == {"rmse", "rmse_glacier_mean", "mae", "bias", "r2", "rec_auc", "sign_auc"}
     assert set(scores["slice"]) == {"all"}
@@ -156,7 +156,7 @@ def test_tables_have_the_columns_that_other_tools_rely_on(done):
         "predicted_uncertainty", "fold",
     ]  # fmt: skip
     samples = pd.read_parquet(done.root / "samples" / "samples.parquet")
-    assert len(predictions) == 3 * 4 * len(samples)
+    assert len(predictions) == (3 * 4 + 2) * len(samples)
     assert {"sample", "glacier", "year", "mass_balance", "mass_balance_uncertainty", "link"} <= set(samples)
     assert set(samples["link"]) == {"position"}
     error = predictions["predicted"] - predictions["observed"]

@@ -132,9 +132,12 @@ def test_a_table_is_planned_too(tmp_path, monkeypatch, capsys):
     path.write_text(yaml.safe_dump({"samples": samples, "validation": {"models": ["mean", "ridge"]}}))
     monkeypatch.chdir(tmp_path)
     planned, assumed = plan_run(load_config(path))
-    assert [one.name for one in planned] == ["samples", "folds", "learning/mean", "learning/ridge", "evaluation"]
+    assert [one.name for one in planned] == [
+        "samples", "folds", "learning/mean", "learning/ridge", "learning/year_mean", "learning/year_level",
+        "evaluation",
+    ]  # fmt: skip
     assert assumed == ()
     lines = list(plan_lines(planned, assumed))
     assert lines[0].split()[0] == "stage"
-    assert "5 of 5 stages to run" in lines[-1]
+    assert "7 of 7 stages to run" in lines[-1]
     assert forecast.facts_of(load_config(path)).rows == 48

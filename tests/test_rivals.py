@@ -18,7 +18,7 @@ from glacmb_grid.learning.ragged import unpack
 from glacmb_grid.learning.registry import fit, model_of, predict
 from glacmb_grid.learning.table import table_of
 from glacmb_grid.report.scores import what_beat_what
-from glacmb_grid.settings import Protocol, Recipe, Ridge, TableConfig
+from glacmb_grid.settings import Protocol, Recipe, TableConfig, YearLevel
 from glacmb_grid.stores.work import Work
 from glacmb_grid.validation.scores import called_better, unbeaten_rivals
 
@@ -168,7 +168,7 @@ def test_one_row_a_year_is_the_least_squares_of_the_years(toys):
     g, t = (a.ravel() for a in np.indices((40, 12)))
     x, y = rng.normal(0, 1, (12, 2)), rng.normal(0, 1, 12)
     samples = toys.table(x[t], y[t], [f"g{i:02d}" for i in g], 2000 + t)
-    plain = Ridge(penalties=[1.0], recipes=[{"take": "all"}])
+    plain = YearLevel(penalties=[1.0], recipes=[{"take": "all"}])
     found = predict(fit("year_level", samples, toys.whole(samples), plain.model_dump()), samples).values[0, 0]
     centre = np.arange(12) - 5.5
     features = np.column_stack([(x - x.mean(0)) / x.std(0), centre / (11 / np.sqrt(12))])

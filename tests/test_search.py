@@ -38,7 +38,7 @@ def folds(samples):
 
 @pytest.fixture(scope="module")
 def fitted(samples, folds):
-    return fit("ridge", samples, folds, Ridge(recipes=RECIPES, penalties=PENALTIES))
+    return fit("ridge", samples, folds, Ridge(recipes=RECIPES, penalties=PENALTIES, levels=["none"]))
 
 
 def scaled_to(values, mask):
@@ -115,14 +115,14 @@ def test_what_was_chosen_is_recorded(samples, fitted):
 def test_an_inner_split_that_is_there_twice_counts_once(samples, folds):
     order = [0, 1, 2, 1, 1]
     twice = replace(folds, inner_fit=folds.inner_fit[:, order], inner_score=folds.inner_score[:, order])
-    settings = Ridge(recipes=[Recipe()], penalties=PENALTIES)
+    settings = Ridge(recipes=[Recipe()], penalties=PENALTIES, levels=["none"])
     a, b = (fit("ridge", samples, f, settings) for f in (folds, twice))
     np.testing.assert_array_equal(a["inner_error"], b["inner_error"])
 
 
 @pytest.mark.parametrize("leak", ["selection", "tuning"])
 def test_a_leak_changes_the_result(leak, samples, folds):
-    settings = Ridge(recipes=[RECIPES[2]], penalties=PENALTIES)
+    settings = Ridge(recipes=[RECIPES[2]], penalties=PENALTIES, levels=["none"])
     nested, leaked = (fit("ridge", samples, f, settings) for f in (folds, leaky(folds, Protocol(**{leak: True}))))
     assert not np.array_equal(nested["inner_error"], leaked["inner_error"])
     same_scale = np.array_equal(nested["centre"], leaked["centre"], equal_nan=True)

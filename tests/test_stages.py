@@ -382,7 +382,7 @@ def test_another_order_of_models_is_another_evaluation(world, tmp_path):
     config = load_config(path, ["validation.models=[ff_fcnn, mean, ridge]"])
     assert run(config, say=quiet) == ["evaluation", "products", "regional"]
     scores = artefacts.read(RunStore(config.root), artefacts.EVALUATION["scores"])
-    assert list(dict.fromkeys(scores["model"])) == ["ff_fcnn", "mean", "ridge"]
+    assert list(dict.fromkeys(scores["model"])) == ["ff_fcnn", "mean", "ridge", "year_mean"]
 
 
 def test_a_run_of_a_table_says_each_note_of_its_reader_once(tmp_path):

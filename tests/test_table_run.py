@@ -98,13 +98,16 @@ def test_scores_of_every_model_in_every_scheme(done):
     scores = pd.read_csv(folder / "scores.csv")
     rmse = scores[scores["metric"] == "rmse"].set_index(["scheme", "model"])["value"]
     assert set(rmse.index) == {
-        (s, m) for s in ("logo", "loyo", "random") for m in ("mean", "ridge", "extra_trees", "blend")
+        *((s, m) for s in ("logo", "loyo", "random") for m in ("mean", "ridge", "extra_trees", "blend")),
+        ("logo", "year_mean"),
+        ("random", "year_mean"),
+        ("loyo", "year_level"),
     }
     assert (rmse["logo"][["ridge", "blend"]] < 0.25).all()
     assert rmse["logo"]["mean"] > 0.5
     predictions = pd.read_csv(folder / "predictions.csv")
     assert set(predictions["region"]) == {"north", "south"}
-    assert len(predictions) == 80 * 3 * 4
+    assert len(predictions) == 80 * (3 * 4 + 3)
     observed = table().set_index(["glacier", "year"])["b"] / 1000
     at = observed.loc[list(zip(predictions["glacier"], predictions["year"], strict=True))]
     np.testing.assert_allclose(predictions["observed"], at.to_numpy(), atol=1e-9)
@@ -145,7 +148,7 @@ def test_an_audit_of_a_sound_table_passes_and_tells_the_gap(done, capsys):
     assert len(pd.read_csv(folder / "rows.csv")) == 80
     probes = pd.read_csv(folder / "probes.csv", keep_default_na=False)
     assert set(probes["changed"]) == {""}
-    assert set(probes["model"]) == {"mean", "ridge", "extra_trees", "blend"}
+    assert set(probes["model"]) == {"mean", "ridge", "extra_trees", "blend", "year_mean", "year_level"}
     assert set(pd.read_csv(folder / "permuted.csv")["model"]) == {"ridge"}
 
 
@@ -305,7 +308,7 @@ def test_poor_tables_are_judged(trouble, tmp_path, capsys):
         assert "not judged: fewer than 8 glaciers or years to resample" in capsys.readouterr().out
     predictions = pd.read_csv(tmp_path / "out" / "evaluation" / "predictions.csv")
     assert np.isfinite(predictions["predicted"]).all()
-    assert set(predictions["model"]) == set(ALL)
+    assert set(predictions["model"]) - {"year_mean", "year_level"} == set(ALL)
     if trouble is constant_target:
         exact = predictions["model"].isin(["mean", "ridge", "lasso", "random_forest", "extra_trees"])
         np.testing.assert_allclose(predictions.loc[exact, "predicted"], -0.3, atol=1e-6)

@@ -8,6 +8,7 @@ Where many rows share few years it is the years that count: rows of one year are
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -160,6 +161,11 @@ def kinds_of_level(folds: Folds, samples: xr.Dataset, *, years: bool = False) ->
         if np.isin(number[score[entries]], number[fit[entries]]).any():
             return ["none", "glacier", *(["year"] if years else [])]
     return ["none"]
+
+
+def among(kinds: Sequence[str], asked: Sequence[str] | None) -> list[str]:
+    """The kinds that are asked for, `none` where they have none in common; without a wish all."""
+    return [k for k in kinds if asked is None or k in asked] or ["none"]
 
 
 def shares_years(table: Table) -> bool:

@@ -14,7 +14,7 @@ import xarray as xr
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.learning.contract import Model, Predictions, Task
 from glacmb_grid.learning.features import Features, choose_columns, fit_features, group_means
-from glacmb_grid.learning.level import Levels, YearPart, kinds_of_level, levels_of, shares_years
+from glacmb_grid.learning.level import Levels, YearPart, among, kinds_of_level, levels_of, shares_years
 from glacmb_grid.learning.ragged import Arrays, pack, unpack
 from glacmb_grid.learning.recipes import recipes_of
 from glacmb_grid.learning.search import (
@@ -77,9 +77,10 @@ class DesignModel(Model):
     def kinds(self, task: Task, table: Table) -> list[str | None]:
         """What glaciers may add to the learner: alternatives of `levels_of`; None where there is no choice."""
         found = kinds_of_level(task.folds, task.samples, years=shares_years(table))
-        if self.has_level:
-            return [*found]
-        return ["none", "year"] if shares_years(table) else [None]
+        if not self.has_level:
+            found = ["none", "year"] if shares_years(table) else ["none"]
+        kept = among(found, self.settings.levels)
+        return [None] if kept == ["none"] and not self.has_level else [*kept]
 
     def prepare(self, training: Training) -> Any:
         """Work that all hyper-parameters share."""

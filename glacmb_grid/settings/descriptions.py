@@ -238,6 +238,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
     "Learner": {
         "predictors": "Names and patterns of predictors that the model may take at all.",
         "recipes": "What is made of the predictors; several are alternatives. By default a few that suit the table.",
+        "levels": "What glaciers add: nothing, their level, or level and amplitude on one row a year; alternatives.",
         "penalties": "Strengths of the penalty, chosen between on inner folds.",
         "trees": "How many trees.",
         "leaf": "Fewest rows in a leaf.",

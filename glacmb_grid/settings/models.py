@@ -38,6 +38,8 @@ Penalty = Annotated[float, Field(ge=1e-9, le=1e12)]
 Leaves = Annotated[int, Field(ge=2, le=100_000)]
 Step = Annotated[float, Field(gt=0, le=10)]
 Strength = Annotated[float, Field(ge=0, le=1000)]
+Level = Literal["none", "glacier", "year"]
+_ROWS_ONLY: list[Level] = ["none"]
 OwnName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$"), AfterValidator(_free_name)]
 
 
@@ -85,11 +87,21 @@ class Learner(Section):
     recipes: list[Recipe] | None = Field(None, min_length=1)
 
 
+class Levelled(Learner):
+    """What the learners share that glaciers may add something to.
+
+    `levels`: `none`, `glacier` (the level of a glacier is taken out first), `year` (one row a year, with level and
+    amplitude of the glacier on top); by default those that suit the table and the scheme.
+    """
+
+    levels: list[Level] | None = Field(None, min_length=1)
+
+
 class Mean(Section):
     """The training mean."""
 
 
-class Ridge(Learner):
+class Ridge(Levelled):
     """Linear model with an L2 penalty."""
 
     penalties: Annotated[list[Penalty], BeforeValidator(_several)] = Field(
@@ -101,17 +113,21 @@ class YearMean(Section):
     """The mean balance of the glaciers of the region that were measured in the same year; nothing to set."""
 
 
-class YearLevel(Ridge):
+class YearLevel(Learner):
     """Linear model of the mean balance of each year, with the level and the amplitude of every glacier on top."""
 
+    penalties: Annotated[list[Penalty], BeforeValidator(_several)] = Field(
+        [0.1, 1.0, 10.0, 100.0, 1000.0], min_length=1
+    )
 
-class Lasso(Learner):
+
+class Lasso(Levelled):
     """Linear model with an L1 penalty, given as a share of the least one that leaves no predictor."""
 
     penalties: Annotated[list[Penalty], BeforeValidator(_several)] = Field([0.003, 0.01, 0.03, 0.1, 0.3], min_length=1)
 
 
-class RandomForest(Learner):
+class RandomForest(Levelled):
     """Bagged regression trees."""
 
     trees: Count = 100
@@ -123,7 +139,7 @@ class ExtraTrees(RandomForest):
     """Regression trees with random splits."""
 
 
-class GradientBoosting(Learner):
+class GradientBoosting(Levelled):
     """Boosted regression trees on histograms."""
 
     rounds: Annotated[list[Count], BeforeValidator(_several)] = Field([50, 150], min_length=1)
@@ -159,7 +175,7 @@ class TemperatureIndex(Section):
     residual_sd: Sigma = 0.3
 
 
-class FeedForward(Learner):
+class FeedForward(Levelled):
     """FF-FCNN: small fully connected networks, an ensemble of members in every fold.
 
     The lists are alternatives, chosen between on inner folds; where all combinations are more than `configurations`,
@@ -199,13 +215,14 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-class External(Learner):
+class External(Levelled):
     """A regressor of the user's own, with the interface of scikit-learn; fitted again in another process.
 
     `external` names its class, `package.module:Class`; `settings` are passed to it, a list being alternatives that are
     chosen between on inner folds.
     """
 
+    levels: list[Level] | None = Field(_ROWS_ONLY, min_length=1)
     external: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
     settings: Annotated[dict[str, Any], AfterValidator(_plain)] = {}
 

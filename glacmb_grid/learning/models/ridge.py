@@ -11,7 +11,7 @@ from glacmb_grid.learning.ragged import Arrays
 from glacmb_grid.learning.search import Hyper
 from glacmb_grid.learning.table import Floats
 from glacmb_grid.learning.tabular import DesignModel, Training, grid
-from glacmb_grid.settings import Ridge
+from glacmb_grid.settings import Learner, Ridge
 
 
 class Factors(NamedTuple):
@@ -28,7 +28,7 @@ class Factors(NamedTuple):
 class RidgeRegression(DesignModel):
     """``min |A (X c + k) - y|^2 + penalty |c|^2``, A the observation operator."""
 
-    settings_type: ClassVar = Ridge
+    settings_type: ClassVar[type[Learner]] = Ridge
     annual_only: ClassVar[bool] = False
 
     def hypers(self) -> list[Hyper]:

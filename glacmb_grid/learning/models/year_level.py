@@ -14,7 +14,7 @@ from glacmb_grid.learning.level import shares_years
 from glacmb_grid.learning.models.ridge import RidgeRegression
 from glacmb_grid.learning.rivals import mostly
 from glacmb_grid.learning.table import Table, table_of
-from glacmb_grid.settings import YearLevel
+from glacmb_grid.settings import Learner, YearLevel
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class RidgeOfYears(RidgeRegression):
     It is the rival of every model where whole years are withheld: there it is the number of years that counts.
     """
 
-    settings_type: ClassVar = YearLevel
+    settings_type: ClassVar[type[Learner]] = YearLevel
     annual_only: ClassVar[bool] = True
     informative: ClassVar[bool] = False
 

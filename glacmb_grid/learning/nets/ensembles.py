@@ -19,7 +19,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.learning.contract import Task
-from glacmb_grid.learning.level import kinds_of_level, shares_years
+from glacmb_grid.learning.level import among, kinds_of_level, shares_years
 from glacmb_grid.learning.nets.predict import balance, forward
 from glacmb_grid.learning.nets.problem import Shape
 from glacmb_grid.learning.nets.train import Trained, train
@@ -53,7 +53,7 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
     """Choose a configuration in every block and train an ensemble in every fold: see the model's `fit`."""
     table, shape = table_of(task.samples), (len(task.own), settings.members)
     recipes = recipes_of(table, settings)
-    kinds = kinds_of_level(task.folds, task.samples, years=shares_years(table))
+    kinds = among(kinds_of_level(task.folds, task.samples, years=shares_years(table)), settings.levels)
     candidates = configurations(settings, len(recipes), kinds, task.seed)
     if task.checkpoints is not None:
         task.checkpoints.mkdir(parents=True, exist_ok=True)

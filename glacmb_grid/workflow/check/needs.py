@@ -8,6 +8,7 @@ import xarray as xr
 from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.judging import plan
 from glacmb_grid.learning.contract import lacking
+from glacmb_grid.learning.rivals import RIVALS
 from glacmb_grid.predictors import build_predictors, matching
 from glacmb_grid.schemas import ALBEDO, GLACIERS, SAMPLED, TERRAIN, empty
 from glacmb_grid.settings import Judged, RunConfig
@@ -38,7 +39,7 @@ def check_needs(config: Judged, samples: xr.Dataset, problems: Problems) -> None
     for model in plan.models_of(config).values():
         wanted = lacking(model, samples) if config.validation.models != "all" else []
         if wanted:
-            others = ", ".join(n for n in plan.compared(config) if n != model.name) or "mean"
+            others = ", ".join(n for n in plan.compared(config) if n not in {model.name, *RIVALS}) or "mean"
             data = (
                 "have t2m and tp among the climate's variables"
                 if isinstance(config, RunConfig)
