@@ -114,7 +114,7 @@ def test_scores_of_every_model_in_every_scheme(done):
     for name in ("comparisons.csv", "slices.csv", "distance.csv", "choices.csv", "search.json"):
         assert (folder / name).stat().st_size > 100
     choices = pd.read_csv(folder / "choices.csv")
-    assert set(choices["model"]) == {"mean", "ridge", "extra_trees", "blend"}
+    assert set(choices["model"]) == {"mean", "ridge", "extra_trees", "blend", "year_mean", "year_level"}
     weights = choices[choices["model"] == "blend"]["chosen"].map(json.loads)
     assert all(sum(w.values()) == pytest.approx(1, abs=0.01) and set(w) == {"ridge", "extra_trees"} for w in weights)
 
