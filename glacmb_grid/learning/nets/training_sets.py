@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from glacmb_grid.learning.features import Features, group_means
+from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.level import Levels, levels_of
 from glacmb_grid.learning.nets.module import FeedForward as Module
 from glacmb_grid.learning.nets.problem import Entries, Nets, Problem, Shape, shape_for
@@ -36,22 +36,15 @@ class TrainingSet:
     centre: float
     scale: float
     levels: Levels
-    yearly: Bools | None  # (row,) at year level, the rows that train on the mean features of their year
 
     @property
-    def design(self) -> tuple[int, bytes]:
-        """A key that training sets with the same features of the same rows share."""
-        return id(self.features), b"" if self.yearly is None else self.yearly.tobytes()
+    def design(self) -> tuple[int, tuple[float, ...]]:
+        """A key that training sets with the same features of every row share."""
+        return id(self.features), tuple(self.levels.span)
 
-    def features_of(self, rows: Rows, here: Bools) -> npt.NDArray[np.float64]:
-        """Features of some of the rows, (row of them, feature)."""
-        some = rows.take(here)
-        values = self.levels.with_trend(self.features.design(some).values, some.year)
-        if self.yearly is not None:
-            mean = self.yearly[here]
-            of = np.unique(some.year[mean], return_inverse=True)[1]
-            values[mean] = group_means(values[mean], of, int(of.max(initial=-1)) + 1)[of]
-        return values
+    def features_of(self, rows: Rows) -> npt.NDArray[np.float64]:
+        """Features of rows, with the slow trend at year level, (row, feature)."""
+        return self.levels.with_trend(self.features.design(rows).values, rows.year)
 
 
 @dataclass(frozen=True)
@@ -91,13 +84,12 @@ def training_set(
     """
     levels, years = levels_of(hyper["level"], table, fit), table.years
     target = table.target - table.operator @ levels.at(table.rows.glacier)
-    votes, yearly, whole = np.ones(len(fit)), None, fit
-    if levels.of_years is not None:  # one vote a year
+    votes, whole = np.ones(len(fit)), fit
+    if levels.of_years is not None:  # every row is to give the balance of its year, and a year has one vote
         fit = fit & table.annual
         year = table.rows.year[table.row]
         of = np.searchsorted(levels.of_years.years, year[fit])
         target[fit], votes[fit] = levels.of_years.values[of], 1 / np.bincount(of)[of]
-        yearly = table.used_rows(fit)
     centre = float((years[fit] @ target[fit]) / (years[fit] @ years[fit]))
     scale = float(np.sqrt(np.mean((target[fit] - years[fit] * centre) ** 2)))
     scale = scale if scale > 1e-9 else 1.0
@@ -107,7 +99,7 @@ def training_set(
         weights = weights * drawn
     asked = stop if asked is None else asked
     shares = weights / weights.sum(), stop / max(stop.sum(), 1)
-    return TrainingSet(features, np.where(whole | stop, standard, 0.0), *shares, asked, centre, scale, levels, yearly)
+    return TrainingSet(features, np.where(whole | stop, standard, 0.0), *shares, asked, centre, scale, levels)
 
 
 def weighting(target: Floats, uncertainty: Floats, fit: Bools, kind: str) -> Floats:
@@ -145,7 +137,7 @@ def problem_of(table: Table, nets: Sequence[Net], shape: Shape) -> tuple[Problem
     used = np.zeros(len(designs), np.int64)
     for i, (key, one) in enumerate(designs.items()):
         here = table.used_rows(np.any([(s.fit > 0) | s.asked for s in sets if s.design == key], axis=0))
-        values = one.features_of(table.rows, here)  # no other row is used
+        values = one.features_of(table.rows.take(here))  # no other row is used
         rows[i, here, : values.shape[1]] = values
         used[i] = max(values.shape[1], 1)
     target = np.zeros((len(sets), len(table.target)), np.float32)
