@@ -112,6 +112,16 @@ def square_kilometres(area: Floats) -> tuple[Floats, bool]:
     return (area / 1e6 if in_m2 else area), in_m2
 
 
+def is_water(unit: object) -> bool:
+    """Whether a unit is one of amounts or rates of water."""
+    return _spelled_alike(str(unit)) in _KNOWN["m"]
+
+
+def is_height(unit: object) -> bool:
+    """Whether a unit is one of a geopotential or a height of a surface."""
+    return _spelled_alike(str(unit)) in _SURFACE_HEIGHT
+
+
 def height_factor(unit: object, where: str) -> float:
     """Factor from geopotential (m2 s-2) or height to height in m; an InputError for another unit or none."""
     known = _SURFACE_HEIGHT.get(_spelled_alike(str(unit)))
