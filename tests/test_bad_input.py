@@ -118,7 +118,7 @@ def test_a_sound_region_is_told_in_words(sound):
     found = "\n".join(checked(sound))
     assert "climate t2m, tp, orography, 2018-10 to 2020-12" in found
     assert "2 glaciers" in found
-    assert "6 observations linked to outlines (6 by exact), 0 rows unmatched" in found
+    assert "6 observations linked to outlines (6 by identifier), 0 rows unmatched" in found
     assert "hydrological years 2019..2020" in found
     assert "4 glacier-years to learn from" in found
 
@@ -145,7 +145,7 @@ def test_a_release_brings_its_own_links(region):
         archive.writestr("data/mass_balance.csv", balances.drop(columns="RGI_ID").to_csv(index=False))
         archive.writestr("data/glacier.csv", glaciers)
     found = checked(region, "observations.path=DOI-WGMS-FoG.zip", "observations.units=m w.e.")
-    assert any(t.startswith("6 observations linked to outlines (6 by exact)") for t in found), found
+    assert any(t.startswith("6 observations linked to outlines (6 by identifier)") for t in found), found
 
 
 def test_an_incomplete_last_year_is_listed(sound):
@@ -1269,7 +1269,7 @@ TABLE = [
     (
         "observations: text in UTF-16",
         lambda region: text("fog.csv", (region / "fog.csv").read_text().encode("utf-16"))(region),
-        ["ok", "6 observations linked to outlines (6 by exact)"],
+        ["ok", "6 observations linked to outlines (6 by identifier)"],
     ),
     (
         "observations: a mapping that YAML takes for octal",
@@ -1282,7 +1282,7 @@ TABLE = [
             ),
             said(observations={"links": {"mapping": {"0507": "RGI60-11.00001"}}}),
         ),
-        ["ok", "3 by mapping"],
+        ["ok", "3 by hand"],
     ),
     ("observations: semicolons", written(lambda t: t.replace(",", ";")), ["ok", "6 observations linked"]),
     (
@@ -1314,12 +1314,12 @@ TABLE = [
     (
         "observations: blanks behind identifiers",
         written(lambda t: t.replace("RGI60-11.00001", "RGI60-11.00001  ").replace("00002", "00002\u00a0")),
-        ["ok", "6 observations linked to outlines (6 by exact)"],
+        ["ok", "6 observations linked to outlines (6 by identifier)"],
     ),
     (
         "observations: identifiers in lower case",
         written(lambda t: t.replace("RGI60", "rgi60")),
-        ["ok", "6 observations linked to outlines (6 by exact)"],
+        ["ok", "6 observations linked to outlines (6 by identifier)"],
     ),
     (
         "observations: days as a spreadsheet counts them",

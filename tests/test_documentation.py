@@ -76,7 +76,7 @@ def test_every_key_of_a_configuration_is_in_its_reference(generated):
     for key, there in within.items():
         section, _, name = key.rpartition(".")
         assert (f"| `{name}` |" in part_of(page, section)) == there, key
-    assert "| `accumulated` | `daily_mean`, `hourly_mean`, `monthly_total` | required |" in page
+    assert "| `accumulated` | `daily_mean`, `hourly_mean`, `monthly_total` | none |" in page
     assert "A recipe" in page
 
 

@@ -415,3 +415,41 @@ def test_the_current_release_agrees_with_an_older_one(real_data):
     close = (both["mass_balance_new"] - both["mass_balance_old"]).abs() < 1e-9
     assert len(both) > 100
     assert (~close).sum() == 1
+
+
+SPREADSHEET = "Glacier;Year;Ba (mm w.e.)\nKG1;2001;-1180\nKG1;2002;-1027\nKG2;2001;-704\n"
+
+
+@pytest.mark.parametrize(
+    ("heading", "unit"),
+    [
+        ("Ba (mm w.e.)", "mm w.e."),
+        ("Annual balance [mm w.e. a-1]", "mm w.e."),
+        ("MB (kg m-2)", "kg m-2"),
+        ("annual_mass_balance (mm w.e./yr)", "mm w.e."),
+    ],
+)
+def test_the_headings_of_a_spreadsheet_are_understood(tmp_path, heading, unit):
+    path = tmp_path / "balance.csv"
+    path.write_text(SPREADSHEET.replace("Ba (mm w.e.)", heading))
+    found = read_observations(path)
+    assert found[["site", "year"]].to_numpy().tolist() == [["KG1", 2001], ["KG1", 2002], ["KG2", 2001]]
+    np.testing.assert_allclose(found["mass_balance"], [-1.180, -1.027, -0.704])
+    with pytest.raises(InputError, match=f"{unit}, as the heading"):
+        read_observations(path, units="m w.e.")
+
+
+def test_usual_names_come_before_those_of_a_spreadsheet(tmp_path):
+    path = tmp_path / "balance.csv"
+    path.write_text("glacier,glacier_id,year,ba,mass_balance\nNorth,7,2001,5,-1.5\nSouth,8,2001,6,-0.5\n")
+    found = read_observations(path, units="m w.e.")
+    assert found["site"].tolist() == ["7", "8"]
+    assert found["mass_balance"].tolist() == [-1.5, -0.5]
+
+
+def test_a_heading_that_states_no_unit_of_balances_leaves_it_to_be_declared(tmp_path):
+    path = tmp_path / "balance.csv"
+    path.write_text(SPREADSHEET.replace("(mm w.e.)", "(per year)"))
+    with pytest.raises(InputError, match="heading of the column"):
+        read_observations(path)
+    assert read_observations(path, units="mm w.e.")["mass_balance"][0] == -1.18

@@ -15,6 +15,7 @@ from glacmb_grid.inputs.links.names import are_spellings, can_be_same
 from glacmb_grid.inputs.links.tables import read_link_table
 from glacmb_grid.inputs.links.versions import read_versions
 from glacmb_grid.inputs.outlines import read_outlines
+from glacmb_grid.report.check import unmatched_lines
 
 SHARED = """YEAR,WGMS_ID,POLITICAL_UNIT,NAME,AREA,WINTER_BALANCE,SUMMER_BALANCE,ANNUAL_BALANCE,REMARKS,RGI_ID
 2001,491,AT,HINTEREIS,8.0,,,-1173.0,,RGI50-11.00897
@@ -176,8 +177,8 @@ def test_all_broken_columns_come_at_once(tmp_path):
 
 def test_several_missing_columns_come_at_once(tmp_path):
     text = refused(tmp_path, "A,B\n1,2\n")
-    for part in ("year", "site", "mass_balance"):
-        assert f"balance.csv: {part}" in text
+    assert "balance.csv: site, year, mass_balance" in text
+    assert "observations: {columns: {site: COLUMN, year: COLUMN, mass_balance: COLUMN}}" in text
 
 
 def test_words_for_nothing_are_blank(tmp_path):
@@ -367,7 +368,7 @@ def test_links_show_what_was_linked_and_what_was_not(tmp_path):
         (("1", "RGI60-11.00897", *NOWHERE), "km away"),
         (("1", "RGI60-11.00897", *IN_VERNAGT), "7 km away"),  # and never silently the other outline
         (("1", "RGI60-11.99999", *UNKNOWN), "no outline with this identifier"),
-        (("1", "", *UNKNOWN), "neither identifier nor position"),
+        (("1", "", *UNKNOWN), "neither an outline's identifier nor a position"),
         (("1", "", *NOWHERE), "outside all outlines"),
     ],
 )
@@ -654,3 +655,30 @@ def test_the_real_chinese_table_has_one_glacier_thrice(real_data, tmp_path):
     one = urumqi["site"].iloc[0]
     linked = link(rows[rows["site"].eq(one) | ~rows["site"].isin(urumqi["site"])], glaciers)
     assert set(linked.observations["site"]) == {one}
+
+
+def test_a_site_that_is_an_outlines_own_identifier_is_linked_without_a_column_of_its_own(tmp_path):
+    glaciers = outlines(tmp_path, ("KG5210", "KG5042"))
+    assert only(link(observed(("KG5210", "", *UNKNOWN)), glaciers)) == ("KG5210", "exact", "")
+    assert only(link(observed(("kg5042", "", *UNKNOWN)), glaciers))[0] == "KG5042"
+    told = only(link(observed(("KG5210", "KG5042", *UNKNOWN)), glaciers))
+    assert told[0] == "KG5042", "what stands in the column of outlines' identifiers comes before"
+
+
+def test_a_bare_number_may_be_of_another_numbering(tmp_path):
+    """Site 17 of the Fluctuations of Glaciers is not outline 17 of one's own inventory."""
+    found = only(link(observed(("17", "", *UNKNOWN)), outlines(tmp_path, ("17", "18"))))
+    assert found[0] == ""
+    assert "columns: {rgi_id: COLUMN}" in found[2]
+    assert only(link(observed(("17", "17", *UNKNOWN)), outlines(tmp_path, ("17", "18"))))[:2] == ("17", "exact")
+
+
+def test_sites_that_are_names_of_outlines_are_offered_in_one_line(tmp_path):
+    glaciers = named(tmp_path, "Glacier No. 354", "Golubin")
+    linked = link(observed(("golubin", "", *UNKNOWN), ("Glacier No. 354", "", *UNKNOWN)), glaciers)
+    assert len(linked.unmatched) == 2, "a name alone links nothing"
+    first, second = glaciers.index
+    assert linked.meant == {"Glacier No. 354": first, "golubin": second}
+    line = unmatched_lines(linked)[-1]
+    assert f"mapping: {{'Glacier No. 354': {first}, 'golubin': {second}}}" in line
+    assert not link(observed(("golubin", "", *UNKNOWN)), glaciers, mapping={"golubin": second}).meant

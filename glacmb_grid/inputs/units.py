@@ -25,6 +25,10 @@ _PER_DAY: dict[str, float] = {"second": 86400.0, "hour": 24.0, "day": 1.0}
 _SPAN_OF_STREAM: dict[Stream, str] = {"daily_mean": "day", "hourly_mean": "hour", "monthly_total": "month"}
 
 
+class UndeclaredStreamError(InputError):
+    """Amounts of which neither the unit nor the caller says what they are sums over."""
+
+
 @dataclass(frozen=True)
 class Unit:
     """canonical = value x factor + offset; `per` is the time span of a rate, None for an amount."""
@@ -108,6 +112,16 @@ def square_kilometres(area: Floats) -> tuple[Floats, bool]:
     return (area / 1e6 if in_m2 else area), in_m2
 
 
+def is_water(unit: object) -> bool:
+    """Whether a unit is one of amounts or rates of water."""
+    return _spelled_alike(str(unit)) in _KNOWN["m"]
+
+
+def is_height(unit: object) -> bool:
+    """Whether a unit is one of a geopotential or a height of a surface."""
+    return _spelled_alike(str(unit)) in _SURFACE_HEIGHT
+
+
 def height_factor(unit: object, where: str) -> float:
     """Factor from geopotential (m2 s-2) or height to height in m; an InputError for another unit or none."""
     known = _SURFACE_HEIGHT.get(_spelled_alike(str(unit)))
@@ -122,7 +136,7 @@ def height_factor(unit: object, where: str) -> float:
 
 
 def in_canonical_units(
-    field: xr.DataArray, name: str, *, stream: Stream, declared: str | None = None, where: str
+    field: xr.DataArray, name: str, *, stream: Stream | None, declared: str | None = None, where: str
 ) -> xr.DataArray:
     """A variable in its canonical unit; an accumulated variable as amounts per month.
 
@@ -132,7 +146,7 @@ def in_canonical_units(
         `time` may be any instant of the month.
     name : str
         ERA5-Land short name.
-    stream : {"daily_mean", "hourly_mean", "monthly_total"}
+    stream : {"daily_mean", "hourly_mean", "monthly_total"}, optional
         What an accumulated variable holds if its unit is an amount; ignored if the unit is a rate (`mm day-1`).
     declared : str, optional
         Unit to use in place of the `units` attribute.
@@ -142,7 +156,7 @@ def in_canonical_units(
     Raises
     ------
     InputError
-        No unit, or a unit that this variable cannot have.
+        No unit, or a unit that this variable cannot have; an amount of which nothing says what it is a sum over.
     """
     variable = VARIABLES[name]
     known = _units_of(variable)
@@ -156,12 +170,27 @@ def in_canonical_units(
             remedy=f"declare it in the configuration: `climate: {{units: {{{name}: {variable.units}}}}}`",
         )
     values = field if (unit.factor, unit.offset) == (1, 0) else field * unit.factor + unit.offset
-    span = unit.per or _SPAN_OF_STREAM[stream]
-    if variable.kind == "accumulated" and span != "month":
+    if variable.kind != "accumulated":
+        return values.astype("float32").rename(name).assign_attrs(_attributes(variable))
+    if unit.per is None and stream is None:
+        raise undeclared_stream(f"{where}: {said}")
+    span = unit.per or _SPAN_OF_STREAM[stream or "daily_mean"]
+    if span != "month":
         days = xr.DataArray(days_in_month(field["time"].values), dims="time")
         values = values * (days * _PER_DAY[span])
-    declared_stream = {"stream": stream} if variable.kind == "accumulated" and unit.per is None else {}
+    declared_stream = {"stream": stream} if unit.per is None else {}
     return values.astype("float32").rename(name).assign_attrs(_attributes(variable) | declared_stream)
+
+
+def undeclared_stream(found: str) -> UndeclaredStreamError:
+    """The error for an amount whose unit does not say what it is a sum over."""
+    return UndeclaredStreamError(
+        "climate.accumulated",
+        expected=f"this key, one of {', '.join(_SPAN_OF_STREAM)}: the unit does not say what the amounts are sums over",
+        found=found,
+        remedy="add `climate: {accumulated: daily_mean}` for monthly means of ERA5 and ERA5-Land; hourly_mean or "
+        "monthly_total where precipitation is the mean of hourly sums or the sum of the month",
+    )
 
 
 def _attributes(variable: Variable) -> dict[str, str]:

@@ -19,6 +19,7 @@ _OTHER_AREA = 4 / 3  # as a ratio, of a glacier in two inventories
 _COARSE = 0.2  # degrees
 SWAPPED = ": latitude and longitude seem to be swapped"
 _MOST = 8  # sites without an outline that are named one by one
+_MOST_IN_A_LINE = 40
 
 
 def whereabouts(glaciers: gpd.GeoDataFrame, grid: Grid) -> str:
@@ -39,12 +40,24 @@ def unmatched_lines(linked: Linked) -> list[str]:
     sites = linked.unmatched.drop_duplicates("site")
     reasons = sites["reason"].astype(str)
     meant = reasons.str.contains("mapping|merge_pieces", regex=True)
-    called = [f"{s} {n}".strip() for s, n in zip(sites["site"], sites["name"].fillna(""), strict=True)]
+    called = [s if n in ("", s) else f"{s} {n}" for s, n in zip(sites["site"], sites["name"].fillna(""), strict=True)]
     lines = [f"site {c}: {r}" for c, r, told in zip(called, reasons, meant, strict=True) if told]
     more = [f"{len(lines) - _MOST} more sites with such a hint: see unmatched.csv"] if len(lines) > _MOST else []
     counts = reasons[~meant].str.replace(r"(?<!\S)(?<!RGI )[^ `]*\d[^ ]*", "...", regex=True).value_counts()
     others = [f"unmatched: {n} site(s): {why}" for why, n in counts.items()]
-    return lines[:_MOST] + more + others[:_MOST]
+    return lines[:_MOST] + more + others[:_MOST] + mapping_line(linked)
+
+
+def mapping_line(linked: Linked) -> list[str]:
+    """The line that links by hand the sites of which one outline may be meant, where there are several."""
+    return [f"all of these in one line: {mapping_to_paste(linked)}"] if len(linked.meant) > 1 else []
+
+
+def mapping_to_paste(linked: Linked) -> str:
+    """What links by hand the first sites of which one outline may be meant."""
+    written = ", ".join(f"'{site}': {glacier}" for site, glacier in list(linked.meant.items())[:_MOST_IN_A_LINE])
+    section = "geodetic" if "rate" in linked.unmatched else "links"
+    return f"`observations: {{{section}: {{mapping: {{{written}}}}}}}`"
 
 
 def describe_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Dataset, years: list[int]) -> list[str]:

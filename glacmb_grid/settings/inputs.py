@@ -138,7 +138,7 @@ class Climate(Section):
     """Monthly climate cube."""
 
     files: list[str] = Field(min_length=1)
-    accumulated: Literal["daily_mean", "hourly_mean", "monthly_total"]
+    accumulated: Literal["daily_mean", "hourly_mean", "monthly_total"] | None = None
     invariant: Path | None = None
     variables: list[Name] | None = Field(None, min_length=1)
     units: dict[NameWithUnit, str] = {}

@@ -20,10 +20,6 @@ _MISSING = {
     "observations": "observations: {path: balances.csv, units: mm w.e.}",
 }
 """The least that a section needs."""
-_HINTS = {
-    "climate.accumulated": " for monthly means of ERA5 and ERA5-Land; hourly_mean or monthly_total where precipitation "
-    "is the mean of hourly sums or the sum of the month",
-}
 
 
 def as_input_error(error: Any, file: Path | str, kind: type[BaseModel]) -> InputError:
@@ -43,7 +39,7 @@ def as_input_error(error: Any, file: Path | str, kind: type[BaseModel]) -> Input
         one_of = _values_of(keys, kind)
         expected = f"this key, one of {', '.join(one_of)}" if one_of else "this key"
         written = _line(keys, one_of[0]) if one_of else _MISSING.get(keys[-1], f"{keys[-1]}:")
-        remedy = f"add `{written}`{_HINTS.get('.'.join(keys), '')}"
+        remedy = f"add `{written}`"
         return InputError(where, expected=expected, found="nothing", remedy=remedy)
     expected = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     expected, _, remedy = expected.partition(REMEDY)

@@ -7,7 +7,7 @@ release's `datapackage.json` says; it is never guessed.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from glacmb_grid.errors import InputError, Problems, listing
 from glacmb_grid.inputs.balances import fog_new, fog_old, shared
 from glacmb_grid.inputs.balances.identifiers import names_of_sites, refuse_twins
 from glacmb_grid.inputs.balances.judged import Said, judge_units, refuse_codes
-from glacmb_grid.inputs.balances.layouts import Layout
+from glacmb_grid.inputs.balances.layouts import COMMON, Layout
 from glacmb_grid.inputs.balances.periods import Dates, Periods, dates_of, judge_periods, notes_on_periods, years_of
 from glacmb_grid.inputs.balances.releases import Release, open_release
 from glacmb_grid.inputs.balances.seasonal import balance_columns, judge_seasons, refuse_season
@@ -31,7 +31,7 @@ __all__ = ["read_observations"]
 _LIMITS = (-8.0, 8.0)  # m w.e., no glacier-wide annual balance has been larger
 _PLACE = ("longitude", "latitude")
 _COLUMN = "observations: {columns: {mass_balance: %s}}"
-_LAYOUTS = (fog_old.LAYOUT, fog_new.LAYOUT, shared.LAYOUT)
+_LAYOUTS = (fog_old.LAYOUT, fog_new.LAYOUT)
 
 
 @checking_arguments
@@ -51,7 +51,8 @@ def read_observations(
     path : str or Path
         A table as text (CSV), or a release of Fluctuations of Glaciers: its ZIP as downloaded or its folder.
     units : {"mm w.e.", "m w.e.", "kg m-2", "cm w.e."}, optional
-        Unit of the balances. Needed unless a `datapackage.json` of the release says it.
+        Unit of the balances. Needed unless a `datapackage.json` of the release says it, or the heading of the column,
+        as in `Ba (mm w.e.)`.
     default_uncertainty : float
         1-sigma, m w.e., for rows without an uncertainty; above 0.
     columns : mapping, optional
@@ -77,15 +78,20 @@ def read_observations(
     Raises
     ------
     InputError or InputErrors
-        Missing columns, no unit or one that a `datapackage.json` contradicts, missing-value codes among the balances,
-        values implausible in the stated unit (of the table, of a glacier, of some rows), periods of several years, one
-        glacier under two identifiers.
+        Missing columns, no unit or one that a `datapackage.json` or the heading contradicts, missing-value codes among
+        the balances, values implausible in the stated unit (of the table, of a glacier, of some rows), periods of
+        several years, one glacier under two identifiers.
     """
     release = open_release(path)
-    unit = _unit(release, units)
     raw, file = release.balances, release.where
-    layout = shared.named(columns, raw, file) if columns else _layout(set(raw.columns))
-    table = _renamed(raw, layout, file)
+    layout = shared.named(columns, raw, file) if columns else _layout(raw.columns.drop(LINE))
+    problems = Problems()
+    unit = problems.attempt(lambda: _unit(release, units, layout))
+    renamed = problems.attempt(lambda: _renamed(raw, layout, file))
+    problems.raise_if_any()
+    assert unit is not None
+    assert renamed is not None
+    table = renamed
     chosen = next(n for n in layout.columns["mass_balance"] if n in raw)
     refuse_season(chosen, raw.columns.drop(LINE), f"{file}: {chosen}", _COLUMN)
     codes = None if missing is None else [float(m) for m in missing]
@@ -116,22 +122,25 @@ def read_observations(
     return out.reset_index(drop=True)
 
 
-def _unit(release: Release, units: BalanceUnits | None) -> BalanceUnits:
-    """The declared unit, or that of the release; an InputError if there is none, or if they differ."""
-    said = release.units
+def _unit(release: Release, units: BalanceUnits | None, layout: Layout) -> BalanceUnits:
+    """The declared unit, or that of the release or the heading; an InputError if there is none, or if they differ."""
+    said, by = release.units, "the release's datapackage.json"
+    heading = next((n for n in layout.columns["mass_balance"] if n in release.balances), "")
+    if said is None:
+        said, by = shared.unit_of(heading), f"the heading {heading!r}"
     same = {"kg m-2": "mm w.e."}
     if units is None and said is None:
         raise InputError(
             f"{release.where}: units",
             expected="the unit of the balances",
-            found="none declared, and no datapackage.json that says it",
-            remedy="declare `observations: {units: mm w.e.}` (in Python `units=`): FoG has mm w.e. to 2024, m w.e. "
-            "since",
+            found="none declared, and neither a datapackage.json nor the heading of the column says it",
+            remedy="declare `observations: {units: mm w.e.}` (in Python `units=`), or m w.e., cm w.e., kg m-2; "
+            "Fluctuations of Glaciers (FoG) has mm w.e. to 2024, m w.e. since",
         )
     if units is not None and said is not None and same.get(units, units) != same.get(said, said):
         raise InputError(
             f"{release.where}: units",
-            expected=f"{said}, as the release's datapackage.json says",
+            expected=f"{said}, as {by} says",
             found=f"`observations: {{units: {units}}}`",
             remedy=f"declare `observations: {{units: {said}}}`, or leave it out",
         )
@@ -140,26 +149,28 @@ def _unit(release: Release, units: BalanceUnits | None) -> BalanceUnits:
     return found
 
 
-def _layout(names: set[str]) -> Layout:
-    return next(one for one in _LAYOUTS if one.recognises(names))
+def _layout(columns: Iterable[str]) -> Layout:
+    names = set(columns)
+    return next((one for one in _LAYOUTS if one.recognises(names)), None) or shared.recognised(columns)
 
 
 def _renamed(raw: pd.DataFrame, layout: Layout, file: str) -> pd.DataFrame:
     """The columns under the names of their roles, with blank cells for columns that the table lacks."""
-    problems = Problems()
-    for role in ("year", "site", "mass_balance"):
-        names = layout.columns[role]
-        if set(names) & set(raw.columns) or (role == "year" and set(layout.columns["end"]) & set(raw.columns)):
-            continue
-        with problems.collect():
-            raise InputError(
-                f"{file}: {role}",
-                expected=f"a column named {' or '.join(names)} (in any case)",
-                found=f"columns {listing(raw.columns.drop(LINE), 30)}",
-                remedy=f"name it, `observations: {{columns: {{{role}: COLUMN}}}}`, or give the FoG table of annual "
-                "balances",
-            )
-    problems.raise_if_any()
+    absent = [
+        role
+        for role in ("site", "year", "mass_balance")
+        if not set(layout.columns[role]) & set(raw.columns)
+        and not (role == "year" and set(layout.columns["end"]) & set(raw.columns))
+    ]
+    if absent:
+        usual = (f"{' or '.join(COMMON[role])} ({role})" for role in absent)
+        named = ", ".join(f"{role}: COLUMN" for role in absent)
+        raise InputError(
+            f"{file}: {', '.join(absent)}",
+            expected=f"columns named {'; '.join(usual)}, in any case",
+            found=f"columns {listing(raw.columns.drop(LINE), 30)}",
+            remedy=f"say which they are, in any case: `observations: {{columns: {{{named}}}}}`",
+        )
     roles = {role: column(raw, names) for role, names in layout.columns.items() if role not in _PLACE}
     east, north = (layout.columns[p] for p in _PLACE)
     return pd.DataFrame({LINE: raw[LINE]} | roles).join(positions(raw, east, north, file))

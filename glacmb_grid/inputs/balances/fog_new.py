@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,6 +43,13 @@ def units_in(package: bytes, table: str, where: str) -> BalanceUnits | None:
     return None
 
 
+def unit_spelled(text: str) -> BalanceUnits | None:
+    """The unit of balances that a text spells, as `mm w.e.`, `mm we`, `mm w.e. a-1` or `kg m**-2`; None for others."""
+    plain = "".join(text.lower().replace("w.e.", "we").replace("**", "").replace("^", "").split())
+    unit = _SPELLINGS.get(re.sub(r"(/(a|yr|year)|(a|yr|year)-1)$", "", plain))
+    return next((known for known in TO_METRES if known == unit), None)
+
+
 def _dicts(many: Any) -> Iterator[dict[str, Any]]:
     yield from (one for one in many if isinstance(one, dict)) if isinstance(many, list) else ()
 
@@ -49,11 +57,8 @@ def _dicts(many: Any) -> Iterator[dict[str, Any]]:
 def _known(text: object, where: str) -> BalanceUnits | None:
     if text is None:
         return None
-    plain = "".join(str(text).lower().replace("w.e.", "we").replace("**", "").replace("^", "").split())
-    unit = _SPELLINGS.get(plain)
-    for known in TO_METRES:
-        if known == unit:
-            return known
+    if (unit := unit_spelled(str(text))) is not None:
+        return unit
     raise InputError(
         f"{where}: annual_balance: units",
         expected=f"one of {', '.join(TO_METRES)}",

@@ -22,7 +22,7 @@ from glacmb_grid.inputs.climate.static import static_fields
 from glacmb_grid.inputs.climate.sums import added, require_amounts_only, take_sums
 from glacmb_grid.inputs.files import find_file, find_files
 from glacmb_grid.inputs.horizontal import GRID, in_order, is_curvilinear
-from glacmb_grid.inputs.units import Stream, in_canonical_units
+from glacmb_grid.inputs.units import Stream, UndeclaredStreamError, in_canonical_units
 from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, PDD, VARIABLES
 
 _NOTES = "notes"
@@ -34,7 +34,7 @@ _NO_RAIN = -1.0  # m a month, below which a value is a fill
 def open_climate(
     files: str | Path | Iterable[str | Path],
     *,
-    accumulated: Stream,
+    accumulated: Stream | None = None,
     invariant: str | Path | None = None,
     variables: Sequence[str] | None = None,
     units: Mapping[str, str] | None = None,
@@ -53,9 +53,10 @@ def open_climate(
         Files of one or several variables, years and areas, on one evenly spaced latitude-longitude grid or one
         curvilinear grid (latitude and longitude with two dimensions); also URLs of Zarr stores. Or a single store of
         `ingest`, which has its `units`, `names`, `stamp` and `expver` applied.
-    accumulated : {"daily_mean", "hourly_mean", "monthly_total"}
+    accumulated : {"daily_mean", "hourly_mean", "monthly_total"}, optional
         What the accumulated variables hold. Monthly means of ERA5-Land hold means of **daily** sums although their
-        unit says `m` or `J m-2`, so the unit cannot tell. A rate such as `kg m-2 s-1` takes precedence.
+        unit says `m` or `J m-2`, so the unit cannot tell, and it has to be said. A rate such as `kg m-2 s-1` says it
+        itself, and takes precedence.
     invariant : path, optional
         File with the surface geopotential or height and the land-sea mask, on the same grid or a larger one. Default:
         they are taken from the climate files, if these hold them.
@@ -154,7 +155,7 @@ def notes_of(cube: xr.Dataset) -> list[str]:
 def _canonical_cube(
     found: Found,
     paths: Sequence[Path],
-    accumulated: Stream,
+    accumulated: Stream | None,
     variables: Sequence[str] | None,
     units: Mapping[str, str],
     years: tuple[int, int] | None,
@@ -169,11 +170,18 @@ def _canonical_cube(
         with problems.collect():
             cube[name] = _variable(name, found.pieces[name], accumulated, units.get(name), None, years)
             cube[name].encoding = {"source": listing(dict.fromkeys(p.where for p in found.pieces[name]), 3)}
+    _once_for_all(problems)
     problems.raise_if_any()
     return on_one_grid(cube, {n: [p.where for p in found.pieces[n]] for n in wanted})
 
 
-def _require_finer(finer: Finer, ingested: Sequence[Path], accumulated: Stream, stamp: Stamp | None) -> None:
+def _once_for_all(problems: Problems) -> None:
+    """Keep the first of several problems that one key solves."""
+    same = [p for p in problems.found if isinstance(p, UndeclaredStreamError)]
+    problems.found[:] = [p for p in problems.found if p not in same[1:]]
+
+
+def _require_finer(finer: Finer, ingested: Sequence[Path], accumulated: Stream | None, stamp: Stamp | None) -> None:
     """Raise for settings that mean nothing, or something else, for daily or hourly fields."""
     if ingested:
         raise InputError(
@@ -201,7 +209,7 @@ def _require_finer(finer: Finer, ingested: Sequence[Path], accumulated: Stream, 
 def _made_of_finer(
     found: Found,
     paths: Sequence[Path],
-    accumulated: Stream,
+    accumulated: Stream | None,
     variables: Sequence[str] | None,
     units: Mapping[str, str],
     years: tuple[int, int] | None,
@@ -223,6 +231,7 @@ def _made_of_finer(
         with problems.collect():
             records = _variable(name, found.pieces[name], stream, units.get(name), finer, years)
             cube |= monthly(records, name)
+    _once_for_all(problems)
     problems.raise_if_any()
     sources |= {PDD: sources["t2m"]} if PDD in cube else {}
     if finer.incomplete == "leave_out":
@@ -274,7 +283,7 @@ def _wanted(variables: Sequence[str] | None, found: Collection[Hashable], paths:
 def _variable(
     name: str,
     pieces: list[Piece],
-    stream: Stream,
+    stream: Stream | None,
     unit: str | None,
     finer: Finer | None,
     years: tuple[int, int] | None,
@@ -300,7 +309,7 @@ def _variable(
     return records
 
 
-def _canonical(name: str, piece: Piece, stream: Stream, unit: str | None) -> xr.DataArray:
+def _canonical(name: str, piece: Piece, stream: Stream | None, unit: str | None) -> xr.DataArray:
     where = f"{piece.where}: {piece.summand or name}"
     if is_curvilinear(piece.field):
         field = piece.field.transpose("time", "y", "x")

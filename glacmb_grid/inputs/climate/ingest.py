@@ -34,7 +34,7 @@ def ingest(
     cube: xr.Dataset,
     store: Path,
     *,
-    accumulated: Stream,
+    accumulated: Stream | None,
     expver: Expver = "prefer_final",
     names: Declared | None = None,
     stamp: str | None = None,
@@ -81,7 +81,7 @@ def ingest(
             remedy="name another path",
         )
     aside = store.with_name(f".partial-{store.name}")
-    marks: dict[str, Any] = {_MARK: _LAYOUT, "accumulated": accumulated, "expver": expver}
+    marks: dict[str, Any] = {_MARK: _LAYOUT, "accumulated": accumulated or "", "expver": expver}
     marks |= {"names": _of_climate(names or {}), "stamp": stamp or ""}
     plain = cube.drop_vars("time_bnds", errors="ignore").assign_attrs(marks).drop_encoding()
     with workshop(aside, _MARK):
@@ -144,7 +144,7 @@ def _of_climate(names: Declared) -> dict[str, str | list[str]]:
 
 def open_ingested(
     path: Path,
-    accumulated: Stream,
+    accumulated: Stream | None,
     units: Mapping[str, str],
     expver: Expver,
     names: Declared | None = None,
@@ -152,7 +152,7 @@ def open_ingested(
 ) -> xr.Dataset:
     """A store of `ingest` as it was written; an InputError if it was made with other settings than these.
 
-    `names` and `stamp` may be left out, since the store has them applied.
+    `accumulated`, `names` and `stamp` may be left out, since the store has them applied.
     """
     ds = open_dataset(path)
     for key, given in (("names", _of_climate(names or {})), ("stamp", stamp)):
@@ -163,7 +163,8 @@ def open_ingested(
                 found=f"{given}",
                 remedy=f"leave `{key}` out, or ingest again",
             )
-    made, wanted = [ds.attrs.get(k) for k in _MARKS], [_LAYOUT, accumulated, expver]
+    made = [ds.attrs.get(k) for k in _MARKS]
+    wanted = [_LAYOUT, accumulated if accumulated and made[1] else made[1], expver]
     if made != wanted or set(units) - {"z", OROGRAPHY}:
         raise InputError(
             f"{path}",

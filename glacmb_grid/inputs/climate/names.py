@@ -9,7 +9,7 @@ import xarray as xr
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES
 
-# Other names: GRIB, the long names of ARCO-ERA5 and Earth Engine, CMIP, W5E5, HISTALP, CRU, E-OBS, OGGM.
+# Other names: GRIB, the long names of ARCO-ERA5 and Earth Engine, CMIP, W5E5, HISTALP, CRU, E-OBS, OGGM, WRF.
 _OTHERS: dict[str, tuple[str, ...]] = {
     "asn": ("snow_albedo",),
     "d2m": ("2d", "2m_dewpoint_temperature", "dewpoint_temperature_2m"),
@@ -29,7 +29,7 @@ _OTHERS: dict[str, tuple[str, ...]] = {
     "strd": ("surface_thermal_radiation_downwards", "surface_thermal_radiation_downwards_sum", "rlds"),
     "t2m": (
         *("2t", "2m_temperature", "temperature_2m", "tas", "temp", "tmp", "tg", "T_2M", "T2M", "air_temperature"),
-        "TREFHT",
+        *("TREFHT", "T2"),
     ),
     "tp": (
         *("total_precipitation", "total_precipitation_sum", "pr", "prcp", "pre", "rr", "TOT_PREC", "precip"),
@@ -39,7 +39,19 @@ _OTHERS: dict[str, tuple[str, ...]] = {
     "u10": ("10u", "10m_u_component_of_wind", "u_component_of_wind_10m", "uas"),
     "v10": ("10v", "10m_v_component_of_wind", "v_component_of_wind_10m", "vas"),
     OROGRAPHY: (
-        *("z", "hgt", "orog", "oro", "HSURF", "ASurf", "geopotential", "geopotential_at_surface", "elevation", "elev"),
+        *(
+            "z",
+            "hgt",
+            "HGT",
+            "orog",
+            "oro",
+            "HSURF",
+            "ASurf",
+            "geopotential",
+            "geopotential_at_surface",
+            "elevation",
+            "elev",
+        ),
         *("topo", "topography", "surface_altitude", "PHIS"),
     ),
     LAND_MASK: ("lsm", "land_sea_mask", "sftlf"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 
 import geopandas as gpd
@@ -32,10 +32,13 @@ class Linked:
         position).
     unmatched : DataFrame
         The other rows, with a `reason`.
+    meant : dict
+        Site without an outline -> the outline that may be meant, by its name or its place.
     """
 
     observations: pd.DataFrame
     unmatched: pd.DataFrame
+    meant: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         linked, missed = len(self.observations), len(self.unmatched)
@@ -64,7 +67,8 @@ def link(
 ) -> Linked:
     """Link observations to outlines.
 
-    The first of these that succeeds: the explicit mapping; the identifier in the observations or the link table; the
+    The first of these that succeeds: the explicit mapping; the identifier in the observations (`rgi_id`, or `site`
+    itself, unless it is a bare number) or the link table; the
     outline of another version of the inventory that is the same glacier, by `versions`; the suffix that RGI 5 and RGI 6
     share for a glacier, if a known position confirms it; the outline around the position, unless its name is another.
 
@@ -120,7 +124,8 @@ def link(
     if not geodetic:
         _refuse_two_sites(linked)
     unmatched = labelled.loc[~matched, [*(_GEODETIC if geodetic else _ANNUAL), "reason"]]
-    return Linked(linked.reset_index(drop=True), unmatched.reset_index(drop=True))
+    meant = {site: glacier for site, glacier in finder.meant.items() if not found[site][0]}
+    return Linked(linked.reset_index(drop=True), unmatched.reset_index(drop=True), meant)
 
 
 def _require_tables(observations: pd.DataFrame, glaciers: gpd.GeoDataFrame, *tables: pd.DataFrame | None) -> None:

@@ -58,6 +58,7 @@ class Finder:
 
     def __post_init__(self) -> None:
         self.suffixes: dict[str, str] = {}
+        self.meant: dict[str, str] = {}  # outlines that may be meant, by the sites that have none
         self.versions: dict[str, pd.DataFrame] = {}
         self.related = False  # whether versions are known, also where they hold none of the sites
         self.version = next((v for g in self.glaciers.index[:1] if (v := version_of(g))), "")
@@ -87,8 +88,9 @@ class Finder:
         point = None
         if np.isfinite(site.longitude) and np.isfinite(site.latitude):
             point = shapely.Point(site.longitude, site.latitude)
-        exact = [i for i in site.rgi_ids if i in self.glaciers.index]
-        exact = exact or [self.folded[i.casefold()] for i in site.rgi_ids if i.casefold() in self.folded]
+        ids = site.rgi_ids or (() if name.isdigit() else (name,))  # a bare number may be of another numbering
+        exact = [i for i in ids if i in self.glaciers.index]
+        exact = exact or [self.folded[i.casefold()] for i in ids if i.casefold() in self.folded]
         if exact:
             return self._exact(name, exact, point)
         by_version = self._by_version(name, site.rgi_ids)
@@ -108,7 +110,12 @@ class Finder:
                 return (
                     f"its outline is in pieces ({listing(self.pieces[one], 2)}): set `glaciers: {{merge_pieces: true}}`"
                 )
-        why = "no outline with this identifier" if site.rgi_ids else "neither identifier nor position"
+        if not site.rgi_ids and site.name in self.glaciers.index:
+            return (
+                "an outline has this number as its identifier: if both are of one numbering, name the column also as "
+                "that of the outlines' identifiers, `observations: {columns: {rgi_id: COLUMN}}`"
+            )
+        why = "no outline with this identifier" if site.rgi_ids else "neither an outline's identifier nor a position"
         return why + self._of_other_version(site) + self._meant(site, point)
 
     def _of_other_version(self, site: Site) -> str:
@@ -127,7 +134,8 @@ class Finder:
 
     def _meant(self, site: Site, point: shapely.Point | None) -> str:
         """The outline that may be meant, by name or by distance, and how to link it."""
-        if point is None and not any(site.names):
+        names = site.names or (() if site.name.isdigit() else (site.name,))
+        if point is None and not any(names):
             return ""
         near = list(self.glaciers.index)
         if point is not None:
@@ -137,7 +145,7 @@ class Finder:
             near = [str(self.glaciers.index[k]) for k in self.glaciers.sindex.query(box)]
             near = sorted(near, key=lambda g: self._distance_km(g, point))
         same = are_spellings if point is None else are_alike
-        alike = [g for g in near if any(same(self.names[g], n) for n in site.names)]
+        alike = [g for g in near if any(same(self.names[g], n) for n in names)]
         if alike and (point is not None or len(alike) == 1):
             line = self._pasted(site.name, alike[0])
             return f"; {self._called(alike[0])} has a similar name: if it is the same, {line}"
@@ -253,6 +261,8 @@ class Finder:
 
     def _pasted(self, site: str, glacier: str) -> str:
         """The line that links a site by hand."""
+        if glacier in self.outlines:
+            self.meant[site] = glacier
         return f"`observations: {{{self.section}: {{mapping: {{'{site}': {glacier}}}}}}}`"
 
     def _undecided(self, name: str, expected: str, found: str, before: str = "") -> InputError:

@@ -45,6 +45,8 @@ def are_alike(one: str, other: str) -> bool:
 
 def are_spellings(one: str, other: str) -> bool:
     """Whether two names are spellings of one: enough to suspect the same glacier where no position is known."""
+    if one.strip() and one.strip().casefold() == other.strip().casefold():
+        return True
     a, b = "".join(_said(one)), "".join(_said(other))
     if not are_alike(one, other) or min(len(a), len(b)) < _LETTERS_IN_COMMON:
         return False

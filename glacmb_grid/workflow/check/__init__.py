@@ -20,6 +20,7 @@ from glacmb_grid.inputs.climate.amounts import annual_amounts
 from glacmb_grid.inputs.climate.plausible import doubts_of, quick_look
 from glacmb_grid.inputs.files import closing, find_files, naming_damage
 from glacmb_grid.inputs.horizontal import is_curvilinear
+from glacmb_grid.inputs.units import UndeclaredStreamError
 from glacmb_grid.judging import plan
 from glacmb_grid.judging.folds import matched
 from glacmb_grid.judging.product import years_beyond
@@ -29,7 +30,7 @@ from glacmb_grid.settings import Judged, RunConfig, TableConfig
 from glacmb_grid.stores.artefacts import RAW, leaves
 from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.vocabulary import OROGRAPHY
-from glacmb_grid.workflow import cubes, linking
+from glacmb_grid.workflow import cubes, linking, sources
 from glacmb_grid.workflow.check.coverage import ANY, check_area, check_elevations, check_left, look_at_albedo
 from glacmb_grid.workflow.check.ingesting import describe_reading, with_command
 from glacmb_grid.workflow.check.links import check_links, check_rates
@@ -41,6 +42,7 @@ from glacmb_grid.workflow.stages import Source
 from glacmb_grid.workflow.table import table
 from glacmb_grid.years import complete_years, first_months
 
+_DECLARED = {"accumulated": "daily_mean"}
 _ABOUT_MODELS = frozenset({"models", "validation", "product", "predictions", "predictors"})
 
 
@@ -115,7 +117,10 @@ def _check_table(config: TableConfig, unknown: Collection[str], problems: Proble
 def _check_cubes(config: RunConfig, unknown: Collection[str], problems: Problems) -> list[str]:
     """Check outlines, climate, elevation, albedo and observations, and how they fit together."""
     found: list[str] = []
+    before = len(problems.found)
     opened = _opened(config, unknown, problems, found.append)
+    if _undeclared(problems.found[before:]):
+        unknown = {*unknown, "climate.accumulated"}
     outlines, cube, dem, albedo, tables = (opened.get(n) for n in ("outlines", "cube", "dem", "codes", "tables"))
     if config.regrid is not None and config.regrid.engine == "xesmf" and importlib.util.find_spec("xesmf") is None:
         with problems.collect():
@@ -183,10 +188,27 @@ def _opened(
             wanted = isinstance(source, Source) and source.open is not None and argument not in out
             if wanted and not set(unknown) & source.settings.keys():
                 begun = time.perf_counter()
+                before = len(problems.found)
                 out[argument] = problems.attempt(source.open)
+                if isinstance(config, RunConfig) and _undeclared(problems.found[before:]):
+                    out[argument] = problems.attempt(partial(_as_if_declared, config))
                 if source.lazy and out[argument] is not None:
                     say(opening(source, time.perf_counter() - begun))
     return {n: one for n, one in out.items() if one is not None}
+
+
+def _undeclared(found: list[Exception]) -> bool:
+    """Whether `climate.accumulated` has to be said, and is not."""
+    return any(isinstance(p, UndeclaredStreamError) for p in found)
+
+
+def _as_if_declared(config: RunConfig) -> xr.Dataset:
+    """The climate as if `accumulated` were said, so that all else can be looked at."""
+    said = config.climate.model_copy(update=_DECLARED)
+    source = sources.climate(config.model_copy(update={"climate": said}))
+    assert source.open is not None
+    cube: xr.Dataset = source.open()
+    return cube
 
 
 def _check_climate(config: RunConfig, cube: xr.Dataset, unknown: Collection[str], problems: Problems) -> list[str]:
@@ -203,9 +225,12 @@ def _check_climate(config: RunConfig, cube: xr.Dataset, unknown: Collection[str]
         with problems.collect():
             raise InputError(
                 "climate: invariant",
-                expected="the invariant file, for the elevation correction",
-                found="none",
-                remedy="add `climate: {invariant: FILE}`, or set `sampling: {lapse_rate: 0}`",
+                expected="the height of the climate's cells (orography or geopotential), by which temperatures are "
+                "taken to the height of each glacier",
+                found="none in the climate files, and no `invariant` file",
+                remedy="add `climate: {invariant: FILE}`, and where its variable is not recognised `climate: {names: "
+                "{orography: NAME}}`; without such a file set `sampling: {lapse_rate: 0}`, and temperatures keep the "
+                "height of the cells",
             )
     months = cube["time"].values.astype("datetime64[M]")
     return [

@@ -11,10 +11,18 @@ from glacmb_grid.errors import InputError, Problems
 from glacmb_grid.inputs.links import Linked
 from glacmb_grid.judging import plan
 from glacmb_grid.judging.folds import matched
-from glacmb_grid.report.check import describe_rates, uncovered_rates, unmatched_lines
+from glacmb_grid.report.check import describe_rates, mapping_to_paste, uncovered_rates, unmatched_lines
 from glacmb_grid.settings import RunConfig
 from glacmb_grid.workflow import linking
 from glacmb_grid.workflow.sources import ObservedTables
+
+_BY = {
+    "mapping": "by hand",
+    "exact": "by identifier",
+    "version": "by another version of the inventory",
+    "suffix": "by the number that RGI 5 and 6 share",
+    "position": "by position",
+}
 
 
 def check_rates(
@@ -38,7 +46,7 @@ def check_links(
 ) -> list[str]:
     """Check that models can be fitted to the linked observations, without a climate in any year; make their folds."""
     observed = linked.observations
-    kinds = ", ".join(f"{n} by {k}" for k, n in observed.groupby("link").size().items())
+    kinds = ", ".join(f"{n} {_BY[str(k)]}" for k, n in observed.groupby("link").size().items())
     found = [
         f"{len(observed)} observations linked to outlines ({kinds or 'none'}), {len(linked.unmatched)} rows unmatched"
     ]
@@ -69,6 +77,17 @@ def _too_few(expected: str, usable: pd.DataFrame, linked: Linked) -> InputError:
         found=f"{len(usable)} glacier-years: {usable['glacier'].nunique()} glacier(s), {usable['year'].nunique()} "
         f"year(s); {len(linked.unmatched)} row(s) without an outline"
         + "".join(f"; {line}" for line in unmatched_lines(linked)[:3]),
-        remedy="check the climate's period, and name a table with the glaciers' identifiers or positions, "
-        "`observations: {links: {table: FILE}}`",
+        remedy=_remedy(linked),
     )
+
+
+def _remedy(linked: Linked) -> str:
+    """What to do for more observations: first for those that found no outline, else for the period."""
+    if linked.unmatched.empty:
+        return "check the climate's period: observations count in its complete hydrological years only"
+    say = "say which outline each site is: in a column, `observations: {columns: {rgi_id: COLUMN}}`, in a table with "
+    say += "identifiers or positions, `observations: {links: {table: FILE}}`, or by hand"
+    if linked.meant:
+        return f"{say}; by their names or places these may be meant: {mapping_to_paste(linked)}"
+    site = linked.unmatched["site"].iloc[0]
+    return f"{say}, `observations: {{links: {{mapping: {{'{site}': OUTLINE}}}}}}`"

@@ -57,8 +57,10 @@ def hushed() -> Iterator[None]:
         yield
 
 
-def sound_readings(readings: Iterable[Values], read: Callable[[Values], T]) -> Iterator[tuple[Values, T]]:
-    """The readings that are sound, and what each gives.
+def sound_readings(
+    readings: Iterable[Values], read: Callable[[Values], T], enough: Callable[[Values], bool] = lambda _: False
+) -> Iterator[tuple[Values, T]]:
+    """The readings that are sound, and what each gives; none after one that is `enough`.
 
     Raises
     ------
@@ -76,6 +78,8 @@ def sound_readings(readings: Iterable[Values], read: Callable[[Values], T]) -> I
             continue
         found = True
         yield one, value
+        if enough(one):
+            return
     if not found and first is not None:
         raise first
 

@@ -54,11 +54,36 @@ def find_observations(out: Draft, given: str | None, glaciers: gpd.GeoDataFrame)
     if links:
         section["links"] = links
         out.say("observations.links", "the table beside the balances by which most of them find an outline")
+    elif best < len(observed) and (by_name := _of_same_name(observed, glaciers)):
+        section["links"] = {"mapping": by_name}
+        out.say("observations.links", "sites and outlines of the same name: make sure that each is the same glacier")
+        with hushed():
+            tables = ObservedTables(observed, own, None)
+            best = len(linked(tables, glaciers, Links(mapping=by_name)).observations)
     out.sections["observations"] = section
     sites = observed["site"].nunique()
     out.assumed.append(f"observations: {len(observed)} balances of {sites} sites, {best} find an outline")
-    if not best:
-        out.assumed.append("observations: add `links: {table: FILE}`, `{positions: FILE}` or `{mapping: ...}`")
+    if best < len(observed):
+        without = "none" if not best else "not all"
+        out.assumed.append(
+            f"observations: {without} of them can be learnt from yet: say which outline a site is, in the file "
+            "`observations: {columns: {rgi_id: COLUMN}}`, in another `{links: {table: FILE}}`, or by hand "
+            f"`{{links: {{mapping: {{'{observed['site'].iloc[0]}': OUTLINE}}}}}}`"
+        )
+
+
+def _of_same_name(observed: pd.DataFrame, glaciers: gpd.GeoDataFrame) -> dict[str, str]:
+    """Sites without an outline that have the name of one outline, by their name or by their identifier."""
+    if "name" not in glaciers:
+        return {}
+    with hushed():
+        missed = linked(ObservedTables(observed, None, None), glaciers, Links()).unmatched.drop_duplicates("site")
+    called = glaciers["name"].fillna("").astype(str).str.strip().str.casefold()
+    once = called[(called != "") & ~called.duplicated(keep=False)]
+    outlines = dict(zip(once, once.index, strict=True))
+    names = missed["name"].where(missed["name"] != "", missed["site"]).str.strip().str.casefold()
+    found = {s: str(outlines[n]) for s, n in zip(missed["site"], names, strict=True) if n in outlines}
+    return found if len(set(found.values())) == len(found) else {}
 
 
 def _matched(observed: pd.DataFrame, table: Any, positions: Any, glaciers: gpd.GeoDataFrame) -> int:
