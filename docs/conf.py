@@ -22,6 +22,7 @@ extensions = [
     "sphinx.ext.doctest",
     "sphinx.ext.viewcode",
     "equations",
+    "gallery",
     "generated_pages",
 ]
 exclude_patterns = ["extensions"]

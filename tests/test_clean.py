@@ -6,11 +6,12 @@ import os
 import time
 
 import pytest
+import xarray as xr
 import yaml
 
 from glacmb_grid.cli import main
 from glacmb_grid.config import load_config
-from glacmb_grid.disk import INTERNAL, MARK
+from glacmb_grid.disk import INTERNAL, MARK, write_checked
 from glacmb_grid.report.amounts import age_in_words, size_in_words
 from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.workflow.cleaning import clean, left_over, size_and_age
@@ -80,6 +81,66 @@ def test_what_is_stale_or_no_longer_made_is_listed_and_removed_only_when_asked_t
     assert names_of(config) == set()
     run(config, say=quiet)
     assert {s for n, s, _ in status(config) if n not in ("audit", "study")} == {"current"}
+
+
+def kept(config):
+    return {f"kept/{p.name}" for p in (config.root / "kept").iterdir()} if (config.root / "kept").exists() else set()
+
+
+def test_what_is_kept_for_results_that_are_no_longer_made_is_left_over(world, tmp_path):
+    """Overlap areas of the climate and of the albedo rasters; those of a grid that nothing uses any more."""
+    config = load_config(world.run(tmp_path))
+    of_climate, of_albedo = (RunStore(config.root).mark(n)["kept"] for n in ("weights", "albedo"))
+    assert kept(config) == {*of_climate, *of_albedo}
+    assert len(kept(config)) == 2
+    assert names_of(config) == set()
+
+    path = tmp_path / "own.yaml"
+    content = yaml.safe_load(path.read_text())
+    del content["albedo"]
+    path.write_text(yaml.safe_dump(content))
+    config = load_config(path)
+    assert {"albedo", *of_albedo} <= names_of(config)
+    assert not set(of_climate) & names_of(config), "weights are current"
+    note = config.root / of_albedo[0] / "note.txt"
+    note.write_text("mine")
+    clean(config, remove=True, say=quiet)
+    assert [p.name for p in note.parent.iterdir() if p.name != MARK] == ["note.txt"]
+    assert not set(of_albedo) & names_of(config), "what stays there is not ours"
+    assert set(of_climate) <= kept(config)
+
+
+def test_what_an_unfinished_run_has_kept_stays_until_it_is_finished(world, tmp_path):
+    config = load_config(world.run(tmp_path))
+    store = RunStore(config.root)
+    store.kept("overlaps", "0123", lambda: xr.Dataset({"weight": ("row", [1.0])}))
+    assert names_of(config) == {"kept/overlaps-0123"}
+    other = changed(tmp_path / "own.yaml", scores={"bootstrap": 120})
+    assert "evaluation" in names_of(other)
+    assert not {n for n in names_of(other) if n.startswith("kept/")}
+    (config.root / "kept" / "mine").mkdir()
+    clean(load_config(tmp_path / "own.yaml", ["scores.bootstrap=100"]), remove=True, say=quiet)
+    assert not (config.root / "kept" / "overlaps-0123").exists()
+    assert (config.root / "kept" / "mine").is_dir()
+
+
+def test_stale_weights_take_what_they_used_along_and_a_run_makes_it_again(world, tmp_path):
+    config = changed(world.run(tmp_path), sampling={"min_coverage": 0.97})
+    used = set(RunStore(config.root).mark("weights")["kept"])
+    assert {"weights", *used} <= names_of(config)
+    clean(config, remove=True, say=quiet)
+    assert not used & kept(config)
+    run(config, stage="weights", say=quiet)
+    assert used <= kept(config)
+    assert not used & names_of(config)
+
+
+def test_results_that_do_not_say_what_they_used_keep_it(world, tmp_path):
+    config = load_config(world.run(tmp_path))
+    mark = RunStore(config.root).mark("weights")
+    del mark["kept"]
+    write_checked(config.root / "weights" / MARK, mark)
+    assert names_of(config) == set()
 
 
 def test_files_of_a_user_stay_and_the_folder_stays_known(world, tmp_path):

@@ -47,17 +47,27 @@ def test_links_between_pages_lead_somewhere_on_a_code_host(page):
 def test_every_page_of_the_site_is_in_its_contents():
     listed = re.findall(r"^[\w/]+$", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"), re.M)
     there = {str(p.relative_to(ROOT / "docs").with_suffix("")) for p in PAGES if p.is_relative_to(ROOT / "docs")}
-    assert set(listed) == there - {"index"} | {"generated/configuration", "generated/names"}
+    assert set(listed) == there - {"index"} | {f"generated/{n}" for n in ("configuration", "names", "gallery")}
+
+
+def extension(name):
+    """An extension of the site as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / "extensions" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def generated():
-    path = ROOT / "docs" / "extensions" / "generated_pages.py"
-    spec = importlib.util.spec_from_file_location("generated_pages", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["generated_pages"] = module
-    spec.loader.exec_module(module)
-    return module
+    return extension("generated_pages")
+
+
+@pytest.fixture(scope="module")
+def gallery():
+    extension("gallery_results")
+    return extension("gallery")
 
 
 def test_every_key_of_a_configuration_is_in_its_reference(generated):
@@ -92,6 +102,27 @@ def test_every_public_name_is_in_its_reference(generated):
     described = re.findall(r"^\.\. auto(?:function|class):: (\w+)$", page, re.M)
     own = [n for n in gg.__all__ if n not in ("__version__", "plot")]
     assert sorted(described) == sorted([*own, *gg.plot.__all__])
+
+
+def test_every_figure_is_in_the_gallery_beside_the_lines_that_drew_it(gallery):
+    page = gallery.page()
+    assert re.findall(r"^### `(\w+)`$", page, re.M) == [p.name for p in gallery.pictures()]
+    assert sorted(p.name for p in gallery.pictures()) == gg.plot.__all__
+    for one in gallery.pictures():
+        assert f"{one.caption}\n\n```python\n{one.code}\n```\n\n```{{image}} {one.name}.svg" in page
+
+
+def test_pictures_of_the_gallery_are_drawn_by_their_own_lines(gallery, tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "write_results", lambda folder: folder.mkdir(parents=True))
+    line = "from matplotlib import pyplot; pyplot.plot([1, 2]); ax = pyplot.gca()"
+    saved = [type("One", (), {"name": n, "code": f"{line}\nax.figure.savefig('{n}.svg')"}) for n in ("a", "b")]
+    monkeypatch.setattr(gallery, "pictures", lambda: saved)
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        gallery.draw(tmp_path / folder)
+    first, second = ([(tmp_path / f / f"{n}.svg").read_bytes() for n in "ab"] for f in ("one", "two"))
+    assert first == second
+    assert all(b"<svg" in picture for picture in first)
 
 
 def configurations(page):

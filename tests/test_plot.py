@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from glacmb_grid import plot
 from glacmb_grid.plot.maps import symbol_areas
 from glacmb_grid.plot.series import band
 from glacmb_grid.plot.style import COLUMN, limit_of, sheet
+from glacmb_grid.stores.formats import write_zarr
 
 EMPTY = "nothing to show"
 BAD = float("nan")
@@ -196,6 +199,8 @@ def test_skill_by_distance_keeps_classes_in_order_and_counts_rows():
     assert [t.get_text() for t in ax.get_xticklabels()] == ["0 to 1\nn = 5", "1 to 10\nn = 9"]
     assert [x.get_ydata().tolist() for x in ax.lines] == [[0.5, 0.5], [0.7, 0.7]]
     assert "no distances" in texts(plot.skill_by_distance(table[:0]))
+    far = plot.skill_by_distance(table.replace({"to_km": {10: np.inf}}))
+    assert far.get_xticklabels()[1].get_text() == "over 1\nn = 9"
 
 
 def network(**changes):
@@ -217,6 +222,12 @@ def test_learning_curves_are_medians_of_members_and_of_folds_on_logarithmic_axes
     np.testing.assert_allclose(medians["inner rows, watched to stop: median of folds"], [0.5] * 4)
     nothing = network(loss=np.full((2, 3, 4, 2), BAD), inner_loss=np.full((2, 2, 4, 2), BAD))
     assert "no losses" in texts(plot.learning_curves(nothing))
+
+
+def test_learning_curves_of_a_store_that_xarray_opened_are_drawn(tmp_path):
+    write_zarr(network(), tmp_path / "fit.zarr")
+    drawn = {x.get_label() for x in plot.learning_curves(xr.open_zarr(tmp_path / "fit.zarr")).lines}
+    assert "rows learnt from: median of folds" in drawn
 
 
 def test_chosen_predictors_are_a_cell_for_every_fold():
@@ -256,9 +267,24 @@ def test_ablations_and_gaps_are_differences_without_the_one_compared_with():
     assert EMPTY in texts(plot.ablation_dots(removed[:1]))
 
 
+@pytest.mark.parametrize("upper", [0.0119, 0.0381, 0.1, 1.4])
+def test_numbers_beside_long_names_are_whole_and_apart(upper):
+    names = ["split: random rows", "shared climate vectors: split by glacier", "all of them: the paper's protocol"]
+    gaps = pd.DataFrame({"model": "ridge", "leak": names, "rmse": 0.3, "promised": upper / 2, "lower": -upper / 20})
+    ax = plot.audit_gap(gaps.assign(upper=upper))
+    ax.figure.canvas.draw()
+    low, high = ax.get_xlim()
+    across = [t.get_window_extent() for t in ax.get_xticklabels() if low <= t.get_position()[0] <= high]
+    assert len(across) > 1
+    assert all(ax.figure.bbox.x0 <= b.x0 and b.x1 <= ax.figure.bbox.x1 for b in across), "a number is cut"
+    assert all(a.x1 < b.x0 for a, b in pairwise(across)), "numbers overlap"
+
+
 def test_skill_by_glaciers_goes_up_in_numbers():
-    table = pd.DataFrame({"scheme": "logo", "model": "ridge", "groups": [9.0, 2.0], "rmse": [0.4, 0.8]})
-    np.testing.assert_allclose(plot.skill_by_glaciers(table).lines[0].get_xydata(), [[2, 0.8], [9, 0.4]])
+    table = pd.DataFrame({"scheme": "logo", "model": "ridge", "groups": [15.0, 2.0], "rmse": [0.4, 0.8]})
+    ax = plot.skill_by_glaciers(table)
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), [[2, 0.8], [15, 0.4]])
+    assert all(float(t).is_integer() for t in ax.get_xticks()), "glaciers come whole"
     assert EMPTY in texts(plot.skill_by_glaciers(table[:0]))
 
 

@@ -71,7 +71,7 @@ def learning_curves(parameters: xr.Dataset, *, ax: Axes | None = None) -> Axes:
 def losses_by_part(parameters: xr.Dataset) -> list[tuple[int, str, Floats]]:
     """Number and name of each part with losses, and the losses of the folds that have any, (fold, epoch)."""
     out = []
-    for number, part in enumerate(parameters["part"].values.astype(str).tolist()):
+    for number, part in enumerate(map(str, parameters["part"].values)):
         curves = losses_of_folds(parameters, part)
         curves = curves[np.isfinite(curves).any(axis=1)]
         if len(curves):

@@ -71,7 +71,7 @@ def predicted_observed(
         error = predicted - observed
         spread = float(((observed - observed.mean()) ** 2).sum())
         r2 = f", R² {1 - float((error**2).sum()) / spread:.2f}" if spread else ""
-        said = f"RMSE {np.sqrt((error**2).mean()):.3f}{r2}, n = {len(error)}"
+        said = f"RMSE {np.sqrt((error**2).mean()):.3f} m w.e.{r2}, n = {len(error)}"
         drawn.text(0.02, 0.98, said, transform=drawn.transAxes, va="top")
         drawn.set_title(f"{table['model'].iloc[0]}, {table['scheme'].iloc[0]}")
         drawn.set_aspect("equal", adjustable="datalim")
@@ -136,7 +136,9 @@ def whiskers(ax: Axes, table: pd.DataFrame, height: Floats, colour: str, mark: s
 
 
 def name_lines(ax: Axes, names: list[str]) -> None:
-    """Names along the upright axis, the first on top."""
+    """Names along the upright axis, the first on top; the longer they are, the fewer numbers along the other."""
+    longest = max((len(line) for name in names for line in name.split("\n")), default=0)
+    ax.locator_params(axis="x", nbins=3 if longest > 20 else 5)  # else chosen before the layout is known
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
 
@@ -213,7 +215,8 @@ def skill_by_distance(distance: pd.DataFrame, *, scheme: str | None = None, ax: 
             drawn.vlines(at, one["lower"], one["upper"], color=colour, linewidth=0.9)
             drawn.plot(at, one["rmse"], marker=MARKS[number % len(MARKS)], color=colour, linewidth=0.5, label=model)
         counts = [int(table.loc[(table["from_km"] == a) & (table["to_km"] == b), "n"].iloc[0]) for a, b in classes]
-        names = [f"{a:g} to {b:g}\nn = {n}" for (a, b), n in zip(classes, counts, strict=True)]
+        spans = [f"{a:g} to {b:g}" if np.isfinite(b) else f"over {a:g}" for a, b in classes]
+        names = [f"{span}\nn = {n}" for span, n in zip(spans, counts, strict=True)]
         drawn.set_xticks(range(len(classes)), names)
         drawn.set_ylim(bottom=0)
         drawn.set_title(str(table["scheme"].iloc[0]))

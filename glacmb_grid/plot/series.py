@@ -122,7 +122,7 @@ def regional_series(
         place = require_one(known[0] if region is None else region, known, name="region")
         one = regional.isel(region=place)
         year, value = one["year"].values, one[quantity].values.astype(np.float64)
-        claims = [(f"{quantity}_uncertainty", COLOURS[0], 0.2, f"{level:.0%}: errors correlated as estimated")]
+        claims = [(f"{quantity}_uncertainty", COLOURS[0], 0.2, f"{100 * level:g} %: errors correlated as estimated")]
         claims.append((f"{quantity}_uncertainty_independent", COLOURS[1], 0.45, "if they were independent"))
         for name, colour, opacity, label in claims:
             if name in one:

@@ -154,6 +154,7 @@ def skill_by_glaciers(learning_curve: pd.DataFrame, *, ax: Axes | None = None) -
             one = learning_curve[kinds == kind].sort_values("groups")
             drawn.plot(one["groups"], one["rmse"], marker=MARKS[number % len(MARKS)], color=colour, label=kind)
         drawn.set_ylim(bottom=0)
+        drawn.locator_params(axis="x", integer=True)
         key(drawn)
     return drawn
 

@@ -234,7 +234,7 @@ class RunStore:
 
         While `renewing` it is recomputed, once a run.
         """
-        name = f"{CACHE}/{what}-{key}"
+        name = self.name_of_kept(what, key)
         exists = self.mark(name) is not None
         damage = self.damage(name) if exists else None
         if damage:
@@ -244,6 +244,11 @@ class RunStore:
                 write_zarr(make(), folder / "data.zarr")
         self._renewed.add(name)
         return read_zarr(self.folder(name) / "data.zarr")
+
+    @staticmethod
+    def name_of_kept(what: str, key: str) -> str:
+        """Name of the folder of such a Dataset, as marks have it."""
+        return f"{CACHE}/{what}-{key}"
 
     def checkpoints(self, name: str) -> Path:
         """Folder for the state of an unfinished fit."""

@@ -21,7 +21,7 @@ from glacmb_grid.stores.artefacts import HOLDOUT
 from glacmb_grid.stores.leftovers import leftovers
 from glacmb_grid.stores.ownership import LOG, STAGE
 from glacmb_grid.stores.runs import CACHE, RunStore
-from glacmb_grid.workflow.currency import status
+from glacmb_grid.workflow.currency import select, status
 from glacmb_grid.workflow.presenting import presented
 
 _LOGS = 10
@@ -61,7 +61,8 @@ def left_over(config: Judged) -> list[Left]:
     Returns
     -------
     list of Left
-        Results that are stale or that no stage makes any more, remains of interrupted runs and fits, old logs.
+        Results that are stale or that no stage makes any more, what was kept for such results only, remains of
+        interrupted runs and fits, old logs.
 
     Raises
     ------
@@ -79,7 +80,7 @@ def left_over(config: Judged) -> list[Left]:
         )
     shown = presented(config, {name: state for name, state, _ in lines})
     states = {name: (state, why) for name, state, why in [*lines, *shown]}
-    return [*_results(store, states), *_internal(store, states)]
+    return [*_results(store, states), *_kept(config, store, states), *_internal(store, states)]
 
 
 def clean(config: Judged, *, remove: bool = False, say: Say = print) -> list[Left]:
@@ -136,15 +137,42 @@ def _results(store: RunStore, states: dict[str, tuple[str, str]]) -> Iterator[Le
         state, reason = states.get(stage, ("", ""))
         if state in ("current", "blocked", "missing"):
             continue
-        mark, held = store.mark(stage), size_and_age(store, stage)
-        assert mark is not None
-        assert held is not None
-        folder = store.folder(stage)
-        yours = tuple(leftovers(folder, folder))
-        size = sum(int(s) for n, (s, *_) in mark["files"].items() if n not in yours and (folder / n).is_file())
-        if size or not yours:
-            why = f"stale: {reason}" if state else "no stage of the configuration makes it"
-            yield Left(folder, why, size, held[1], yours)
+        yield from _of_marked(store, stage, f"stale: {reason}" if state else "no stage of the configuration makes it")
+
+
+def _of_marked(store: RunStore, stage: str, why: str) -> Iterator[Left]:
+    """A folder with our mark, unless nothing in it can be removed."""
+    mark, held = store.mark(stage), size_and_age(store, stage)
+    assert mark is not None
+    assert held is not None
+    folder = store.folder(stage)
+    yours = tuple(leftovers(folder, folder))
+    size = sum(int(s) for n, (s, *_) in mark["files"].items() if n not in yours and (folder / n).is_file())
+    if size or not yours:
+        yield Left(folder, why, size, held[1], yours)
+
+
+def _kept(config: Judged, store: RunStore, states: dict[str, tuple[str, str]]) -> Iterator[Left]:
+    """What was made once for other results, and no current one was made with it.
+
+    An unfinished run may have made some of it and not yet used it: then only what older results used is told.
+    """
+    current: set[str] = set()
+    older: set[str] = set()
+    for stage in _marked(store):
+        mark, (state, _) = store.mark(stage) or {}, states.get(stage, ("", ""))
+        if state == "current" and "inputs" in mark and "kept" not in mark:
+            return  # of a version that did not note what it used
+        (current if state == "current" else older).update(mark.get("kept", ()))
+    unfinished = any(states[n][0] != "current" for n in select(config, None))
+    for path in _entries(store.root / CACHE):
+        name = f"{CACHE}/{path.name}"
+        if path.is_symlink() or store.mark(name) is None or name in current:
+            continue
+        if name in older:
+            yield from _of_marked(store, name, "only results that are stale or no longer made used it")
+        elif not unfinished:
+            yield from _of_marked(store, name, "no result was made with it")
 
 
 def _marked(store: RunStore) -> list[str]:

@@ -195,7 +195,8 @@ def _run_one(
     begun = time.perf_counter()
     with relay_warnings(say, notes), closing(), report_cause(stage, store), store.writing(stage.name, mark) as folder:
         tell: Say = lambda text: say(f"    {text}")  # noqa: E731
-        work = _work(stage, config, store, engine, folder, inputs, mark["key"], tell)
+        mark["kept"] = []
+        work = _work(stage, config, store, engine, folder, inputs, mark["key"], mark["kept"], tell)
         read_late = (pair for source in stage.sources if source.lazy for pair in source.files)
         with naming_damage(p for files, what in read_late for p in find_files(files, what=what)):
             given = _handed(stage.reads, store, lambda one: _opened(one, mark, shared, tell)) | {
@@ -269,15 +270,20 @@ def _work(
     folder: Path,
     inputs: Digests,
     key: str,
+    used: list[str],
     say: Say,
 ) -> Work:
-    """What a stage's function may use."""
+    """What a stage's function may use; what it takes of `kept/` is added to `used`."""
     declared = dict(leaves(dict(stage.writes)))
 
     def keep(name: str, value: Any, *keys: str) -> Any:
         artefact = declared[name, *keys]
         write(value, artefact, folder)
         return FORMATS[artefact.kind].read(folder / artefact.file, True)
+
+    def cached(what: str, parts: list[str], make: Callable[[], Any]) -> Any:
+        used.append(store.name_of_kept(what, digest(parts)))
+        return store.kept(what, digest(parts), make)
 
     provenance = {
         "configuration_digest": key,
@@ -287,7 +293,7 @@ def _work(
     return Work(
         say=say,
         keep=keep,
-        cached=lambda what, parts, make: store.kept(what, digest(parts), make),
+        cached=cached,
         fit=lambda model, tasks: engine.fit(model, tasks, say),
         checkpoints=lambda name: store.checkpoints(f"{_checkpoints_of(stage)}{name}-{key}"),
         lock=lambda record: record_lock(store, record),
