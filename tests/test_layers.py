@@ -39,6 +39,7 @@ LAYERS = (
     "sampling",
     "predictors",
     "samples",
+    "constraints",
     "folds",
     "learning",
     "validation",

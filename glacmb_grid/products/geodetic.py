@@ -9,73 +9,21 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.constraints import covered, period_operator
 from glacmb_grid.products.glacier import error_of_balance
 from glacmb_grid.schemas import COMPARED, PRODUCT, check, require_columns
 from glacmb_grid.uncertainty.correlation import ErrorCorrelation
-from glacmb_grid.weights import Weights, from_entries
+from glacmb_grid.weights import Weights
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Days = npt.NDArray[np.datetime64]
 
 FAILED = "its glacier failed, see failed.csv"
-_MEAN_YEAR = 365.25  # days
 _A_PERIOD = 10  # rates of one period that are scored apart
 _TEXTS = ("glacier", "site", "link", "source")
 _OF_WEIGHT = {"units": "1", "long_name": "share of the period's days that no other rate of the glacier covers as well"}
 _DAY = "datetime64[D]"
-
-
-def period_operator(begin: Days, end: Days, glacier: Integers, bounds: Days) -> Weights:
-    """The operator that sums annual balances over periods: the share of each hydrological year within the period.
-
-    Parameters
-    ----------
-    begin, end : datetime64[D] arrays, (row,)
-        First day of each period, and first day after it.
-    glacier : int array, (row,)
-        Position of the glacier of each row.
-    bounds : datetime64[D] array, (glacier, year, 2)
-        First day of each hydrological year and of the next, in order.
-
-    Returns
-    -------
-    Weights
-        (row) <- (glacier, year) as a flat index. `total` is the length of the period in years: the sum of a row's
-        weights where the years cover all of its days, more where they do not.
-
-    Notes
-    -----
-    What a year that lies in the period in part adds is its balance times the share of its days: the course of a balance
-    within a year is not known.
-    """
-    number, length = bounds.shape[0], bounds.shape[1]
-    first, after = begin.astype(_DAY).astype(np.int64), end.astype(_DAY).astype(np.int64)
-    days = bounds.astype(_DAY).astype(np.int64)
-    sets, which = np.unique(days.reshape(number, -1), axis=0, return_inverse=True)
-    row, column, weight = [], [], []
-    covered = np.zeros(len(first), np.int64)
-    for k, years in enumerate(sets.reshape(-1, length, 2)):
-        mine = np.flatnonzero(which.ravel()[glacier] == k)
-        low = np.searchsorted(years[:, 1], first[mine], "right")
-        count = np.maximum(np.searchsorted(years[:, 0], after[mine], "left") - low, 0)
-        rows = np.repeat(mine, count)
-        year = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low, count)
-        overlap = np.minimum(years[year, 1], after[rows]) - np.maximum(years[year, 0], first[rows])
-        covered += np.bincount(rows, overlap, len(first)).astype(np.int64)
-        row.append(rows)
-        column.append(glacier[rows] * length + year)
-        weight.append(overlap / (years[year, 1] - years[year, 0]))
-    entries = np.concatenate(row), np.concatenate(column), np.concatenate(weight)
-    sums = np.bincount(entries[0], entries[2], len(first))
-    total = sums + (after - first - covered) / _MEAN_YEAR
-    return from_entries(*entries, rows=np.arange(len(first)), size=number * length, total=total)
-
-
-def covered(operator: Weights) -> npt.NDArray[np.bool_]:
-    """Whether the years cover all days of a period, (row,)."""
-    sums = np.bincount(operator.row, operator.weight, len(operator.rows))
-    return np.asarray((sums > 0) & (sums == operator.total))
 
 
 def statement_weights(glacier: npt.NDArray[Any], begin: Days, end: Days) -> Floats:

@@ -24,7 +24,7 @@ from glacmb_grid.settings.inputs import (
 from glacmb_grid.settings.models import FeedForward, Given, ModelName, Models, OwnName, RandomForest, Recipe, own_names
 from glacmb_grid.settings.product import Product
 
-Scheme = Literal["logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain"]
+Scheme = Literal["logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain", "logo_own_geodetic"]
 
 
 def _share_or_names(value: list[str] | float) -> list[str] | float:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.learning.nets.losses import Look, Slot
+from glacmb_grid.learning.nets.losses import Look, Pool, Rates, Slot
 from glacmb_grid.learning.nets.module import FeedForward, places_of, size_of
 
 Bools = npt.NDArray[np.bool_]
@@ -23,6 +23,36 @@ Triple = tuple[int, int, int]
 
 _CACHE_BYTES = 3 << 20  # for the slots of one lane, on a CPU
 _ACCELERATOR_BYTES = 8 << 30
+_DRAWN_ROWS = 5120  # glacier-years of constraints that a net looks at in an epoch, about
+_LEAST_DRAWN = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Constraints:
+    """Sums of glacier-years that nets are held to.
+
+    Attributes
+    ----------
+    rows : float32 array, (matrix, row, predictor)
+        Standardised predictors, of the matrices of the problem; rows that no net uses may have any finite value.
+    row : int array, (constraint, entry)
+        The rows that each is a sum of.
+    weight : float32 array, (constraint, entry)
+        Their weights, 0 where there is no entry.
+    target : float32 array, (target, constraint)
+        Standardised changes, of the targets of the problem.
+    precision : float32 array, (target, constraint)
+        1 / their standardised uncertainties.
+    used : bool array, (split, constraint)
+        Those that a split may learn from; the others are never used.
+    """
+
+    rows: Floats
+    row: Integers
+    weight: Floats
+    target: Floats
+    precision: Floats
+    used: Bools
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +72,7 @@ class Problem:
         Weights for early stopping that sum to one; if all are zero, the last epoch is kept.
     operator : tuple of arrays, (entry,), optional
         Sample number, row number and weight of a sparse observation operator; None: sample i is row i.
+    rates : Constraints, optional
     """
 
     rows: Floats
@@ -49,6 +80,7 @@ class Problem:
     fit: Floats
     stop: Floats
     operator: Entries | None = None
+    rates: Constraints | None = None
 
 
 def seen(operator: Entries | None, mask: Bools) -> tuple[Integers, Integers, Entries | None]:
@@ -83,6 +115,8 @@ class Nets:
         Largest number of epochs.
     seed : int array, (net,)
         A net's result depends on its seed and its data, but not on the other nets or its place among them.
+    geodetic : float32 array, (net,)
+        Factor of the mean square of what constraints are missed by, over their uncertainties; by default 0.
     """
 
     matrix: Integers
@@ -97,6 +131,12 @@ class Nets:
     heteroscedastic: Bools
     epochs: Integers
     seed: Integers
+    geodetic: Floats = None  # type: ignore[assignment]  # filled in below
+
+    def __post_init__(self) -> None:
+        given: Any = self.geodetic
+        if given is None:
+            object.__setattr__(self, "geodetic", np.zeros(np.shape(self.seed), np.float32))
 
     def __len__(self) -> int:
         return len(self.seed)
@@ -109,6 +149,21 @@ class Nets:
     def depth(self) -> Integers:
         """Number of hidden layers, (net,)."""
         return np.asarray(np.count_nonzero(self.widths, axis=1))
+
+
+class Held(NamedTuple):
+    """Padded numbers of what nets are held to; all 0 without constraints.
+
+    Attributes
+    ----------
+    drawn : int
+        Constraints that a net looks at in an epoch.
+    matrices : int
+        Matrices of the pool.
+    """
+
+    drawn: int = 0
+    matrices: int = 0
 
 
 class Shape(NamedTuple):
@@ -124,6 +179,7 @@ class Shape(NamedTuple):
         Padded numbers of samples, rows and operator entries (0: identity) that a net fits and stops on.
     dynamic : bool
         Whether any net weights its samples dynamically.
+    rates : Held
     """
 
     block: int
@@ -131,6 +187,7 @@ class Shape(NamedTuple):
     fit: Triple
     stop: Triple
     dynamic: bool
+    rates: Held = Held()
 
 
 def shape_of(problem: Problem, nets: Nets, block: int | None = None) -> Shape:
@@ -141,7 +198,15 @@ def shape_of(problem: Problem, nets: Nets, block: int | None = None) -> Shape:
         widths = np.maximum(widths, outputs)  # room to pass the outputs on
     layout = FeedForward(int(nets.columns.sum(axis=1).max()), tuple(map(int, widths)), outputs)
     fit, stop = problem.fit[used] > 0, problem.stop[used] > 0
-    return shape_for(layout, problem.operator, fit, stop, len(nets), bool((nets.gamma != 0).any()), block)
+    shape = shape_for(layout, problem.operator, fit, stop, len(nets), bool((nets.gamma != 0).any()), block)
+    if problem.rates is None or not nets.geodetic.any():
+        return shape
+    return shape._replace(rates=held_for(problem.rates.row.shape, len(problem.rates.rows)))
+
+
+def held_for(shape: tuple[int, ...], matrices: int) -> Held:
+    """How many of the constraints, of a shape (constraint, entry), nets look at in an epoch."""
+    return Held(min(shape[0], max(_DRAWN_ROWS // max(shape[1], 1), _LEAST_DRAWN)), matrices)
 
 
 def shape_for(
@@ -181,6 +246,7 @@ def slots_of(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Slot
     """A function from the number of a net to its padded data."""
     looked = lru_cache(maxsize=256)(lambda part, split: seen(problem.operator, getattr(problem, part)[split] > 0))
     depth, size = nets.depth, nets.columns.sum(axis=1)
+    held = _held(problem, nets, shape)
 
     def look(net: int, part: str, sizes: Triple) -> Look:
         split, columns = int(nets.split[net]), np.flatnonzero(nets.columns[net])
@@ -205,9 +271,46 @@ def slots_of(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Slot
             heteroscedastic=bool(nets.heteroscedastic[net]),
             epochs=np.int32(nets.epochs[net]),
             seed=np.uint32(int(nets.seed[net]) * 0x9E3779B1 % (1 << 32)),
+            rates=held(net),
         )
 
     return slot
+
+
+def _held(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Rates | None]:
+    """A function from the number of a net to the constraints that it is held to."""
+    rates = problem.rates
+    if rates is None or not shape.rates.drawn:
+        return lambda net: None
+
+    def held(net: int) -> Rates:
+        matrix, target, split = (int(a[net]) for a in (nets.matrix, nets.target, nets.split))
+        used = np.flatnonzero(rates.used[split]) if nets.geodetic[net] else np.zeros(0, np.int64)
+        shuffled = np.random.Generator(np.random.Philox(key=[int(nets.seed[net]) % (1 << 64), 1])).permutation(used)
+        own = np.zeros(len(rates.row), bool)
+        own[used] = True
+        columns = np.full(shape.layout.predictors, -1, np.int32)
+        columns[: nets.columns[net].sum()] = np.flatnonzero(nets.columns[net])
+        return Rates(
+            matrix=np.int32(matrix),
+            columns=columns,
+            order=padded(shuffled, own.shape),
+            count=np.int32(len(used)),
+            target=np.where(own, rates.target[target], 0).astype(np.float32),
+            precision=np.where(own, rates.precision[target], 0).astype(np.float32),
+            strength=np.float32(nets.geodetic[net]),
+        )
+
+    return held
+
+
+def pool_of(problem: Problem, shape: Shape) -> Pool | None:
+    """What all nets share of the constraints; None where no net is held to any."""
+    rates = problem.rates
+    if rates is None or not shape.rates.drawn:
+        return None
+    rows = padded(rates.rows, (shape.rates.matrices, *rates.rows.shape[1:]))
+    return Pool(rows, padded(rates.row, rates.row.shape), padded(rates.weight, rates.weight.shape))
 
 
 def initial(nets: Nets, layout: FeedForward) -> Floats:
@@ -236,6 +339,13 @@ def require_finite(problem: Problem, nets: Nets) -> None:
                 found=f"missing or infinite values in split {s}",
                 remedy="fill gaps before training",
             )
+    if problem.rates is not None and not np.isfinite(problem.rates.rows).all():
+        raise InputError(
+            "the rows of constraints",
+            expected="finite predictors",
+            found="missing or infinite values",
+            remedy="fill gaps before training",
+        )
 
 
 def padded(array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:

@@ -13,7 +13,8 @@ import scipy.sparse
 from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.level import Levels, levels_of
 from glacmb_grid.learning.nets.module import FeedForward as Module
-from glacmb_grid.learning.nets.problem import Entries, Nets, Problem, Shape, shape_for
+from glacmb_grid.learning.nets.problem import Constraints, Entries, Held, Nets, Problem, Shape, shape_for
+from glacmb_grid.learning.nets.sums import Sums
 from glacmb_grid.learning.recipes import most_features
 from glacmb_grid.learning.table import Bools, Floats, Table
 from glacmb_grid.settings import FeedForward, Recipe
@@ -35,6 +36,7 @@ class TrainingSet:
     centre: float
     scale: float
     levels: Levels
+    rates: Bools  # (constraint,) that nets may learn from
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def training_set(
     fit: Bools,
     stop: Bools,
     *,
+    rates: Bools,
     drawn: Floats | None = None,
     asked: Bools | None = None,
 ) -> TrainingSet:
@@ -67,6 +70,8 @@ def training_set(
         `level`: whether the level of the glacier is taken out (`glacier` or `none`); `weighting` of observations.
     fit, stop : bool arrays, (sample,)
         Observations to fit on and to stop on.
+    rates : bool array, (constraint,)
+        Constraints to learn from.
     drawn : float64 array, (sample,), optional
         How often each observation was drawn by a bootstrap.
     asked : bool array, (sample,), optional
@@ -82,7 +87,8 @@ def training_set(
     if drawn is not None and (weights * drawn).sum() > 0:
         weights = weights * drawn
     asked = stop if asked is None else asked
-    return TrainingSet(features, weights / weights.sum(), stop / max(stop.sum(), 1), asked, centre, scale, levels)
+    stop_weights = stop / max(stop.sum(), 1)
+    return TrainingSet(features, weights / weights.sum(), stop_weights, asked, centre, scale, levels, rates)
 
 
 def weighting(target: Floats, uncertainty: Floats, fit: Bools, kind: str) -> Floats:
@@ -109,7 +115,7 @@ def drawn_groups(table: Table, fit: Bools, settings: FeedForward, seed: int) -> 
     return drawn
 
 
-def problem_of(table: Table, nets: Sequence[Net], shape: Shape) -> tuple[Problem, Nets]:
+def problem_of(table: Table, sums: Sums | None, nets: Sequence[Net], shape: Shape) -> tuple[Problem, Nets]:
     """The arrays that the engine trains on; nets that share features share a matrix."""
     sets = list({id(n.on): n.on for n in nets}.values())
     place = {id(s): i for i, s in enumerate(sets)}
@@ -148,8 +154,24 @@ def problem_of(table: Table, nets: Sequence[Net], shape: Shape) -> tuple[Problem
         heteroscedastic=np.array([bool(n.hyper["heteroscedastic"]) for n in nets]),
         epochs=np.array([n.epochs for n in nets], np.int64),
         seed=np.array([n.seed for n in nets], np.int64),
+        geodetic=np.array([n.hyper.get("geodetic_weight", 0.0) for n in nets], np.float32),
     )
-    return Problem(rows, target, fit, stop, _entries(table.operator)), many
+    rates = None if sums is None else _constraints(sums, nets, sets, list(designs.values()), width)
+    return Problem(rows, target, fit, stop, _entries(table.operator), rates), many
+
+
+def _constraints(
+    sums: Sums, nets: Sequence[Net], sets: Sequence[TrainingSet], designs: Sequence[Features], width: int
+) -> Constraints:
+    """The constraints of all sets; predictors of those alone that some net is held to."""
+    held = {id(n.on) for n in nets if n.hyper["geodetic_weight"]}
+    rows = np.zeros((len(designs), len(sums.rows.year), width), np.float32)
+    for features, matrix in zip(designs, rows, strict=True):
+        if mine := [s.rates for s in sets if s.features is features and id(s) in held]:
+            sums.fill(matrix, features, np.any(mine, axis=0))
+    scaled = [sums.standardised(s.centre, s.scale, s.levels) for s in sets]
+    target, precision = (np.array(a, np.float32) for a in zip(*scaled, strict=True))
+    return Constraints(rows, sums.row, sums.weight, target, precision, np.array([s.rates for s in sets]))
 
 
 def whole_shape(
@@ -159,6 +181,7 @@ def whole_shape(
     stop: Sequence[Bools],
     recipes: Sequence[Recipe],
     settings: FeedForward,
+    held: Held,
 ) -> Shape:
     """A shape from the settings and the masks of a whole scheme: nets are bit-identical within one shape."""
     depth = max(len(w) for w in settings.widths)
@@ -166,7 +189,8 @@ def whole_shape(
     layers = zip(*(deepened(w, depth) for w in settings.widths), strict=True)
     layout = Module(most_features(table.rows, recipes), tuple(max(*layer, outputs) for layer in layers), outputs)
     dynamic = "dynamic" in settings.weighting
-    return shape_for(layout, _entries(table.operator), fit, stop, count, dynamic, settings.block)
+    shape = shape_for(layout, _entries(table.operator), fit, stop, count, dynamic, settings.block)
+    return shape._replace(rates=held)
 
 
 def _entries(operator: scipy.sparse.csr_matrix) -> Entries | None:
