@@ -28,7 +28,14 @@ FAILED = "its glacier has no predictors"
 UNCERTAIN = "it states no uncertainty"
 TWICE = "other rates of its glacier, which no day is counted twice in, cover its days"
 _KEPT = ("site", "link", "source")
-_FORCING = ("temperature", "precipitation", "days", "month", "hypsometry", "orography")  # which no learner of constraints needs
+_FORCING = (
+    "temperature",
+    "precipitation",
+    "days",
+    "month",
+    "hypsometry",
+    "orography",
+)  # which no learner of constraints needs
 _MEAN_YEAR = 365.25  # days
 _DAY = "datetime64[D]"
 _BLOCK = 2000  # glaciers whose predictors are read at a time

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from glacmb_grid.learning.nets import FeedForward, Nets, Problem, forward, losses, shape_of, train
+from glacmb_grid.learning.nets.held import Constraints, held_for, pool_of
 from glacmb_grid.learning.nets.module import places_of, size_of
-from glacmb_grid.learning.nets.problem import Constraints, held_for, pool_of
 
 pytestmark = pytest.mark.ends
 
@@ -161,7 +161,7 @@ def test_company_and_padding_do_not_change_a_net_that_is_held():
         np.testing.assert_array_equal(some.parameters, whole.parameters[which])
     wider = shape._replace(rates=shape.rates._replace(matrices=5))
     np.testing.assert_allclose(train(problem, nets, patience=100, shape=wider).parameters, whole.parameters, atol=1e-6)
-    assert pool_of(problem, wider).rows.shape == (5, 70, PREDICTORS)
+    assert pool_of(problem.rates, wider.rates).rows.shape == (5, 70, PREDICTORS)
 
 
 def test_constraints_that_a_split_may_not_learn_from_have_no_influence():

@@ -19,10 +19,18 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Days = npt.NDArray[np.datetime64]
 
+LEARNT = "learnt from"
+"""The slice of the rates that are no independent judgement."""
 FAILED = "its glacier failed, see failed.csv"
 _A_PERIOD = 10  # rates of one period that are scored apart
 _TEXTS = ("glacier", "site", "link", "source")
 _OF_WEIGHT = {"units": "1", "long_name": "share of the period's days that no other rate of the glacier covers as well"}
+_ENDS = ("begin", "end")
+_OF_INDEPENDENT = {
+    "long_name": "whether nothing was learnt from rates of the same glacier and days",
+    "flag_values": np.array([0, 1], np.int8),
+    "flag_meanings": "learnt_from independent",
+}
 _DAY = "datetime64[D]"
 
 
@@ -60,7 +68,9 @@ def _shares(first: Integers, after: Integers) -> Floats:
     return np.asarray((days / np.maximum(inside.sum(axis=0), 1)).sum(axis=1) / days.sum(axis=1))
 
 
-def compare_geodetic(product: xr.Dataset, rates: pd.DataFrame) -> tuple[xr.Dataset, pd.DataFrame]:
+def compare_geodetic(
+    product: xr.Dataset, rates: pd.DataFrame, learnt: pd.DataFrame | None = None
+) -> tuple[xr.Dataset, pd.DataFrame]:
     """Mean annual balances of the product over the periods of geodetic rates, beside these.
 
     Parameters
@@ -69,13 +79,16 @@ def compare_geodetic(product: xr.Dataset, rates: pd.DataFrame) -> tuple[xr.Datas
         From `build_product`.
     rates : DataFrame
         `observations` of `link`, of rates from `read_geodetic`.
+    learnt : DataFrame, optional
+        `glacier`, `begin`, `end` of rates that the balances of their glacier were learnt from.
 
     Returns
     -------
     compared : xr.Dataset, (survey,)
         `product_rate`, `product_uncertainty`, `geodetic_rate`, `geodetic_uncertainty`, `difference` (product minus
         geodetic), m w.e. per year; `area` (km2) of the outline, `measured`, and `weight`, from `statement_weights`;
-        coordinates `glacier`, `site`, `link`, `begin`, `end`, and `source` where the rates have one.
+        coordinates `glacier`, `site`, `link`, `begin`, `end`, and `source` where the rates have one. With `learnt` also
+        `independent`: whether no rate that shares a day with this one, of the same glacier, was learnt from.
     outside : DataFrame
         Rates of glaciers that the product lacks and of periods that its years do not cover whole, with the `reason`.
 
@@ -122,8 +135,21 @@ def compare_geodetic(product: xr.Dataset, rates: pd.DataFrame) -> tuple[xr.Datas
         measured=("survey", product["measured"].values[row], product["measured"].attrs),
         weight=("survey", statement_weights(row, begin[whole], end[whole]), _OF_WEIGHT),
     ).assign_coords({n: ("survey", taken[n].to_numpy(object)) for n in _TEXTS if n in taken})
+    if learnt is not None:
+        shared = _shares_days(taken["glacier"].to_numpy(), begin[whole], end[whole], learnt)
+        compared = compared.assign(independent=("survey", (~shared).astype(np.int8), _OF_INDEPENDENT))
     ends = {"begin": begin[whole].astype("datetime64[ns]"), "end": end[whole].astype("datetime64[ns]")}
     return compared.assign_coords({n: ("survey", v) for n, v in ends.items()}), pd.concat(outside)
+
+
+def _shares_days(glacier: npt.NDArray[Any], begin: Days, end: Days, learnt: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Whether a period shares a day with that of a rate of the same glacier that was learnt from, (row,)."""
+    rows = pd.DataFrame({"glacier": glacier.astype(str), "begin": begin, "end": end, "row": np.arange(len(begin))})
+    theirs = pd.DataFrame({n: learnt[n].to_numpy() for n in ("glacier", "begin", "end")})
+    theirs = theirs.assign(glacier=theirs["glacier"].astype(str), **{n: pd.to_datetime(theirs[n]) for n in _ENDS})
+    pairs = rows.merge(theirs, on="glacier", suffixes=("", "_learnt"))
+    both = (pairs["begin"] < pairs["end_learnt"]) & (pairs["end"] > pairs["begin_learnt"])
+    return np.isin(np.arange(len(begin)), pairs["row"][both])
 
 
 def _error_of_means(operator: Weights, product: xr.Dataset) -> Floats:
@@ -166,12 +192,16 @@ def score_geodetic(compared: xr.Dataset) -> pd.DataFrame:
         weighted by area), `regional_difference` (the same of the differences), `bias` (their mean), `rmse`; shares of
         the rates with an uncertainty whose difference is within `geodetic_coverage` (its 1-sigma) and
         `joint_coverage` (1-sigma of both); `statements`, how many rates they weigh as. In every slice a rate counts
-        as `statement_weights` of the rates in it, so that none counts twice.
+        as `statement_weights` of the rates in it, so that none counts twice. Where some rates were learnt from, those
+        and the `independent` ones are slices too.
     """
     check(compared, COMPARED)
     measured = compared["measured"].values.astype(bool)
     periods = _periods(compared)
     slices = {"all": np.ones(len(measured), bool), "measured": measured, "unmeasured": ~measured}
+    if "independent" in compared:
+        independent = compared["independent"].values.astype(bool)
+        slices |= {"independent": independent, LEARNT: ~independent}
     slices |= {p: periods == p for p, n in zip(*np.unique(periods, return_counts=True), strict=True) if n >= _A_PERIOD}
     lines = []
     for name, rows in slices.items():

@@ -21,8 +21,9 @@ import xarray as xr
 from glacmb_grid.folds.constraints import Allowed, allowed_constraints
 from glacmb_grid.learning.contract import Task
 from glacmb_grid.learning.level import kinds_of_level
+from glacmb_grid.learning.nets.held import Held, held_for
 from glacmb_grid.learning.nets.predict import balance, forward
-from glacmb_grid.learning.nets.problem import Held, Shape, held_for
+from glacmb_grid.learning.nets.problem import Shape
 from glacmb_grid.learning.nets.sums import Sums, sums_of
 from glacmb_grid.learning.nets.train import Trained, train
 from glacmb_grid.learning.nets.training_sets import (

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.learning.nets.losses import Look, Pool, Rates, Slot
+from glacmb_grid.learning.nets.held import Constraints, Held, held_for, rates_of
+from glacmb_grid.learning.nets.losses import Look, Rates, Slot
 from glacmb_grid.learning.nets.module import FeedForward, places_of, size_of
 
 Bools = npt.NDArray[np.bool_]
@@ -23,36 +24,6 @@ Triple = tuple[int, int, int]
 
 _CACHE_BYTES = 3 << 20  # for the slots of one lane, on a CPU
 _ACCELERATOR_BYTES = 8 << 30
-_DRAWN_ROWS = 5120  # glacier-years of constraints that a net looks at in an epoch, about
-_LEAST_DRAWN = 32
-
-
-@dataclass(frozen=True, eq=False)
-class Constraints:
-    """Sums of glacier-years that nets are held to.
-
-    Attributes
-    ----------
-    rows : float32 array, (matrix, row, predictor)
-        Standardised predictors, of the matrices of the problem; rows that no net uses may have any finite value.
-    row : int array, (constraint, entry)
-        The rows that each is a sum of.
-    weight : float32 array, (constraint, entry)
-        Their weights, 0 where there is no entry.
-    target : float32 array, (target, constraint)
-        Standardised changes, of the targets of the problem.
-    precision : float32 array, (target, constraint)
-        1 / their standardised uncertainties.
-    used : bool array, (split, constraint)
-        Those that a split may learn from; the others are never used.
-    """
-
-    rows: Floats
-    row: Integers
-    weight: Floats
-    target: Floats
-    precision: Floats
-    used: Bools
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,21 +122,6 @@ class Nets:
         return np.asarray(np.count_nonzero(self.widths, axis=1))
 
 
-class Held(NamedTuple):
-    """Padded numbers of what nets are held to; all 0 without constraints.
-
-    Attributes
-    ----------
-    drawn : int
-        Constraints that a net looks at in an epoch.
-    matrices : int
-        Matrices of the pool.
-    """
-
-    drawn: int = 0
-    matrices: int = 0
-
-
 class Shape(NamedTuple):
     """The static arguments of the compiled function; calls with the same shape share it.
 
@@ -202,11 +158,6 @@ def shape_of(problem: Problem, nets: Nets, block: int | None = None) -> Shape:
     if problem.rates is None or not nets.geodetic.any():
         return shape
     return shape._replace(rates=held_for(problem.rates.row.shape, len(problem.rates.rows)))
-
-
-def held_for(shape: tuple[int, ...], matrices: int) -> Held:
-    """How many of the constraints, of a shape (constraint, entry), nets look at in an epoch."""
-    return Held(min(shape[0], max(_DRAWN_ROWS // max(shape[1], 1), _LEAST_DRAWN)), matrices)
 
 
 def shape_for(
@@ -282,35 +233,13 @@ def _held(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Rates |
     rates = problem.rates
     if rates is None or not shape.rates.drawn:
         return lambda net: None
-
-    def held(net: int) -> Rates:
-        matrix, target, split = (int(a[net]) for a in (nets.matrix, nets.target, nets.split))
-        used = np.flatnonzero(rates.used[split]) if nets.geodetic[net] else np.zeros(0, np.int64)
-        shuffled = np.random.Generator(np.random.Philox(key=[int(nets.seed[net]) % (1 << 64), 1])).permutation(used)
-        own = np.zeros(len(rates.row), bool)
-        own[used] = True
-        columns = np.full(shape.layout.predictors, -1, np.int32)
-        columns[: nets.columns[net].sum()] = np.flatnonzero(nets.columns[net])
-        return Rates(
-            matrix=np.int32(matrix),
-            columns=columns,
-            order=padded(shuffled, own.shape),
-            count=np.int32(len(used)),
-            target=np.where(own, rates.target[target], 0).astype(np.float32),
-            precision=np.where(own, rates.precision[target], 0).astype(np.float32),
-            strength=np.float32(nets.geodetic[net]),
-        )
-
-    return held
-
-
-def pool_of(problem: Problem, shape: Shape) -> Pool | None:
-    """What all nets share of the constraints; None where no net is held to any."""
-    rates = problem.rates
-    if rates is None or not shape.rates.drawn:
-        return None
-    rows = padded(rates.rows, (shape.rates.matrices, *rates.rows.shape[1:]))
-    return Pool(rows, padded(rates.row, rates.row.shape), padded(rates.weight, rates.weight.shape))
+    return lambda net: rates_of(
+        rates,
+        (int(nets.matrix[net]), int(nets.target[net]), int(nets.split[net])),
+        padded(np.flatnonzero(nets.columns[net]) + 1, (shape.layout.predictors,)) - 1,
+        seed=int(nets.seed[net]),
+        strength=float(nets.geodetic[net]),
+    )
 
 
 def initial(nets: Nets, layout: FeedForward) -> Floats:

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from glacmb_grid.learning.nets.checkpoints import digest_of, load, save
+from glacmb_grid.learning.nets.held import pool_of
 from glacmb_grid.learning.nets.module import FeedForward, size_of
 from glacmb_grid.learning.nets.problem import (
     Floats,
@@ -25,7 +26,6 @@ from glacmb_grid.learning.nets.problem import (
     Problem,
     Shape,
     initial,
-    pool_of,
     require_finite,
     shape_of,
     slots_of,
@@ -139,7 +139,8 @@ class _Run:
         self.put = partial(jax.device_put, device=split if len(devices) > 1 else None)
         bank = _bank(max(_BANK, 1 << (16 * shape.fit[1] - 1).bit_length()) + shape.fit[1])
         self.bank, self.pool = (
-            jax.device_put(held, everywhere if len(devices) > 1 else None) for held in (bank, pool_of(problem, shape))
+            jax.device_put(held, everywhere if len(devices) > 1 else None)
+            for held in (bank, pool_of(problem.rates, shape.rates))
         )
 
     def lane(self, number: int) -> None:

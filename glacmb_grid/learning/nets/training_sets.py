@@ -12,8 +12,9 @@ import scipy.sparse
 
 from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.level import Levels, levels_of
+from glacmb_grid.learning.nets.held import Constraints, Held
 from glacmb_grid.learning.nets.module import FeedForward as Module
-from glacmb_grid.learning.nets.problem import Constraints, Entries, Held, Nets, Problem, Shape, shape_for
+from glacmb_grid.learning.nets.problem import Entries, Nets, Problem, Shape, shape_for
 from glacmb_grid.learning.nets.sums import Sums
 from glacmb_grid.learning.recipes import most_features
 from glacmb_grid.learning.table import Bools, Floats, Table
