@@ -271,7 +271,7 @@ def scrambled_constraints(
         out[name] = ("constraint", values, constraints[name].attrs)
     predictors = constraints["predictors"].values.copy()
     predictors[rows] += rng.normal(0, 7, (rows.sum(), predictors.shape[1])) * (np.nanstd(predictors, axis=0) + 1)
-    return constraints.assign(out, predictors=(constraints["predictors"].dims, predictors))
+    return constraints.assign({**out, "predictors": (constraints["predictors"].dims, predictors)})
 
 
 def _rows_only_of(samples: xr.Dataset, which: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -70,7 +70,7 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
     loss = [np.pad(t.loss, ((0, 0), (0, longest - t.loss.shape[1]), (0, 0)), constant_values=np.nan) for t in trained]
     layout = {n: getattr(trained[0].layout, n) for n in ("predictors", "widths", "outputs")}
     if task.constraints is not None:
-        record = record.assign(_held(plan, tuned.choice)).assign_coords(constraint=task.constraints["constraint"])
+        record = record.assign(_held(plan, tuned.choice))
     return (
         record.merge(pack([{**s.features.state(), **s.levels.state()} for s in sets]))
         .assign(
@@ -105,7 +105,7 @@ def _held(plan: Plan, choice: Integers) -> dict[str, Any]:
     for mine, fold, chosen in zip(held, plan.own, choice, strict=True):
         if plan.candidates[chosen].hyper.get("geodetic_weight"):
             mine[:] = plan.allowed.fit[fold]
-    return {"rates_fitted": (("fold", "constraint"), held)}
+    return {"rates_fitted": (("fold", "constraint"), held), "constraint": plan.task.constraints["constraint"].values}
 
 
 def configurations(
