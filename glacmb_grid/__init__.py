@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from glacmb_grid import plot as plot
     from glacmb_grid.config import load_config as load_config
+    from glacmb_grid.constraints import build_constraints as build_constraints
     from glacmb_grid.errors import InputError as InputError
     from glacmb_grid.errors import InputErrors as InputErrors
     from glacmb_grid.folds.masks import Folds as Folds
@@ -97,6 +98,7 @@ _HOMES = {
     "regions_of_polygons": "products.regions",
     "rgi_regions": "products.regions",
     "choices": "learning.choices",
+    "build_constraints": "constraints",
     "build_predictors": "predictors",
     "build_samples": "samples",
     "compare": "validation.scores",

@@ -263,6 +263,17 @@ SAMPLES = Schema(
     | _MEANING
     | _ROWS,
 )
+CONSTRAINTS = Schema(
+    "constraints",
+    "`build_constraints`",
+    {"predictors": Field(("row", "predictor"))}
+    | _numbers(("constraint",), change="m", change_uncertainty="m")
+    | _numbers(("entry",), operator_constraint="", operator_row="", operator_weight=""),
+    {"constraint": Field(("constraint",), TEXT), "glacier": Field(("constraint",), TEXT)}
+    | {n: Field(("constraint",), DATE) for n in ("begin", "end")}
+    | _MEANING
+    | _ROWS,
+)
 FOLDS = Schema(
     "folds",
     "`make_folds`",
@@ -327,7 +338,7 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
     {
         s.name: s
         for s in (
-            *(CLIMATE, SAMPLED, DAILY_ALBEDO, TERRAIN, GLACIERS, ALBEDO, PREDICTORS, ROWS, SAMPLES, FOLDS),
+            *(CLIMATE, SAMPLED, DAILY_ALBEDO, TERRAIN, GLACIERS, ALBEDO, PREDICTORS, ROWS, SAMPLES, CONSTRAINTS, FOLDS),
             *(PARAMETERS, PREDICTIONS, UPSCALED, EXPECTED, PRODUCT),
         )
     }

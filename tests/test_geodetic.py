@@ -14,8 +14,9 @@ import xarray as xr
 
 import glacmb_grid as gg
 from glacmb_grid.config import load_config
+from glacmb_grid.constraints import covered, period_operator
 from glacmb_grid.errors import InputError, InputErrors
-from glacmb_grid.products.geodetic import covered, period_operator, statement_weights
+from glacmb_grid.products.geodetic import statement_weights
 from glacmb_grid.report.scores import geodetic_line, summary
 from glacmb_grid.stores.artefacts import GEODETIC, PRODUCT, read
 from glacmb_grid.stores.runs import RunStore

@@ -40,6 +40,7 @@ LAYERS = (
     "sampling",
     "predictors",
     "samples",
+    "constraints",
     "folds",
     "learning",
     "validation",

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from glacmb_grid.folds.constraints import OWN
 from glacmb_grid.folds.domain import Reach, matched_parts
 from glacmb_grid.folds.outer import Outer
 from glacmb_grid.folds.rows import Bools, Codes, Rows, deal, without
@@ -73,6 +74,7 @@ def _splits(inside: Bools, rows: Rows, kind: Kind, inner: int, rng: np.random.Ge
 
     ways: dict[str, list[Callable[[], list[Split]]]] = {
         "logo": [],
+        OWN: [],
         "loyo": [partial(by, rows.year)],
         "both_out": [partial(_both_splits, inside, rows, inner, rng)],
         "blocks": [partial(_block_splits, inside, rows, inner, kind.buffer_km)],

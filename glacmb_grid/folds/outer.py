@@ -9,6 +9,7 @@ from math import isqrt
 import numpy as np
 import pandas as pd
 
+from glacmb_grid.folds.constraints import OWN
 from glacmb_grid.folds.domain import FOLD_COUNTS, matched_parts, reach_of_targets
 from glacmb_grid.folds.rows import Bools, Codes, Rows, deal, parts_of, without
 from glacmb_grid.folds.space import nearest_km, spatial_clusters
@@ -126,4 +127,5 @@ OUTER: dict[str, Callable[[Rows, np.random.Generator, Asked], Outer]] = {
     "leave_region_out": _regions,
     "random": _random,
     "domain": _domain,
+    OWN: _logo,
 }

@@ -15,13 +15,14 @@ import pandas as pd
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
+from glacmb_grid.folds.constraints import OWN
 from glacmb_grid.folds.domain import reach_of_folds
 from glacmb_grid.folds.inner import Kind, inner_masks, tuning_blocks
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.outer import OUTER, Asked, Outer
 from glacmb_grid.folds.rows import BLANK, Bools, Rows, texts
 
-SCHEMES = ("logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain")
+SCHEMES = ("logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain", OWN)
 GROUPED = tuple(s for s in SCHEMES if s != "random")
 PARTS = 30
 """Default limit on the number of folds of `logo`, `loyo` and `leave_region_out`."""
@@ -47,12 +48,12 @@ def make_folds(
     samples : xr.Dataset
         With `glacier` and `year` over `sample`; optional `group` (left out by `logo`; default the glacier), `region`,
         `longitude`, `latitude` (degrees), and the user's own folds `fold_logo`, `fold_loyo`.
-    scheme : {"logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain"}
+    scheme : {"logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain", "logo_own_geodetic"}
         Leave one group out; leave one year out; predict every row by a fit without its group and without its year;
         leave out a spatial block and the groups within a buffer around it; leave out a region (rows of unknown
         region are neither fitted nor scored); glacier-years at random (never reported alone: `require_grouped`);
         leave out groups so that the distances between scored and fitted glaciers have the distribution of those
-        between `targets` and measured glaciers.
+        between `targets` and measured glaciers; the folds of `logo`, in which a scored glacier keeps its geodetic rate.
     inner : int
         Number of inner splits of every fold.
     seed : int
@@ -106,7 +107,7 @@ def make_folds(
     if not free.any():
         raise _nothing_left(scheme, f"no observation that it can use among {size}")
     rows = Rows.of(samples, free)
-    rng = np.random.default_rng([seed, SCHEMES.index(scheme)])
+    rng = _drawing(seed, scheme)
     outer = OUTER[scheme](rows, rng, Asked(parts or PARTS, buffer_km, targets))
     _require_fit(outer, scheme, alone=len(rows.names["group"]) == 1 and len(rows.names["year"]) > 1)
     dealt = tuning_blocks(outer, blocks, rng)
@@ -191,7 +192,7 @@ def redo_inner(folds: Folds, samples: xr.Dataset, fit: Bools, *, seed: int = 1) 
     assert not (fit & ~folds.fit).any(), "a fold cannot fit on rows that it withholds"
     scheme = str(folds.scheme[0])
     free = np.asarray((folds.fit | folds.score).any(axis=0))
-    rows, rng = Rows.of(samples, free), np.random.default_rng([seed, SCHEMES.index(scheme)])
+    rows, rng = Rows.of(samples, free), _drawing(seed, scheme)
     reach = reach_of_folds(rows, folds.fit[:, free], folds.score[:, free]) if scheme == "domain" else None
     kind = Kind(scheme, float(folds.buffer_km[0]), reach)
     block, *inner = inner_masks(fit[:, free], folds.block, rows, kind, folds.inner, rng)
@@ -204,6 +205,11 @@ def redo_inner(folds: Folds, samples: xr.Dataset, fit: Bools, *, seed: int = 1) 
         inner_fit=inner_fit,
         inner_score=inner_score,
     )
+
+
+def _drawing(seed: int, scheme: str) -> np.random.Generator:
+    """Draws of a scheme; `logo_own_geodetic` has the folds and inner splits of `logo`."""
+    return np.random.default_rng([seed, SCHEMES.index("logo" if scheme == OWN else scheme)])
 
 
 def _require_fit(outer: Outer, scheme: str, alone: bool) -> None:

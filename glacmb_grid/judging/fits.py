@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
@@ -39,10 +40,12 @@ def fit_model_in_schemes(
     optional: bool,
     protocol: Protocol,
     seed: int,
+    constraints: xr.Dataset | None = None,
 ) -> dict[str, Any]:
     """Fit one model in the folds of every scheme, and predict what they withhold.
 
-    `optional`: a model that the samples lack data for is left out; otherwise its fit raises an error.
+    `constraints` are geodetic rates to learn from. `optional`: a model that the samples lack data for is left out;
+    otherwise its fit raises an error.
     """
     if optional and (absent := lacking(model, samples)):
         work.say(f"not available: needs {listing(absent)}")
@@ -56,12 +59,15 @@ def fit_model_in_schemes(
             {n: p for n, p in given[scheme].items() if n in parts},
             work.checkpoints(scheme) if model.resumable else None,
             skipped=tuple(n for n in parts if n not in given[scheme]),
+            constraints=constraints,
         )
         for scheme, masks in folds.items()
     }
     tables = {}
     for scheme, parameters in track(work.fit(model, tasks), "scheme", len(tasks)):
         work.keep("fits", parameters, scheme)
+        if "rates_fitted" in parameters:
+            work.say(f"{scheme}: {rates_told(parameters['rates_fitted'].values)}")
         if not model.fair_in(samples, folds[scheme]):
             work.say(f"{scheme}: not judged, the scheme withholds what the model rests on")
             continue
@@ -70,6 +76,15 @@ def fit_model_in_schemes(
         tables[scheme] = table.assign(protocol=name_of(protocol))
     judged = [tables[scheme] for scheme in folds if scheme in tables]
     return {"predictions": pd.concat(judged) if judged else pd.DataFrame(columns=PREDICTION_COLUMNS)}
+
+
+def rates_told(fitted: npt.NDArray[np.bool_]) -> str:
+    """How many geodetic rates were learnt from, of (fold, constraint), in words."""
+    held = np.asarray(fitted.any(axis=1))
+    counts = fitted.sum(axis=1)[held]
+    if not held.any():
+        return "no fold learnt from geodetic rates: without them it predicted the inner folds better, or may see none"
+    return f"{held.sum()} of {len(held)} folds learnt from geodetic rates, {counts.min()} to {counts.max()} each"
 
 
 def fitted_in(fits: Fits, scheme: str) -> dict[str, xr.Dataset]:

@@ -23,12 +23,20 @@ def judge_locked(
     *,
     inner: int,
     seed: int,
+    constraints: xr.Dataset | None = None,
     say: Callable[[str], None],
 ) -> pd.DataFrame:
-    """Fit on everything that is not locked, and predict the locked glaciers, PREDICTION_COLUMNS."""
+    """Fit on everything that is not locked, and predict the locked glaciers, PREDICTION_COLUMNS.
+
+    `constraints` are geodetic rates to learn from; those of locked glaciers are withheld.
+    """
     folds = holdout_fold(samples, locked, inner, seed)
     rows = int(folds.fit.sum())
-    fits = fit_all(models, samples, folds, seed=seed, say=lambda text: say(f"{text} on {rows} rows"))
+
+    def told(text: str) -> None:
+        say(f"{text} on {rows} rows")
+
+    fits = fit_all(models, samples, folds, seed=seed, constraints=constraints, say=told)
     tables = [
         out_of_fold(samples, folds, predict(fit, samples, fits), model=name).assign(protocol="locked")
         for name, fit in fits.items()

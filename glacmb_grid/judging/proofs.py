@@ -40,6 +40,7 @@ def audit(
     protocol: Protocol,
     scores: Scores,
     seed: int,
+    constraints: xr.Dataset | None = None,
 ) -> dict[str, Any]:
     """How much better leaks make the scores look, and whether folds and fits of this configuration leak."""
     options = {"inner": validation.inner, "blocks": validation.blocks, "parts": validation.parts}
@@ -69,7 +70,8 @@ def audit(
         if scheme == "random":
             continue
         fold = str(masks.name[number])
-        for name, changed in probe(samples, masks, fitted, fold=number, seed=seed).items():
+        probed = probe(samples, masks, fitted, fold=number, seed=seed, constraints=constraints)
+        for name, changed in probed.items():
             probes.append({"scheme": scheme, "model": name, "fold": fold, "changed": ", ".join(changed)})
         work.say(f"{scheme}: fits checked")
     found = pd.concat([findings, *seen], ignore_index=True)

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from glacmb_grid.folds.masks import Folds
-from glacmb_grid.schemas import SAMPLES, check
+from glacmb_grid.schemas import CONSTRAINTS, SAMPLES, check
 from glacmb_grid.settings import Section
 
 Predictions = Mapping[str, xr.DataArray]
@@ -40,6 +40,9 @@ class Task:
     part : tuple of int, optional
         Positions of the folds to fit, whole tuning blocks, by default all. What is fitted in a fold is the same to the
         last bit whatever other folds are fitted with it.
+    constraints : xr.Dataset, optional
+        From `build_constraints`, for models that learn from them (`learns_rates`); `allowed_constraints` says which of
+        them each fold and inner split may look at.
     """
 
     samples: xr.Dataset
@@ -49,6 +52,7 @@ class Task:
     checkpoints: Path | None = None
     skipped: tuple[str, ...] = ()
     part: tuple[int, ...] | None = None
+    constraints: xr.Dataset | None = None
 
     @property
     def own(self) -> Folds:
@@ -77,6 +81,8 @@ class Model(ABC):
         False for a model that no other is built on: it predicts the same balance everywhere, or was fitted elsewhere.
     stops_early : bool
         Whether the model uses `stop` of the folds.
+    learns_rates : bool
+        Whether the model can learn from geodetic rates, `Task.constraints`.
     """
 
     name: str
@@ -87,6 +93,7 @@ class Model(ABC):
     compiles: ClassVar[bool] = False
     informative: ClassVar[bool] = True
     stops_early: ClassVar[bool] = False
+    learns_rates: ClassVar[bool] = False
 
     @property
     def built_on(self) -> tuple[str, ...]:
@@ -162,6 +169,8 @@ def fit_model(model: Model, task: Task) -> xr.Dataset:
         needs and the samples lack.
     """
     check(task.samples, SAMPLES)
+    if task.constraints is not None:
+        check(task.constraints, CONSTRAINTS)
     if not np.array_equal(task.folds.sample, task.samples["sample"].values):
         raise ValueError(f"{task.folds!r} are not of these samples: make folds of the samples that are fitted")
     known = [n for n in model.built_on if n in task.built_on]

@@ -135,6 +135,7 @@ def fit(
     *,
     seed: int = 1,
     built_on: Mapping[str, xr.Dataset] | None = None,
+    constraints: xr.Dataset | None = None,
     checkpoints: Path | None = None,
 ) -> xr.Dataset:
     """Fit a model in every fold.
@@ -154,6 +155,9 @@ def fit(
     seed : int
     built_on : mapping of str to xr.Dataset, optional
         Parameters of the models that this one is built on (blend, neighbours), fitted on the same samples and folds.
+    constraints : xr.Dataset, optional
+        From `build_constraints`: geodetic rates to learn from, by those models that can (`ff_fcnn`). A fold is held to
+        none that tells of what it withholds.
     checkpoints : Path, optional
         Folder in which a resumable model keeps the state of an unfinished fit, to go on from.
 
@@ -176,7 +180,7 @@ def fit(
         plain = settings if isinstance(settings, Mapping) else None
         made = model_of(model, settings) if isinstance(model, str) else own_regressor(model, plain)
         model = made.among([_model_behind(p) for p in given.values()], model_of)
-    return fit_model(model, Task(samples, folds, seed, given, checkpoints))
+    return fit_model(model, Task(samples, folds, seed, given, checkpoints, constraints=constraints))
 
 
 def predict(
@@ -236,15 +240,17 @@ def fit_all(
     folds: Folds,
     *,
     seed: int = 1,
+    constraints: xr.Dataset | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, xr.Dataset]:
     """Fit models, each after those that it is built on, and give the parameters of all by name.
 
-    `models` come from `with_bases`, without those that the samples lack data for; `say` takes a line for each.
+    `models` come from `with_bases`, without those that the samples lack data for; `constraints` are geodetic rates to
+    learn from; `say` takes a line for each.
     """
     out: dict[str, xr.Dataset] = {}
     for model in models:
         skipped = tuple(n for n in model.built_on if n not in out)
-        out[model.name] = fit_model(model, Task(samples, folds, seed, out, skipped=skipped))
+        out[model.name] = fit_model(model, Task(samples, folds, seed, out, skipped=skipped, constraints=constraints))
         say(f"{model.name} fitted")
     return out

@@ -86,13 +86,13 @@ class Rows:
         return replace(self, names=names, values=self.values[:, index], meanings=tuple(self.meanings[i] for i in index))
 
 
-def rows_of(ds: xr.Dataset) -> Rows:
-    """The rows of samples, or any rows from `as_rows`."""
+def rows_of(ds: xr.Dataset, dtype: npt.DTypeLike = np.float64) -> Rows:
+    """The rows of samples, or any rows from `as_rows`; large ones may stay in single precision."""
     unknown = np.full(ds.sizes["row"], np.nan)
     place = [ds[n].values.astype(float) if n in ds else unknown for n in ("row_longitude", "row_latitude")]
     return Rows(
         ds["predictor"].values.astype(str),
-        ds["predictors"].values.astype(np.float64),
+        ds["predictors"].values.astype(dtype),
         ds["row_glacier"].values.astype(str),
         ds["row_year"].values.astype(np.int64),
         np.stack(place, axis=1),

@@ -9,73 +9,29 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.constraints import covered, period_operator
 from glacmb_grid.products.glacier import error_of_balance
 from glacmb_grid.schemas import COMPARED, PRODUCT, check, require_columns
 from glacmb_grid.uncertainty.correlation import ErrorCorrelation
-from glacmb_grid.weights import Weights, from_entries
+from glacmb_grid.weights import Weights
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Days = npt.NDArray[np.datetime64]
 
+LEARNT = "learnt from"
+"""The slice of the rates that are no independent judgement."""
 FAILED = "its glacier failed, see failed.csv"
-_MEAN_YEAR = 365.25  # days
 _A_PERIOD = 10  # rates of one period that are scored apart
 _TEXTS = ("glacier", "site", "link", "source")
 _OF_WEIGHT = {"units": "1", "long_name": "share of the period's days that no other rate of the glacier covers as well"}
+_ENDS = ("begin", "end")
+_OF_INDEPENDENT = {
+    "long_name": "whether nothing was learnt from rates of the same glacier and days",
+    "flag_values": np.array([0, 1], np.int8),
+    "flag_meanings": "learnt_from independent",
+}
 _DAY = "datetime64[D]"
-
-
-def period_operator(begin: Days, end: Days, glacier: Integers, bounds: Days) -> Weights:
-    """The operator that sums annual balances over periods: the share of each hydrological year within the period.
-
-    Parameters
-    ----------
-    begin, end : datetime64[D] arrays, (row,)
-        First day of each period, and first day after it.
-    glacier : int array, (row,)
-        Position of the glacier of each row.
-    bounds : datetime64[D] array, (glacier, year, 2)
-        First day of each hydrological year and of the next, in order.
-
-    Returns
-    -------
-    Weights
-        (row) <- (glacier, year) as a flat index. `total` is the length of the period in years: the sum of a row's
-        weights where the years cover all of its days, more where they do not.
-
-    Notes
-    -----
-    What a year that lies in the period in part adds is its balance times the share of its days: the course of a balance
-    within a year is not known.
-    """
-    number, length = bounds.shape[0], bounds.shape[1]
-    first, after = begin.astype(_DAY).astype(np.int64), end.astype(_DAY).astype(np.int64)
-    days = bounds.astype(_DAY).astype(np.int64)
-    sets, which = np.unique(days.reshape(number, -1), axis=0, return_inverse=True)
-    row, column, weight = [], [], []
-    covered = np.zeros(len(first), np.int64)
-    for k, years in enumerate(sets.reshape(-1, length, 2)):
-        mine = np.flatnonzero(which.ravel()[glacier] == k)
-        low = np.searchsorted(years[:, 1], first[mine], "right")
-        count = np.maximum(np.searchsorted(years[:, 0], after[mine], "left") - low, 0)
-        rows = np.repeat(mine, count)
-        year = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low, count)
-        overlap = np.minimum(years[year, 1], after[rows]) - np.maximum(years[year, 0], first[rows])
-        covered += np.bincount(rows, overlap, len(first)).astype(np.int64)
-        row.append(rows)
-        column.append(glacier[rows] * length + year)
-        weight.append(overlap / (years[year, 1] - years[year, 0]))
-    entries = np.concatenate(row), np.concatenate(column), np.concatenate(weight)
-    sums = np.bincount(entries[0], entries[2], len(first))
-    total = sums + (after - first - covered) / _MEAN_YEAR
-    return from_entries(*entries, rows=np.arange(len(first)), size=number * length, total=total)
-
-
-def covered(operator: Weights) -> npt.NDArray[np.bool_]:
-    """Whether the years cover all days of a period, (row,)."""
-    sums = np.bincount(operator.row, operator.weight, len(operator.rows))
-    return np.asarray((sums > 0) & (sums == operator.total))
 
 
 def statement_weights(glacier: npt.NDArray[Any], begin: Days, end: Days) -> Floats:
@@ -112,7 +68,9 @@ def _shares(first: Integers, after: Integers) -> Floats:
     return np.asarray((days / np.maximum(inside.sum(axis=0), 1)).sum(axis=1) / days.sum(axis=1))
 
 
-def compare_geodetic(product: xr.Dataset, rates: pd.DataFrame) -> tuple[xr.Dataset, pd.DataFrame]:
+def compare_geodetic(
+    product: xr.Dataset, rates: pd.DataFrame, learnt: pd.DataFrame | None = None
+) -> tuple[xr.Dataset, pd.DataFrame]:
     """Mean annual balances of the product over the periods of geodetic rates, beside these.
 
     Parameters
@@ -121,13 +79,16 @@ def compare_geodetic(product: xr.Dataset, rates: pd.DataFrame) -> tuple[xr.Datas
         From `build_product`.
     rates : DataFrame
         `observations` of `link`, of rates from `read_geodetic`.
+    learnt : DataFrame, optional
+        `glacier`, `begin`, `end` of rates that the balances of their glacier were learnt from.
 
     Returns
     -------
     compared : xr.Dataset, (survey,)
         `product_rate`, `product_uncertainty`, `geodetic_rate`, `geodetic_uncertainty`, `difference` (product minus
         geodetic), m w.e. per year; `area` (km2) of the outline, `measured`, and `weight`, from `statement_weights`;
-        coordinates `glacier`, `site`, `link`, `begin`, `end`, and `source` where the rates have one.
+        coordinates `glacier`, `site`, `link`, `begin`, `end`, and `source` where the rates have one. With `learnt` also
+        `independent`: whether no rate that shares a day with this one, of the same glacier, was learnt from.
     outside : DataFrame
         Rates of glaciers that the product lacks and of periods that its years do not cover whole, with the `reason`.
 
@@ -174,8 +135,21 @@ def compare_geodetic(product: xr.Dataset, rates: pd.DataFrame) -> tuple[xr.Datas
         measured=("survey", product["measured"].values[row], product["measured"].attrs),
         weight=("survey", statement_weights(row, begin[whole], end[whole]), _OF_WEIGHT),
     ).assign_coords({n: ("survey", taken[n].to_numpy(object)) for n in _TEXTS if n in taken})
+    if learnt is not None:
+        shared = _shares_days(taken["glacier"].to_numpy(), begin[whole], end[whole], learnt)
+        compared = compared.assign(independent=("survey", (~shared).astype(np.int8), _OF_INDEPENDENT))
     ends = {"begin": begin[whole].astype("datetime64[ns]"), "end": end[whole].astype("datetime64[ns]")}
     return compared.assign_coords({n: ("survey", v) for n, v in ends.items()}), pd.concat(outside)
+
+
+def _shares_days(glacier: npt.NDArray[Any], begin: Days, end: Days, learnt: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Whether a period shares a day with that of a rate of the same glacier that was learnt from, (row,)."""
+    rows = pd.DataFrame({"glacier": glacier.astype(str), "begin": begin, "end": end, "row": np.arange(len(begin))})
+    theirs = pd.DataFrame({n: learnt[n].to_numpy() for n in ("glacier", "begin", "end")})
+    theirs = theirs.assign(glacier=theirs["glacier"].astype(str), **{n: pd.to_datetime(theirs[n]) for n in _ENDS})
+    pairs = rows.merge(theirs, on="glacier", suffixes=("", "_learnt"))
+    both = (pairs["begin"] < pairs["end_learnt"]) & (pairs["end"] > pairs["begin_learnt"])
+    return np.isin(np.arange(len(begin)), pairs["row"][both])
 
 
 def _error_of_means(operator: Weights, product: xr.Dataset) -> Floats:
@@ -218,12 +192,16 @@ def score_geodetic(compared: xr.Dataset) -> pd.DataFrame:
         weighted by area), `regional_difference` (the same of the differences), `bias` (their mean), `rmse`; shares of
         the rates with an uncertainty whose difference is within `geodetic_coverage` (its 1-sigma) and
         `joint_coverage` (1-sigma of both); `statements`, how many rates they weigh as. In every slice a rate counts
-        as `statement_weights` of the rates in it, so that none counts twice.
+        as `statement_weights` of the rates in it, so that none counts twice. Where some rates were learnt from, those
+        and the `independent` ones are slices too.
     """
     check(compared, COMPARED)
     measured = compared["measured"].values.astype(bool)
     periods = _periods(compared)
     slices = {"all": np.ones(len(measured), bool), "measured": measured, "unmeasured": ~measured}
+    if "independent" in compared:
+        independent = compared["independent"].values.astype(bool)
+        slices |= {"independent": independent, LEARNT: ~independent}
     slices |= {p: periods == p for p, n in zip(*np.unique(periods, return_counts=True), strict=True) if n >= _A_PERIOD}
     lines = []
     for name, rows in slices.items():

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.constraints import covered, period_operator
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.series import region_code
-from glacmb_grid.products.geodetic import covered, period_operator
 from glacmb_grid.schemas import require_columns
 
 Floats = npt.NDArray[np.float64]

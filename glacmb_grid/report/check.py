@@ -6,11 +6,11 @@ import geopandas as gpd
 import numpy as np
 import xarray as xr
 
+from glacmb_grid.constraints import covered, period_operator
 from glacmb_grid.errors import listing
 from glacmb_grid.inputs.albedo import seasons_told
 from glacmb_grid.inputs.horizontal import is_curvilinear
 from glacmb_grid.inputs.links import Linked
-from glacmb_grid.products.geodetic import covered, period_operator
 from glacmb_grid.sampling.grid import Grid
 from glacmb_grid.settings import RunConfig
 from glacmb_grid.years import first_months, hydrological_year, year_bounds

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
+from glacmb_grid.products.geodetic import LEARNT
 from glacmb_grid.settings import Judged, RunConfig
 from glacmb_grid.stores.artefacts import EVALUATION, GEODETIC, PRODUCT, PRODUCT_FILE, TRUTH_SCORES, place, read
 from glacmb_grid.stores.runs import RunStore
@@ -127,8 +128,11 @@ def geodetic_line(scores: pd.DataFrame) -> str:
         return "no geodetic rate to compare with"
     within = f"{value['geodetic_coverage']:.0%} within their 1-sigma" if one["n"]["geodetic_coverage"] else "no sigma"
     shared = f" (that weigh as {value['statements']:.0f})" if value["statements"] < count - 0.5 else ""
+    known = scores[(scores["slice"] == LEARNT) & (scores["metric"] == "bias")]
+    learnt = int(known["n"].iloc[0]) if len(known) else 0
+    told = f"; {learnt} of them were learnt from and are no independent judgement" if learnt else ""
     return (
         f"product minus {count} geodetic rates{shared}, m w.e. a year: {value['regional_difference']:+.3f} by area "
         f"({value['product']:+.3f} against {value['geodetic']:+.3f}), bias {value['bias']:+.3f}, "
-        f"RMSE {value['rmse']:.3f}, {within}"
+        f"RMSE {value['rmse']:.3f}, {within}{told}"
     )

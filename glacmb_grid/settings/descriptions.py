@@ -81,7 +81,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "missing": "Numbers that stand for missing balances.",
         "periods": "Refuse balances over several years, or leave them out.",
         "links": "How observations find their outlines.",
-        "geodetic": "Rates over several years that the product is compared with; nothing is learnt from them.",
+        "geodetic": "Rates over several years that the product is compared with, and networks may learn from.",
     },
     "Links": {
         "table": "Table of sites and identifiers of outlines.",
@@ -100,6 +100,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "density": "Density of elevation changes and its standard deviation, kg m-3.",
         "shortest": "Periods below this number of years are left out.",
         "mapping": "Site -> identifier of its outline, by hand, besides `observations.links`.",
+        "learn": "Whether networks learn from them too; no fold from those that tell of what it withholds.",
     },
     "Sampling": {
         "lapse_rate": "Change of temperature with elevation, K m-1: one, twelve (January to December), or `fitted`.",
@@ -253,6 +254,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "l1": "Strength of the L1 penalty.",
         "weighting": "What observations count in the loss.",
         "heteroscedastic": "Whether the network also predicts its error.",
+        "geodetic_weight": "Weight of geodetic rates in the loss, where rates are learnt from; 0 leaves them out.",
         "configurations": "Most combinations of the alternatives that are tried.",
         "members": "Networks in the ensemble of a fold.",
         "bootstrap": "Whether members learn from groups drawn with replacement.",

@@ -198,7 +198,7 @@ class Links(Section):
 
 
 class Geodetic(Section):
-    """Mean rates over several years, with which the product is compared; nothing is learnt from them.
+    """Mean rates over several years, with which the product is compared; learnt from where `learn` says so.
 
     `units`: of the values, where their column does not say it. `columns`: role -> the table's own name of its column.
     `missing`: numbers that stand for missing values. `density`: of elevation changes, and its 1-sigma, kg m-3.
@@ -213,6 +213,7 @@ class Geodetic(Section):
     density: tuple[Density, Annotated[float, Field(ge=0, le=1000)]] = (850.0, 60.0)
     shortest: float = Field(1.45, gt=0, le=150)
     mapping: Annotated[dict[str, str], BeforeValidator(_as_text)] = {}
+    learn: bool = False
 
 
 class Observations(Section):

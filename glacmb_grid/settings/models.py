@@ -179,7 +179,7 @@ class FeedForward(Levelled):
     """FF-FCNN: small fully connected networks, an ensemble of members in every fold.
 
     The lists are alternatives, chosen between on inner folds; where all combinations are more than `configurations`,
-    that many are drawn.
+    that many are drawn. `geodetic_weight`: of geodetic rates in the loss, where there are rates to learn from.
     """
 
     widths: Annotated[list[Annotated[tuple[Count, ...], Field(min_length=1)]], BeforeValidator(_several_widths)] = (
@@ -192,6 +192,7 @@ class FeedForward(Levelled):
         ["none"], min_length=1
     )
     heteroscedastic: Annotated[list[bool], BeforeValidator(_several)] = Field([False], min_length=1)
+    geodetic_weight: Annotated[list[Strength], BeforeValidator(_several)] = Field([0.0, 0.1, 1.0], min_length=1)
     configurations: Count = 64
     members: int = Field(5, ge=1, le=1000)
     bootstrap: bool = True

@@ -24,7 +24,7 @@ from glacmb_grid.settings.inputs import (
 from glacmb_grid.settings.models import FeedForward, Given, ModelName, Models, OwnName, RandomForest, Recipe, own_names
 from glacmb_grid.settings.product import Product
 
-Scheme = Literal["logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain"]
+Scheme = Literal["logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain", "logo_own_geodetic"]
 
 
 def _share_or_names(value: list[str] | float) -> list[str] | float:
@@ -205,6 +205,20 @@ class Judged(Section):
         return portable(value, self._templates)
 
     @property
+    def learns_rates(self) -> bool:
+        """Whether networks learn from geodetic rates, for which a configuration needs outlines."""
+        return False
+
+    @model_validator(mode="after")
+    def _own_rates_are_learnt(self) -> Self:
+        if "logo_own_geodetic" in self.validation.schemes and not self.learns_rates:
+            raise ValueError(
+                "Input should learn from geodetic rates where glaciers keep their own: logo_own_geodetic needs "
+                "`observations: {geodetic: {learn: true}}`"
+            )
+        return self
+
+    @property
     def root(self) -> Path:
         """Folder of the run's stores."""
         assert self.store.root is not None
@@ -252,9 +266,15 @@ class RunConfig(Judged):
 
     @model_validator(mode="after")
     def _rates_beside_a_product(self) -> RunConfig:
-        if self.product is None and self.observations.geodetic is not None:
+        rates = self.observations.geodetic
+        if self.product is None and rates is not None and not rates.learn:
             raise ValueError("Input should have a product with `observations.geodetic`, which is compared with it")
         return self
+
+    @property
+    def learns_rates(self) -> bool:
+        """Whether networks learn from geodetic rates."""
+        return self.observations.geodetic is not None and self.observations.geodetic.learn
 
 
 class TableConfig(Judged):

@@ -178,6 +178,8 @@ EVALUATION = {
     n: Artefact("evaluation", f"{n}.csv")
     for n in ("predictions", "scores", "comparisons", "slices", "distance", "choices", "coverage")
 } | {"search": Artefact("evaluation", "search.json", "json")}
+CONSTRAINTS = Artefact("geodetic/constraints", "constraints.zarr", "dataset", schema=schemas.CONSTRAINTS)
+NOT_LEARNT = Artefact("geodetic/constraints", "left_out.csv")
 GEODETIC = {n: Artefact("geodetic/comparison", f"{n}.csv") for n in ("rates", "scores", "left_out")} | {
     "compared": Artefact("geodetic/comparison", "rates.zarr", "dataset")
 }

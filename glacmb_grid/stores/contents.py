@@ -70,8 +70,12 @@ CONTENTS: tuple[tuple[str, str], ...] = (
     ("observations/", "observations linked to outlines, before hours of sampling"),
     (
         "geodetic/comparison/",
-        "with observations: {geodetic: ...}: the product beside geodetic rates of several years, from which nothing "
-        "is learnt",
+        "with observations: {geodetic: ...}: the product beside geodetic rates of several years, and which of them it "
+        "learnt from",
+    ),
+    (
+        "geodetic/constraints/",
+        "with observations: {geodetic: {learn: true}}: rates that networks learn from, those left out and why",
     ),
     ("geodetic/links/", "geodetic rates linked to outlines"),
     ("plan/folds.csv", "the folds as far as they can be foreseen then"),

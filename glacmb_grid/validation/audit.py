@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.folds.constraints import allowed_constraints
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.protocols import leaky
 from glacmb_grid.folds.schemes import make_folds
@@ -184,7 +185,13 @@ def _promise(nested: pd.DataFrame, table: pd.DataFrame, draws: int, level: float
 
 
 def probe(
-    samples: xr.Dataset, folds: Folds, models: Mapping[str, Model], *, fold: int, seed: int = 1
+    samples: xr.Dataset,
+    folds: Folds,
+    models: Mapping[str, Model],
+    *,
+    fold: int,
+    seed: int = 1,
+    constraints: xr.Dataset | None = None,
 ) -> dict[str, list[str]]:
     """Replace all rows that a fold withholds by noise and fit again: anything that changes has leaked.
 
@@ -197,6 +204,8 @@ def probe(
     fold : int
         Number of the fold.
     seed : int
+    constraints : xr.Dataset, optional
+        Geodetic rates that are learnt from; those that the fold withholds are replaced too.
 
     Returns
     -------
@@ -210,7 +219,12 @@ def probe(
     one = folds.take([fold])
     withheld = ~one.fit[0]
     other = scrambled(samples, withheld, np.random.default_rng(seed))
-    before, after = (fit_all(models.values(), s, one, seed=seed) for s in (samples, other))
+    others = constraints
+    if constraints is not None:
+        barred = ~allowed_constraints(one, samples, constraints).fit[0]
+        others = scrambled_constraints(constraints, barred, np.random.default_rng([seed, 1]))
+    pairs = (samples, constraints), (other, others)
+    before, after = (fit_all(models.values(), s, one, seed=seed, constraints=c) for s, c in pairs)
     kept = ~_rows_only_of(samples, withheld)
     rows = samples.isel(row=np.flatnonzero(kept)).drop_dims(["sample", "entry"], errors="ignore")
     out = {}
@@ -240,6 +254,24 @@ def scrambled(samples: xr.Dataset, withheld: npt.NDArray[np.bool_], rng: np.rand
             forcing[rows] *= rng.uniform(0.5, 1.5, forcing[rows].shape)
             out[name] = (samples[name].dims, forcing, samples[name].attrs)
     return out
+
+
+def scrambled_constraints(
+    constraints: xr.Dataset, withheld: npt.NDArray[np.bool_], rng: np.random.Generator
+) -> xr.Dataset:
+    """Constraints with noise in the changes, their uncertainties and the predictors of the withheld ones."""
+    number, row = constraints["operator_constraint"].values, constraints["operator_row"].values
+    rows = np.zeros(constraints.sizes["row"], bool)
+    rows[row[withheld[number]]] = True
+    rows[row[~withheld[number]]] = False
+    out = {}
+    for name in ("change", "change_uncertainty"):
+        values = constraints[name].values.copy()
+        values[withheld] = values[withheld] * rng.uniform(2, 30, withheld.sum())
+        out[name] = ("constraint", values, constraints[name].attrs)
+    predictors = constraints["predictors"].values.copy()
+    predictors[rows] += rng.normal(0, 7, (rows.sum(), predictors.shape[1])) * (np.nanstd(predictors, axis=0) + 1)
+    return constraints.assign({**out, "predictors": (constraints["predictors"].dims, predictors)})
 
 
 def _rows_only_of(samples: xr.Dataset, which: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

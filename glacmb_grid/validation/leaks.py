@@ -43,7 +43,7 @@ _SIDE = r"(?:north|south|east|west|upper|lower|left|right|main|[nsew]|ne|nw|se|s
 _PART = rf"(?:\b{_SIDE}[ -]+)?\b(?:branch|tongue|arm|total|whole|part)\b(?:[ -]+{_SIDE}\b)?"
 _BRANCH_WORDS = re.compile(rf"\(\s*(?:{_PART}|{_SIDE})\s*\)|{_PART}", re.IGNORECASE)
 _RGI = re.compile(r"^RGI[56]0-(\d\d\.\d{5})(?:_D\d+)?$")
-_BY_GLACIER = ("logo", "both_out", "blocks", "leave_region_out", "domain")
+_BY_GLACIER = ("logo", "both_out", "blocks", "leave_region_out", "domain", "logo_own_geodetic")
 
 
 def row_hashes(samples: xr.Dataset) -> npt.NDArray[np.str_]:

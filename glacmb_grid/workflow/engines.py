@@ -84,7 +84,7 @@ class OnCluster(Engine):
         parts = {name: [tuple(b.tolist()) for b in task.folds.blocks] for name, task in tasks.items()}
         try:
             for name, task in tasks.items():
-                tables = send(task.samples), send(task.folds)
+                tables = send(task.samples), send(task.folds), send(task.constraints)
                 bases = {n: send(without_states(p)) for n, p in task.built_on.items()}
                 rest = {n: getattr(task, n) for n in ("seed", "checkpoints", "skipped")}
                 for part in parts[name]:
@@ -118,6 +118,7 @@ def _fit_part(
     model: Model,
     samples: xr.Dataset,
     folds: Folds,
+    constraints: xr.Dataset | None,
     bases: Mapping[str, xr.Dataset],
     rest: Mapping[str, Any],
     part: Part,
@@ -126,7 +127,7 @@ def _fit_part(
     from distributed import get_worker
 
     own = {n: p.isel(fold=list(part)) for n, p in bases.items()}
-    task = Task(samples, folds, built_on=own, part=part, **rest)
+    task = Task(samples, folds, built_on=own, part=part, constraints=constraints, **rest)
     if task.checkpoints is not None:
         task = replace(task, checkpoints=task.checkpoints / f"folds-{part[0]}")
     with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught, limited_threads(get_worker().state.nthreads):

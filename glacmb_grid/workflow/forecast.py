@@ -209,6 +209,7 @@ def folds_of(config: Judged, facts: Facts) -> dict[str, int]:
         "random": few,
         "leave_region_out": few,
         "domain": few,
+        "logo_own_geodetic": groups,
     }
     return {s: max(known[s], 1) for s in plan.schemes_of(config)}
 

@@ -11,7 +11,17 @@ from glacmb_grid.judging.plan import locked_rows, models_of
 from glacmb_grid.learning.contract import lacking
 from glacmb_grid.report.scores import holdout_lines
 from glacmb_grid.settings import Judged, digest
-from glacmb_grid.stores.artefacts import HOLDOUT, HOLDOUT_TABLES, LOCK_RECORD, LOCKED, LOOKS, SAMPLES, read, write
+from glacmb_grid.stores.artefacts import (
+    CONSTRAINTS,
+    HOLDOUT,
+    HOLDOUT_TABLES,
+    LOCK_RECORD,
+    LOCKED,
+    LOOKS,
+    SAMPLES,
+    read,
+    write,
+)
 from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.validation.holdout import log_look, read_looks, verify_holdout
 from glacmb_grid.validation.scores import score
@@ -42,6 +52,8 @@ def score_holdout(config: Judged, *, say: Say = print) -> None:
             remedy="set `validation.holdout` and run `evaluate` first",
         )
     run(config, stage=LOCKED.stage, say=say)
+    if config.learns_rates:
+        run(config, stage=CONSTRAINTS.stage, say=say)
     store = RunStore(config.root, say)
     with report_full_disk(store), store.locked():
         predictions = _judged(config, store, say)
@@ -74,7 +86,8 @@ def _judged(config: Judged, store: RunStore, say: Say) -> pd.DataFrame:
     optional = config.validation.models == "all"
     models = [m for m in models_of(config).values() if not (optional and lacking(m, samples))]
     inner, seed = config.validation.inner, config.seed
-    predictions = judge_locked(samples, locked, models, inner=inner, seed=seed, say=say)
+    held = read(store, CONSTRAINTS) if config.learns_rates else None
+    predictions = judge_locked(samples, locked, models, inner=inner, seed=seed, constraints=held, say=say)
     key = digest(config.models, config.validation, config.protocol, config.seed)
     say(str(log_look(looks, record, key)["message"]))  # logged before any score is shown
     return predictions

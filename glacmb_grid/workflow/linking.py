@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
+import pandas as pd
+import xarray as xr
 
+from glacmb_grid.constraints import build_constraints
 from glacmb_grid.inputs.links import Linked, link
 from glacmb_grid.inputs.tables import site_name
 from glacmb_grid.report.check import describe_rates
@@ -44,6 +48,16 @@ def linked_rates(tables: ObservedTables, outlines: gpd.GeoDataFrame, links: Link
     sites = set(tables.observed["site"])
     own = {s: g for s, g in links.mapping.items() if site_name(s) in sites} | mapping
     return linked(tables, outlines, links.model_copy(update={"mapping": own}))
+
+
+def make_constraints(work: Work, *, rates: pd.DataFrame, unmatched: pd.DataFrame, predictors: xr.Dataset) -> Made:
+    """Linked rates that networks can learn from, with the predictors of all their years, and those left out."""
+    constraints, outside = build_constraints(predictors, rates)
+    glaciers = len(np.unique(constraints["glacier"].values.astype(str)))
+    work.say(f"{constraints.sizes['constraint']} geodetic rates of {glaciers} glaciers to learn from")
+    for reason, count in outside["reason"].value_counts().items():
+        work.say(f"not learnt from: {count} rates: {reason}")
+    return {"constraints": constraints, "left_out": pd.concat([unmatched, outside[unmatched.columns]])}
 
 
 def link_rates(

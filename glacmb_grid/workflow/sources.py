@@ -162,7 +162,8 @@ def geodetic(c: RunConfig) -> Source:
 
     of_sites: Files = ((c.observations.path, "observations"),) if is_release(c.observations.path) else ()
     files = ((s.path, "geodetic rates"), *of_sites, *_named_tables(links))
-    return Source(read, files, {"observations.geodetic": s}, made_by=_made_by(c))
+    read_as = s.model_copy(update={"learn": False})  # on which it does not depend whether anything is learnt
+    return Source(read, files, {"observations.geodetic": read_as}, made_by=_made_by(c))
 
 
 def truth(c: RunConfig) -> Source:

@@ -18,8 +18,9 @@ def table(config: Judged) -> list[Stage]:
     """The stages of a configuration, each after those that it needs."""
     if isinstance(config, RunConfig):
         product = _product_stages(config, config.product) if config.product else []
-        beside = [_geodetic_stage()] if config.observations.geodetic else []
-        return [*_cube_stages(config), *_judging_stages(config), *product, *beside]
+        beside = [_geodetic_stage(config)] if config.observations.geodetic and config.product else []
+        held = [_CONSTRAINTS] if config.learns_rates else []
+        return [*_cube_stages(config), *held, *_judging_stages(config), *product, *beside]
     assert isinstance(config, TableConfig)
     reads = {"samples": sources.own_table(config)}
     return [Stage("samples", cubes.take_samples, reads, {"samples": a.SAMPLES}), *_judging_stages(config)]
@@ -133,13 +134,27 @@ def _rates_stage(c: RunConfig) -> Stage:
     )
 
 
-def _geodetic_stage() -> Stage:
-    return Stage(
-        "geodetic/comparison",
-        geodetic.compare_with_product,
-        {"product": a.PRODUCT, "rates": a.LINKED_RATES, "unmatched": a.UNMATCHED_RATES},
-        a.GEODETIC,
-    )
+_CONSTRAINTS = Stage(
+    "geodetic/constraints",
+    linking.make_constraints,
+    {"rates": a.LINKED_RATES, "unmatched": a.UNMATCHED_RATES, "predictors": a.PREDICTORS},
+    {"constraints": a.CONSTRAINTS, "left_out": a.NOT_LEARNT},
+)
+
+
+def _held(c: Judged) -> dict[str, Any]:
+    """The constraints, where networks learn from geodetic rates."""
+    return {"constraints": a.CONSTRAINTS} if c.learns_rates else {}
+
+
+def _geodetic_stage(c: RunConfig) -> Stage:
+    reads: dict[str, Any] = {"product": a.PRODUCT, "rates": a.LINKED_RATES, "unmatched": a.UNMATCHED_RATES}
+    if c.learns_rates and c.product:
+        models, scheme = plan.models_of(c), plan.PRODUCT_SCHEME
+        own = [*plan.bases_of(models[c.product.model], models), c.product.model]
+        fitted = {m: {scheme: a.fit_of(m, scheme)} for m in own if models[m].learns_rates}
+        reads |= {"samples": a.SAMPLES, "folds": a.folds_of(scheme), "fits": fitted}
+    return Stage("geodetic/comparison", geodetic.compare_with_product, reads, a.GEODETIC)
 
 
 def _fold_options(c: Judged) -> dict[str, Option]:
@@ -186,6 +201,7 @@ def _judging_stages(c: Judged) -> list[Stage]:
                 "findings": a.FOLD_FINDINGS,
                 "fits": {m: {s: a.fit_of(m, s) for s in schemes} for m in models},
                 **_given(c, own),
+                **_held(c),
             },
             a.AUDIT,
             {
@@ -239,6 +255,7 @@ def _fit_stage(c: Judged, model: Model, models: dict[str, Model], schemes: list[
             "folds": {s: a.folds_of(s) for s in schemes},
             "bases": {m: {s: a.fit_of(m, s) for s in schemes} for m in bases},
             **_given(c, {name: model.settings}),
+            **(_held(c) if model.learns_rates else {}),
         },
         {"fits": {s: a.fit_of(name, s) for s in schemes}, "predictions": a.predictions_of(name)},
         {

@@ -20,6 +20,7 @@ class FeedForwardEnsemble(Model):
     resumable: ClassVar[bool] = True
     stops_early: ClassVar[bool] = True
     compiles: ClassVar[bool] = True
+    learns_rates: ClassVar[bool] = True
 
     def fit(self, task: Task) -> xr.Dataset:
         """Choose a configuration in every block and train an ensemble in every fold.
@@ -30,14 +31,17 @@ class FeedForwardEnsemble(Model):
             `parameters` (fold, member, parameter), `loss` (fold, member, epoch, part) and `inner_loss` (fold, inner,
             epoch, part) in units of the target's variance, `best_epoch` (fold, member), `parameter_count` (fold);
             `choice`, `inner_error` (fold, candidate), `inner_prediction` (fold, sample), `selected` (fold, feature),
-            `seen` (fold, sample), and `state_...`, the features and levels of every fold.
+            `seen` (fold, sample), and `state_...`, the features and levels of every fold; with constraints
+            `rates_fitted` (fold, constraint), those that the nets of a fold were held to.
 
         Notes
         -----
         Loss: mean squared error of the observations, with fresh Gaussian noise on the standardised predictors in every
         epoch, plus L1 of the kernels; Adam on full batches. On the inner splits nets stop early; the ensemble is
         trained on all rows of the fold for as many epochs as the chosen configuration took there (`finish: refit`), or
-        stops early itself. The rows of `score` have weight zero everywhere.
+        stops early itself. The rows of `score` have weight zero everywhere. Constraints add the mean square of their
+        misfits over their uncertainties, times `geodetic_weight`; every epoch looks at the next of them that have about
+        5,000 glacier-years together. Nets never stop early on them.
         """
         from glacmb_grid.learning.nets.ensembles import fit_ensembles  # JAX is not imported before it is needed
 

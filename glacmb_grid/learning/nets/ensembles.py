@@ -18,10 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from glacmb_grid.folds.constraints import Allowed, allowed_constraints
 from glacmb_grid.learning.contract import Task
 from glacmb_grid.learning.level import among, kinds_of_level, shares_years
+from glacmb_grid.learning.nets.held import Held, held_for
 from glacmb_grid.learning.nets.predict import balance, forward
 from glacmb_grid.learning.nets.problem import Shape
+from glacmb_grid.learning.nets.sums import Sums, sums_of
 from glacmb_grid.learning.nets.train import Trained, train
 from glacmb_grid.learning.nets.training_sets import (
     Net,
@@ -32,7 +35,7 @@ from glacmb_grid.learning.nets.training_sets import (
     whole_shape,
 )
 from glacmb_grid.learning.ragged import pack
-from glacmb_grid.learning.recipes import recipes_of
+from glacmb_grid.learning.recipes import most_features, recipes_of
 from glacmb_grid.learning.search import (
     Candidate,
     InnerMean,
@@ -54,10 +57,11 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
     table, shape = table_of(task.samples), (len(task.own), settings.members)
     recipes = recipes_of(table, settings)
     kinds = among(kinds_of_level(task.folds, task.samples, years=shares_years(table)), settings.levels)
-    candidates = configurations(settings, len(recipes), kinds, task.seed)
+    sums, allowed = _constraints(settings, task)
+    candidates = configurations(settings, len(recipes), kinds, task.seed, held=sums is not None)
     if task.checkpoints is not None:
         task.checkpoints.mkdir(parents=True, exist_ok=True)
-    plan = Plan(table, task, settings, recipes, candidates)
+    plan = Plan(table, task, settings, recipes, candidates, sums, allowed)
     tuned, epochs, inner_loss = _search(plan)
     trained, sets = _ensembles(plan, tuned.choice, epochs)
     record = search_record(recipes, candidates, tuned, [s.features for s in sets], task.own)
@@ -65,6 +69,8 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
     longest = max(t.loss.shape[1] for t in trained)
     loss = [np.pad(t.loss, ((0, 0), (0, longest - t.loss.shape[1]), (0, 0)), constant_values=np.nan) for t in trained]
     layout = {n: getattr(trained[0].layout, n) for n in ("predictors", "widths", "outputs")}
+    if task.constraints is not None:
+        record = record.assign(_held(plan, tuned.choice))
     return (
         record.merge(pack([{**s.features.state(), **s.levels.state()} for s in sets]))
         .assign(
@@ -84,10 +90,36 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
     )
 
 
-def configurations(settings: FeedForward, recipes: int, levels: Sequence[str], seed: int) -> list[Candidate]:
-    """The configurations to try: all combinations, or as many of them as the settings allow, drawn at random."""
-    names = ("widths", "learning_rate", "input_noise", "l1", "weighting", "heteroscedastic")
+def _constraints(settings: FeedForward, task: Task) -> tuple[Sums | None, Allowed]:
+    """The constraints to learn from, if there are any, and which of them each fold and inner split may look at."""
+    if task.constraints is None or not any(settings.geodetic_weight):
+        nothing = np.zeros((len(task.folds), task.folds.inner, 0), bool)
+        return None, Allowed(nothing[:, 0], nothing)
+    return sums_of(task.constraints), allowed_constraints(task.folds, task.samples, task.constraints)
+
+
+def _held(plan: Plan, choice: Integers) -> dict[str, Any]:
+    """The constraints that the nets of every fold are held to, (fold, constraint)."""
+    assert plan.task.constraints is not None
+    held = np.zeros((len(choice), plan.task.constraints.sizes["constraint"]), bool)
+    for mine, fold, chosen in zip(held, plan.own, choice, strict=True):
+        if plan.candidates[chosen].hyper.get("geodetic_weight"):
+            mine[:] = plan.allowed.fit[fold]
+    return {"rates_fitted": (("fold", "constraint"), held), "constraint": plan.task.constraints["constraint"].values}
+
+
+def configurations(
+    settings: FeedForward, recipes: int, levels: Sequence[str], seed: int, *, held: bool = False
+) -> list[Candidate]:
+    """The configurations to try: all combinations, or as many of them as the settings allow, drawn at random.
+
+    `held`: whether there are constraints, whose weight is then one of the alternatives.
+    """
+    names: tuple[str, ...] = ("widths", "learning_rate", "input_noise", "l1", "weighting", "heteroscedastic")
+    names += ("geodetic_weight",) if held else ()
     every: list[tuple[Any, ...]] = list(product(range(recipes), levels, *(getattr(settings, n) for n in names)))
+    if held:  # at year level a net gives the balance of years, which no rate of one glacier is a sum of
+        every = [c for c in every if c[1] != "year" or c[-1] == 0]
     if len(every) > settings.configurations:
         drawn = np.random.default_rng(seed).choice(len(every), settings.configurations, replace=False)
         every = [every[i] for i in np.sort(drawn)]
@@ -106,6 +138,8 @@ class Plan:
     settings: FeedForward
     recipes: Sequence[Recipe]
     candidates: Sequence[Candidate]
+    sums: Sums | None
+    allowed: Allowed
 
     @cached_property
     def own(self) -> Integers:
@@ -124,30 +158,55 @@ class Plan:
         folds = self.task.folds
         return [(b, i, m) for b, f in enumerate(folds.first) for i, m in enumerate(inner_masks(folds, f))]
 
-    def own_splits(self) -> Iterator[tuple[int, int, int, Masks, Bools]]:
-        """Of inner splits to search on: block, its place among those to search in, number, masks, what to select on."""
+    def own_splits(self) -> Iterator[tuple[int, int, int, Masks, Bools, Bools]]:
+        """Of inner splits to search on: block, its place among those to search in, number, masks, what to select on.
+
+        Last the constraints that nets may be held to, (constraint,).
+        """
         folds = self.task.folds
         place = {int(b): k for k, b in enumerate(self.blocks[0])}
         for b, i, masks in self.splits:
             if b in place:
-                yield b, place[b], i, masks, folds.selected(folds.first[b], masks[0])
+                first = folds.first[b]
+                yield b, place[b], i, masks, folds.selected(first, masks[0]), self.held_in(first, masks)
+
+    def held_in(self, fold: int, masks: Masks) -> Bools:
+        """The constraints that an inner split with these masks may look at, (constraint,)."""
+        folds = self.task.folds
+        pairs = zip(folds.inner_fit[fold], folds.inner_score[fold], strict=True)
+        same = [all(np.array_equal(a, b) for a, b in zip(masks, pair, strict=True)) for pair in pairs]
+        return np.asarray(self.allowed.inner[fold, same.index(True)])
 
     def chunks(self, items: Sequence[Any], recipes: int = 1) -> Iterator[Sequence[Any]]:
         """Chunks of splits or folds whose matrices, `recipes` for each, fit into memory."""
-        size = 4 * len(self.table.rows.year) * 3 * len(self.table.rows.names) * recipes
-        step = max(1, int(_MATRIX_BYTES / max(size, 1)))
+        step = self.step(recipes)
         for start in range(0, len(items), step):
             yield items[start : start + step]
 
-    def shape(self, members: int, masks: Sequence[Masks]) -> Shape:
-        """The shape for so many nets on each of these masks of the whole scheme."""
+    def step(self, recipes: int) -> int:
+        """How many splits or folds make a chunk."""
+        size = 4 * len(self.table.rows.year) * 3 * len(self.table.rows.names) * recipes
+        if self.sums is not None:
+            size += 4 * len(self.sums.rows.year) * most_features(self.table.rows, self.recipes) * recipes
+        return max(1, int(_MATRIX_BYTES / max(size, 1)))
+
+    def shape(self, members: int, masks: Sequence[Masks], splits: int, recipes: int = 1) -> Shape:
+        """The shape for so many nets on each of these masks of the whole scheme.
+
+        Trained are nets on so many splits or folds in chunks, with `recipes` matrices for each.
+        """
         fit, stop = zip(*masks, strict=True)
         trended = any(c.hyper["level"] == "year" for c in self.candidates)
-        return whole_shape(self.table, members * len(masks), fit, stop, self.recipes, self.settings, trended=trended)
+        held = Held()
+        if self.sums is not None:
+            held = held_for(self.sums.row.shape, min(self.step(recipes), splits) * recipes)
+        return whole_shape(
+            self.table, members * len(masks), fit, stop, self.recipes, self.settings, held, trended=trended
+        )
 
     def train(self, nets: Sequence[Net], shape: Shape, name: str) -> tuple[Trained, Callable[[], list[Floats]]]:
         """Train nets: the result, and a function that gives the balance of all rows by each net, (row,), m w.e."""
-        problem, many = problem_of(self.table, nets, shape)
+        problem, many = problem_of(self.table, self.sums, nets, shape)
         checkpoint = None if self.task.checkpoints is None else self.task.checkpoints / name
         how: dict[str, Any] = {"patience": self.settings.patience, "shape": shape, "checkpoint": checkpoint}
         with counting("net", len(nets)) as count:
@@ -170,13 +229,14 @@ class Plan:
 def _search(plan: Plan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
     """Try every configuration on the inner splits: what each block chose, for how many epochs, and the losses."""
     table, settings, candidates, (blocks, block) = plan.table, plan.settings, plan.candidates, plan.blocks
-    shape = plan.shape(len(candidates), [m for *_, m in plan.splits])
+    recipes = len({c.recipe for c in candidates})
+    shape = plan.shape(len(candidates), [m for *_, m in plan.splits], len(plan.splits), recipes)
     inner = InnerMean(len(blocks), len(candidates), len(table.target))
     best = np.zeros((len(blocks), len(candidates), plan.task.folds.inner), np.int64)
     curves = np.full((*best.shape, settings.epochs, 2), np.nan, np.float32)
-    for chunk in plan.chunks(list(plan.own_splits()), len({c.recipe for c in candidates})):
+    for chunk in plan.chunks(list(plan.own_splits()), recipes):
         nets, jobs = [], []
-        for b, k, i, (fit, score), select in chunk:
+        for b, k, i, (fit, score), select, rates in chunk:
             features: dict[int, Any] = {}
             sets: dict[tuple[Any, ...], TrainingSet] = {}
             for n, c in enumerate(candidates):
@@ -184,7 +244,7 @@ def _search(plan: Plan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
                 if c.recipe not in features:
                     features[c.recipe] = features_of(table, select, plan.recipes[c.recipe], plan.task.seed)
                 if kind not in sets:
-                    sets[kind] = training_set(table, features[c.recipe], c.hyper, fit, score)
+                    sets[kind] = training_set(table, features[c.recipe], c.hyper, fit, score, rates=rates)
                 nets.append(Net(sets[kind], c.hyper, plan.seed_of(b, i, n), settings.epochs))
                 jobs.append((k, i, n, score))
         trained, predicted = plan.train(nets, shape, f"search-{chunk[0][0]}-{chunk[0][2]}")
@@ -207,18 +267,18 @@ def _inner_ensembles(plan: Plan, choice: Integers, epochs: Integers) -> Floats:
     stop where the loss on the scored rows of their own split is lowest.
     """
     table, members, nothing = plan.table, plan.settings.members, np.zeros(len(plan.table.target), bool)
-    shape = plan.shape(members, [(fit, nothing) for *_, (fit, _) in plan.splits])
+    shape = plan.shape(members, [(fit, nothing) for *_, (fit, _) in plan.splits], len(plan.splits))
     inner = InnerMean(len(choice), 1, len(table.target))
     for chunk in plan.chunks(list(plan.own_splits())):
         nets = []
-        for b, k, i, (fit, score), select in chunk:
+        for b, k, i, (fit, score), select, rates in chunk:
             recipe, hyper = plan.candidates[int(choice[k])].recipe, plan.candidates[int(choice[k])].hyper
             features = features_of(table, select, plan.recipes[recipe], plan.task.seed)
-            one = training_set(table, features, hyper, fit, nothing, asked=score)
+            one = training_set(table, features, hyper, fit, nothing, asked=score, rates=rates)
             nets += [Net(one, hyper, plan.seed_of(3, b, i, m), int(epochs[k])) for m in range(members)]
         _, predicted = plan.train(nets, shape, f"inner-{chunk[0][0]}-{chunk[0][2]}")
         values = np.reshape(predicted(), (len(chunk), members, -1)).mean(axis=1)
-        for (_, k, _, (_, score), _), mean in zip(chunk, values, strict=True):
+        for (_, k, _, (_, score), *_), mean in zip(chunk, values, strict=True):
             inner.add(k, 0, score, table.observed(mean, score))
     return inner.mean[:, 0]
 
@@ -226,7 +286,8 @@ def _inner_ensembles(plan: Plan, choice: Integers, epochs: Integers) -> Floats:
 def _ensembles(plan: Plan, choice: Integers, epochs: Integers) -> tuple[list[Trained], list[TrainingSet]]:
     """Train the members of every fold: all nets in order of folds, and the training set of each first member."""
     folds = plan.task.folds
-    shape = plan.shape(1, [m for fold in range(len(folds)) for m in _member_masks(plan, fold)])
+    masks = [m for fold in range(len(folds)) for m in _member_masks(plan, fold)]
+    shape = plan.shape(1, masks, len(folds))
     trained, firsts = [], []
     for chunk in plan.chunks(list(zip(plan.own.tolist(), choice.tolist(), epochs.tolist(), strict=True))):
         members = [_members(plan, fold, plan.candidates[chosen], limit) for fold, chosen, limit in chunk]
@@ -250,12 +311,13 @@ def _member_masks(plan: Plan, fold: int) -> list[Masks]:
 def _members(plan: Plan, fold: int, candidate: Candidate, epochs: int) -> list[Net]:
     """The nets of one fold: the first trains on all its rows, the others on groups drawn with replacement."""
     table, settings, hyper = plan.table, plan.settings, candidate.hyper
-    fit = plan.task.folds.fit[fold]
+    fit, inner = plan.task.folds.fit[fold], not plan.task.folds.stop[fold].any()
     features = features_of(table, plan.task.folds.select[fold], plan.recipes[candidate.recipe], plan.task.seed)
     nets: list[Net] = []
     for member, (seen, stop) in enumerate(_member_masks(plan, fold)):
         drawn = drawn_groups(table, fit, settings, plan.seed_of(2, fold, member)) if member else None
-        one = training_set(table, features, hyper, fit, stop, drawn=drawn)
+        rates = plan.held_in(fold, (seen, stop)) if inner and stop.any() else plan.allowed.fit[fold]
+        one = training_set(table, features, hyper, fit, stop, drawn=drawn, rates=rates)
         if stop.any() and (one.fit * seen).sum() > 0:
             one = replace(one, fit=one.fit * seen / (one.fit * seen).sum())
         limit = settings.epochs if stop.any() else epochs

@@ -26,6 +26,37 @@ class Look(NamedTuple):
     operator: tuple[Any, Any, Any] | None  # (entry,): sample, row, weight; None: sample i is row i
 
 
+class Pool(NamedTuple):
+    """The constraints of all nets: predictors of glacier-years, and which of them each constraint is a sum of."""
+
+    rows: Any  # (matrix, row, predictor)
+    row: Any  # (constraint, entry)
+    weight: Any  # (constraint, entry), 0 where there is no entry
+
+
+class Rates(NamedTuple):
+    """What one net makes of the constraints of the pool. Nets that train side by side have a leading axis."""
+
+    matrix: Any
+    columns: Any  # (predictor,) of the pool
+    order: Any  # (constraint,) numbers of those that it may learn from, in the order in which it looks at them
+    count: Any  # how many these are; numbers beyond are padding
+    target: Any  # (constraint,), standardised change
+    precision: Any  # (constraint,), 1 / its standardised uncertainty
+    strength: Any  # lambda
+
+
+class Drawn(NamedTuple):
+    """The constraints that a net looks at in one epoch."""
+
+    inputs: Any  # (predictor, constraint * entry)
+    weight: Any  # (constraint, entry)
+    target: Any  # (constraint,)
+    precision: Any  # (constraint,)
+    share: Any  # (constraint,) sums to one; 0 for padding
+    strength: Any
+
+
 class Slot(NamedTuple):
     """The data and settings of one net. Nets that train side by side have a leading axis."""
 
@@ -40,6 +71,7 @@ class Slot(NamedTuple):
     heteroscedastic: Any
     epochs: Any
     seed: Any
+    rates: Rates | None = None
 
 
 class View(NamedTuple):
@@ -51,6 +83,8 @@ class View(NamedTuple):
     variance: jax.Array | None  # (sample,)
     weight: jax.Array  # (sample,), after the dynamic weighting
     slot: Slot
+    missed: jax.Array | None = None  # (constraint,), misfit of the drawn constraints over their uncertainty
+    drawn: Drawn | None = None
 
 
 def observed(values: jax.Array, look: Look, power: int = 1) -> jax.Array:
@@ -93,7 +127,33 @@ def lasso(view: View) -> jax.Array:
     return jnp.asarray(view.slot.l1 * size)
 
 
-TERMS: tuple[Callable[[View], jax.Array], ...] = (misfit, lasso)
+def geodetic(view: View) -> jax.Array:
+    """Mean square of the misfits of the drawn constraints over their uncertainties, times its strength."""
+    if view.drawn is None or view.missed is None:
+        return jnp.zeros(())
+    return jnp.asarray(view.drawn.strength * jnp.sum(view.drawn.share * view.missed**2))
+
+
+TERMS: tuple[Callable[[View], jax.Array], ...] = (misfit, lasso, geodetic)
+
+
+def draw(pool: Pool, rates: Rates, epoch: jax.Array, most: int) -> Drawn:
+    """The next `most` constraints of a net's own order, which begins anew at its end; all of them if they are fewer."""
+    count = jnp.maximum(rates.count, 1)
+    number = jnp.arange(most)
+    at = jnp.where(rates.count > most, (epoch * most + number) % count, number)
+    taken = jnp.where(number < rates.count, rates.order[at], 0)
+    rows = pool.row[taken].reshape(-1)
+    inputs = pool.rows[rates.matrix, rows[None, :], rates.columns[:, None]]
+    inputs = jnp.where((rates.columns >= 0)[:, None], inputs, 0.0)
+    share = jnp.where(number < rates.count, 1.0 / jnp.minimum(count, most), 0.0)
+    return Drawn(inputs, pool.weight[taken], rates.target[taken], rates.precision[taken], share, rates.strength)
+
+
+def missed(variables: Any, module: FeedForward, drawn: Drawn, depth: Any) -> jax.Array:
+    """Misfit of drawn constraints over their uncertainties, (constraint,)."""
+    balance = applied(module, variables, drawn.inputs, depth)[0].reshape(drawn.weight.shape)
+    return jnp.asarray((jnp.sum(balance * drawn.weight, axis=1) - drawn.target) * drawn.precision)
 
 
 def dynamic_weight(weight: jax.Array, average: jax.Array, gamma: jax.Array) -> jax.Array:
@@ -107,7 +167,13 @@ def dynamic_weight(weight: jax.Array, average: jax.Array, gamma: jax.Array) -> j
 
 
 def objective(
-    parameters: jax.Array, module: FeedForward, slot: Slot, inputs: jax.Array, average: jax.Array, first: jax.Array
+    parameters: jax.Array,
+    module: FeedForward,
+    slot: Slot,
+    inputs: jax.Array,
+    average: jax.Array,
+    first: jax.Array,
+    drawn: Drawn | None = None,
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     """Sum of all terms for one net, as a function of its parameters.
 
@@ -122,12 +188,14 @@ def objective(
         Moving average of absolute residuals; (0,) without dynamic weighting.
     first : bool, ()
         Whether this is the first epoch, where the average begins.
+    drawn : Drawn, optional
+        The constraints of this epoch, with the noise on their predictors.
 
     Returns
     -------
     total : ()
     auxiliary : tuple of (), (sample,)
-        The loss to record (without L1, beta and dynamic weights) and the moving average after this epoch.
+        The loss to record (without L1, constraints, beta and dynamic weights) and the moving average after this epoch.
     """
     variables = variables_of(module, parameters)
     out = applied(module, variables, inputs, slot.depth)
@@ -137,6 +205,7 @@ def objective(
         size = jax.lax.stop_gradient(jnp.abs(error))
         average = jnp.where(first, size, _MEMORY * average + (1 - _MEMORY) * size)
         weight = dynamic_weight(weight, average, slot.gamma)
-    view = View(variables, out, error, variance, weight, slot)
+    off = None if drawn is None else missed(variables, module, drawn, slot.depth)
+    view = View(variables, out, error, variance, weight, slot, off, drawn)
     total = sum((term(view) for term in TERMS), jnp.zeros(()))
     return total, (judged(error, variance, slot.fit.weight, slot.heteroscedastic), average)

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from glacmb_grid.errors import InputError
-from glacmb_grid.learning.nets.losses import Look, Slot
+from glacmb_grid.learning.nets.held import Constraints, Held, held_for, rates_of
+from glacmb_grid.learning.nets.losses import Look, Rates, Slot
 from glacmb_grid.learning.nets.module import FeedForward, places_of, size_of
 
 Bools = npt.NDArray[np.bool_]
@@ -42,6 +43,7 @@ class Problem:
         Weights for early stopping that sum to one; if all are zero, the last epoch is kept.
     operator : tuple of arrays, (entry,), optional
         Sample number, row number and weight of a sparse observation operator; None: sample i is row i.
+    rates : Constraints, optional
     """
 
     rows: Floats
@@ -49,6 +51,7 @@ class Problem:
     fit: Floats
     stop: Floats
     operator: Entries | None = None
+    rates: Constraints | None = None
 
 
 def seen(operator: Entries | None, mask: Bools) -> tuple[Integers, Integers, Entries | None]:
@@ -83,6 +86,8 @@ class Nets:
         Largest number of epochs.
     seed : int array, (net,)
         A net's result depends on its seed and its data, but not on the other nets or its place among them.
+    geodetic : float32 array, (net,)
+        Factor of the mean square of what constraints are missed by, over their uncertainties; by default 0.
     """
 
     matrix: Integers
@@ -97,6 +102,12 @@ class Nets:
     heteroscedastic: Bools
     epochs: Integers
     seed: Integers
+    geodetic: Floats = None  # type: ignore[assignment]  # filled in below
+
+    def __post_init__(self) -> None:
+        given: Any = self.geodetic
+        if given is None:
+            object.__setattr__(self, "geodetic", np.zeros(np.shape(self.seed), np.float32))
 
     def __len__(self) -> int:
         return len(self.seed)
@@ -124,6 +135,7 @@ class Shape(NamedTuple):
         Padded numbers of samples, rows and operator entries (0: identity) that a net fits and stops on.
     dynamic : bool
         Whether any net weights its samples dynamically.
+    rates : Held
     """
 
     block: int
@@ -131,6 +143,7 @@ class Shape(NamedTuple):
     fit: Triple
     stop: Triple
     dynamic: bool
+    rates: Held = Held()
 
 
 def shape_of(problem: Problem, nets: Nets, block: int | None = None) -> Shape:
@@ -141,7 +154,10 @@ def shape_of(problem: Problem, nets: Nets, block: int | None = None) -> Shape:
         widths = np.maximum(widths, outputs)  # room to pass the outputs on
     layout = FeedForward(int(nets.columns.sum(axis=1).max()), tuple(map(int, widths)), outputs)
     fit, stop = problem.fit[used] > 0, problem.stop[used] > 0
-    return shape_for(layout, problem.operator, fit, stop, len(nets), bool((nets.gamma != 0).any()), block)
+    shape = shape_for(layout, problem.operator, fit, stop, len(nets), bool((nets.gamma != 0).any()), block)
+    if problem.rates is None or not nets.geodetic.any():
+        return shape
+    return shape._replace(rates=held_for(problem.rates.row.shape, len(problem.rates.rows)))
 
 
 def shape_for(
@@ -181,6 +197,7 @@ def slots_of(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Slot
     """A function from the number of a net to its padded data."""
     looked = lru_cache(maxsize=256)(lambda part, split: seen(problem.operator, getattr(problem, part)[split] > 0))
     depth, size = nets.depth, nets.columns.sum(axis=1)
+    held = _held(problem, nets, shape)
 
     def look(net: int, part: str, sizes: Triple) -> Look:
         split, columns = int(nets.split[net]), np.flatnonzero(nets.columns[net])
@@ -205,9 +222,24 @@ def slots_of(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Slot
             heteroscedastic=bool(nets.heteroscedastic[net]),
             epochs=np.int32(nets.epochs[net]),
             seed=np.uint32(int(nets.seed[net]) * 0x9E3779B1 % (1 << 32)),
+            rates=held(net),
         )
 
     return slot
+
+
+def _held(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Rates | None]:
+    """A function from the number of a net to the constraints that it is held to."""
+    rates = problem.rates
+    if rates is None or not shape.rates.drawn:
+        return lambda net: None
+    return lambda net: rates_of(
+        rates,
+        (int(nets.matrix[net]), int(nets.target[net]), int(nets.split[net])),
+        padded(np.flatnonzero(nets.columns[net]) + 1, (shape.layout.predictors,)) - 1,
+        seed=int(nets.seed[net]),
+        strength=float(nets.geodetic[net]),
+    )
 
 
 def initial(nets: Nets, layout: FeedForward) -> Floats:
@@ -236,6 +268,13 @@ def require_finite(problem: Problem, nets: Nets) -> None:
                 found=f"missing or infinite values in split {s}",
                 remedy="fill gaps before training",
             )
+    if problem.rates is not None and not np.isfinite(problem.rates.rows).all():
+        raise InputError(
+            "the rows of constraints",
+            expected="finite predictors",
+            found="missing or infinite values",
+            remedy="fill gaps before training",
+        )
 
 
 def padded(array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:

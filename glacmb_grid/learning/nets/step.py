@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from glacmb_grid.learning.nets.losses import Slot, compared, judged, objective
+from glacmb_grid.learning.nets.losses import Drawn, Pool, Slot, compared, draw, judged, objective
 from glacmb_grid.learning.nets.module import FeedForward, applied, variables_of
 
 SEGMENT = 10  # epochs between two checks for stopped nets
@@ -54,10 +54,11 @@ def learning_rate(slot: Slot, epoch: jax.Array) -> jax.Array:
     return jnp.asarray(slot.rate)
 
 
-def noise(bank: jax.Array, slot: Slot, epoch: jax.Array) -> jax.Array:
-    """Noise (predictor, row): windows of the bank at places hashed from seed, epoch and predictor."""
-    predictors, rows = slot.fit.rows.shape
+def noise(bank: jax.Array, slot: Slot, epoch: jax.Array, shape: tuple[int, ...], other: int = 0) -> jax.Array:
+    """Noise (predictor, row): windows of the bank at places hashed from seed, epoch and predictor, and from `other`."""
+    predictors, rows = shape
     place = (epoch.astype(jnp.uint32) * jnp.uint32(0x85EBCA6B) + slot.seed)[None]
+    place = place ^ jnp.uint32(other) if other else place
     place = place ^ (jnp.arange(predictors, dtype=jnp.uint32) * jnp.uint32(0xC2B2AE35))
     for factor in (0x7FEB352D, 0x846CA68B):
         place = (place ^ (place >> 16)) * jnp.uint32(factor)
@@ -66,13 +67,28 @@ def noise(bank: jax.Array, slot: Slot, epoch: jax.Array) -> jax.Array:
     return jnp.asarray(slot.noise)[:, None] * drawn
 
 
+def constraints_of(slot: Slot, epoch: jax.Array, bank: jax.Array, pool: Pool | None, most: int) -> Drawn | None:
+    """The constraints of an epoch with noise on their predictors; None without any."""
+    if slot.rates is None or pool is None:
+        return None
+    drawn = draw(pool, slot.rates, epoch, most)
+    return drawn._replace(inputs=drawn.inputs + noise(bank, slot, epoch, drawn.inputs.shape, other=0x9E3779B9))
+
+
 def epoch_of(
-    slot: Slot, state: State, bank: jax.Array, patience: int, module: FeedForward
+    slot: Slot,
+    state: State,
+    bank: jax.Array,
+    patience: int,
+    module: FeedForward,
+    pool: Pool | None = None,
+    most: int = 0,
 ) -> tuple[State, tuple[jax.Array, jax.Array]]:
     """One epoch of one net: its state afterwards, and the losses on fitted and stopping samples."""
-    inputs = slot.fit.rows + noise(bank, slot, state.epoch)
+    inputs = slot.fit.rows + noise(bank, slot, state.epoch, slot.fit.rows.shape)
+    drawn = constraints_of(slot, state.epoch, bank, pool, most)
     gradient, (fitted, average) = jax.grad(objective, has_aux=True)(
-        state.parameters, module, slot, inputs, state.average, state.epoch == 0
+        state.parameters, module, slot, inputs, state.average, state.epoch == 0, drawn
     )
     update, optimiser = _OPTIMISER.update(gradient, state.optimiser)
     parameters = state.parameters - learning_rate(slot, state.epoch) * update
@@ -95,10 +111,19 @@ def epoch_of(
     return after, (jnp.where(running, fitted, jnp.nan), jnp.where(running, stop_record, jnp.nan))
 
 
-@partial(jax.jit, static_argnames="module")
+@partial(jax.jit, static_argnames=("module", "most"))
 def segment(
-    slots: Slot, state: State, bank: jax.Array, patience: int, module: FeedForward
+    slots: Slot,
+    state: State,
+    bank: jax.Array,
+    patience: int,
+    module: FeedForward,
+    pool: Pool | None = None,
+    most: int = 0,
 ) -> tuple[State, tuple[jax.Array, jax.Array]]:
-    """SEGMENT epochs of every net: the states, and losses on fitted and stopping samples, (epoch, slot) each."""
-    nets: Callable[..., Any] = jax.vmap(lambda slot, state: epoch_of(slot, state, bank, patience, module))
+    """SEGMENT epochs of every net: the states, and losses on fitted and stopping samples, (epoch, slot) each.
+
+    In every epoch a net looks at `most` constraints of the pool, which all nets share.
+    """
+    nets: Callable[..., Any] = jax.vmap(lambda slot, state: epoch_of(slot, state, bank, patience, module, pool, most))
     return jax.lax.scan(lambda state, _: nets(slots, state), state, length=SEGMENT)

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from glacmb_grid.learning.nets.checkpoints import digest_of, load, save
+from glacmb_grid.learning.nets.held import pool_of
 from glacmb_grid.learning.nets.module import FeedForward, size_of
 from glacmb_grid.learning.nets.problem import (
     Floats,
@@ -137,7 +138,10 @@ class _Run:
         )
         self.put = partial(jax.device_put, device=split if len(devices) > 1 else None)
         bank = _bank(max(_BANK, 1 << (16 * shape.fit[1] - 1).bit_length()) + shape.fit[1])
-        self.bank = jax.device_put(bank, everywhere if len(devices) > 1 else None)
+        self.bank, self.pool = (
+            jax.device_put(held, everywhere if len(devices) > 1 else None)
+            for held in (bank, pool_of(problem.rates, shape.rates))
+        )
 
     def lane(self, number: int) -> None:
         """Train nets from the queue until it is empty; on an error, stop the other lanes."""
@@ -173,7 +177,8 @@ class _Run:
                 slots = self.put(_stacked(nets))
                 state = replaced(state, self.put(begun(self.start[where], average)), self.put(fresh))
             before = np.asarray(state.epoch)
-            state, losses = segment(slots, state, self.bank, self.patience, module=self.shape.layout)
+            held: dict[str, Any] = {"pool": self.pool, "most": self.shape.rates.drawn}
+            state, losses = segment(slots, state, self.bank, self.patience, module=self.shape.layout, **held)
             self.harvest(state, np.stack(losses, axis=-1), before, where)
             if self.file is not None and time.monotonic() - saved >= self.every:
                 self.held[number] = [where.copy(), *map(np.array, jax.tree.leaves(state))]
@@ -208,6 +213,7 @@ class _Run:
         layout = (shape.layout.predictors, shape.layout.widths, shape.layout.outputs)
         settings = (_FORMAT, shape._replace(layout=layout), self.slots, self.patience, SEGMENT)  # type: ignore[arg-type]
         shared = (problem.rows, problem.target, problem.fit, problem.stop, *(problem.operator or ()))
+        shared += () if problem.rates is None else tuple(getattr(problem.rates, f.name) for f in fields(problem.rates))
         own = (getattr(self.nets, f.name) for f in fields(self.nets))
         self.file, self.every, self.digest = file, every, digest_of(settings, (*shared, *own, self.start))
         kept = load(file, self.digest)

@@ -12,8 +12,10 @@ import scipy.sparse
 
 from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.level import Levels, levels_of
+from glacmb_grid.learning.nets.held import Constraints, Held
 from glacmb_grid.learning.nets.module import FeedForward as Module
 from glacmb_grid.learning.nets.problem import Entries, Nets, Problem, Shape, shape_for
+from glacmb_grid.learning.nets.sums import Sums
 from glacmb_grid.learning.recipes import most_features
 from glacmb_grid.learning.table import Bools, Floats, Rows, Table
 from glacmb_grid.settings import FeedForward, Recipe
@@ -36,6 +38,7 @@ class TrainingSet:
     centre: float
     scale: float
     levels: Levels
+    rates: Bools  # (constraint,) that nets may learn from
 
     @property
     def design(self) -> tuple[int, tuple[float, ...]]:
@@ -64,6 +67,7 @@ def training_set(
     fit: Bools,
     stop: Bools,
     *,
+    rates: Bools,
     drawn: Floats | None = None,
     asked: Bools | None = None,
 ) -> TrainingSet:
@@ -77,6 +81,8 @@ def training_set(
         `level`: what glaciers add, see `levels_of`; `weighting` of observations.
     fit, stop : bool arrays, (sample,)
         Observations to fit on and to stop on.
+    rates : bool array, (constraint,)
+        Constraints to learn from.
     drawn : float64 array, (sample,), optional
         How often each observation was drawn by a bootstrap.
     asked : bool array, (sample,), optional
@@ -99,7 +105,8 @@ def training_set(
         weights = weights * drawn
     asked = stop if asked is None else asked
     shares = weights / weights.sum(), stop / max(stop.sum(), 1)
-    return TrainingSet(features, np.where(whole | stop, standard, 0.0), *shares, asked, centre, scale, levels)
+    wanted = np.where(whole | stop, standard, 0.0)
+    return TrainingSet(features, wanted, *shares, asked, centre, scale, levels, rates)
 
 
 def weighting(target: Floats, uncertainty: Floats, fit: Bools, kind: str) -> Floats:
@@ -126,7 +133,7 @@ def drawn_groups(table: Table, fit: Bools, settings: FeedForward, seed: int) -> 
     return drawn
 
 
-def problem_of(table: Table, nets: Sequence[Net], shape: Shape) -> tuple[Problem, Nets]:
+def problem_of(table: Table, sums: Sums | None, nets: Sequence[Net], shape: Shape) -> tuple[Problem, Nets]:
     """The arrays that the engine trains on; nets that share features share a matrix."""
     sets = list({id(n.on): n.on for n in nets}.values())
     place = {id(s): i for i, s in enumerate(sets)}
@@ -164,8 +171,24 @@ def problem_of(table: Table, nets: Sequence[Net], shape: Shape) -> tuple[Problem
         heteroscedastic=np.array([bool(n.hyper["heteroscedastic"]) for n in nets]),
         epochs=np.array([n.epochs for n in nets], np.int64),
         seed=np.array([n.seed for n in nets], np.int64),
+        geodetic=np.array([n.hyper.get("geodetic_weight", 0.0) for n in nets], np.float32),
     )
-    return Problem(rows, target, fit, stop, _entries(table.operator)), many
+    rates = None if sums is None else _constraints(sums, nets, sets, list(designs.values()), width)
+    return Problem(rows, target, fit, stop, _entries(table.operator), rates), many
+
+
+def _constraints(
+    sums: Sums, nets: Sequence[Net], sets: Sequence[TrainingSet], designs: Sequence[TrainingSet], width: int
+) -> Constraints:
+    """The constraints of all sets; predictors of those alone that some net is held to."""
+    held = {id(n.on) for n in nets if n.hyper["geodetic_weight"]}
+    rows = np.zeros((len(designs), len(sums.rows.year), width), np.float32)
+    for one, matrix in zip(designs, rows, strict=True):
+        if mine := [s.rates for s in sets if s.design == one.design and id(s) in held]:
+            sums.fill(matrix, one.features, np.any(mine, axis=0))
+    scaled = [sums.standardised(s.centre, s.scale, s.levels) for s in sets]
+    target, precision = (np.array(a, np.float32) for a in zip(*scaled, strict=True))
+    return Constraints(rows, sums.row, sums.weight, target, precision, np.array([s.rates for s in sets]))
 
 
 def whole_shape(
@@ -175,6 +198,7 @@ def whole_shape(
     stop: Sequence[Bools],
     recipes: Sequence[Recipe],
     settings: FeedForward,
+    held: Held,
     *,
     trended: bool = False,
 ) -> Shape:
@@ -185,7 +209,8 @@ def whole_shape(
     features = most_features(table.rows, recipes) + (4 if trended else 0)  # a multiple of four as before
     layout = Module(features, tuple(max(*layer, outputs) for layer in layers), outputs)
     dynamic = "dynamic" in settings.weighting
-    return shape_for(layout, _entries(table.operator), fit, stop, count, dynamic, settings.block)
+    shape = shape_for(layout, _entries(table.operator), fit, stop, count, dynamic, settings.block)
+    return shape._replace(rates=held)
 
 
 def _entries(operator: scipy.sparse.csr_matrix) -> Entries | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
+import xarray as xr
 from bokeh.document import Document
 from bokeh.models import UIElement
 
@@ -128,11 +130,20 @@ def _series(results: Results) -> Section:
     return Section("series", "Beside series of others", lead, tables=[tables.series_table(scores)])
 
 
+def _independence(compared: xr.Dataset) -> str:
+    """Whether geodetic rates are an independent judgement of the product."""
+    independent = compared["independent"].values.astype(bool) if "independent" in compared else np.ones(1, bool)
+    if independent.all():
+        return "Nothing was learnt from these rates: they are an independent judgement."
+    known = f"{int((~independent).sum())} of {len(independent)} rates"
+    return f"The product was learnt from {known}, which are no independent judgement of it (slice “learnt from”)."
+
+
 def _geodetic(results: Results) -> Section:
     if results.geodetic is None or results.geodetic_scores is None:
         missing = "No geodetic rates were given (`observations: {geodetic: ...}`)."
         return Section("geodetic", "Beside geodetic rates", missing=missing)
-    lead = "Nothing was learnt from these rates: they are an independent judgement. Lines: one standard deviation."
+    lead = f"{_independence(results.geodetic)} Lines: one standard deviation."
     charts = {"geodetic-rates": geodetic_chart(results.geodetic)}
     return Section("geodetic", "Beside geodetic rates", lead, charts, [tables.geodetic_table(results.geodetic_scores)])
 
