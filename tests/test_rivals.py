@@ -217,7 +217,7 @@ def test_nets_at_year_level_give_each_year_one_vote_and_follow_the_planted_years
     seen = np.random.default_rng(0).random(len(table.target)) < 0.6
     features = tabular.features_of(table, seen, Recipe(), 1)
     hyper = {"level": "year", "weighting": "none"}
-    on = training_set(table, features, hyper, seen, ~seen)
+    on = training_set(table, features, hyper, seen, ~seen, rates=np.zeros(0, bool))
     votes = np.bincount(table.rows.year - 1980, on.fit)
     np.testing.assert_allclose(votes[votes > 0], 1 / (votes > 0).sum())
     values = on.features_of(table.rows)

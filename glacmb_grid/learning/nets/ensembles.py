@@ -229,7 +229,7 @@ class Plan:
 def _search(plan: Plan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
     """Try every configuration on the inner splits: what each block chose, for how many epochs, and the losses."""
     table, settings, candidates, (blocks, block) = plan.table, plan.settings, plan.candidates, plan.blocks
-    recipes = len({c.recipe for c in candidates})
+    recipes = len({(c.recipe, c.hyper["level"] == "year") for c in candidates})  # each has a matrix of its own
     shape = plan.shape(len(candidates), [m for *_, m in plan.splits], len(plan.splits), recipes)
     inner = InnerMean(len(blocks), len(candidates), len(table.target))
     best = np.zeros((len(blocks), len(candidates), plan.task.folds.inner), np.int64)
