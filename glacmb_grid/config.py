@@ -39,6 +39,8 @@ _PATHS = {
     ("samples", "targets"),
     ("store", "root"),
 }
+FILL_IN = "FILL_IN"
+"""What `init` writes where it found nothing out."""
 _STREAM = ("climate", "accumulated")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
@@ -228,7 +230,7 @@ class _Filling:
     root : str
         What `${store.root}` stands for.
     unset : dict
-        Missing environment variable -> the keys that use it.
+        Missing environment variable -> the keys that use it; also `FILL_IN`, which stands for what `init` left open.
     templates : dict
         Value -> its text in the file, for values with environment variables.
     """
@@ -246,6 +248,8 @@ class _Filling:
             return [self.filled(v, key) for v in value]
         if not isinstance(value, str):
             return value
+        if value == FILL_IN:
+            self.unset.setdefault(FILL_IN, []).append(".".join(key))
         found = _VARIABLE.sub(lambda m: self._variable(m.group(1), key), value)
         is_path = key in _PATHS or (key[:1] == ("predictions",) and len(key) == 2)
         if is_path and not is_url(found):
@@ -269,6 +273,13 @@ def _plain(path: Path) -> str:
 
 
 def _unset_variable(file: Path, name: str, keys: list[str]) -> InputError:
+    if name == FILL_IN:
+        return InputError(
+            f"{file}: {', '.join(dict.fromkeys(keys))}",
+            expected="what `glacmb-grid init` could not find out",
+            found=FILL_IN,
+            remedy="write it there; what is wanted stands in the comment of the section",
+        )
     return InputError(
         f"{file}: {', '.join(dict.fromkeys(keys))}",
         expected=f"the environment variable {name}",

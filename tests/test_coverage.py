@@ -51,7 +51,7 @@ def test_by_hand():
     assert np.isnan(half["lower"])  # four blocks
     ninety = one_of(found, kind="all", method="hierarchical", level=0.9)
     assert np.isnan(ninety["coverage"])
-    assert ninety["note"] == "not available: 3 other glaciers of 9 needed"
+    assert ninety["note"] == "not available: it takes 9 other glaciers, and there are 3"
 
 
 def test_a_glacier_counts_once():

@@ -18,6 +18,7 @@ from glacmb_grid.errors import InputError
 from glacmb_grid.report.draft import draft_text
 from glacmb_grid.workflow.drafting import draft
 from glacmb_grid.workflow.drafting.draft import patterns
+from glacmb_grid.workflow.drafting.names import guessed_names
 
 OUTLINES = "raw/rgi/RGI2000-v7.0-G-13_synthetic.gpkg"
 GIVEN = {
@@ -156,8 +157,72 @@ def test_what_is_missing_is_left_to_be_filled_in(raw, capsys):
     told = capsys.readouterr().out
     for section in ("climate", "elevation", "observations"):
         assert f"{section}: still to be filled in" in told
-    assert load_config("own.yaml").climate.files[0].endswith("FILL_IN")
+    with pytest.raises(InputError, match=r"observations\.path(.|\n)*FILL_IN"):
+        load_config("own.yaml")
+    capsys.readouterr()
     assert main(["check", "own.yaml"]) == 1
+    said = capsys.readouterr().err
+    assert "climate.files, elevation.files, observations.path" in said
+    assert "what `glacmb-grid init` could not find out" in said
+
+
+def own_climate(raw, folder, t2m="Tmittel", tp="Niederschlag"):
+    """Temperature and precipitation under names of one's own, and the height of the cells in a file beside them."""
+    (raw / folder).mkdir()
+    for ours, theirs in (("t2m", t2m), ("tp", tp)):
+        with xr.open_dataset(raw / "era5_land" / f"era5_land_monthly_{ours}.nc") as ds:
+            one = ds[[ours]].load().rename({ours: theirs})
+        attrs = {"t2m": {"units": "K"}, "tp": {"units": "kg m-2 s-1"}}[ours]
+        values = one[theirs] / 86.4 if ours == "tp" else one[theirs]
+        one.assign({theirs: values.drop_attrs().assign_attrs(attrs)}).to_netcdf(raw / folder / f"{theirs}.nc")
+    with xr.open_dataset(raw / "era5_land" / "era5_land_invariant.nc") as ds:
+        height = (ds["z"].squeeze(drop=True) / 9.80665).drop_attrs().assign_attrs(units="m")
+    height.to_dataset(name="Hoehe").to_netcdf(raw / folder / "height.nc")
+    return f"raw/{folder}"
+
+
+def test_names_of_ones_own_are_guessed_by_units_and_said(raw, capsys):
+    assert main(arguments({**GIVEN, "climate": [own_climate(raw, "own")]})) == 0
+    assert "climate.names: by their units and descriptions" in capsys.readouterr().out
+    climate = read_back()["climate"]
+    assert climate["names"] == {"t2m": "Tmittel", "tp": "Niederschlag", "orography": "Hoehe"}
+    assert climate["invariant"] == "raw/own/height.nc"
+    assert "accumulated" not in climate, "a rate says it itself"
+    assert main(["check", "own.yaml"]) == 0
+
+
+def test_names_that_nothing_tells_are_left_to_be_filled_in(raw, capsys):
+    folder = own_climate(raw, "own", t2m="v1", tp="v2")
+    assert main(arguments({**GIVEN, "climate": [folder]})) == 0
+    made = read_back()["climate"]
+    assert made["names"] == {"t2m": "FILL_IN", "tp": "FILL_IN", "orography": "Hoehe"}
+    assert "v1 (K), v2 (kg m-2 s-1)" in (raw.parent / "own.yaml").read_text()
+    assert main(["check", "own.yaml"]) == 1
+    assert "climate.names.t2m, climate.names.tp" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("kelvin", "expected"), [("t2m", {}), ("d2m", {"t2m": "warm air"}), ("dew point", {})])
+def test_a_dew_point_is_no_temperature_of_the_air(tmp_path, kelvin, expected):
+    """Nothing is guessed where a known name is there, nor from a unit alone."""
+    grid = ("time", "lat", "lon"), np.zeros((3, 2, 2))
+    names = [kelvin, *(["warm air"] if kelvin == "d2m" else [])]
+    xr.Dataset({n: (*grid, {"units": "K"}) for n in names}).to_netcdf(tmp_path / "a.nc")
+    assert guessed_names([tmp_path / "a.nc"])[0] == expected
+
+
+def test_sites_that_have_the_names_of_outlines_are_linked_by_hand(raw, capsys):
+    outlines = gpd.read_file(raw.parent / OUTLINES)
+    names = [f"North {'ABCDEFGH'[k]}horn" for k in range(len(outlines))]
+    outlines.assign(glac_name=names).to_file(raw.parent / OUTLINES)
+    rows = [f"{n};{y};{-100 - 10 * y % 7}" for n in names[:3] for y in (2001, 2002, 2003)]
+    (raw / "own.csv").write_text("\n".join(["Glacier;Year;Ba (mm w.e.)", *rows]))
+    assert main(arguments({**GIVEN, "observations": "raw/own.csv"})) == 0
+    assert "9 balances of 3 sites, 9 find an outline" in capsys.readouterr().out
+    observations = read_back()["observations"]
+    assert "units" not in observations, "the heading says it"
+    expected = dict(zip(names[:3], outlines["rgi_id"], strict=False))
+    assert observations["links"]["mapping"] == expected
+    assert main(["check", "own.yaml"]) == 0
 
 
 def test_patterns_name_just_what_is_taken(tmp_path):

@@ -25,6 +25,7 @@ LIBRARY_ERRORS = (OSError, ValueError, TypeError, RuntimeError, KeyError, EOFErr
 Opened = list[xr.Dataset | Callable[[], object]]
 _OPENED: ContextVar[Opened | None] = ContextVar("opened", default=None)
 _HELD: dict[Hashable, Any] = {}
+_OPTIONAL = {"albedo rasters": "; without albedo, leave `albedo` out of the configuration"}
 _LARGEST_READ = 32e6  # bytes of an unchunked variable that are read at a time
 _BLOCK = 4_000_000  # bytes of small chunks that are read at a time
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
@@ -99,7 +100,7 @@ def find_files(paths: str | Path | Iterable[str | Path], *, what: str) -> list[P
                     f"{one}",
                     expected=f"{what}: an existing file, or a pattern that matches some",
                     found="no such file",
-                    remedy=f"correct the path; {_nearby(path)}"
+                    remedy=f"correct the path; {_nearby(path)}{_OPTIONAL.get(what, '')}"
                     + ("; in a pattern [ ] are wildcards, write [[] for a bracket" if "[" in path.name else ""),
                 )
         found.update(dict.fromkeys(hits))

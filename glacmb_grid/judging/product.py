@@ -71,6 +71,8 @@ def make_products(
     if (before := made["year"].values[made["observed_period"].values == 0]).size:
         work.say(f"note: {len(before)} years, {before[0]}..{before[-1]}, lie before the first observation; see the "
                  "variable observed_period")  # fmt: skip
+    for said in (str(t) for n, t in made.attrs.items() if n.startswith("interval_")):
+        work.say(f"note: prediction intervals are {said}")
     if outside := int(((made["applicable"] == 0) & made["mass_balance"].notnull()).sum()):
         work.say(f"{outside} of {made['applicable'].size} glacier-years lie outside the area of applicability; see "
                  "applicable")  # fmt: skip

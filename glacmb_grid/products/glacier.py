@@ -120,6 +120,9 @@ def glacier_product(
         area_of_year=area_of_year,
     )
     made.attrs = {n: text for n, text in said.items() if text.startswith("not available")}
+    for name, text in made.attrs.items():
+        for end in (f"mass_balance_{side}_{name.removeprefix('interval_')}" for side in ("lower", "upper")):
+            made[end].attrs["comment"] = text
     return made if threshold is None else made.assign_attrs(dissimilarity_threshold=float(threshold))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.constraints import covered, period_operator
@@ -69,6 +70,14 @@ def describe_years(config: RunConfig, glaciers: gpd.GeoDataFrame, cube: xr.Datas
     begun = [hydrological_year(cube["time"].values, first)[0] for first in firsts]
     incomplete = sorted({int(y) for y in np.concatenate(begun)} - set(years)) if begun else []
     return found + ([f"incomplete hydrological years left out: {listing(incomplete)}"] if incomplete else [])
+
+
+def years_absent(years: tuple[int, int], months: npt.NDArray[np.datetime64]) -> str:
+    """Calendar years before and after the first and last of these months, in words; empty where there are none."""
+    first, last = (int(m.astype("datetime64[Y]").astype(int)) + 1970 for m in (months[0], months[-1]))
+    before = f"{years[0]} to {first - 1}" if years[0] < first else ""
+    after = f"{last + 1} to {years[1]}" if years[1] > last else ""
+    return " and ".join(filter(None, (before, after)))
 
 
 def describe_albedo(config: RunConfig, glaciers: gpd.GeoDataFrame, albedo: xr.Dataset) -> list[str]:

@@ -47,8 +47,8 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
     "Climate": {
         "files": "Paths or patterns of NetCDF, GRIB or ZIP files, a Zarr store, or its URL.",
         "accumulated": "What precipitation and radiation hold: means of daily sums (as ERA5-Land's monthly means), of "
-        "hourly sums, or monthly totals.",
-        "invariant": "File with the orography (or geopotential) and the land mask.",
+        "hourly sums, or monthly totals; needed unless their units are those of rates.",
+        "invariant": "File with the height of the climate's cells (orography or geopotential) and the land mask.",
         "variables": "ERA5-Land short names of the variables to take; by default all that are known.",
         "units": "Units by variable, where the files state none or a wrong one.",
         "names": "Our name -> the name in the files, where they have names of their own.",

@@ -20,6 +20,10 @@ _MISSING = {
     "observations": "observations: {path: balances.csv, units: mm w.e.}",
 }
 """The least that a section needs."""
+_HINTS = {
+    "elevation": ", of any model that covers the outlines: each glacier's height, slope and aspect come from it; "
+    "`glacmb-grid fetch dem` gets one",
+}
 
 
 def as_input_error(error: Any, file: Path | str, kind: type[BaseModel]) -> InputError:
@@ -39,7 +43,7 @@ def as_input_error(error: Any, file: Path | str, kind: type[BaseModel]) -> Input
         one_of = _values_of(keys, kind)
         expected = f"this key, one of {', '.join(one_of)}" if one_of else "this key"
         written = _line(keys, one_of[0]) if one_of else _MISSING.get(keys[-1], f"{keys[-1]}:")
-        remedy = f"add `{written}`"
+        remedy = f"add `{written}`{_HINTS.get('.'.join(keys), '')}"
         return InputError(where, expected=expected, found="nothing", remedy=remedy)
     expected = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     expected, _, remedy = expected.partition(REMEDY)

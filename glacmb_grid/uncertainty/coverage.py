@@ -167,7 +167,7 @@ def _conformal(error: Floats, scale: Floats, glacier: npt.NDArray[np.str_], leve
     notes = (
         ""
         if others >= (least := least_glaciers(level))
-        else f"not available: {others} other glaciers of {least} needed"
+        else f"not available: it takes {least} other glaciers, and there are {others}"
         for level in levels.tolist()
     )
     return Held(error, half, crps, glacier, tuple(notes))

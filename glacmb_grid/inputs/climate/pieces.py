@@ -100,8 +100,9 @@ def found_in(paths: Sequence[Path], reading: Reading, *, of_climate: bool = True
                     f"{path}",
                     expected="at least one known climate variable",
                     found=f"variables {listing(held, 30) or 'none'}",
-                    remedy="say which is which: `climate: {names: {t2m: NAME, tp: NAME}}`, or leave the file out; "
-                    f"known are {', '.join(VARIABLES)}",
+                    remedy="say which is temperature (t2m), precipitation (tp) or the height of the cells (orography): "
+                    "`climate: {names: {t2m: NAME, tp: NAME, orography: NAME}}`, or leave the file out; others go by "
+                    f"their names in ERA5-Land, {', '.join(n for n in VARIABLES if n not in ('t2m', 'tp'))}",
                 )
     problems.raise_if_any()
     return found

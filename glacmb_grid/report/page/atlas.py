@@ -131,8 +131,7 @@ def _series(glaciers: Glaciers, series: ColumnDataSource, observed: ColumnDataSo
     made = chart("hydrological year", "annual balance (m w.e.)", height=360, title=" ")
     made.add_layout(Span(location=0, dimension="width", line_color="#999999", line_width=1))
     if glaciers.half_width is not None:
-        label = "90 % interval"
-        made.varea("year", "lower", "upper", source=series, color=COLOURS[0], alpha=0.2, legend_label=label)
+        made.varea("year", "lower", "upper", source=series, color=COLOURS[0], alpha=0.2, legend_label=glaciers.band)
     made.line("year", "balance", source=series, color=COLOURS[0], line_width=2, legend_label="predicted")
     dots = made.scatter("year", "balance", source=series, color=COLOURS[0], size=4)
     if glaciers.observed:

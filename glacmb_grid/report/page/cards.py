@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from glacmb_grid.products.metadata import LICENSE
 from glacmb_grid.report.page.tables import Table, number, table_of, with_interval
 from glacmb_grid.report.results import Results
 
@@ -87,10 +88,18 @@ def _uncertainty(results: Results) -> Iterator[tuple[str, str]]:
     if "error_correlation" in product.attrs:
         found = json.loads(product.attrs["error_correlation"])
         parts = [
-            f"{s['share']:.0%} over {s['range_km']:.0f} km (of the following year {s['persistence']:.0%} remain)"
+            f"{s['share']:.0%} of the variance over {s['range_km']:.0f} km, {_persistence(s['persistence'])}"
             for s in found.get("structures", [])
         ]
-        yield "correlation of errors", f"{found.get('source', '')}: {'; '.join(parts)}; {found.get('reason', '')}"
+        yield "correlation of errors, " + str(found.get("source", "")), "; ".join(parts)
+        yield "where that is from", str(found.get("reason", ""))
+
+
+def _persistence(share: float) -> str:
+    """How much of an error of one year is there in the next, in words."""
+    if share in (0, 1):
+        return "the same in all years" if share else "new every year"
+    return f"{share:.0%} of it again in the next year"
 
 
 def _locked(results: Results) -> str:
@@ -138,10 +147,18 @@ def _counts(results: Results) -> list[tuple[str, str]]:
             ("glaciers of the product", f"{product.sizes['glacier']:,}, {int(product['measured'].sum()):,} measured"),
             ("hydrological years of the product", span),
             ("area of the product", f"{float(product['area'].sum()):,.1f} km²"),
-            ("licence of the product", str(product.attrs.get("license", "not stated"))),
+            ("licence in its files", _licence(product)),
             ("title", str(product.attrs.get("title", ""))),
         ]
     return [r for r in rows if r[1]]
+
+
+def _licence(product: xr.Dataset) -> str:
+    """The licence that the files state, and where another one is set."""
+    said = str(product.attrs.get("license", "not stated"))
+    return (
+        f"{said}; the default, another one by `product: {{metadata: {{license: TEXT}}}}`" if said == LICENSE else said
+    )
 
 
 def _of_samples(samples: xr.Dataset) -> list[tuple[str, str]]:
@@ -199,6 +216,8 @@ def _limits_of_product(results: Results) -> Iterator[str]:
             f"{share:.0%} of the glacier-years lie outside the area of applicability: errors there can be larger than "
             "stated."
         )
+    if text := product.attrs.get("interval_90"):
+        yield f"The 90 % interval of a glacier and year is {text}: use its standard deviation and its 50 % interval."
     if "observed_period" in product:
         outside = int((product["observed_period"] != 1).sum())
         if outside:

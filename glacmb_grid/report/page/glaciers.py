@@ -16,6 +16,7 @@ from glacmb_grid.plot.style import identifiers
 from glacmb_grid.report.page.packing import Floats, along_a_path, as_text, pack_column, pack_series, pack_words
 from glacmb_grid.report.results import Results
 
+ONE_SIGMA = "one standard deviation"
 LARGEST, SMALLEST = 22.0, 2.5  # diameter of a symbol, pixels
 
 
@@ -36,7 +37,9 @@ class Glaciers:
         Share of years within the area of applicability; NaN where unknown.
     year : list of int
     balance, half_width : array, (glacier, year), m w.e.
-        `half_width` of the 90 % prediction intervals; None without them.
+        `half_width` of the band; None without one.
+    band : str
+        What the band is: the 90 % prediction interval, or where no glacier has one, one standard deviation.
     observed : mapping
         By place of the glacier: year, balance and one standard deviation (m w.e., None if unknown) of its observations.
     of_product : bool
@@ -53,6 +56,7 @@ class Glaciers:
     year: list[int]
     balance: Floats
     half_width: Floats | None = None
+    band: str = "90 % interval"
     observed: dict[int, list[tuple[int, float, float | None]]] = field(default_factory=dict)
     of_product: bool = True
 
@@ -101,10 +105,8 @@ def ordered(glaciers: Glaciers) -> Glaciers:
 
 def _of_product(product: xr.Dataset, results: Results) -> Glaciers:
     balance = product["mass_balance"].transpose("glacier", "year").values.astype(np.float64)
-    upper, known = "mass_balance_upper_90", product.variables
-    widths = None
-    if upper in known:
-        widths = product[upper].transpose("glacier", "year").values.astype(np.float64) - balance
+    known = product.variables
+    widths, band = _band(product, balance)
     ids = identifiers(product, "glacier")
     columns: dict[str, Any] = {n: product[n].values.astype(np.float64) for n in ("longitude", "latitude", "area")}
     shares = share_applicable(product) if "applicable" in known else np.full(len(ids), np.nan)
@@ -117,8 +119,24 @@ def _of_product(product: xr.Dataset, results: Results) -> Glaciers:
         year=product["year"].values.astype(int).tolist(),
         balance=balance,
         half_width=widths,
+        band=band,
         observed=_observed(results.samples, ids),
     )
+
+
+def _band(product: xr.Dataset, balance: Floats) -> tuple[Floats | None, str]:
+    """Half width of the band around balances, and what it is."""
+
+    def values(name: str) -> Floats:
+        return np.asarray(product[name].transpose("glacier", "year").values, np.float64)
+
+    if "mass_balance_upper_90" in product.variables:
+        half = values("mass_balance_upper_90") - balance
+        if np.isfinite(half).any() or "mass_balance_uncertainty" not in product.variables:
+            return half, "90 % interval"
+    if "mass_balance_uncertainty" in product.variables:
+        return values("mass_balance_uncertainty"), ONE_SIGMA
+    return None, ""
 
 
 def _of_predictions(table: pd.DataFrame, samples: xr.Dataset, results: Results) -> Glaciers:

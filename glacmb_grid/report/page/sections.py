@@ -15,7 +15,7 @@ from glacmb_grid.plot.fits import chosen_table
 from glacmb_grid.plot.studies import AS_IT_IS, NESTED
 from glacmb_grid.report.page import cards, tables
 from glacmb_grid.report.page.atlas import atlas
-from glacmb_grid.report.page.glaciers import Glaciers
+from glacmb_grid.report.page.glaciers import ONE_SIGMA, Glaciers
 from glacmb_grid.report.page.judged import (
     differences_chart,
     distance_chart,
@@ -24,6 +24,7 @@ from glacmb_grid.report.page.judged import (
     score_charts,
 )
 from glacmb_grid.report.page.learnt import chosen_chart, glaciers_chart, importance_chart, losses_chart
+from glacmb_grid.report.page.sentences import correlated_as
 from glacmb_grid.report.page.sums import LEVEL, geodetic_chart, regional_charts
 from glacmb_grid.report.page.tables import Table
 from glacmb_grid.report.results import Results
@@ -66,7 +67,7 @@ def sections(results: Results, glaciers: Glaciers | None, document: Document) ->
     """All sections in their order."""
     placed: dict[str, UIElement] = {} if glaciers is None else atlas(glaciers, document)
     applicability = placed.pop("applicability", None)
-    yield _glaciers(glaciers, placed)
+    yield _glaciers(glaciers, placed, results)
     yield _regional(results)
     yield _geodetic(results)
     yield _series(results)
@@ -88,7 +89,7 @@ def sections(results: Results, glaciers: Glaciers | None, document: Document) ->
     yield Section("limits", "Known limits", points=cards.limits(results))
 
 
-def _glaciers(glaciers: Glaciers | None, charts: dict[str, UIElement]) -> Section:
+def _glaciers(glaciers: Glaciers | None, charts: dict[str, UIElement], results: Results) -> Section:
     title = "Glaciers"
     if glaciers is None:
         return Section("glaciers", title, missing=f"No series yet: made by {_RUN}, or {_EVALUATE} for a table.")
@@ -102,6 +103,9 @@ def _glaciers(glaciers: Glaciers | None, charts: dict[str, UIElement]) -> Sectio
         if glaciers.of_product
         else " Only measured glaciers are shown; lines are predictions of fits that had not seen them."
     )
+    if glaciers.band == ONE_SIGMA and results.product is not None:
+        why = results.product.attrs.get("interval_90", "not available")
+        what += f" Bands are one standard deviation: the 90 % interval is {why}."
     return Section("glaciers", title, f"{where} to see its series.{what}", charts)
 
 
@@ -112,8 +116,8 @@ def _regional(results: Results) -> Section:
             "regional", "Regional series", missing="No regional sums: made by a run with `product: {regions: ...}`."
         )
     lead = (
-        f"Blue: {LEVEL:.0%} bands with errors correlated between glaciers and years as estimated. Orange: what "
-        "independent errors would have claimed, for comparison only."
+        f"Blue: {LEVEL:.0%} bands with errors correlated between glaciers and years {correlated_as(results)}. Orange: "
+        "what independent errors would have claimed, for comparison only."
     )
     return Section("regional", "Regional series", lead, regional_charts(regional), [tables.region_table(regional)])
 
@@ -154,7 +158,9 @@ def _scores(results: Results) -> Section:
         return Section("scores", "Scores", missing=f"No scores yet: made by {_EVALUATE}.")
     lead = (
         "Every model predicts only what its fit had not seen, in the same folds: logo leaves one glacier (or group) "
-        "out, loyo one year, both_out both."
+        "out, loyo one year, both_out both; nested: all choices were made inside the folds. RMSE per glacier: each "
+        "glacier counts once. REC AUC: the share of errors up to t, averaged over t from 0 to 1 m w.e.; 1 is perfect. "
+        "Sign AUC: how often a year of gain is predicted above a year of loss; 0.5 is guessing."
     )
     found = [tables.score_table(scores, s, results.model, results.level) for s in results.schemes]
     if (slices := results.evaluation.get("slices")) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -56,13 +57,21 @@ def _answer(results: Results) -> str:
     if regional.sizes["region"] == 1:
         one = regional.isel(region=0)
         name = str(one["region_name"].values) if "region_name" in one.variables else ""
-        return _of_region(one, name or identifiers(regional, "region")[0])
+        return _of_region(one, name or identifiers(regional, "region")[0], correlated_as(results))
     total = float(regional["mass_change_gt"].sum())
     said = f"The glaciers of {_counted(regional.sizes['region'], 'region')} {_lost(total)} {abs(total):,.1f} Gt in all"
     return f"{said}; every region with its uncertainty is below."
 
 
-def _of_region(one: xr.Dataset, where: str) -> str:
+def correlated_as(results: Results) -> str:
+    """Where it is known from how errors are correlated."""
+    product = results.product
+    said = "" if product is None else str(product.attrs.get("error_correlation", ""))
+    published = bool(said) and json.loads(said)["source"] != "estimated"
+    return "as published for other glaciers" if published else "as estimated"
+
+
+def _of_region(one: xr.Dataset, where: str, correlated: str) -> str:
     years, half = one.sizes["year"], float(ndtri(0.5 + LEVEL / 2))
     last = one.isel(year=-1)
     values = {}
@@ -70,11 +79,12 @@ def _of_region(one: xr.Dataset, where: str) -> str:
         value, sigma = float(last[name]) / divisor, float(last[f"{name}_uncertainty"]) / divisor
         values[name] = value, half * sigma
     (rate, its), (gigatonnes, more) = values.values()
+    glaciers = "All glaciers together" if where == "all glaciers" else f"The glaciers of {where}"
     if not math.isfinite(rate) or not math.isfinite(gigatonnes):
         return f"Balances of {where} are not complete: see the series."
     return (
-        f"The glaciers of {where} {_lost(rate)} {abs(rate):.2f} ± {its:.2f} m w.e. a year, {abs(gigatonnes):,.3g} ± "
-        f"{more:,.2g} Gt in {years} years ({LEVEL:.0%} bands, errors correlated as estimated)."
+        f"{glaciers} {_lost(rate)} {abs(rate):.2f} ± {its:.2f} m w.e. a year, {abs(gigatonnes):,.3g} ± "
+        f"{more:,.2g} Gt in {years} years ({LEVEL:.0%} bands, errors correlated {correlated})."
     )
 
 

@@ -129,7 +129,8 @@ def coverage_table(coverage: pd.DataFrame, scheme: str, model: str, level: float
             str(r["n"]),
             "" if r["note"] != r["note"] else str(r["note"]),
         )
-        for r in one.to_dict("records")
+        for _, group in one.groupby("method", sort=False)
+        for r in (group if group["coverage"].notna().any() else group.head(1)).to_dict("records")
     ]  # fmt: skip
     heads = ("method", "slice", f"within {level:.0%} intervals", "mean width (m w.e.)", "glaciers", "n", "")
     return table_of(heads, rows, f"{model}, {scheme}", folded=True)

@@ -24,7 +24,7 @@ from glacmb_grid.inputs.units import UndeclaredStreamError
 from glacmb_grid.judging import plan
 from glacmb_grid.judging.folds import matched
 from glacmb_grid.judging.product import years_beyond
-from glacmb_grid.report.check import coarse_cells, describe_albedo, describe_years
+from glacmb_grid.report.check import coarse_cells, describe_albedo, describe_years, years_absent
 from glacmb_grid.sampling.regrid import no_xesmf
 from glacmb_grid.settings import Judged, RunConfig, TableConfig
 from glacmb_grid.stores.artefacts import RAW, leaves
@@ -233,6 +233,8 @@ def _check_climate(config: RunConfig, cube: xr.Dataset, unknown: Collection[str]
                 "height of the cells",
             )
     months = cube["time"].values.astype("datetime64[M]")
+    if (years := config.climate.years) and (absent := years_absent(years, months)):
+        told.append(f"note: `climate.years` asks for {years[0]} to {years[1]}, and the files do not hold {absent}")
     return [
         f"climate {', '.join(map(str, cube.data_vars))}, {months[0]} to {months[-1]}",
         *told,

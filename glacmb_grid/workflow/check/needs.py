@@ -40,16 +40,15 @@ def check_needs(config: Judged, samples: xr.Dataset, problems: Problems) -> None
         wanted = lacking(model, samples) if config.validation.models != "all" else []
         if wanted:
             others = ", ".join(n for n in plan.compared(config) if n not in {model.name, *RIVALS}) or "mean"
-            data = (
-                "have t2m and tp among the climate's variables"
-                if isinstance(config, RunConfig)
-                else "give twelve monthly columns of each"
-            )
+            data, found = "give twelve monthly columns of each", "none in these inputs, or with gaps"
+            if isinstance(config, RunConfig):
+                data = "have temperature (t2m) and precipitation (tp) among the climate's variables"
+                found = f"{listing(samples.data_vars) or 'neither'} alone in the climate files"
             with problems.collect():
                 raise InputError(
                     f"models: {model.name}",
                     expected=listing(wanted),
-                    found="none in these inputs, or with gaps",
+                    found=found,
                     remedy=f"{data}, or judge others: `validation: {{models: [{others}]}}`",
                 )
 

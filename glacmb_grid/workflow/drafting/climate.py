@@ -36,7 +36,7 @@ _LOOKED_AT = 400
 def find_climate(out: Draft, given: list[str]) -> xr.Dataset | None:
     """Find out how the climate has to be read; the cube, None where no climate is given."""
     if not given:
-        out.leave_open("climate", {"files": FILL_IN, "accumulated": "daily_mean"}, "files of monthly climate")
+        out.leave_open("climate", {"files": FILL_IN}, "files of monthly temperature and precipitation")
         return None
     every = find_files(inside(given), what="climate files")
     names, strangers = guessed_names(every)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from glacmb_grid.config import FILL_IN as FILL_IN
 from glacmb_grid.disk import is_url
 from glacmb_grid.errors import InputError, InputErrors
 
 T = TypeVar("T")
 Values = dict[str, Any]
-FILL_IN = "FILL_IN"
 
 
 @dataclass

@@ -23,7 +23,9 @@ _UNITS = ("mm w.e.", "cm w.e.", "m w.e.")
 def find_observations(out: Draft, given: str | None, glaciers: gpd.GeoDataFrame) -> None:
     """Find out how observations have to be read and linked."""
     if given is None:
-        out.leave_open("observations", {"path": FILL_IN, "units": "mm w.e."}, "annual glacier-wide balances")
+        out.leave_open(
+            "observations", {"path": FILL_IN}, "annual glacier-wide balances; with `units:` where no file states them"
+        )
         return
     path = Path(given)
 
