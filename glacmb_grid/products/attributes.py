@@ -92,7 +92,7 @@ _MASS = replace(
     cell_methods="time: sum area: sum",
     comment=f"{_SIGN}; change in ice amount times area",
 )
-_GIGATONNES = replace(_MASS, units="1e12 kg", comment=f"{_SIGN}; {_GT}")
+_GIGATONNES = replace(_MASS, units="Gt", comment=f"{_SIGN}; {_GT}")
 _QUANTITIES = {
     "mass_balance": _SPECIFIC,
     "mass_change_amount": _AMOUNT,
@@ -254,7 +254,7 @@ _REGION = {
     ),
     "glaciers_filled": Meta("number of glaciers that took the mean of the region", "1", content=_AUXILIARY),
     "mass_change_gt_covariance": Meta(
-        "covariance of the errors of the mass changes of two years", "1e24 kg2", content=_QUALITY,
+        "covariance of the errors of the mass changes of two years", "Gt2", content=_QUALITY,
         comment="given where other_year is not after year, missing elsewhere; the variance of a sum over years is twice "
         "the sum of what is given for them, less the sum of it where other_year is year",
     ),
