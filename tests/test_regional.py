@@ -175,7 +175,7 @@ def test_means_and_masses_are_those_by_hand():
     np.testing.assert_allclose(out["mass_balance_uncertainty"], sigma, rtol=1e-6)
     np.testing.assert_allclose(out["mass_balance_uncertainty_independent"], sigma, rtol=1e-12)
     np.testing.assert_allclose(out["cumulative_mass_balance_uncertainty"], sigma * np.sqrt([1, 2]), rtol=1e-6)
-    assert out["mass_change_gt"].attrs["units"] == "1e12 kg"
+    assert out["mass_change_gt"].attrs["units"] == "Gt"
 
 
 def test_an_error_that_all_share_is_not_averaged_away():

@@ -69,19 +69,20 @@ class Meta:
         return found | dict(self.more)
 
 
+_SIGN = "positive where ice is gained, negative where it is lost"
 _LWE = "1 m water equivalent is water_density kg m-2; 1000 where nothing else is said"
-_GT = "1e12 kg are one gigatonne (Gt)"
+_GT = "1 Gt is 1e12 kg, or 1 km3 of water"
 _QUALITY = "qualityInformation"
 _AUXILIARY = "auxiliaryInformation"
 _FLAG = "status_flag"
 
-_SPECIFIC = Meta("annual mass balance, water equivalent", "m", cell_methods="time: sum area: mean", comment=_LWE)
+_SPECIFIC = Meta("annual mass balance, water equivalent", "m", cell_methods="time: sum area: mean", comment=f"{_SIGN}; {_LWE}")
 _AMOUNT = replace(
     _SPECIFIC,
     long_name="annual change in ice amount",
     units="kg m-2",
     standard_name="change_in_land_ice_amount",
-    comment="mass balance times the density of water",
+    comment=f"{_SIGN}; mass balance times the density of water",
 )
 _MASS = replace(
     _AMOUNT,
@@ -89,9 +90,9 @@ _MASS = replace(
     units="kg",
     standard_name="change_in_land_ice_mass",
     cell_methods="time: sum area: sum",
-    comment="change in ice amount times area",
+    comment=f"{_SIGN}; change in ice amount times area",
 )
-_GIGATONNES = replace(_MASS, units="1e12 kg", comment=_GT)
+_GIGATONNES = replace(_MASS, units="Gt", comment=f"{_SIGN}; {_GT}")
 _QUANTITIES = {
     "mass_balance": _SPECIFIC,
     "mass_change_amount": _AMOUNT,
@@ -119,12 +120,20 @@ def _bound(of: Meta, side: str, percent: int) -> Meta:
         long_name=f"{side} end of the {percent} % prediction interval of the {of.long_name}",
         standard_name="",
         content=_QUALITY,
-        comment="",
+        comment=_INTERVAL_OF.format(percent),
         more={"interval_level": percent / 100, "quantile": quantile},
     )
 
 
 _CUMULATIVE = "cumulative_"
+_INTERVAL_OF = (
+    "for what would be observed of a single glacier in a single year, not for sums or means; if all values are missing, "
+    "the global attribute interval_{} says why"
+)
+_DRAWN = (
+    "joint draws of the true balance, with no errors of observations: take a sum or mean over glaciers and years of each "
+    "realization, and the standard deviation over the realizations is its uncertainty"
+)
 _INTERVAL = re.compile(r"(?P<of>.+)_(?P<side>lower|upper)_(?P<percent>[1-9][0-9]?)")
 _REALIZATIONS = re.compile(r"(?P<of>.+)_realizations")
 
@@ -140,8 +149,9 @@ def quantity(name: str) -> Meta | None:
     if (interval := _INTERVAL.fullmatch(name)) and (of := quantity(interval["of"])):
         return _bound(replace(of, ancillary=()), interval["side"], int(interval["percent"]))
     if (drawn := _REALIZATIONS.fullmatch(name)) and (of := quantity(drawn["of"])):
-        text = f"realizations of the {of.long_name}, whose errors are correlated in space and time"
-        return replace(of, long_name=text, ancillary=(), content=_QUALITY)
+        return replace(
+            of, long_name=f"realizations of the {of.long_name}", ancillary=(), content=_QUALITY, comment=_DRAWN
+        )
     for suffix, text in _UNCERTAINTIES.items():
         if name.endswith(f"_{suffix}") and (of := quantity(name.removesuffix(f"_{suffix}"))):
             return _uncertainty(replace(of, ancillary=()), text)
@@ -150,7 +160,11 @@ def quantity(name: str) -> Meta | None:
 
 # ---- coordinates ----
 
-_YEAR = Meta("hydrological year, named by the calendar year in which it ends", "1", content="coordinate")
+_YEAR = Meta(
+    "hydrological year",
+    content="coordinate",
+    comment="named by the calendar year in which it ends; time_bnds are its first day and that of the next",
+)
 _TIME = Meta(
     "middle of the hydrological year",
     standard_name="time",
@@ -186,31 +200,40 @@ _GLACIER = {
         "dissimilarity index of the predictors", "1", content=_QUALITY,
         comment="distance to the nearest training row in weighted predictor space over the mean distance of these rows",
     ),
-    "training_density": Meta("local density of training rows in predictor space", "1", content=_QUALITY),
+    "training_density": Meta(
+        "local density of training rows in predictor space", "1", content=_QUALITY,
+        comment="number of training rows no farther than dissimilarity_threshold",
+    ),
     "expected_error": Meta(
         "root-mean-square error to be expected at the dissimilarity", "m", content=_QUALITY, comment=_LWE
     ),
     "applicable": Meta(
         "whether the model applies to the glacier in the year", "", _FLAG, content=_QUALITY,
         flags=("outside_area_of_applicability", "inside_area_of_applicability"),
+        comment="inside where dissimilarity is at most the global attribute dissimilarity_threshold; outside, a balance "
+        "is an extrapolation, or there is none",
     ),
     "albedo_kind": Meta("origin of the albedo", "", _FLAG, content=_AUXILIARY, flags=("none", "observed", "filled")),
     "measured": Meta(
         "whether annual observations of the glacier were learnt from", "", _FLAG, content=_AUXILIARY,
         flags=("unmeasured", "measured"),
-        comment="a measured glacier is predicted by fits that had not seen it",
+        comment="a measured glacier is predicted out of fold, in all years by fits that had seen none of its observations; "
+        "an unmeasured one by the mean of all fits. Observations themselves are not in the product",
     ),
     "observed_period": Meta(
         "whether the year lies within the years that observations were learnt from", "", _FLAG, content=_AUXILIARY,
         flags=("before_first_observation", "within_observations", "after_last_observation"),
     ),
-    "nets": Meta("number of networks that the mean is over", "1", content=_AUXILIARY),
+    "nets": Meta("number of fits that the mean is over", "1", content=_AUXILIARY),
     "nearest_measured_km": Meta("distance to the nearest measured glacier", "km", content=_AUXILIARY),
     "nearest_land": Meta(
         "whether the nearest grid cells with values stand in for cells without", "", _FLAG, content=_AUXILIARY,
         flags=("own_cells", "nearest_cells"),
     ),
-    "land_distance": Meta("distance to the climate's cells that are used", "km", content=_AUXILIARY),
+    "land_distance": Meta(
+        "distance to the climate's cells that are used", "km", content=_AUXILIARY,
+        comment="missing where these are the glacier's own, see nearest_land",
+    ),
 }  # fmt: skip
 
 _REGION = {
@@ -218,7 +241,7 @@ _REGION = {
     "region": Meta("identifier of the region", content=""),
     "region_id": Meta("identifier of the region", content="", more={"cf_role": "timeseries_id"}),
     "region_name": Meta("name of the region", content=""),
-    "other_year": Meta("hydrological year whose error is compared with that of year", "1", content="coordinate"),
+    "other_year": Meta("hydrological year whose error is compared with that of year", content="coordinate"),
     "area": replace(
         _AREA,
         long_name="glacier area that the mass change is of",
@@ -231,8 +254,9 @@ _REGION = {
     ),
     "glaciers_filled": Meta("number of glaciers that took the mean of the region", "1", content=_AUXILIARY),
     "mass_change_gt_covariance": Meta(
-        "covariance of the errors of the mass changes of two years", "1e24 kg2", content=_QUALITY,
-        comment="given where other_year is not after year; the variance of a sum over years is the sum over all pairs",
+        "covariance of the errors of the mass changes of two years", "Gt2", content=_QUALITY,
+        comment="given where other_year is not after year, missing elsewhere; the variance of a sum over years is twice "
+        "the sum of what is given for them, less the sum of it where other_year is year",
     ),
 }  # fmt: skip
 
@@ -264,13 +288,14 @@ _GRID = {
         "mean mass balance of the cell's glaciers over the year", "kg m-2 s-1",
         "land_ice_surface_specific_mass_balance_flux",
         cell_methods="time: mean area: mean where land_ice",
-        comment="per unit area of glacier; times land_ice_area_fraction, per unit area of the cell",
+        comment=f"{_SIGN}; per unit area of glacier; times land_ice_area_fraction, per unit area of the cell",
     ),
 }  # fmt: skip
 
 _TRUE = "of the difference from the true value: errors of observations are no part of it"
 _SIGMAS = {
-    "glacier": "of the difference from an observation: its square is the sum of those of the parts",
+    "glacier": "of the difference from an observation: its square is the sum of those of the parts; errors of glaciers and "
+    "years are correlated, so that a sum of squares is not the uncertainty of a sum",
     "region": f"{_TRUE}; errors of glaciers and years are correlated as error_correlation says",
     "grid": _TRUE,
 }

@@ -165,7 +165,7 @@ def _over(numerator: Floats, denominator: Floats) -> Floats:
 
 
 def _with_units(sums: dict[str, Floats], water_density: float) -> dict[str, Floats]:
-    """The changes also in 1e12 kg and per unit area of the glaciers with a balance; NaN where there is none."""
+    """The changes also in Gt and per unit area of the glaciers with a balance; NaN where there is none."""
     covered = sums["glacier_area_covered"]
     out = dict(sums)
     for suffix in ("", "_uncertainty"):

@@ -27,6 +27,21 @@ _SUMMARIES = {
     "region": "Annual mass change of all glaciers of regions, with uncertainties that hold the correlation of errors.",
     "grid": "Annual mass change of all glaciers in the cells of a latitude-longitude grid, with uncertainties.",
 }
+_SIGN = "Balances and changes are positive where ice is gained and negative where it is lost"
+_CORRELATED = (
+    "Errors of glaciers and years are correlated (error_correlation: at a distance d and a lag of l years, the sum over the "
+    "structures of share x exp(-d / range_km) x persistence^l)"
+)
+_COMMENTS = {
+    "glacier": f"{_SIGN}, over the hydrological year between time_bnds. For the uncertainty of a sum or mean take it of "
+    "each of mass_balance_realizations, which are joint draws, weighted by area_of_year; where there are none, of the "
+    "regional product. Glaciers are selected by glacier_id. A balance is given where applicable is 0 as well. "
+    f"{_CORRELATED}.",
+    "region": f"{_SIGN}, over the hydrological year between time_bnds. The uncertainty of other periods than single years "
+    f"and those from the first year on follows from mass_change_gt_covariance. {_CORRELATED}.",
+    "grid": f"{_SIGN}, over the hydrological year between time_bnds. Cells without glaciers are missing. Errors of cells "
+    "and years are correlated, so that a sum of squares is not the uncertainty of a sum.",
+}
 _DEFAULTS = {
     "summary": "",
     "keywords": "EARTH SCIENCE > CRYOSPHERE > GLACIERS/ICE SHEETS > GLACIER MASS BALANCE/ICE SHEET MASS BALANCE, "
@@ -166,6 +181,7 @@ def _global(ds: xr.Dataset, kind: str, about: Mapping[str, str]) -> dict[str, ob
         "title": _TITLES[kind],
         **_DEFAULTS,
         "summary": _SUMMARIES[kind],
+        "comment": _COMMENTS[kind],
         "history": "made by glacmb_grid",
         **about,
         **_OF_THE_DATA[kind],

@@ -11,7 +11,7 @@ import xarray as xr
 from glacmb_grid.products.metadata import describe
 
 BLOCK = 2000  # glaciers a table
-_UNITS = {"m": "m", "km2": "km2", "km": "km", "kg": "kg", "kg m-2": "kg_m2", "1e12 kg": "gt", "degrees_north": "",
+_UNITS = {"m": "m", "km2": "km2", "km": "km", "kg": "kg", "kg m-2": "kg_m2", "Gt": "gt", "degrees_north": "",
           "degrees_east": "", "1": ""}  # fmt: skip
 _LEFT_OUT = ("time", "time_bnds", "realization", "other_year")
 

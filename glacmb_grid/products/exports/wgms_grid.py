@@ -33,7 +33,7 @@ def wgms_grid(gridded: xr.Dataset, *, whole: bool = True) -> xr.Dataset:
     Returns
     -------
     xr.Dataset, (time, lat, lon)
-        float32. `units` are those of CF: "1e12 kg" for what their files call "gt", "m" for "m w.e."; uncertainties are
+        float32. `units` are those of CF: "Gt" for what their files call "gt", "m" for "m w.e."; uncertainties are
         one standard deviation.
 
     Raises
