@@ -8,6 +8,8 @@ import pytest
 import xarray as xr
 
 import glacmb_grid as gg
+from glacmb_grid.config import load_config
+from glacmb_grid.constraints import BEYOND, TWICE
 from glacmb_grid.folds.constraints import OWN, allowed_constraints
 from glacmb_grid.folds.schemes import join_folds, make_folds
 from glacmb_grid.learning.contract import Task, fit_model
@@ -16,8 +18,21 @@ from glacmb_grid.learning.ragged import unpack
 from glacmb_grid.learning.registry import model_of
 from glacmb_grid.samples import with_operator
 from glacmb_grid.settings import FeedForward, Recipe
+from glacmb_grid.stores.artefacts import (
+    CONSTRAINTS,
+    EVALUATION,
+    GEODETIC,
+    NOT_LEARNT,
+    SAMPLES,
+    fit_of,
+    folds_of,
+    read,
+)
+from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.validation.audit import probe, scrambled_constraints
 from glacmb_grid.weights import identity
+from glacmb_grid.workflow.currency import status
+from glacmb_grid.workflow.runner import run
 
 pytestmark = pytest.mark.ends
 
@@ -82,12 +97,12 @@ def test_a_planted_level_is_learnt_and_the_weather_kept(region):
     planted = np.array([0.1 * max(slope[g] - flat, 0) for g in every["glacier"].values])
     every = every.assign(mass_balance=every["mass_balance"] + planted)
     samples = only(every, planted == 0)
-    made, _ = gg.build_constraints(predictors, rates_of(every, uncertainty=0.05))
+    made, _ = gg.build_constraints(predictors, rates_of(every, uncertainty=0.2))
     folds = make_folds(samples, "logo", inner=2, parts=2)
     rows, truth = every.drop_dims(["sample", "entry"]), every["mass_balance"].values[planted > 0].reshape(16, -1)
     level, likeness = [], []
-    for weight in (0.0, 1.0):
-        how = settings([weight], predictors=[*FEW, "slope"], epochs=400, patience=100)
+    for weight in (0.0, 0.01):
+        how = settings([weight], predictors=[*FEW, "slope"], widths=[(20, 10)], epochs=800, patience=100)
         parameters = gg.fit("ff_fcnn", samples, folds, how, constraints=made)
         found = gg.predict(parameters, rows).mean(("fold", "member")).values[planted > 0].reshape(truth.shape)
         level.append(float((found - truth).mean()))
@@ -225,3 +240,83 @@ def test_constraints_that_are_none_are_refused(region):
     folds = make_folds(samples, "logo", inner=2, parts=2)
     with pytest.raises(gg.InputError, match="build_constraints"):
         gg.fit("ff_fcnn", samples, folds, constraints=xr.Dataset())
+
+
+# ---- a run ----
+
+
+@pytest.fixture(scope="module")
+def learnt(world, tmp_path_factory):
+    """A finished run, to which rates of the truth were added, and then learnt from."""
+    folder = tmp_path_factory.mktemp("learnt")
+    with xr.open_dataset(world.raw() / "raw" / "truth.nc") as ds:
+        ids, balance = ds["glacier_id"].values.astype(str), ds["mass_balance"].values.reshape(ds.sizes["glacier"], -1)
+    spans = ("2000-10-01_2002-10-01", "2002-10-01_2004-10-01", "2000-10-01_2004-10-01")
+    years = (slice(0, 2), slice(2, 4), slice(0, 4))
+    lines = [
+        f"{i},{span},{float(balance[k, own].mean())!r},0.2"
+        for k, i in enumerate(ids)
+        for span, own in zip(spans, years, strict=True)
+    ]
+    lines.append(f"{ids[0]},1980-01-01_2000-01-01,-1,0.1")
+    rates = {"path": "rates.csv", "learn": True}
+    changes = {"observations": {"geodetic": rates}, "models": {"ff_fcnn": {"geodetic_weight": 0.1}}}
+    path = world.run(folder, link=True, **changes)
+    (folder / "rates.csv").write_text("\n".join(["rgiid,period,dmdtda,err_dmdtda", *lines]) + "\n")
+    said = []
+    ran = run(load_config(path), say=said.append)
+    return path, ran, "\n".join(said), ids
+
+
+def test_only_what_learns_from_rates_is_made_again(learnt):
+    path, ran, said, ids = learnt
+    assert ran[:2] == ["geodetic/links", "geodetic/constraints"]
+    assert "learning/ff_fcnn" in ran
+    assert not {"learning/mean", "learning/ridge", "samples", "folds", "predictors"} & {*ran}
+    assert f"{2 * len(ids)} geodetic rates of {len(ids)} glaciers to learn from" in said
+    assert run(load_config(path), say=lambda _: None) == []
+    again = load_config(path, ["observations.geodetic.learn=false"])
+    stale = {name for name, state, _ in status(again) if state == "stale"}
+    assert "learning/ff_fcnn" in stale
+    assert not {"geodetic/links", "learning/ridge"} & stale
+
+
+def test_a_run_says_which_rates_it_learnt_from(learnt):
+    """A measured glacier is predicted by fits without its rates; an unmeasured one by fits that saw them."""
+    path, _, said, ids = learnt
+    store = RunStore(load_config(path).root)
+    made, left_out = read(store, CONSTRAINTS), read(store, NOT_LEARNT)
+    assert left_out["reason"].value_counts().to_dict() == {TWICE: len(ids), BEYOND: 1}
+    fit, folds = read(store, fit_of("ff_fcnn", "logo")).load(), read(store, folds_of("logo"))
+    allowed = allowed_constraints(folds, read(store, SAMPLES), made).fit
+    np.testing.assert_array_equal(fit["rates_fitted"], allowed)
+    assert allowed.any()
+    assert not allowed.all()
+    assert f"logo: {len(folds)} of {len(folds)} folds learnt from geodetic rates" in said
+    compared, scores = read(store, GEODETIC["compared"]), read(store, GEODETIC["scores"])
+    measured = np.isin(compared["glacier"].values, np.unique(read(store, SAMPLES)["glacier"].values))
+    assert measured.any()
+    np.testing.assert_array_equal(compared["independent"].values == 1, measured)
+    count = scores[scores["metric"] == "bias"].set_index("slice")["n"]
+    assert count["learnt from"] == (~measured).sum()
+    assert count["independent"] == measured.sum()
+    assert f"{int((~measured).sum())} of them were learnt from and are no independent judgement" in said
+    page = (load_config(path).root / "report" / "index.html").read_text()
+    assert f"The product was learnt from {int((~measured).sum())} of {len(measured)} rates" in page
+
+
+def test_own_rates_are_a_scheme_of_their_own(world, learnt, tmp_path):
+    schemes = {"validation": {"schemes": ["logo", OWN]}}
+    with pytest.raises(gg.InputError, match="learn: true"):
+        load_config(world.at(tmp_path, **schemes))
+    path, *_ = learnt
+    config = load_config(path, [f"validation.schemes=[logo, {OWN}]"])
+    run(config, "evaluation", say=lambda _: None)
+    store = RunStore(config.root)
+    table = read(store, EVALUATION["predictions"])
+    both = table[table["model"] == "ff_fcnn"].pivot(index="sample", columns="scheme", values="predicted")
+    assert (both["logo"] != both[OWN]).all()
+    plain = table[table["model"] == "ridge"].pivot(index="sample", columns="scheme", values="predicted")
+    np.testing.assert_array_equal(plain["logo"], plain[OWN])
+    scores = read(store, EVALUATION["scores"])
+    assert set(scores["scheme"]) == {"logo", OWN}

@@ -192,7 +192,7 @@ class FeedForward(Levelled):
         ["none"], min_length=1
     )
     heteroscedastic: Annotated[list[bool], BeforeValidator(_several)] = Field([False], min_length=1)
-    geodetic_weight: Annotated[list[Strength], BeforeValidator(_several)] = Field([0.0, 0.1, 1.0], min_length=1)
+    geodetic_weight: Annotated[list[Strength], BeforeValidator(_several)] = Field([0.0, 0.01, 0.1], min_length=1)
     configurations: Count = 64
     members: int = Field(5, ge=1, le=1000)
     bootstrap: bool = True
