@@ -231,6 +231,8 @@ WRONG = [
     ),
     ("summer_albedo", lambda g: gg.summer_albedo(g.nothing), ["daily albedo", "`open_albedo`"]),
     ("build_predictors", lambda g: gg.build_predictors(g.nothing, g.nothing, g.nothing), ["sampled", "`sample`"]),
+    ("build_constraints", lambda g: gg.build_constraints(g.predictors, g.table), ["linked", "rate"]),
+    ("build_constraints", lambda g: gg.build_constraints(g.nothing, g.table), ["predictors", "`build_predictors`"]),
     ("build_samples", lambda g: gg.build_samples(g.predictors, g.table), ["linked", "mass_balance"]),
     ("build_samples", lambda g: gg.build_samples(g.nothing, g.table), ["predictors", "`build_predictors`"]),
     ("make_folds", lambda g: gg.make_folds(g.samples, "logos"), ["scheme", "logo, loyo"]),

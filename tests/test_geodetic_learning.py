@@ -32,6 +32,7 @@ from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.validation.audit import probe, scrambled_constraints
 from glacmb_grid.weights import identity
 from glacmb_grid.workflow.currency import status
+from glacmb_grid.workflow.presenting import write_report
 from glacmb_grid.workflow.runner import run
 
 pytestmark = pytest.mark.ends
@@ -301,7 +302,7 @@ def test_a_run_says_which_rates_it_learnt_from(learnt):
     assert count["learnt from"] == (~measured).sum()
     assert count["independent"] == measured.sum()
     assert f"{int((~measured).sum())} of them were learnt from and are no independent judgement" in said
-    page = (load_config(path).root / "report" / "index.html").read_text()
+    page = write_report(load_config(path), say=lambda _: None).read_text(encoding="utf-8")
     assert f"The product was learnt from {int((~measured).sum())} of {len(measured)} rates" in page
 
 
@@ -311,7 +312,7 @@ def test_own_rates_are_a_scheme_of_their_own(world, learnt, tmp_path):
         load_config(world.at(tmp_path, **schemes))
     path, *_ = learnt
     config = load_config(path, [f"validation.schemes=[logo, {OWN}]"])
-    run(config, "evaluation", say=lambda _: None)
+    run(config, stage="evaluation", say=lambda _: None)
     store = RunStore(config.root)
     table = read(store, EVALUATION["predictions"])
     both = table[table["model"] == "ff_fcnn"].pivot(index="sample", columns="scheme", values="predicted")

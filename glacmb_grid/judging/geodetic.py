@@ -59,7 +59,8 @@ def rates_learnt(parameters: Iterable[xr.Dataset], samples: xr.Dataset, folds: F
         if "rates_fitted" in one:
             names = [str(c).rsplit(":", 2) for c in one["constraint"].values]
             table = pd.DataFrame(names, columns=["glacier", "begin", "end"])
-            may_predict = withheld(table["glacier"].to_numpy(object), samples, folds)
+            glaciers, number = np.unique(table["glacier"].to_numpy(object), return_inverse=True)
+            may_predict = withheld(glaciers, samples, folds)[number]
             held = np.asarray((one["rates_fitted"].values.T & may_predict).any(axis=1))
             found.append(table[held])
     return pd.concat(found).drop_duplicates()

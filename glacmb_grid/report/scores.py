@@ -15,6 +15,7 @@ from glacmb_grid.validation.scores import called_better, unbeaten_rivals
 
 _REMARKS = {
     "random": " - rows of one glacier on both sides: not a fair test, only shown beside the others",
+    "logo_own_geodetic": " - scored glaciers keep their own geodetic rates: not the skill at glaciers without any",
     "domain": " - as far from fitted glaciers as the predicted ones are: the expected RMSE of this product",
 }
 
