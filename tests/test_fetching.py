@@ -12,14 +12,15 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from urllib.parse import parse_qs, urlparse
 
 import numpy as np
 import pytest
 import requests
 
-from glacmb_grid.errors import InputError
-from glacmb_grid.fetching import Area, Item, Plan, data_store, fetch, plan, sources
+from glacmb_grid.errors import InputError, InputErrors
+from glacmb_grid.fetching import Area, Item, Plan, data_store, earthdata, fetch, plan, sources
 from glacmb_grid.fetching.earthdata import items_of
 from glacmb_grid.fetching.http import TRIES, Missing, download
 from glacmb_grid.fetching.record import FOLDER, Record
@@ -40,6 +41,7 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.content, self.tag = CONTENT, '"one"'
         self.faults, self.ranges = [], []
+        self.faults_of, self.together = {}, None
         self.jobs, self.submitted, self.licence, self.limit = {}, [], True, 1e9
         self.polls_until_done = 2
         self.die_after_submission, self.busy, self.gateway = False, 0, 0
@@ -48,6 +50,21 @@ class Server(ThreadingHTTPServer):
     def listed(self):
         of = {"processID": sources.ERA5_LAND}
         return [{"jobID": i, "status": j["status"], **of} for i, j in reversed(self.jobs.items())]
+
+
+class Gathering:
+    """Holds back answers until so many requests are there at the same time."""
+
+    def __init__(self, count):
+        self._barrier = threading.Barrier(count)
+
+    def arrive(self):
+        """Whether the others came too."""
+        try:
+            self._barrier.wait(timeout=60)
+        except threading.BrokenBarrierError:
+            return False
+        return True
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -81,7 +98,11 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         asked = self.headers.get("Range")
         server.ranges.append(asked)
+        if server.together is not None and not server.together.arrive():
+            self.reply({"title": "nobody else came"}, 500)
+            return
         fault = server.faults.pop(0) if server.faults else ("none",)
+        fault = server.faults_of.get(self.path, fault)
         if fault[0] == "status":
             self.send_response(fault[1])
             for name, value in fault[2].items():
@@ -543,6 +564,122 @@ def test_two_calls_do_not_share_a_folder(server, tmp_path):
             fetch(land(), tmp_path, say=lambda _: None)
 
     fetch(land(), tmp_path, say=lambda _: None, sleep=nested)
+
+
+# ---- several at a time ----
+
+
+def granules(server, count):
+    """A plan of granules in the archive, of which each is its own file."""
+    names = [f"g{n}.hdf" for n in range(count)]
+    items = tuple(Item(f"albedo/{n}", "earthdata", f"{server.url}/file/{n}", checksum=MD5) for n in names)
+    return Plan("mod10a1", items, "free", "cite", "albedo: {files: albedo/*.hdf}")
+
+
+@pytest.fixture
+def archive(server, monkeypatch):
+    """The server as an archive for which a login was given; how many sessions were opened."""
+    opened = []
+
+    def session():
+        opened.append(threading.get_ident())
+        return requests.Session()
+
+    monkeypatch.setattr(earthdata, "session", session)
+    server.opened = opened
+    return server
+
+
+def names(folder):
+    return sorted(p.name for p in (folder / "albedo").iterdir())
+
+
+def test_four_granules_come_at_the_same_time(archive, tmp_path):
+    archive.together = Gathering(4)  # no answer before four have asked
+    mine, said = threading.get_ident(), []
+    paths = fetch(granules(archive, 8), tmp_path, say=lambda line: said.append((line, threading.get_ident())))
+    assert [p.name for p in paths] == [f"g{n}.hdf" for n in range(8)], "in the order of the plan"
+    assert all(p.read_bytes() == CONTENT for p in paths)
+    assert len(archive.opened) == len(set(archive.opened)) == 4, "a session for each thread"
+    assert sorted(line for line, _ in said) == [f"albedo/g{n}.hdf: 3.0 MB" for n in range(8)]
+    assert {thread for _, thread in said} == {mine}
+    archive.ranges.clear()
+    assert fetch(granules(archive, 8), tmp_path, say=lambda _: None) == paths
+    assert archive.ranges == [], "nothing is asked again"
+
+
+def test_one_at_a_time_where_that_is_asked_for(archive, tmp_path):
+    asked = []
+    archive.together = SimpleNamespace(arrive=lambda: asked.append(len(names(tmp_path))) or True)
+    (tmp_path / "albedo").mkdir()
+    fetch(granules(archive, 4), tmp_path, at_once=1, say=lambda _: None)
+    assert asked == [0, 1, 2, 3], "each is asked for when the one before is there"
+    with pytest.raises(InputError, match="at_once"):
+        fetch(granules(archive, 4), tmp_path, at_once=0)
+
+
+def test_a_granule_that_fails_is_named_and_the_others_stay(archive, tmp_path):
+    archive.faults_of = {"/file/g1.hdf": ("status", 403, {})}
+    archive.together = Gathering(4)
+    with pytest.raises(InputError, match=r"file/g1\.hdf"):
+        fetch(granules(archive, 4), tmp_path, say=lambda _: None)
+    assert names(tmp_path) == ["g0.hdf", "g2.hdf", "g3.hdf"]
+    archive.faults_of, archive.together = {}, None
+    archive.ranges.clear()
+    assert len(fetch(granules(archive, 4), tmp_path, say=lambda _: None)) == 4
+    assert len(archive.ranges) == 1, "only the one that failed is asked for again"
+
+
+def test_after_a_failure_no_more_are_begun_and_each_that_failed_is_named(archive, tmp_path):
+    archive.faults_of = {f"/file/g{n}.hdf": ("status", 403, {}) for n in (0, 1)}
+    archive.together = Gathering(2)
+    with pytest.raises(InputErrors) as raised:
+        fetch(granules(archive, 40), tmp_path, at_once=2, say=lambda _: None)
+    assert all(f"file/g{n}.hdf" in str(raised.value) for n in (0, 1))
+    assert len(archive.ranges) == 2
+
+
+def test_without_a_login_it_is_told_once(server, tmp_path, monkeypatch):
+    tries = []
+
+    def refused():
+        tries.append(1)
+        raise InputError("fetch: Earthdata", expected="your Earthdata login", found="none", remedy="register")
+
+    monkeypatch.setattr(earthdata, "session", refused)
+    with pytest.raises(InputError, match="Earthdata login"):
+        fetch(granules(server, 8), tmp_path, say=lambda _: None)
+    assert server.ranges == []
+    assert len(tries) == 1, "a wrong password is not tried by every thread"
+
+
+def test_an_interrupt_ends_all_of_them_and_what_came_is_gone_on_with(archive, tmp_path):
+    archive.faults_of = {f"/file/g{n}.hdf": ("break", 1_000_000) for n in (1, 2, 3)}
+    archive.together = Gathering(4)
+    pausing, wake = threading.Semaphore(0), threading.Event()
+
+    def say(line):
+        if line.startswith("albedo/g0.hdf"):
+            for _ in range(3):
+                assert pausing.acquire(timeout=60)
+            raise KeyboardInterrupt
+
+    def sleep(_):
+        pausing.release()
+        wake.wait(60)
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch(granules(archive, 40), tmp_path, say=say, sleep=sleep)
+    wake.set()
+    assert names(tmp_path) == ["g0.hdf"]
+    parts = [p for p in (tmp_path / FOLDER / "parts" / "albedo").iterdir() if p.suffix == ".hdf"]
+    assert sorted(p.name for p in parts) == ["g1.hdf", "g2.hdf", "g3.hdf"]
+    assert all(0 < p.stat().st_size <= 1_000_000 for p in parts)
+    archive.faults_of, archive.together = {}, None
+    archive.ranges.clear()
+    fetch(granules(archive, 4), tmp_path, say=lambda _: None)
+    assert all(re.fullmatch(r"bytes=[1-9]\d*-", r) for r in archive.ranges)
+    assert len(archive.ranges) == 3
 
 
 # ---- plans ----

@@ -12,6 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from bokeh.document import Document
+from bokeh.embed import components
+from bokeh.models import CustomJS
+from bokeh.plotting import figure
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +23,7 @@ from glacmb_grid.cli import main
 from glacmb_grid.config import load_config
 from glacmb_grid.report.page.cards import data_card, limits, model_card
 from glacmb_grid.report.page.glaciers import glaciers_of, packed
+from glacmb_grid.report.page.numbering import numbered
 from glacmb_grid.report.page.packing import along_a_path, from_text, pack_series, unpack_series
 from glacmb_grid.report.page.page import page
 from glacmb_grid.report.page.sections import sections
@@ -411,7 +415,7 @@ def test_a_run_gets_a_page_once_and_again_when_it_changes(world, tmp_path, monke
     path.write_text("edited", encoding="utf-8")
     assert presented(config, states)[0][1] == "stale"
     write_report(config, say=said.append)
-    assert b"learnt from" in path.read_bytes()
+    assert path.read_bytes() == first
     assert any(p.name.startswith("index.html.") for p in path.parent.iterdir()), "what was edited is kept"
 
 
@@ -440,6 +444,39 @@ def test_figures_of_a_run_are_written_as_png_and_pdf(world, tmp_path, monkeypatc
     before = {p: p.read_bytes() for p in written if p.suffix == ".pdf"}
     assert write_figures(config, overwrite=True, say=quiet) == written
     assert {p: p.read_bytes() for p in before} == before, "the same results give the same bytes"
+
+
+def test_the_same_results_give_the_same_page(results):
+    """Whatever was drawn before: bokeh counts names in a process, and draws others at random."""
+    text = page(results)
+    figure().scatter([1, 2], [3, 4])
+    assert page(results) == text
+
+
+def test_names_in_a_page_are_counted_and_what_a_user_wrote_stays():
+    drawn, document = figure(title='"id":"p1001" and "p1002"'), Document()
+    drawn.scatter([1, 2], [3, 4], legend_label="p1003")
+    code = 'const known = {"id":"p1004"}'
+    drawn.x_range.js_on_change("start", CustomJS(args={"id": drawn}, code=code))
+    document.add_root(drawn)
+    script, places = numbered(*components({"one": drawn}))
+    (told,) = re.findall(r"const docs_json = '(.*)';", script)
+    (listed,) = json.loads(re.search(r"const render_items = (.*);", script)[1])
+    (root,) = json.loads(told.replace("\\\\", "\\"))["page"]["roots"]
+    assert listed == {"docid": "page", "roots": {root["id"]: "chart-one"}, "root_ids": [root["id"]]}
+    assert places["one"].startswith(f'<div id="chart-one" data-root-id="{root["id"]}"')
+    assert root["attributes"]["title"]["attributes"]["text"] == '"id":"p1001" and "p1002"'
+    assert all(name in told for name in ("p1003", "p1004"))
+    names = re.findall(r'"name":"\w+","id":"(p\d+)"', told)
+    assert len(names) == len(set(names)) > 30
+    referred = re.findall(r'\{"id":"(p\d+)"\}', told)
+    assert root["id"] in referred
+    assert set(referred) <= set(names)
+    assert {int(n[1:]) for n in names} == set(range(1, len(names) + 1))
+
+
+def test_a_script_of_another_form_stays_as_it_is():
+    assert numbered('{"id":"p1001"}', {"one": "<div></div>"}) == ('{"id":"p1001"}', {"one": "<div></div>"})
 
 
 def test_nothing_to_show_is_an_error_that_says_what_to_do(world, tmp_path, monkeypatch, quiet):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -229,8 +230,12 @@ def test_locked_glaciers_are_in_no_mask_until_they_are_scored(tmp_path, capsys):
     mean = scored.loc[scored["model"] == "mean", "predicted"]
     assert len(mean) == 16
     np.testing.assert_allclose(mean, free.mean(), rtol=1e-6)
-    assert main(["score-holdout", config, "--set", "models.ridge.penalties=[5]"]) == 0
-    assert "look 2 at these test glaciers" in capsys.readouterr().out
+    assert main(["score-holdout", config, "--set", "models.ridge.penalties=[5]", "--quiet"]) == 0
+    quiet = capsys.readouterr().out
+    first, *scores = quiet.splitlines()
+    assert "look 2 at these test glaciers" in first, "how often they were looked at is part of the answer"
+    assert scores
+    assert all(re.search(r"^  (\S+ +RMSE |no interval)", line) for line in scores), "no progress"
     looks = json.loads((out / "holdout-looks.json").read_text())
     assert len({one["configuration"] for one in looks}) == 2
 

@@ -291,6 +291,7 @@ def fetch(
     to: Annotated[Path, typer.Option(metavar="FOLDER", help="where the files go", show_default=False)],
     years: Annotated[str, typer.Option(metavar="FIRST-LAST", help="of climate and albedo")] = "2000-2024",
     variables: Annotated[str, typer.Option(metavar="NAMES", help="of era5-land")] = "t2m,tp",
+    at_once: Annotated[int, typer.Option(min=1, help="files fetched side by side")] = 4,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="say what would be asked, and ask nobody but catalogues")
     ] = False,
@@ -298,7 +299,8 @@ def fetch(
     """Ask the agencies for what a region needs, in your name; goes on where it was interrupted."""
     from glacmb_grid.cli import files
 
-    return files.fetch(source.value, region, to, years=years, variables=variables, dry_run=dry_run)
+    asked = {"years": years, "variables": variables}
+    return files.fetch(source.value, region, to, **asked, at_once=at_once, dry_run=dry_run)
 
 
 @command(app, examples=["glacmb-grid synth raw", "glacmb-grid synth raw --glaciers 8 --measured 4 --plain"])

@@ -113,7 +113,7 @@ def init(
     return 0
 
 
-def fetch(source: str, region: str, folder: Path, *, years: str, variables: str, dry_run: bool) -> int:
+def fetch(source: str, region: str, folder: Path, *, years: str, variables: str, at_once: int, dry_run: bool) -> int:
     """Fetch files of a source; the exit status."""
     from glacmb_grid import fetching
 
@@ -121,7 +121,7 @@ def fetch(source: str, region: str, folder: Path, *, years: str, variables: str,
     for line in plan.lines() if dry_run else plan.lines()[: 3 + len(plan.notes)]:
         tell(line)
     if not dry_run:
-        fetching.fetch(plan, folder, say=say)
+        fetching.fetch(plan, folder, at_once=at_once, say=say)
         tell(f"in a configuration that lies in {folder}: {plan.configuration}")
     return 0
 

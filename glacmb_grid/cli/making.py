@@ -91,7 +91,7 @@ def score_holdout(path: Path, overrides: Overrides) -> int:
     """Score the locked glaciers; the exit status."""
     from glacmb_grid.workflow import holdout
 
-    holdout.score_holdout(load_config(path, overrides), say=tell)
+    holdout.score_holdout(load_config(path, overrides), say=say, tell=tell)
     return 0
 
 

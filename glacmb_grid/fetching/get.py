@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from glacmb_grid.checking import Limits, checking_arguments
 from glacmb_grid.disk import Say, put_aside
 from glacmb_grid.errors import InputError
-from glacmb_grid.fetching import data_store, earthdata
+from glacmb_grid.fetching import data_store
 from glacmb_grid.fetching.contract import Item, Plan
 from glacmb_grid.fetching.http import Missing, Sleep, download
 from glacmb_grid.fetching.record import FOLDER, PARTS, Record
+from glacmb_grid.fetching.side_by_side import Going, Sessions, side_by_side
 from glacmb_grid.fetching.sources import halves
 from glacmb_grid.stores.locks import holding
 
 if TYPE_CHECKING:
-    import requests
     from ecmwf.datastores import Client
 
+Get = Callable[[Item, Path, Path], int]
 _ASKED_AHEAD = 4  # requests that wait in the queue of the data store at a time
 
 
-def fetch(plan: Plan, folder: str | Path, *, say: Say = print, sleep: Sleep = time.sleep) -> list[Path]:
+@checking_arguments
+def fetch(
+    plan: Plan,
+    folder: str | Path,
+    *,
+    at_once: Annotated[int, Limits(least=1)] = 4,
+    say: Say = print,
+    sleep: Sleep = time.sleep,
+) -> list[Path]:
     """Fetch the files of a plan.
 
     Parameters
@@ -32,10 +43,12 @@ def fetch(plan: Plan, folder: str | Path, *, say: Say = print, sleep: Sleep = ti
     folder : str or Path
         Where they go. Files that came earlier are kept, started ones are gone on with, and requests that wait at a data
         store are taken up again, by a record in its folder `.glacmb_fetch`.
+    at_once : int
+        How many files that lie ready are fetched at a time.
     say : callable
-        Told what happens.
+        Told what happens, always in the thread that called.
     sleep : callable
-        Waits for seconds.
+        Waits for seconds, in any thread.
 
     Returns
     -------
@@ -44,13 +57,14 @@ def fetch(plan: Plan, folder: str | Path, *, say: Say = print, sleep: Sleep = ti
 
     Raises
     ------
-    InputError
-        No credentials, a licence that is not accepted, a file that cannot be had; files that are there stay.
+    InputError or InputErrors
+        No credentials, a licence that is not accepted, a file that cannot be had. Files that are under way by then come
+        to their end, no others are begun, and all that are there stay.
     """
     folder = Path(folder)
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     with holding(folder / FOLDER, folder, instead="name another folder by --to"):
-        return _Fetching(folder, say, sleep).all(plan.items)
+        return _Fetching(folder, say, sleep).all(plan.items, at_once)
 
 
 class _Fetching:
@@ -59,35 +73,33 @@ class _Fetching:
     def __init__(self, folder: Path, say: Say, sleep: Sleep) -> None:
         self._folder, self._say, self._sleep = folder, say, sleep
         self._record = Record(folder)
-        self._sessions: dict[str, requests.Session] = {}
+        self._sessions = Sessions()
         self._store: Client | None = None
 
-    def all(self, items: tuple[Item, ...]) -> list[Path]:
-        """Every file that is not there yet, one after the other."""
+    def all(self, items: tuple[Item, ...], at_once: int) -> list[Path]:
+        """Every file that is not there yet: a few at a time of those that lie ready, then those that are made."""
         made = [i for i in items if i.way == "data store"]
-        others = [i for i in items if i.way != "data store"]
-        done = []
-        for item in others:
-            done += self._one(item)
+        ready = [i for i in items if i.way != "data store"]
+        done = [p for paths in side_by_side(self._ready, ready, at_once=at_once, say=self._say) for p in paths]
         whole = [part for item in made for part in self._within_limits(item)]
         for place, item in enumerate(whole):
             for ahead in whole[place : place + _ASKED_AHEAD]:
                 if not self._record.has(ahead) and not self._record.of(ahead).get("id"):
                     data_store.ask(self._client(), ahead, self._record, _quiet, self._sleep)
-            done += self._one(item)
+            done += self._one(item, self._say, self._collected)
         return done
 
-    def _one(self, item: Item) -> list[Path]:
+    def _one(self, item: Item, say: Say, get: Get) -> list[Path]:
         path = self._folder / item.name
         if not self._record.has(item):
             if item.exact and path.is_file() and path.stat().st_size == item.size:  # killed before it was noted
                 self._record.note(item, bytes=item.size)
                 return [path]
             if path.exists():
-                self._say(f"{item.name} is not what is fetched: kept as {put_aside(path, 'yours').name}")
+                say(f"{item.name} is not what is fetched: kept as {put_aside(path, 'yours').name}")
             part = self._folder / FOLDER / PARTS / item.name
             try:
-                size = self._get(item, path, part)
+                size = get(item, path, part)
             except Missing as error:
                 if not item.may_lack:
                     raise InputError(
@@ -96,20 +108,32 @@ class _Fetching:
                         found="none there",
                         remedy="look whether a newer version has another name, and tell us",
                     ) from error
-                self._say(f"{item.name}: {item.may_lack}")
+                say(f"{item.name}: {item.may_lack}")
                 return []
             self._record.note(item, bytes=size)
-            self._say(f"{item.name}: {size / 1e6:.1f} MB")
+            say(f"{item.name}: {size / 1e6:.1f} MB")
         return [path] if path.exists() else []
 
-    def _get(self, item: Item, path: Path, part: Path) -> int:
-        if item.way == "data store":
-            return data_store.collect(self._client(), item, path, part, self._record, self._say, self._sleep)
-        session = self._session(item.way)
-        size = item.size if item.exact else 0
-        return download(
-            item.url, path, part, session=session, say=self._say, size=size, checksum=item.checksum, sleep=self._sleep
-        )
+    def _collected(self, item: Item, path: Path, part: Path) -> int:
+        return data_store.collect(self._client(), item, path, part, self._record, self._say, self._sleep)
+
+    def _ready(self, item: Item, say: Say, going: Going) -> list[Path]:
+        """A file that lies ready, in any thread."""
+
+        def get(item: Item, path: Path, part: Path) -> int:
+            return download(
+                item.url,
+                path,
+                part,
+                session=self._sessions.of(item.way),
+                say=say,
+                size=item.size if item.exact else 0,
+                checksum=item.checksum,
+                sleep=self._sleep,
+                going=going,
+            )
+
+        return self._one(item, say, get)
 
     def _within_limits(self, item: Item) -> list[Item]:
         """A request, or its halves where it costs more than the data store allows."""
@@ -135,16 +159,6 @@ class _Fetching:
         if self._store is None:
             self._store = data_store.client()
         return self._store
-
-    def _session(self, way: str) -> requests.Session:
-        if way not in self._sessions:
-            if way == "earthdata":
-                self._sessions[way] = earthdata.session()
-            else:
-                import requests
-
-                self._sessions[way] = requests.Session()
-        return self._sessions[way]
 
 
 def _quiet(_: str) -> None:

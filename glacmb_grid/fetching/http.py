@@ -39,6 +39,7 @@ def download(
     size: int = 0,
     checksum: str = "",
     sleep: Sleep = time.sleep,
+    going: Callable[[], None] = lambda: None,
 ) -> int:
     """Fetch a file; gives its bytes.
 
@@ -60,6 +61,8 @@ def download(
         `md5:...` or another of hashlib; empty if unknown.
     sleep : callable
         Waits for seconds.
+    going : callable
+        Called before each piece; what it raises ends the download, and what has come is kept.
 
     Raises
     ------
@@ -71,7 +74,7 @@ def download(
     for folder in (path.parent, part.parent):
         folder.mkdir(parents=True, exist_ok=True)
     for again in (True, False):
-        _complete(url, part, session, say, size, sleep)
+        _complete(url, part, session, say, size, sleep, going)
         wrong = _wrong(part, checksum)
         if not wrong:
             sync(part)
@@ -90,12 +93,15 @@ def download(
     )
 
 
-def _complete(url: str, part: Path, session: requests.Session, say: Say, size: int, sleep: Sleep) -> None:
+def _complete(
+    url: str, part: Path, session: requests.Session, say: Say, size: int, sleep: Sleep, going: Callable[[], None]
+) -> None:
     """Fetch until all bytes are there."""
     import requests
 
     idle, trouble = 0, ""
     while idle < TRIES:
+        going()
         have = part.stat().st_size if part.exists() else 0
         if size and have == size:
             return
@@ -115,7 +121,7 @@ def _complete(url: str, part: Path, session: requests.Session, say: Say, size: i
                     part.unlink(missing_ok=True)
                 else:
                     _refuse(answer, url)
-                    whole = _store(answer, part, have)
+                    whole = _store(answer, part, have, going)
                     have_now = part.stat().st_size
                     if have_now == (size or whole or have_now):
                         return
@@ -149,7 +155,7 @@ def _tag(part: Path) -> Path:
     return part.with_name(f"{part.name}.tag")
 
 
-def _store(answer: requests.Response, part: Path, have: int) -> int:
+def _store(answer: requests.Response, part: Path, have: int, going: Callable[[], None]) -> int:
     """Write what comes; gives the length of the whole file, 0 if unknown."""
     headers = answer.headers
     goes_on = answer.status_code == 206
@@ -161,6 +167,7 @@ def _store(answer: requests.Response, part: Path, have: int) -> int:
             _tag(part).unlink(missing_ok=True)
     with part.open("ab" if goes_on else "wb") as file:
         for piece in answer.iter_content(_PIECE):
+            going()
             file.write(piece)
     return _length_of(headers.get("Content-Range", "")) if goes_on else int(headers.get("Content-Length", 0))
 

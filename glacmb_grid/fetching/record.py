@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,15 @@ def digest(item: Item) -> str:
 class Record:
     """The files of a folder by name: what was asked, the identifier of the request, and what came.
 
-    Every fact is a line at the end of one file; a line that was cut off, or damaged, is passed over.
+    Every fact is a line at the end of one file; a line that was cut off, or damaged, is passed over. Threads may
+    note facts side by side.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FOLDER / _FILE
         self._folder = folder
         self._files: dict[str, dict[str, Any]] = {}
+        self._noting = threading.Lock()
         lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines() if self._path.is_file() else []
         for line in lines:
             try:
@@ -58,9 +61,9 @@ class Record:
         self._add(item, None)
 
     def _add(self, item: Item, facts: dict[str, Any] | None) -> None:
-        self._take(item.name, digest(item), facts)
         line = json.dumps({"name": item.name, "asked": digest(item), "facts": facts})
-        with self._path.open("a", encoding="utf-8") as file:
+        with self._noting, self._path.open("a", encoding="utf-8") as file:
+            self._take(item.name, digest(item), facts)
             file.write(f"\n{line}\n")  # after a line that was cut off
             file.flush()
             os.fsync(file.fileno())

@@ -11,6 +11,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from glacmb_grid.report.page.glaciers import glaciers_of, packed
+from glacmb_grid.report.page.numbering import numbered
 from glacmb_grid.report.page.sections import sections
 from glacmb_grid.report.page.sentences import sentences
 from glacmb_grid.report.results import Results
@@ -41,6 +42,7 @@ def page(results: Results) -> str:
             document.add_root(chart)
     drawn, places = components(charts) if charts else ("", {})
     assert isinstance(places, dict)
+    drawn, places = numbered(drawn, places)
     inline = Resources(mode="inline", components=["bokeh", "bokeh-gl", "bokeh-widgets"]) if charts else None
     product = results.product
     title = str(product.attrs.get("title", "")) if product is not None else ""
