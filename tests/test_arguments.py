@@ -27,6 +27,7 @@ WITHOUT = {  # keys that no public function takes: they are of a whole run
     "observations.links",
     "observations.geodetic",
     "observations.geodetic.mapping",
+    "observations.geodetic.learn",
     "sampling.max_land_distance_km",
     "sampling.min_coverage",
     "validation.models",

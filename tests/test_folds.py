@@ -140,7 +140,8 @@ def test_in_every_scheme_what_belongs_together_stays_on_one_side(table, scheme, 
     assert inner_score.any(axis=2).all()
     assert not ((inner_fit | inner_score) & ~fit[:, None]).any()
     unit = np.char.add(np.char.add(glacier.astype(str), ":"), year.astype(str))
-    apart = {"logo": [group, glacier], "loyo": [year], "both_out": [group, glacier, year],
+    apart = {"logo": [group, glacier], "logo_own_geodetic": [group, glacier], "loyo": [year],
+             "both_out": [group, glacier, year],
              "blocks": [group, glacier], "leave_region_out": [region, group, glacier],
              "domain": [group, glacier]}.get(scheme, [])  # fmt: skip
     for f, s in zip(fit, score, strict=True):
@@ -161,7 +162,8 @@ def test_in_every_scheme_what_belongs_together_stays_on_one_side(table, scheme, 
 def test_inner_splits_repeat_the_outer_kind(scheme):
     samples = many(600, 40, 20)
     labels = {n: samples[n].values for n in ("glacier", "group", "year", "region")}
-    apart = {"logo": ["glacier", "group"], "loyo": ["year"], "both_out": ["glacier", "group", "year"],
+    apart = {"logo": ["glacier", "group"], "logo_own_geodetic": ["glacier", "group"], "loyo": ["year"],
+             "both_out": ["glacier", "group", "year"],
              "blocks": ["glacier", "group"], "leave_region_out": ["glacier", "region"],
              "domain": ["glacier", "group"]}.get(scheme, [])  # fmt: skip
     folds = make_folds(samples, scheme, inner=4, targets=TARGETS)
@@ -169,7 +171,7 @@ def test_inner_splits_repeat_the_outer_kind(scheme):
     for fit, score in zip(inner_fit.reshape(-1, 600), inner_score.reshape(-1, 600), strict=True):
         for name in apart:
             assert not set(labels[name][fit]) & set(labels[name][score])
-    if scheme in ("logo", "loyo", "random"):  # every row that may be used for tuning is scored once
+    if scheme in ("logo", "logo_own_geodetic", "loyo", "random"):  # every row that may be used for tuning is scored once
         same = folds.block[:, None] == folds.block
         common = np.array([folds.fit[s].all(axis=0) for s in same])
         np.testing.assert_array_equal(inner_score.sum(axis=1), common)
@@ -259,6 +261,7 @@ def test_a_handful_of_rows_gives_folds_or_a_clear_refusal(scheme, pairs):
     )
     needs = {
         "logo": [0],
+        "logo_own_geodetic": [0],
         "blocks": [0],
         "leave_region_out": [0],
         "domain": [0],

@@ -106,7 +106,7 @@ def test_dimensions_of_a_grid_may_have_any_names():
 
 def test_schemas_are_found_by_their_names():
     assert all(name == schema.name for name, schema in SCHEMAS.items())
-    assert len(SCHEMAS) == 15
+    assert len(SCHEMAS) == 16
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from glacmb_grid.validation.predictions import PREDICTION_COLUMNS, out_of_fold, 
 from glacmb_grid.validation.scores import SCORE_COLUMNS, SLICE_COLUMNS, compare, score, slices
 from glacmb_grid.weights import identity
 
-SCHEMES = ("logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain")
+SCHEMES = ("logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain", "logo_own_geodetic")
 
 
 def table(observed, predicted, glacier, year, scheme="logo", model="m"):
@@ -287,7 +287,7 @@ def test_each_scheme_draws_its_own_blocks():
     data["region"] = data["glacier"].str[1:].astype(int) % 9
     drawn = {s: block_weights(data, s, 40, 1) for s in SCHEMES}
     alike = {"logo": ["group"], "blocks": ["group"], "random": ["group"], "domain": ["group"], "loyo": ["year"],
-             "both_out": ["group", "year"], "leave_region_out": ["region"]}  # fmt: skip
+             "both_out": ["group", "year"], "leave_region_out": ["region"], "logo_own_geodetic": ["group"]}  # fmt: skip
     for scheme, columns in alike.items():
         for _, rows in data.groupby(columns):
             assert (np.ptp(drawn[scheme][:, rows.index], axis=1) == 0).all()

@@ -72,6 +72,8 @@ class OnCluster(Engine):
         sent: dict[int, tuple[Any, Any]] = {}  # what was sent is kept, so that no other value gets its id
 
         def send(value: Any) -> Any:
+            if value is None:
+                return None
             if id(value) not in sent:
                 sent[id(value)] = value, self.client.scatter(value, broadcast=True, hash=False)
             return sent[id(value)][1]
