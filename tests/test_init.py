@@ -192,11 +192,11 @@ def test_names_of_ones_own_are_guessed_by_units_and_said(raw, capsys):
 
 
 def test_names_that_nothing_tells_are_left_to_be_filled_in(raw, capsys):
-    folder = own_climate(raw, "own", t2m="v1", tp="v2")
+    folder = own_climate(raw, "own", t2m="t_min", tp="snow_or_rain")
     assert main(arguments({**GIVEN, "climate": [folder]})) == 0
     made = read_back()["climate"]
     assert made["names"] == {"t2m": "FILL_IN", "tp": "FILL_IN", "orography": "Hoehe"}
-    assert "v1 (K), v2 (kg m-2 s-1)" in (raw.parent / "own.yaml").read_text()
+    assert "snow_or_rain (kg m-2 s-1), t_min (K)" in (raw.parent / "own.yaml").read_text()
     assert main(["check", "own.yaml"]) == 1
     assert "climate.names.t2m, climate.names.tp" in capsys.readouterr().err
 

@@ -178,6 +178,23 @@ def test_the_glaciers_of_a_product_keep_their_values_in_their_new_order(results)
     assert made.name[made.first] == "Old Glacier"
 
 
+def test_without_a_90_percent_interval_the_band_is_one_standard_deviation(results):
+    with_intervals = glaciers_of(results)
+    assert with_intervals.band == "90 % interval"
+    none = {f"mass_balance_{side}_90": results.product["mass_balance"] * np.nan for side in ("lower", "upper")}
+    why = "not available: a 90 % interval needs residuals of 9 glaciers, and there are 2"
+    one = dataclasses.replace(results, product=results.product.assign(none).assign_attrs(interval_90=why))
+    made, by_id = glaciers_of(one), one.product.set_xindex("glacier_id")
+    assert made.band == "one standard deviation"
+    for place, glacier in enumerate(made.identifier):
+        np.testing.assert_allclose(
+            made.half_width[place], by_id.sel(glacier_id=glacier)["mass_balance_uncertainty"].values
+        )
+    first = next(iter(sections(one, made, Document())))
+    assert "one standard deviation: a 90 % interval needs residuals of 9 glaciers, and there are 2." in first.lead
+    assert any(why in text for text in limits(one))
+
+
 def test_without_a_product_the_glaciers_are_those_that_were_judged(results):
     made = glaciers_of(dataclasses.replace(results, product=None))
     assert sorted(made.identifier) == ["RGI60-13.00001", "RGI60-13.00003"]
@@ -212,6 +229,17 @@ def test_three_sentences_say_what_was_run_the_answer_and_how_good_it_is(results)
     assert ("lost" if rate < 0 else "gained") in answer
     assert "net errs by 0.50 [0.40, 0.80] m w.e." in good
     assert "it beats mean" in good
+
+
+def test_errors_whose_correlation_was_not_estimated_are_not_said_to_be(results):
+    regional = results.regional.isel(region=slice(0, 1))
+    regional = regional.assign_coords(region_name=("region", ["all glaciers"]))
+    for source, says in (("estimated", "as estimated"), ("published", "as published for other glaciers")):
+        said = json.dumps({"source": source, "structures": [], "reason": "because"})
+        product = results.product.assign_attrs(error_correlation=said)
+        one = dataclasses.replace(results, regional=regional, product=product)
+        assert f"errors correlated {says})" in sentences(one)[1]
+        assert sentences(one)[1].startswith("All glaciers together ")
 
 
 def test_several_regions_are_summed_without_a_claim_about_the_sum(results):

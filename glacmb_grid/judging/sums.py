@@ -142,8 +142,9 @@ def _line(region: xr.Dataset) -> str:
     last = region["cumulative_mass_change_gt_uncertainty"].dropna("year")
     sigma = float(last[-1]) / years if len(last) else np.nan
     balance = float(region["mass_balance"].mean())
+    called = " ".join(dict.fromkeys(str(region[n].item()) for n in ("region_id", "region_name")))
     return (
-        f"{region['region_id'].item()} {region['region_name'].item()}: {balance:+.3f} m w.e. and {rate:+.3f} "
+        f"{called}: {balance:+.3f} m w.e. and {rate:+.3f} "
         f"+- {sigma:.3f} Gt per year over {years} years, {int(region['glaciers_covered'].max())} glaciers"
     )
 

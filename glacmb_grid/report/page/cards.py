@@ -216,8 +216,8 @@ def _limits_of_product(results: Results) -> Iterator[str]:
             f"{share:.0%} of the glacier-years lie outside the area of applicability: errors there can be larger than "
             "stated."
         )
-    if text := product.attrs.get("interval_90"):
-        yield f"The 90 % interval of a glacier and year is {text}: use its standard deviation and its 50 % interval."
+    if "interval_90" in product.attrs:
+        yield f"Balances are without a 90 % interval, for some glaciers or all: {product.attrs['interval_90']}."
     if "observed_period" in product:
         outside = int((product["observed_period"] != 1).sum())
         if outside:

@@ -24,7 +24,7 @@ from glacmb_grid.report.page.judged import (
     score_charts,
 )
 from glacmb_grid.report.page.learnt import chosen_chart, glaciers_chart, importance_chart, losses_chart
-from glacmb_grid.report.page.sentences import correlated_as
+from glacmb_grid.report.page.sentences import correlated_as, why_no_interval
 from glacmb_grid.report.page.sums import LEVEL, geodetic_chart, regional_charts
 from glacmb_grid.report.page.tables import Table
 from glacmb_grid.report.results import Results
@@ -104,8 +104,7 @@ def _glaciers(glaciers: Glaciers | None, charts: dict[str, UIElement], results: 
         else " Only measured glaciers are shown; lines are predictions of fits that had not seen them."
     )
     if glaciers.band == ONE_SIGMA and results.product is not None:
-        why = results.product.attrs.get("interval_90", "not available")
-        what += f" Bands are one standard deviation: the 90 % interval is {why}."
+        what += f" Bands are one standard deviation: {why_no_interval(results.product)}."
     return Section("glaciers", title, f"{where} to see its series.{what}", charts)
 
 

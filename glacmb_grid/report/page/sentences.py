@@ -71,6 +71,12 @@ def correlated_as(results: Results) -> str:
     return "as published for other glaciers" if published else "as estimated"
 
 
+def why_no_interval(product: xr.Dataset) -> str:
+    """Why no glacier has a 90 % interval."""
+    said = str(product.attrs.get("interval_90", ""))
+    return said.removeprefix("not available: ") or "there is no 90 % interval"
+
+
 def _of_region(one: xr.Dataset, where: str, correlated: str) -> str:
     years, half = one.sizes["year"], float(ndtri(0.5 + LEVEL / 2))
     last = one.isel(year=-1)

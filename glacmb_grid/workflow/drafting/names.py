@@ -20,9 +20,10 @@ from glacmb_grid.workflow.drafting.draft import hushed
 NETCDF = (".nc", ".nc4")
 _LOOKED_AT = 400
 """Files whose headers are looked at."""
-_RAIN = re.compile(r"precip|rain|pr(?![a-z])|niederschlag|regen|osadk", re.IGNORECASE)
-_AIR = re.compile(r"2 ?m|air|near.surface|mean|t(?![a-z])|tair|temp", re.IGNORECASE)
-_OTHER_AIR = re.compile(r"min|max|dew|soil|skin|sea|snow|surface temp|std", re.IGNORECASE)
+_OTHER_WATER = re.compile(r"evap|runoff|snow|melt|swe|soil|depth|storage|discharge|convective|error|std", re.IGNORECASE)
+_OTHER_HEAT = re.compile(
+    r"min|max|dew|soil|skin|ground|lst|sea|sst|snow|ice|(?<!near.)surface temp|error|std", re.IGNORECASE
+)
 
 
 def guessed_names(files: Iterable[Path]) -> tuple[dict[str, str], list[str]]:
@@ -72,11 +73,11 @@ def without_months(ds: xr.Dataset) -> bool:
 
 
 def _likely(name: str, field: xr.DataArray, *, static: bool) -> str | None:
-    """Which of ours a variable may be, by its unit and what it is called."""
+    """Which of ours a variable may be, by its unit, unless it is called something else."""
     unit = field.attrs.get("units")
     said = " ".join((name, *(str(field.attrs.get(a, "")) for a in ("long_name", "standard_name", "description"))))
     if static:
         return OROGRAPHY if is_height(unit) else None
     if temperature_unit(str(unit)) is not None:
-        return "t2m" if _AIR.search(said) and not _OTHER_AIR.search(said) else None
-    return "tp" if is_water(unit) and _RAIN.search(said) else None
+        return None if _OTHER_HEAT.search(said) else "t2m"
+    return "tp" if is_water(unit) and not _OTHER_WATER.search(said) else None
