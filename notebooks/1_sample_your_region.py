@@ -103,7 +103,7 @@ client.close()
 season = sampled["t2m"].groupby("time.month").mean() - 273.15
 season.hvplot.line(
     x="month", by="glacier", legend=False, color="#0072b2", alpha=0.4, ylabel="temperature (°C)",
-    title="Mean annual cycle, one line a glacier",
+    title="Mean annual cycle in the cells over each glacier, one line a glacier",
 )  # fmt: skip
 
 # %% [markdown]
@@ -134,7 +134,10 @@ predictors[["origin", "stem", "season", "calendar_month"]].to_dataframe().loc[so
 # %%
 melt = predictors["predictors"].sel(predictor="degree_days_annual")
 melt.mean("glacier").to_series().rename(index=str).hvplot.bar(
-    color="#d55e00", ylabel="positive degree days (K d)", title="How warm each year was, mean over the glaciers"
+    color="#d55e00",
+    xlabel="hydrological year",
+    ylabel="positive degree days (K d)",
+    title="How warm each year was, mean over the glaciers",
 )
 
 # %% [markdown]

@@ -27,7 +27,6 @@ import tempfile
 from pathlib import Path
 
 import hvplot.pandas  # noqa: F401 - gives tables their .hvplot
-import numpy as np
 import pandas as pd
 from sklearn.neighbors import KNeighborsRegressor
 
@@ -203,10 +202,11 @@ held[held["kind"] == "all"][["method", "level", "coverage", "lower", "upper", "w
 
 # %%
 ridge = predictions[predictions["model"] == "ridge"]
-low, high = np.floor(ridge["observed"].min()), np.ceil(ridge["observed"].max())
+low, high = ridge[["observed", "predicted"]].min().min() - 0.2, ridge[["observed", "predicted"]].max().max() + 0.2
 ends = pd.DataFrame({"observed": [low, high], "predicted": [low, high]})
-line = ends.hvplot.line("observed", "predicted", color="grey")
+line = ends.hvplot.line("observed", "predicted", color="grey", xlim=(low, high), ylim=(low, high))
 ridge.hvplot.scatter(
-    "observed", "predicted", by="glacier", legend=False, width=500, height=500, hover_cols=["year"],
-    xlabel="observed (m w.e.)", ylabel="predicted by a fit without this glacier", title="Ridge regression, out of fold",
+    "observed", "predicted", color="#0072b2", alpha=0.6, width=500, height=500, hover_cols=["glacier", "year"],
+    xlabel="observed (m w.e.)", ylabel="predicted by a fit without this glacier (m w.e.)",
+    title="Ridge regression, out of fold; grey: equal",
 ) * line  # fmt: skip

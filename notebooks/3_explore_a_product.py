@@ -66,15 +66,18 @@ product[["mass_balance", "mass_balance_uncertainty", "mass_balance_realizations"
 # %% [markdown]
 # ## The worst year
 #
-# Balances are metres of water equivalent (m w.e.), means over each glacier. The balance of the region weighs glaciers
-# by their area.
+# Balances are metres of water equivalent (m w.e.), means over each glacier; negative is loss. Years are
+# hydrological years, named by their end. The balance of the region weighs glaciers by their area.
 
 # %%
 area = product["area"]
 regional = product["mass_balance"].weighted(area).mean("glacier_id")
 worst = int(regional.idxmin("year"))
 regional.to_series().rename(index=str).hvplot.bar(
-    ylabel="m w.e.", title=f"Balance of the region: {worst} was the worst year", color="#0072b2"
+    xlabel="hydrological year",
+    ylabel="m w.e.",
+    title=f"Balance of the region: {worst} was the worst year",
+    color="#0072b2",
 )
 
 # %% [markdown]
@@ -100,8 +103,9 @@ columns += ["measured", "applicable"]
 then[columns].to_dataframe()[columns].loc[list(dict.fromkeys([thickness, water]))].round(2)
 
 # %% [markdown]
-# `measured` is 1 where observations of the glacier itself were learnt from. `applicable` is 0 where the model has seen
-# nothing like this glacier in this year: a balance and an interval still stand there, but nobody promises anything.
+# `measured` is 1 where there are observations of the glacier itself; its balances come from fits that had not seen
+# them. `applicable` is 0 where the model has seen nothing like this glacier in this year: a balance and an interval
+# still stand there, but nobody promises anything.
 #
 # ## How sure are we?
 #
@@ -119,8 +123,8 @@ ends["glacier"] = ends["glacier_id"].str[-5:]
 ends["below"] = ends["mass_balance"] - ends["mass_balance_lower_90"]
 ends["above"] = ends["mass_balance_upper_90"] - ends["mass_balance"]
 points = ends.hvplot.scatter(
-    x="glacier", y="mass_balance", size=80, color="#d55e00", ylabel="m w.e., 90 % interval",
-    title=f"The eight glaciers with the most negative balance of {worst}",
+    x="glacier", y="mass_balance", size=80, color="#d55e00", ylabel="m w.e., with 90 % interval",
+    xlabel="last five figures of the identifier", title=f"The eight glaciers with the most negative balance of {worst}",
 )  # fmt: skip
 points * ends.hvplot.errorbars(x="glacier", y="mass_balance", yerr1="below", yerr2="above")
 
@@ -136,8 +140,9 @@ points * ends.hvplot.errorbars(x="glacier", y="mass_balance", yerr1="below", yer
 mapped = then[["longitude", "latitude", "mass_balance", "area"]].to_dataframe().reset_index()
 mapped["size"] = 30 + 60 * mapped["area"] ** 0.5
 mapped.hvplot.points(
-    "longitude", "latitude", c="mass_balance", s="size", cmap="RdBu", clim=(-3, 3), clabel="m w.e.",
-    hover_cols=["glacier_id", "area"], title=f"Balance of {worst}", width=700, height=350,
+    "longitude", "latitude", c="mass_balance", s="size", cmap="RdBu", clim=(-3, 3),
+    hover_cols=["glacier_id", "area"], xlabel="longitude (°E)", ylabel="latitude (°N)", width=700, height=350,
+    title=f"Balance of {worst} (m w.e., red: loss); larger circles are larger glaciers",
 )  # fmt: skip
 
 # %% [markdown]
@@ -148,7 +153,7 @@ one = product.sel(glacier_id=thickness)
 series = one[["mass_balance", "mass_balance_lower_90", "mass_balance_upper_90"]].to_dataframe()
 band = series.hvplot.area(
     x="year", y="mass_balance_lower_90", y2="mass_balance_upper_90", stacked=False, alpha=0.25, color="#0072b2",
-    line_width=0, ylabel="m w.e.", title=f"{thickness}, with its 90 % interval",
+    line_width=0, xlabel="hydrological year", ylabel="m w.e.", title=f"{thickness}, with its 90 % interval",
 )  # fmt: skip
 band * series.hvplot.line(x="year", y="mass_balance", color="#0072b2")
 
@@ -156,15 +161,20 @@ band * series.hvplot.line(x="year", y="mass_balance", color="#0072b2")
 # ## A sum, and the mistake that is made with it
 #
 # How much mass did the region lose in all years together? Sum each realization, and take the spread of the sums.
-# Adding the uncertainties of glaciers as if they were independent claims far too much, for neighbours err alike.
+# Adding the uncertainties of glaciers as if they were independent claims far too much certainty:
+# neighbours err alike. (The realizations are of the true balance. So that like is compared with like, the part of the
+# uncertainty that comes from observing is left out of what is added.)
 
 # %%
 gigatonnes = 1e-3  # of 1 m w.e. over 1 km2
 total = (draws * product["area_of_year"]).sum(["glacier_id", "year"]) * gigatonnes
-variance = (product["mass_balance_uncertainty"] * product["area_of_year"]) ** 2
-naive = float(variance.sum() ** 0.5) * gigatonnes
+parts = product["mass_balance_uncertainty_model"] ** 2 + product["mass_balance_uncertainty_member"] ** 2
+naive = float((parts * product["area_of_year"] ** 2).sum() ** 0.5) * gigatonnes
 print(f"together: {float(total.mean()):.2f} ± {float(total.std()):.2f} Gt; as if independent: ± {naive:.2f} Gt")
-total.rename("Gt").hvplot.hist(bins=20, color="#0072b2", title="Mass change of the region, 100 realizations")
+total.rename("Gt").hvplot.hist(
+    bins=20, color="#0072b2", xlabel="Gt, all years together", ylabel="realizations",
+    title="Mass change of the region, 100 realizations",
+)  # fmt: skip
 
 # %% [markdown]
 # This region is made up, so the truth is known. It is the one thing that you will not have:

@@ -262,3 +262,28 @@ def test_the_configuration_tells_an_empty_text_from_none(tmp_path):
     config = load_config("configs/demo.yaml", [f"store.root={tmp_path}", "product.metadata={license: ''}"])
     stage = next(s for s in table(config) if s.name == "products")
     assert stage.options["metadata"].given == {"license": ""}
+
+
+def test_a_product_says_how_it_is_to_be_read(product, toys):
+    signed = ("mass_balance", "mass_change_amount", "mass_change")
+    assert all("negative where it is lost" in product[n].attrs["comment"] for n in signed)
+    assert "each realization" in product["mass_balance_realizations"].attrs["comment"]
+    assert "out of fold" in product["measured"].attrs["comment"]
+    assert "interval_90" in product["mass_balance_lower_90"].attrs["comment"]
+    assert "units" not in product["year"].attrs  # else every axis reads "[1]"
+    for kind, made in (("glacier", product), ("region", describe(toys.regional(), kind="region"))):
+        assert "negative where it is lost" in made.attrs["comment"], kind
+    own = describe(toys.product(), kind="glacier", comment="mine")
+    assert own.attrs["comment"] == "mine"
+    assert "comment" not in describe(toys.product(), kind="glacier", comment="").attrs
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_units_have_no_factor(kind):
+    """UDUNITS reads '1e12 kg', pint refuses it."""
+    names = ["mass_change_gt", "cumulative_mass_change_gt", "mass_change_gt_uncertainty", "mass_change_gt_covariance"]
+    known = [
+        m for n in [*names, "mass_change", "area", "cell_area", "mass_flux"] if (m := meta_of(n, kind)) is not None
+    ]
+    assert known
+    assert not [m.units for m in known if m.units[:1].isdigit() and m.units != "1"]

@@ -76,7 +76,9 @@ _QUALITY = "qualityInformation"
 _AUXILIARY = "auxiliaryInformation"
 _FLAG = "status_flag"
 
-_SPECIFIC = Meta("annual mass balance, water equivalent", "m", cell_methods="time: sum area: mean", comment=f"{_SIGN}; {_LWE}")
+_SPECIFIC = Meta(
+    "annual mass balance, water equivalent", "m", cell_methods="time: sum area: mean", comment=f"{_SIGN}; {_LWE}"
+)
 _AMOUNT = replace(
     _SPECIFIC,
     long_name="annual change in ice amount",
@@ -127,12 +129,12 @@ def _bound(of: Meta, side: str, percent: int) -> Meta:
 
 _CUMULATIVE = "cumulative_"
 _INTERVAL_OF = (
-    "for what would be observed of a single glacier in a single year, not for sums or means; if all values are missing, "
+    "for what would be observed of a single glacier in a single year, not for sums or means; if all are missing, "
     "the global attribute interval_{} says why"
 )
 _DRAWN = (
-    "joint draws of the true balance, with no errors of observations: take a sum or mean over glaciers and years of each "
-    "realization, and the standard deviation over the realizations is its uncertainty"
+    "joint draws of the true balance, with no errors of observations: take a sum or mean over glaciers and years "
+    "of each realization, and the standard deviation over the realizations is its uncertainty"
 )
 _INTERVAL = re.compile(r"(?P<of>.+)_(?P<side>lower|upper)_(?P<percent>[1-9][0-9]?)")
 _REALIZATIONS = re.compile(r"(?P<of>.+)_realizations")
@@ -210,15 +212,15 @@ _GLACIER = {
     "applicable": Meta(
         "whether the model applies to the glacier in the year", "", _FLAG, content=_QUALITY,
         flags=("outside_area_of_applicability", "inside_area_of_applicability"),
-        comment="inside where dissimilarity is at most the global attribute dissimilarity_threshold; outside, a balance "
-        "is an extrapolation, or there is none",
+        comment="inside where dissimilarity is at most the global attribute dissimilarity_threshold; outside, a "
+        "balance is an extrapolation, or there is none",
     ),
     "albedo_kind": Meta("origin of the albedo", "", _FLAG, content=_AUXILIARY, flags=("none", "observed", "filled")),
     "measured": Meta(
         "whether annual observations of the glacier were learnt from", "", _FLAG, content=_AUXILIARY,
         flags=("unmeasured", "measured"),
-        comment="a measured glacier is predicted out of fold, in all years by fits that had seen none of its observations; "
-        "an unmeasured one by the mean of all fits. Observations themselves are not in the product",
+        comment="a measured glacier is predicted out of fold, in all years by fits that had seen none of its "
+        "observations; an unmeasured one by the mean of all fits. Observations themselves are not in the product",
     ),
     "observed_period": Meta(
         "whether the year lies within the years that observations were learnt from", "", _FLAG, content=_AUXILIARY,
@@ -255,8 +257,8 @@ _REGION = {
     "glaciers_filled": Meta("number of glaciers that took the mean of the region", "1", content=_AUXILIARY),
     "mass_change_gt_covariance": Meta(
         "covariance of the errors of the mass changes of two years", "Gt2", content=_QUALITY,
-        comment="given where other_year is not after year, missing elsewhere; the variance of a sum over years is twice "
-        "the sum of what is given for them, less the sum of it where other_year is year",
+        comment="given where other_year is not after year, missing elsewhere; the variance of a sum over years is "
+        "twice the sum of what is given for them, less the sum of it where other_year is year",
     ),
 }  # fmt: skip
 
@@ -294,8 +296,8 @@ _GRID = {
 
 _TRUE = "of the difference from the true value: errors of observations are no part of it"
 _SIGMAS = {
-    "glacier": "of the difference from an observation: its square is the sum of those of the parts; errors of glaciers and "
-    "years are correlated, so that a sum of squares is not the uncertainty of a sum",
+    "glacier": "of the difference from an observation: its square is the sum of those of the parts; errors of "
+    "glaciers and years are correlated, so that a sum of squares is not the uncertainty of a sum",
     "region": f"{_TRUE}; errors of glaciers and years are correlated as error_correlation says",
     "grid": _TRUE,
 }

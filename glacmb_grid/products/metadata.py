@@ -29,18 +29,18 @@ _SUMMARIES = {
 }
 _SIGN = "Balances and changes are positive where ice is gained and negative where it is lost"
 _CORRELATED = (
-    "Errors of glaciers and years are correlated (error_correlation: at a distance d and a lag of l years, the sum over the "
-    "structures of share x exp(-d / range_km) x persistence^l)"
+    "Errors of glaciers and years are correlated (error_correlation: at a distance d and a lag of l years, the sum "
+    "over the structures of share x exp(-d / range_km) x persistence^l)"
 )
 _COMMENTS = {
-    "glacier": f"{_SIGN}, over the hydrological year between time_bnds. For the uncertainty of a sum or mean take it of "
-    "each of mass_balance_realizations, which are joint draws, weighted by area_of_year; where there are none, of the "
-    "regional product. Glaciers are selected by glacier_id. A balance is given where applicable is 0 as well. "
+    "glacier": f"{_SIGN}, over the hydrological year between time_bnds. The uncertainty of a sum or mean is the spread of "
+    "that of each of mass_balance_realizations, weighted by area_of_year; without them, see the regional product. "
+    "Glaciers are selected by glacier_id. A balance is given where applicable is 0 as well. "
     f"{_CORRELATED}.",
-    "region": f"{_SIGN}, over the hydrological year between time_bnds. The uncertainty of other periods than single years "
-    f"and those from the first year on follows from mass_change_gt_covariance. {_CORRELATED}.",
-    "grid": f"{_SIGN}, over the hydrological year between time_bnds. Cells without glaciers are missing. Errors of cells "
-    "and years are correlated, so that a sum of squares is not the uncertainty of a sum.",
+    "region": f"{_SIGN}, over the hydrological year between time_bnds. The uncertainty of other periods than single "
+    f"years and those from the first year on follows from mass_change_gt_covariance. {_CORRELATED}.",
+    "grid": f"{_SIGN}, over the hydrological year between time_bnds. Cells without glaciers are missing. Errors of "
+    "cells and years are correlated, so that a sum of squares is not the uncertainty of a sum.",
 }
 _DEFAULTS = {
     "summary": "",

@@ -136,6 +136,9 @@ def readme(root: Path) -> str:
         ]
     lines += [
         "",
+        "The products say in their attributes how they are to be read (ncdump -h; the global `comment` first, then",
+        "those of the variables). Changes are positive for gains. Uncertainties of sums come from the realizations.",
+        "",
         "Files of your own that you put here are kept. A result that you change is kept under another name when it is",
         "made again. `glacmb-grid status CONFIG` says what is current, `glacmb-grid clean CONFIG` what is left over.",
     ]
