@@ -33,8 +33,8 @@ _CORRELATED = (
     "over the structures of share x exp(-d / range_km) x persistence^l)"
 )
 _COMMENTS = {
-    "glacier": f"{_SIGN}, over the hydrological year between time_bnds. The uncertainty of a sum or mean is the spread of "
-    "that of each of mass_balance_realizations, weighted by area_of_year; without them, see the regional product. "
+    "glacier": f"{_SIGN}, over the hydrological year between time_bnds. The uncertainty of a sum or mean is the spread "
+    "of that of each of mass_balance_realizations, weighted by area_of_year; without them, see the regional product. "
     "Glaciers are selected by glacier_id. A balance is given where applicable is 0 as well. "
     f"{_CORRELATED}.",
     "region": f"{_SIGN}, over the hydrological year between time_bnds. The uncertainty of other periods than single "
