@@ -140,7 +140,7 @@ points * ends.hvplot.errorbars(x="glacier", y="mass_balance", yerr1="below", yer
 mapped = then[["longitude", "latitude", "mass_balance", "area"]].to_dataframe().reset_index()
 mapped["size"] = 30 + 60 * mapped["area"] ** 0.5
 mapped.hvplot.points(
-    "longitude", "latitude", c="mass_balance", s="size", cmap="RdBu", clim=(-3, 3),
+    "longitude", "latitude", c="mass_balance", s="size", cmap="RdBu", clim=(-3, 3), clabel=" ",
     hover_cols=["glacier_id", "area"], xlabel="longitude (°E)", ylabel="latitude (°N)", width=700, height=350,
     title=f"Balance of {worst} (m w.e., red: loss); larger circles are larger glaciers",
 )  # fmt: skip
