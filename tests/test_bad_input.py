@@ -1437,6 +1437,27 @@ TABLE = [
         ["climate.accumulated", "daily_mean, hourly_mean, monthly_total", "climate: {accumulated: daily_mean}"],
     ),
     (
+        "no `accumulated`, and all else is looked at",
+        both(said(climate={"accumulated": None}), balances(lambda rows: rows[:2])),
+        ["2 problems", "climate.accumulated", "1 glacier-years"],
+    ),
+    (
+        "calendar years that the files do not hold",
+        said(climate={"years": [1950, 2100]}),
+        ["ok", "`climate.years` asks for 1950 to 2100, and the files do not hold 1950 to ", " and 20"],
+    ),
+    ("no elevation model", said(elevation=None), ["alps.yaml: elevation", "glacmb-grid fetch dem"]),
+    (
+        "an albedo that is not there",
+        said(albedo={"files": ["mod10a1/*.tif"]}),
+        ["mod10a1", "without albedo, leave `albedo` out"],
+    ),
+    (
+        "no precipitation for the temperature index",
+        said(climate={"variables": ["t2m"]}),
+        ["models: temperature_index", "temperature alone in the climate files", "precipitation (tp)"],
+    ),
+    (
         "no climate, and a broken model",
         both(said(climate=None), text("dem.tif", "x")),
         ["add `climate: {files: 'folder/*.nc', accumulated: daily_mean}`", "dem.tif"],
@@ -1449,7 +1470,7 @@ TABLE = [
     (
         "an unset variable, and a broken table",
         both(said(climate={"files": "${GLACMB_NOT_SET}/x.nc"}), text("fog.csv", "a,b\n1,2\n")),
-        ["export GLACMB_NOT_SET=", "fog.csv: year"],
+        ["export GLACMB_NOT_SET=", "fog.csv: site, year"],
     ),
     (
         "a misspelt key, and a broken model",

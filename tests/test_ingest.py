@@ -110,6 +110,22 @@ def test_a_store_is_given_alone_and_takes_its_invariant_fields_from_a_file(tmp_p
         open_climate(tmp_path / "one.zarr", accumulated="daily_mean", units={"tp": "mm"})
 
 
+def test_a_store_of_rates_was_made_without_a_word_about_sums_and_bears_any(tmp_path):
+    file, _ = raw(tmp_path)
+    with xr.open_dataset(file) as ds:
+        rates = ds.assign(tp=ds["tp"].assign_attrs(units="mm day-1"))
+        rates.to_netcdf(tmp_path / "rates.nc")
+    cube = open_climate(tmp_path / "rates.nc")
+    ingest(cube, tmp_path / "rates.zarr", accumulated=None)
+    ingest(open_climate(file, accumulated="daily_mean"), tmp_path / "amounts.zarr", accumulated="daily_mean")
+    for said in (None, "monthly_total"):
+        again = open_climate(tmp_path / "rates.zarr", accumulated=said)
+        xr.testing.assert_equal(again.compute(), cube.compute())
+    assert open_climate(tmp_path / "amounts.zarr")["tp"].attrs["stream"] == "daily_mean"
+    with pytest.raises(InputError, match="accumulated"):
+        open_climate(tmp_path / "amounts.zarr", accumulated="monthly_total")
+
+
 def test_the_names_and_stamp_that_it_was_made_with_are_kept_and_no_others_taken(tmp_path):
     file, _ = raw(tmp_path)
     theirs = {"t2m": "T_AIR"}

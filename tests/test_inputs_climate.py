@@ -159,6 +159,22 @@ def test_files_in_different_units_are_each_converted_by_their_own(tmp_path):
 # --- values that contradict their unit or the declared stream --------------------------------------------------------
 
 
+@pytest.mark.parametrize("unit", ["kg m-2 s-1", "mm/month", "W m-2"])
+def test_a_rate_needs_no_word_about_its_sums(tmp_path, unit):
+    variable = "ssrd" if unit == "W m-2" else "tp"
+    path = precipitation(tmp_path, 1e-5, unit, variable=variable)
+    xr.testing.assert_identical(open_climate(path), open_climate(path, accumulated="hourly_mean"))
+
+
+def test_amounts_need_a_word_about_their_sums_once_for_all(tmp_path):
+    rain = precipitation(tmp_path, 0.002, "m")
+    sun = precipitation(tmp_path, 1e7, "J m-2", name="ssrd.nc", variable="ssrd")
+    with pytest.raises(InputError, match=r"climate\.accumulated") as raised:
+        open_climate([rain, sun])
+    assert "climate: {accumulated: daily_mean}" in message(raised)
+    assert "open_climate(accumulated='daily_mean')" in str(raised.value)
+
+
 def refused(path, stream="daily_mean", **options) -> str:
     cube = open_climate(path, accumulated=stream)
     with pytest.raises((InputError, InputErrors)) as raised:
