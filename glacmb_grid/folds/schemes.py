@@ -87,6 +87,18 @@ def make_folds(
     InputError
         If the scheme leaves nothing to fit on, a coordinate is missing, a user's fold splits a group or year, or
         `domain` has no targets.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, glacmb_grid as gg
+    >>> glacier, year = np.repeat(["a", "b"], 2), np.array([2001, 2002, 2001, 2002])
+    >>> names = [f"{g}:{y}" for g, y in zip(glacier, year)]
+    >>> samples = xr.Dataset(coords={"sample": names, "glacier": ("sample", glacier), "year": ("sample", year)})
+    >>> folds = gg.make_folds(samples, "logo", inner=2)
+    >>> for name, fit in zip(folds.name, folds.fit):
+    ...     print(name, "is withheld from a fit on", *folds.sample[fit])
+    a is withheld from a fit on b:2001 b:2002
+    b is withheld from a fit on a:2001 a:2002
     """
     if missing := [n for n in ("sample", "glacier", "year") if n not in samples.variables]:
         raise InputError(

@@ -75,6 +75,18 @@ def area_of_years(
     ------
     InputError
         Areas that are negative or not finite, or of other glaciers; rates of regions that are not there.
+
+    Examples
+    --------
+    Two glaciers of Central Asia that shrink by half a per cent a year from 2001 on:
+
+    >>> import glacmb_grid as gg
+    >>> regions = gg.rgi_regions(["RGI60-13.00001", "RGI60-13.00002"])
+    >>> change = gg.AreaChange({"13": -0.5}, reference=2001, source="made up")
+    >>> area, _ = gg.area_of_years([10.0, 2.0], regions, [2001, 2011, 2021], change)
+    >>> print(area.round(3))
+    [[10.   9.5  9. ]
+     [ 2.   1.9  1.8]]
     """
     given = np.asarray(area, np.float64)
     if given.shape != (regions.glaciers,) or not np.isfinite(given).all() or (given < 0).any():

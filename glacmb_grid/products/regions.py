@@ -100,6 +100,15 @@ def rgi_regions(glaciers: Iterable[str], second_order: Sequence[str] | None = No
     ------
     InputError
         No identifier of RGI.
+
+    Examples
+    --------
+    >>> import glacmb_grid as gg
+    >>> regions = gg.rgi_regions(["RGI60-13.00001", "RGI2000-v7.0-G-14-00002", "my own glacier"])
+    >>> print(*regions.ids, *regions.names, sep=", ")
+    13, 14, Central Asia, South Asia West
+    >>> print([m.tolist() for m in regions.members])
+    [[0], [1]]
     """
     ids = [str(g) for g in glaciers]
     first = np.array([first_order_region(g) for g in ids], object)

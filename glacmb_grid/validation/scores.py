@@ -57,6 +57,16 @@ def score(
     -------
     DataFrame
         SCORE_COLUMNS, slice `all`; `lower` and `upper` are NaN with fewer than LEAST_BLOCKS blocks.
+
+    Examples
+    --------
+    >>> import pandas as pd, glacmb_grid as gg
+    >>> table = pd.DataFrame({"glacier": ["a", "a", "b"], "year": [1, 2, 1], "sample": ["a:1", "a:2", "b:1"]})
+    >>> table = table.assign(observed=[-1.0, -0.2, 0.5], predicted=[-0.7, -0.2, 0.1])
+    >>> table = table.assign(scheme="logo", protocol="nested", model="mine")
+    >>> scores = gg.score(table, draws=10).set_index("metric")["value"]
+    >>> print(round(scores["rmse"], 3), round(scores["bias"], 3))
+    0.289 -0.033
     """
     lines = []
     for (scheme, protocol, model), table in with_groups(predictions).groupby(_KEYS, sort=False):
