@@ -171,7 +171,7 @@ def test_inner_splits_repeat_the_outer_kind(scheme):
     for fit, score in zip(inner_fit.reshape(-1, 600), inner_score.reshape(-1, 600), strict=True):
         for name in apart:
             assert not set(labels[name][fit]) & set(labels[name][score])
-    if scheme in ("logo", "logo_own_geodetic", "loyo", "random"):  # every row that may be used for tuning is scored once
+    if scheme in ("logo", "logo_own_geodetic", "loyo", "random"):  # every row to tune on is scored once
         same = folds.block[:, None] == folds.block
         common = np.array([folds.fit[s].all(axis=0) for s in same])
         np.testing.assert_array_equal(inner_score.sum(axis=1), common)
