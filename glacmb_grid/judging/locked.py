@@ -36,10 +36,12 @@ def judge_locked(
     def told(text: str) -> None:
         say(f"{text} on {rows} rows")
 
+    fair = {m.name for m in models if m.fair_in(samples, folds)}
     fits = fit_all(models, samples, folds, seed=seed, constraints=constraints, say=told)
     tables = [
         out_of_fold(samples, folds, predict(fit, samples, fits), model=name).assign(protocol="locked")
         for name, fit in fits.items()
+        if name in fair
     ]
     return pd.concat(tables)
 
