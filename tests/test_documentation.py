@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib.util
 import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
@@ -123,6 +125,24 @@ def test_pictures_of_the_gallery_are_drawn_by_their_own_lines(gallery, tmp_path,
     first, second = ([(tmp_path / f / f"{n}.svg").read_bytes() for n in "ab"] for f in ("one", "two"))
     assert first == second
     assert all(b"<svg" in picture for picture in first)
+
+
+WITH_EXAMPLES = [n for n in gg.__all__ if ">>>" in (getattr(gg, n).__doc__ or "")]
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_examples_of_docstrings_run_by_themselves(name):
+    """Sphinx runs them all in one namespace, where what one forgets another may bring."""
+    names = {"gg": gg, "np": np, "pd": pd, "xr": xr}
+    (found,) = doctest.DocTestFinder(recurse=False).find(getattr(gg, name), name, module=False, globs=names)
+    assert 1 <= len(found.examples) <= 8
+    told = []
+    result = doctest.DocTestRunner(verbose=False).run(found, out=told.append)
+    assert result.failed == 0, "".join(told)
+
+
+def test_many_functions_have_examples():
+    assert len(WITH_EXAMPLES) >= 30
 
 
 def configurations(page):
