@@ -36,14 +36,6 @@ autosummary_generate = False
 autodoc_typehints = "none"  # numpydoc's own types say dimensions and units too
 autodoc_member_order = "bysource"
 
-doctest_global_setup = """
-import numpy as np
-import pandas as pd
-import xarray as xr
-
-import glacmb_grid as gg
-"""
-
 html_theme = "alabaster"
 html_static_path = ["static"]
 html_css_files = ["site.css"]

@@ -46,7 +46,7 @@ _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConfig | TableConfig:
-    """Read a YAML configuration.
+    r"""Read a YAML configuration.
 
     Parameters
     ----------
@@ -63,6 +63,18 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConf
     ------
     InputError or InputErrors
         Broken YAML, unknown or missing keys, invalid values, unset environment variables: all in one error.
+
+    Examples
+    --------
+    >>> import glacmb_grid as gg
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp()) / "own.yaml"
+    >>> table = "{path: balances.csv, glacier: id, year: year, target: balance, target_units: mm w.e.}"
+    >>> _ = path.write_text(f"samples: {table}\nvalidation: {{schemes: [logo]}}\n")
+    >>> config = gg.load_config(path, ["models.ridge.penalties=[1, 10]"])
+    >>> config.name, config.validation.schemes, config.models.ridge.penalties
+    ('own', ['logo'], [1.0, 10.0])
     """
     filled = _filled(path, overrides)
     config, broken = _validated(filled.values, filled.file)

@@ -22,6 +22,17 @@ class InputError(ValueError):
         What was expected, and what was found instead.
     remedy : str
         What the user can do.
+
+    Examples
+    --------
+    >>> import glacmb_grid as gg
+    >>> gg.one_region(-1, "Alps")
+    Traceback (most recent call last):
+        ...
+    glacmb_grid.errors.InputError: one_region: number
+        expected: at least 0 glaciers
+        found:    -1
+        remedy:   correct it
     """
 
     def __init__(self, where: str, *, expected: str, found: str, remedy: str) -> None:

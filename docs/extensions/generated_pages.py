@@ -213,7 +213,7 @@ def names_page() -> str:
         "# Every public name",
         "",
         "`import glacmb_grid as gg`. Functions are pure, Dataset in and Dataset out; dimensions and units stand in the",
-        "types. Examples also use `np` for numpy, `pd` for pandas and `xr` for xarray; the tests run all of them.",
+        "types. The tests run all examples.",
         "",
     ]
     for title, names in groups.items():

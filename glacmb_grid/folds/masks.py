@@ -63,6 +63,16 @@ class Folds:
     ------
     ValueError
         Where a shape, a type or the inner splits are not as stated above.
+
+    Examples
+    --------
+    >>> import xarray as xr, glacmb_grid as gg
+    >>> known = {"sample": range(4), "glacier": ("sample", list("aabb")), "year": ("sample", [2001, 2002] * 2)}
+    >>> folds = gg.make_folds(xr.Dataset(coords=known), "logo")
+    >>> folds
+    <Folds: 2 of logo; 5 inner splits, 2 tuning blocks, 4 samples>
+    >>> folds.take([1]).name.tolist(), folds.score.sum(axis=1).tolist()
+    (['b'], [2, 2])
     """
 
     fit: Bools

@@ -46,7 +46,7 @@ _NEAR_A_MONTH = 0.05  # months
 
 
 def read_series(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
-    """Regional changes over periods, for `compare_series`.
+    r"""Regional changes over periods, for `compare_series`.
 
     Parameters
     ----------
@@ -66,6 +66,16 @@ def read_series(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     ------
     InputError
         No such file, none of these layouts, cells that are no numbers or dates, periods that end before they begin.
+
+    Examples
+    --------
+    >>> import glacmb_grid as gg
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp()) / "sums.csv"
+    >>> _ = path.write_text("region,begin,end,change,unit\n11,2000-10-01,2001-10-01,-0.5,m w.e.\n")
+    >>> gg.read_series(path)[["region", "change", "unit"]].values.tolist()
+    [['11', -0.5, 'm w.e.']]
     """
     parts = [_read(path) for path in find_files(paths, what="regional series")]
     return pd.concat(parts, ignore_index=True)[[*COLUMNS]]

@@ -30,6 +30,19 @@ def choices(parameters: xr.Dataset) -> pd.DataFrame:
     ------
     InputError
         Where it is not what `fit` gives.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, glacmb_grid as gg
+    >>> from tempfile import mkdtemp
+    >>> rng, path = np.random.default_rng(1), f"{mkdtemp()}/balances.csv"
+    >>> table = pd.DataFrame({"id": np.repeat(list("abcde"), 8), "year": [*range(2001, 2009)] * 5})
+    >>> table["warmth"] = rng.normal(0, 1, 40)
+    >>> table.assign(balance=rng.normal(0, 0.2, 40) - 0.5 * table["warmth"]).to_csv(path, index=False)
+    >>> samples = gg.read_samples_table(path, glacier="id", year="year", target="balance", target_units="m w.e.")
+    >>> parameters = gg.fit("ridge", samples, gg.make_folds(samples, "logo"), {"penalties": [0.1, 1000.0]})
+    >>> gg.choices(parameters)[["fold", "rows", "feature_names"]].iloc[0].to_dict()
+    {'fold': 'a', 'rows': 32, 'feature_names': 'warmth'}
     """
     check(parameters, PARAMETERS)
     schemes = parameters["scheme"].values.tolist()

@@ -174,6 +174,19 @@ def fit(
     InputError
         An unknown model or setting; samples that are not what their schema says; predictors that match nothing, or
         forcing that the model needs and the samples lack.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, glacmb_grid as gg
+    >>> from tempfile import mkdtemp
+    >>> rng, path = np.random.default_rng(1), f"{mkdtemp()}/balances.csv"
+    >>> table = pd.DataFrame({"id": np.repeat(list("abcde"), 8), "year": [*range(2001, 2009)] * 5})
+    >>> table["warmth"] = rng.normal(0, 1, 40)
+    >>> table.assign(balance=rng.normal(0, 0.2, 40) - 0.5 * table["warmth"]).to_csv(path, index=False)
+    >>> samples = gg.read_samples_table(path, glacier="id", year="year", target="balance", target_units="m w.e.")
+    >>> parameters = gg.fit("ridge", samples, gg.make_folds(samples, "logo"), {"penalties": [0.1, 1000.0]})
+    >>> parameters["fold"].values.tolist(), gg.choices(parameters)["rows"].tolist()
+    (['a', 'b', 'c', 'd', 'e'], [32, 32, 32, 32, 32])
     """
     given = dict(built_on or {})
     if not isinstance(model, Model):
@@ -213,6 +226,19 @@ def predict(
         Parameters or rows that are not what their schema says.
     ValueError
         Where the parameters of a model that this one is built on are not given, or the model is not known.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, glacmb_grid as gg
+    >>> from tempfile import mkdtemp
+    >>> rng, path = np.random.default_rng(1), f"{mkdtemp()}/balances.csv"
+    >>> table = pd.DataFrame({"id": np.repeat(list("abcde"), 8), "year": [*range(2001, 2009)] * 5})
+    >>> table["warmth"] = rng.normal(0, 1, 40)
+    >>> table.assign(balance=rng.normal(0, 0.2, 40) - 0.5 * table["warmth"]).to_csv(path, index=False)
+    >>> samples = gg.read_samples_table(path, glacier="id", year="year", target="balance", target_units="m w.e.")
+    >>> predicted = gg.predict(gg.fit("mean", samples, gg.make_folds(samples, "logo")), samples)
+    >>> dict(predicted.sizes)
+    {'fold': 5, 'member': 1, 'row': 40}
     """
     check(parameters, PARAMETERS)
     check(rows, ROWS)

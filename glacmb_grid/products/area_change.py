@@ -30,6 +30,14 @@ class AreaChange:
         Year in which the areas are those of the inventory.
     source : str
         Where the rates are from.
+
+    Examples
+    --------
+    >>> import glacmb_grid as gg
+    >>> shrinking = gg.AreaChange(rates={"11": -1.03}, reference=2003, source="a survey of ours")
+    >>> area, _ = gg.area_of_years([10.0], gg.rgi_regions(["RGI60-11.00897"]), [2003, 2013, 2023], shrinking)
+    >>> area.round(2).tolist()
+    [[10.0, 8.97, 7.94]]
     """
 
     rates: Mapping[str, float] = field(default_factory=lambda: dict(RATES))

@@ -102,6 +102,15 @@ def describe(ds: xr.Dataset, *, kind: str, **about: str) -> xr.Dataset:
     InputError
         An unknown kind or attribute, a date that is none, a path of this machine, units that are not those of the
         tables, or a variable that neither the tables nor its own attributes describe.
+
+    Examples
+    --------
+    >>> import xarray as xr, glacmb_grid as gg
+    >>> values = {"mass_balance": (("glacier", "year"), [[-1.0, 0.5]]), "area": ("glacier", [2.0])}
+    >>> product = xr.Dataset(values, {"glacier": ["one"], "year": [2001, 2002]})
+    >>> product = gg.describe(product, kind="glacier", title="Ours")
+    >>> product.attrs["title"], product["mass_balance"].attrs["units"]
+    ('Ours', 'm')
     """
     if kind not in KINDS:
         raise InputError(
@@ -214,6 +223,14 @@ def with_mass_units(product: xr.Dataset, *, water_density: float = WATER_DENSITY
     ------
     InputError
         A product without balances or areas.
+
+    Examples
+    --------
+    >>> import xarray as xr, glacmb_grid as gg
+    >>> values = {"mass_balance": (("glacier", "year"), [[-1.0, 0.5]]), "area": ("glacier", [2.0])}
+    >>> product = gg.with_mass_units(xr.Dataset(values, {"year": [2001, 2002]}))
+    >>> product["mass_change"].attrs["units"], product["mass_change"].values.tolist()
+    ('kg', [[-2000000000.0, 1000000000.0]])
     """
     if "mass_balance" not in product or not {"area_of_year", "area"} & set(product.variables):
         raise InputError(

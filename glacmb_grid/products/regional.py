@@ -75,6 +75,20 @@ def regional_product(
     Uncertainties come from the covariance of the errors of all pairs of glaciers and years. Beside each stands, with
     `_independent`, what a root of a sum of squares would claim. The error of a filled glacier is that of the mean, and
     its own departure from it, with the spread of the region's balances, the same in all years, independent of others'.
+
+    Examples
+    --------
+    >>> import pandas as pd, xarray as xr, glacmb_grid as gg
+    >>> from glacmb_grid.uncertainty.correlation import INDEPENDENT
+    >>> ends = pd.to_datetime(["2000-10-01", "2001-10-01"]).values
+    >>> by_year = {"mass_balance": [[-1.0], [-0.2]], "mass_balance_uncertainty": [[0.3], [0.4]]}
+    >>> product = xr.Dataset({name: (("glacier", "year"), v) for name, v in by_year.items()}, {"year": [2001]})
+    >>> product = product.assign(area=("glacier", [1.0, 3.0]), time_bnds=(("year", "bnds"), [ends]))
+    >>> place = {name: ("glacier", [46.0, 46.1]) for name in ("longitude", "latitude")}
+    >>> product = product.assign_coords({**place, "time": ("year", ends[:1])})
+    >>> region = gg.regional_product(product, gg.one_region(2, "Alps"), correlation=INDEPENDENT)
+    >>> [round(region[name].item(), 2) for name in ("mass_balance", "mass_balance_uncertainty")]
+    [-0.4, 0.31]
     """
     data = _Data.of(product, regions)
     absent = _absent(missing, regions)

@@ -133,6 +133,13 @@ def one_region(number: int, name: str) -> Regions:
         Of glaciers.
     name : str
         Of the region.
+
+    Examples
+    --------
+    >>> import glacmb_grid as gg
+    >>> alps = gg.one_region(3, "Alps")
+    >>> alps.names, alps.members[0].tolist()
+    (('Alps',), [0, 1, 2])
     """
     if number < 0:
         raise InputError("one_region: number", expected="at least 0 glaciers", found=f"{number}", remedy="correct it")
@@ -170,6 +177,15 @@ def regions_of_polygons(
     ------
     InputError
         No such column, no reference system, no glacier in any region, glaciers in several that are to be refused.
+
+    Examples
+    --------
+    >>> import geopandas, shapely, glacmb_grid as gg
+    >>> boxes = [shapely.box(6, 45, 9, 48), shapely.box(9, 45, 12, 48)]
+    >>> halves = geopandas.GeoDataFrame({"half": ["west", "east"]}, geometry=boxes, crs=4326)
+    >>> regions = gg.regions_of_polygons([7.5, 10.8, 8.1, 20.0], [46.1, 46.8, 46.5, 45.0], halves, name="half")
+    >>> {name: members.tolist() for name, members in zip(regions.names, regions.members)}
+    {'west': [0, 2], 'east': [1]}
     """
     x, y = np.asarray(longitude, np.float64), np.asarray(latitude, np.float64)
     layer = _geographic(polygons, name)

@@ -214,6 +214,16 @@ def correct_temperature(
         If the climate is not what its schema says, or there is no orography.
     ValueError
         If the elevations belong to other glaciers, or are in another order.
+
+    Examples
+    --------
+    >>> import pandas as pd, xarray as xr, glacmb_grid as gg
+    >>> known = {"glacier": ["low", "high"], "time": pd.to_datetime(["2001-07-01"])}
+    >>> values = {"t2m": (("glacier", "time"), [[275.0], [275.0]]), "orography": ("glacier", [3000.0, 3000.0])}
+    >>> elevation = xr.DataArray([2800.0, 3400.0], coords={"glacier": ["low", "high"]})
+    >>> corrected = gg.correct_temperature(xr.Dataset(values, known), elevation, lapse_rate=-0.005)
+    >>> corrected["t2m_corrected"].values.tolist()
+    [[276.0], [273.0]]
     """
     check(sampled, SAMPLED)
     out = sampled

@@ -61,6 +61,18 @@ def terrain(dem: xr.DataArray, glaciers: gpd.GeoDataFrame) -> xr.Dataset:
     ------
     InputError
         Where the model can be read for no glacier.
+
+    Examples
+    --------
+    A plane that rises 40 km a degree to the north is 20 degrees steep and looks south.
+
+    >>> import geopandas, shapely, numpy as np, xarray as xr, glacmb_grid as gg
+    >>> glaciers = geopandas.GeoDataFrame(geometry=[shapely.box(10.0, 46.0, 10.02, 46.01)], index=["one"], crs=4326)
+    >>> x, y = np.arange(9.995, 10.025, 0.001), np.arange(46.015, 45.995, -0.001)
+    >>> dem = xr.DataArray(3000 + 40000 * (y[:, None] - 46) + 0 * x, coords={"y": y, "x": x}).rio.write_crs(4326)
+    >>> shape = gg.terrain(dem, glaciers)
+    >>> [f"{shape[name].item():.0f}" for name in ("elevation_mean", "slope", "northness")]
+    ['3200', '20', '-1']
     """
     require_columns(glaciers, ("geometry",), name="glaciers", source="`read_outlines`")
     grid = grid_of(dem, name="elevation model")

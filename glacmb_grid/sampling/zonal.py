@@ -42,6 +42,16 @@ def overlap_weights(glaciers: gpd.GeoDataFrame, grid: Grid | xr.Dataset | xr.Dat
     Weights
         Rows are glaciers in the given order, columns are flat (y, x) cell numbers, weights m2; `total` is the area of
         the outline, so that parts outside the grid lower the coverage.
+
+    Examples
+    --------
+    >>> import geopandas, shapely, xarray as xr, glacmb_grid as gg
+    >>> outline = shapely.box(10.0, 46.0, 10.2, 46.05)
+    >>> glaciers = geopandas.GeoDataFrame(geometry=[outline], index=["one"], crs=4326)
+    >>> cells = xr.Dataset(coords={"latitude": [46.1, 46.0], "longitude": [10.0, 10.1, 10.2]})
+    >>> weights = gg.overlap_weights(glaciers, cells)
+    >>> weights.column.tolist(), (weights.weight / weights.total).round(2).tolist()
+    ([3, 4, 5], [0.25, 0.5, 0.25])
     """
     require_columns(glaciers, ("geometry",), name="glaciers", source="`read_outlines`")
     grid = grid if isinstance(grid, Grid) else grid_of(grid)
@@ -129,6 +139,16 @@ def sample(
     ------
     InputError
         If the weights belong to another grid, or it is no cube and weights that are given.
+
+    Examples
+    --------
+    >>> import geopandas, shapely, pandas as pd, xarray as xr, glacmb_grid as gg
+    >>> glaciers = geopandas.GeoDataFrame(geometry=[shapely.box(10.0, 46.0, 10.1, 46.05)], index=["one"], crs=4326)
+    >>> where = {"latitude": [46.1, 46.0], "longitude": [10.0, 10.1, 10.2]}
+    >>> july = pd.to_datetime(["2001-07-01"])
+    >>> cube = xr.DataArray([[[270.0, 272.0, 274.0]] * 2], coords={"time": july, **where}, name="t2m")
+    >>> gg.sample(cube, gg.overlap_weights(glaciers, cube))["t2m"].values.tolist()
+    [[271.0]]
     """
     cube = _as_cube(cube, weights)
     cells = cell_series(cube, weights)

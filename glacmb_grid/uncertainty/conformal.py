@@ -287,6 +287,16 @@ def conformal_half_widths(
     ------
     InputError
         Without predictions by `logo`, or with those of several models; levels that are no probabilities.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, glacmb_grid as gg
+    >>> glacier = np.repeat(np.arange(10), 3)
+    >>> table = pd.DataFrame({"scheme": "logo", "model": "m", "glacier": glacier, "year": [2001, 2002, 2003] * 10})
+    >>> table = table.assign(observed=0.0, predicted=0.1 * (1 + glacier % 4))
+    >>> half = gg.conformal_half_widths(table, ["new"], [2001], levels=[0.5, 0.8])
+    >>> half.values.round(2).tolist()
+    [[[0.2, 0.4]]]
     """
     return calibrate(predictions, levels, method=method).half_widths(glaciers, years)
 

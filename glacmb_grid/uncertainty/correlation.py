@@ -68,6 +68,17 @@ class ErrorCorrelation:
         A sentence: from what it was estimated, or why published values stand in.
     glaciers, rows : int
         How many it was estimated from.
+
+    Examples
+    --------
+    >>> import glacmb_grid as gg
+    >>> from glacmb_grid.uncertainty.correlation import Structure
+    >>> kept, yearly = Structure(0.5, range_km=200, persistence=1.0), Structure(0.3, range_km=100, persistence=0.0)
+    >>> correlation = gg.ErrorCorrelation((kept, yearly), nugget=0.2)
+    >>> correlation.at([0, 100, 500], lag=0).round(2).tolist()
+    [0.8, 0.41, 0.04]
+    >>> correlation.at(0, lag=[0, 1, 10]).round(2).tolist()
+    [0.8, 0.5, 0.5]
     """
 
     structures: tuple[Structure, ...]

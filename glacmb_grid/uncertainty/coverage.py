@@ -77,6 +77,18 @@ def coverage(
         `lower` and `upper` bound the former, by drawing whole groups (by `both_out` groups and years), NaN with fewer
         than LEAST_BLOCKS; `width` is the mean of both sides of an interval, m, and `crps` the score of the whole
         distribution, m, means over glaciers as well; `note` says why an interval is not available.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, glacmb_grid as gg
+    >>> glacier = np.repeat(np.arange(10), 3)
+    >>> known = {"scheme": "logo", "protocol": "nested", "glacier": glacier, "year": [2001, 2002, 2003] * 10}
+    >>> table = pd.DataFrame({**known, "sample": range(30), "observed": 0.1 * glacier - 1})
+    >>> error = np.where(glacier < 9, 0.1, 0.5) * np.tile([1, -1, 1], 10)
+    >>> table = table.assign(model="m", predicted=table["observed"] + error, predicted_uncertainty=0.2)
+    >>> held = gg.coverage(table, [0.9], draws=100)
+    >>> held[held["kind"] == "all"].set_index("method")["coverage"].round(2).to_dict()
+    {'hierarchical': 0.9, 'calibrated': 0.9, 'gaussian': 0.9}
     """
     probabilities = checked_levels(levels)
     table = with_groups(predictions)

@@ -62,6 +62,18 @@ def draw_errors(
     ----------
     Vecchia, A. V. (1988): Estimation and model identification for continuous spatial processes. Journal of the Royal
     Statistical Society B, 50, 297-312.
+
+    Examples
+    --------
+    >>> import numpy as np, glacmb_grid as gg
+    >>> from glacmb_grid.uncertainty.correlation import Structure
+    >>> near = gg.ErrorCorrelation((Structure(1.0, range_km=50, persistence=0.0),), nugget=0.0)
+    >>> places = [[10.0, 46.0], [10.1, 46.0], [20.0, 46.0]]
+    >>> errors = gg.draw_errors(near, np.full((3, 1), 0.4), places, [2001], draws=4000)[:, :, 0]
+    >>> [f"{spread:.1f}" for spread in errors.std(axis=0)]
+    ['0.4', '0.4', '0.4']
+    >>> bool(np.corrcoef(errors.T)[0, 1] > 0.8), bool(abs(np.corrcoef(errors.T)[0, 2]) < 0.1)
+    (True, True)
     """
     s, numbers = np.asarray(sigma, np.float32), np.asarray(years)
     if s.ndim != 2 or numbers.shape != (s.shape[1],):

@@ -37,6 +37,13 @@ class ErrorCurve:
         Never falling.
     weight : float array, (step,)
         Glaciers behind each step, a glacier split between several steps counting in parts.
+
+    Examples
+    --------
+    >>> import numpy as np, glacmb_grid as gg
+    >>> curve = gg.ErrorCurve(np.array([0.5, 1.5]), np.array([0.04, 0.16]), np.array([20.0, 20.0]))
+    >>> curve.at([0.0, 1.0, 9.0]).round(2).tolist()
+    [0.2, 0.32, 0.4]
     """
 
     dissimilarity: Floats
@@ -109,6 +116,14 @@ def fit_error_curve(
     ------
     ValueError
         Without any row.
+
+    Examples
+    --------
+    >>> import numpy as np, glacmb_grid as gg
+    >>> far = np.repeat([0.1, 0.5, 2.0], 20)
+    >>> curve = gg.fit_error_curve(np.repeat([0.2, 0.3, 0.8], 20), far, glacier=np.arange(60))
+    >>> curve.at([0.0, 0.5, 5.0]).round(2).tolist()
+    [0.2, 0.3, 0.8]
     """
     error, far = np.asarray(residual, np.float64), np.asarray(dissimilarity, np.float64)
     if not error.shape == far.shape == np.shape(glacier):

@@ -168,6 +168,19 @@ def compare(predictions: pd.DataFrame, *, draws: Draws = 2000, level: Share = 0.
         Columns scheme, protocol, model, baseline, metric (rmse, rmse_glacier_mean), difference (model minus baseline,
         m w.e.), lower, upper, n, verdict: `better` or `worse` only if the interval excludes 0, `undecided` if it
         includes 0, `not judged` with fewer than LEAST_BLOCKS blocks.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, glacmb_grid as gg
+    >>> glacier = np.repeat(np.arange(10), 3)
+    >>> known = {"scheme": "logo", "protocol": "nested", "glacier": glacier, "year": [2001, 2002, 2003] * 10}
+    >>> table = pd.DataFrame({**known, "sample": range(30), "observed": 0.1 * glacier - 1})
+    >>> good = table.assign(model="good", predicted=table["observed"] + 0.1)
+    >>> poor = table.assign(model="poor", predicted=table["observed"] - 0.3)
+    >>> pairs = gg.compare(pd.concat([good, poor]), draws=100)
+    >>> one = pairs[(pairs["model"] == "good") & (pairs["metric"] == "rmse")].iloc[0]
+    >>> print(one["baseline"], round(one["difference"], 2), one["verdict"])
+    poor -0.2 better
     """
     lines = []
     metrics = ["rmse", "rmse_glacier_mean"]

@@ -64,6 +64,17 @@ def summer_albedo(
     InputError
         If the Dataset is not what its schema says, it has no days in these months, or the rasters lie on both sides of
         the equator and no latitude is given.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, xarray as xr, glacmb_grid as gg
+    >>> days = pd.date_range("2001-06-01", "2001-08-31")
+    >>> albedo = xr.DataArray([np.linspace(0.8, 0.3, 92)], coords={"glacier": ["one"], "time": days})
+    >>> clear, none = xr.ones_like(albedo), xr.zeros_like(albedo)
+    >>> daily = xr.Dataset({"albedo": albedo, "albedo_coverage": clear, "land": none, "cloud": none})
+    >>> season = gg.summer_albedo(daily, latitude=[46.0])
+    >>> [f"{season[name].item():.2f}" for name in ("albedo_mean", "albedo_min")], season["year"].values.tolist()
+    (['0.55', '0.30'], [2001])
     """
     check(sampled, DAILY_ALBEDO)
     count = sampled.sizes["glacier"]

@@ -44,7 +44,7 @@ def read_observations(
     missing: Collection[float] | None = None,
     periods: Periods = "annual",
 ) -> pd.DataFrame:
-    """Annual glacier-wide balances, one row per site and year.
+    r"""Annual glacier-wide balances, one row per site and year.
 
     Parameters
     ----------
@@ -81,6 +81,17 @@ def read_observations(
         Missing columns, no unit or one that a `datapackage.json` or the heading contradicts, missing-value codes among
         the balances, values implausible in the stated unit (of the table, of a glacier, of some rows), periods of
         several years, one glacier under two identifiers.
+
+    Examples
+    --------
+    >>> import glacmb_grid as gg
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp()) / "balances.csv"
+    >>> _ = path.write_text("name;year;balance\nHintereisferner;2003;-1814\nHintereisferner;2004;-667\n")
+    >>> observed = gg.read_observations(path, units="mm w.e.", columns={"site": "name", "mass_balance": "balance"})
+    >>> observed[["site", "year", "mass_balance"]].values.tolist()
+    [['Hintereisferner', 2003, -1.814], ['Hintereisferner', 2004, -0.667]]
     """
     release = open_release(path)
     raw, file = release.balances, release.where

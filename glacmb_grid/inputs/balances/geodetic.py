@@ -51,7 +51,7 @@ def read_geodetic(
     density: tuple[float, float] = DENSITY,
     shortest: Positive = LONGEST,
 ) -> pd.DataFrame:
-    """Mean rates of mass balance over several years, one row per site and period.
+    r"""Mean rates of mass balance over several years, one row per site and period.
 
     Parameters
     ----------
@@ -97,6 +97,17 @@ def read_geodetic(
     References
     ----------
     Hugonnet et al. 2021, Nature 592, 726-731; Huss 2013, The Cryosphere 7, 877-887.
+
+    Examples
+    --------
+    >>> import glacmb_grid as gg
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp()) / "rates.csv"
+    >>> row = "RGI60-11.00897,2000-01-01_2010-01-01,-0.95,0.2"
+    >>> _ = path.write_text(f"rgiid,period,dmdtda,err_dmdtda\n{row}\n")
+    >>> gg.read_geodetic(path)[["rgi_id", "begin", "end", "rate", "uncertainty"]].values.tolist()
+    [['RGI60-11.00897', '2000-01-01', '2010-01-01', -0.95, 0.2]]
     """
     release = open_release(path, CHANGES)
     file, raw = release.where, release.balances

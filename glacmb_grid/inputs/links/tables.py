@@ -32,7 +32,7 @@ _MEASURED = {
 
 
 def read_link_table(path: str | Path) -> pd.DataFrame:
-    """A table of sites with their RGI ids, positions, or both.
+    r"""A table of sites with their RGI ids, positions, or both.
 
     Parameters
     ----------
@@ -51,6 +51,16 @@ def read_link_table(path: str | Path) -> pd.DataFrame:
     ------
     InputError
         A table of something else: balances, changes, points; or one without identifiers and positions.
+
+    Examples
+    --------
+    >>> import glacmb_grid as gg
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp()) / "links.csv"
+    >>> _ = path.write_text("WGMS_ID,RGI60_IDS,NAME\n491,RGI60-11.00897,Hintereisferner\n")
+    >>> gg.read_link_table(path)[["site", "rgi_id", "name"]].values.tolist()
+    [['491', 'RGI60-11.00897', 'Hintereisferner']]
     """
     if is_release(path):
         table = links_of_release(path)

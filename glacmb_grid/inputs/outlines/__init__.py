@@ -69,6 +69,16 @@ def read_outlines(
     See Also
     --------
     sound_outlines : Leaves invalid outlines out instead of raising.
+
+    Examples
+    --------
+    >>> import geopandas, shapely, glacmb_grid as gg
+    >>> from tempfile import mkdtemp
+    >>> path = f"{mkdtemp()}/outlines.gpkg"
+    >>> box = shapely.box(10.0, 46.0, 10.02, 46.01)
+    >>> geopandas.GeoDataFrame({"rgi_id": ["RGI2000-v7.0-G-11-00001"]}, geometry=[box], crs=4326).to_file(path)
+    >>> gg.read_outlines(path)["area"].round(2).to_dict()
+    {'RGI2000-v7.0-G-11-00001': 1.72}
     """
     glaciers, failures, errors = _read_all(path, layer, id_column, crs, merge_pieces)
     if failures:
@@ -326,6 +336,15 @@ def glaciers_dataset(glaciers: gpd.GeoDataFrame) -> xr.Dataset:
     ----------
     glaciers : GeoDataFrame
         From `read_outlines`.
+
+    Examples
+    --------
+    >>> import geopandas, shapely, glacmb_grid as gg
+    >>> known = {"name": ["One"], "area": [1.72], "longitude": [10.01], "latitude": [46.005]}
+    >>> box = shapely.box(10.0, 46.0, 10.02, 46.01)
+    >>> ds = gg.glaciers_dataset(geopandas.GeoDataFrame(known, index=["one"], geometry=[box], crs=4326))
+    >>> ds["area"].values.tolist(), ds["area"].attrs["units"]
+    ([1.72], 'km2')
     """
     columns = ("area", "name", "longitude", "latitude")
     require_columns(glaciers, columns, name="glaciers", source="`read_outlines`")

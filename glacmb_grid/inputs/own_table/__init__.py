@@ -54,7 +54,7 @@ def read_samples_table(
     monthly: Mapping[str, Mapping[str, str | None]] | None = None,
     temperature_spread: float = 4.0,
 ) -> xr.Dataset:
-    """Samples from a table with one row per observation, its predictors beside it.
+    r"""Samples from a table with one row per observation, its predictors beside it.
 
     Parameters
     ----------
@@ -132,6 +132,18 @@ def read_samples_table(
     InputError or InputErrors
         Missing columns, blank identifiers, text among numbers, infinite values, implausible targets, predictors that
         alone or together tell the target or are named like a mass balance.
+
+    Examples
+    --------
+    >>> import glacmb_grid as gg
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp()) / "balances.csv"
+    >>> rows = ["id,year,balance,warmth", "a,2001,-900,2.1", "a,2002,-200,1.0", "b,2001,-700,2.0", "b,2002,100,1.4"]
+    >>> _ = path.write_text("\n".join(rows))
+    >>> samples = gg.read_samples_table(path, glacier="id", year="year", target="balance", target_units="mm w.e.")
+    >>> samples["mass_balance"].values.round(2).tolist(), samples["predictor"].values.tolist()
+    ([-0.9, -0.2, -0.7, 0.1], ['warmth'])
     """
     notes = Notes()
     columns = {
