@@ -278,6 +278,14 @@ def test_a_product_says_how_it_is_to_be_read(product, toys):
     assert "comment" not in describe(toys.product(), kind="glacier", comment="").attrs
 
 
+def test_units_in_an_earlier_spelling_are_taken(toys):
+    made = describe(toys.regional(), kind="region")
+    old = made.copy()
+    old["mass_change_gt"].attrs["units"] = "1e12 kg"
+    old["year"].attrs["units"] = "1"
+    xr.testing.assert_identical(describe(old, kind="region"), made)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_units_have_no_factor(kind):
     """UDUNITS reads '1e12 kg', pint refuses it."""

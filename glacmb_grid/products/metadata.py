@@ -72,6 +72,7 @@ _OWN_YEARS = {
     "long_name": "first day of the hydrological year of the glacier, and of the next",
     "coverage_content_type": "coordinate",
 }
+_SPELLINGS = {"1": "", "1e12 kg": "Gt", "1e24 kg2": "Gt2"}
 _DATES = ("date_created", "date_issued", "date_modified")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?Z?)?")
 _MACHINE = re.compile(r"(?<![\w/.])(/(home|root|tmp|Users|scratch|mnt|work|data|var)/|[A-Za-z]:\\)")
@@ -150,7 +151,7 @@ def _attributes(ds: xr.Dataset, name: str, meta: Meta | None, there: frozenset[s
             found=f"attributes {listing(own) or 'none'}",
             remedy="give it these attributes",
         )
-    if (units := own.get("units", meta.units)) != meta.units:
+    if _plain(units := own.get("units", meta.units)) != _plain(meta.units):
         raise InputError(
             f"product: {name}", expected=f"units {meta.units!r}", found=f"{units!r}", remedy="convert the values"
         )
@@ -159,6 +160,11 @@ def _attributes(ds: xr.Dataset, name: str, meta: Meta | None, there: frozenset[s
     if "bounds" in found and found["bounds"] not in there:
         del found["bounds"]
     return found
+
+
+def _plain(units: object) -> object:
+    """Units in one spelling: earlier products write some otherwise."""
+    return _SPELLINGS.get(str(units), units)
 
 
 def _require_about(about: Mapping[str, str]) -> None:
