@@ -111,5 +111,5 @@ def calibrated(
 def _sums(values: Floats, index: Integers, count: int) -> Floats:
     """Sums over the observations of each glacier, (glacier, ...)."""
     flat = values.reshape(len(values), -1)
-    out = np.stack([np.bincount(index, column, count) for column in flat.T], axis=1)
-    return out.reshape(count, *values.shape[1:])
+    sums = [np.bincount(index, column, count) for column in flat.T]
+    return np.stack(sums, axis=1).reshape(count, *values.shape[1:]).astype(np.float64)

@@ -20,7 +20,7 @@ from glacmb_grid.learning.degree_days import FURTHER, FURTHER_UNITS, PARAMETERS,
 from glacmb_grid.learning.features import LEAST_GLACIERS
 from glacmb_grid.learning.ragged import pack, unpack
 from glacmb_grid.learning.search import Hyper, InnerMean, fold_record, inner_masks, prediction, side_by_side
-from glacmb_grid.learning.table import Bools, Floats, Table, table_of
+from glacmb_grid.learning.table import Bools, Floats, Integers, Table, table_of
 from glacmb_grid.progress import track
 from glacmb_grid.settings import TemperatureIndex
 
@@ -97,7 +97,7 @@ class DegreeDays(Model):
 
     def _search(
         self, table: Table, folds: Folds, splits: Splits, candidates: Sequence[Candidate]
-    ) -> tuple[Floats, Floats, Floats]:
+    ) -> tuple[Integers, Floats, Floats]:
         """Choice, errors and predictions on the inner splits of every block, see `InnerMean.choose`."""
         masks = [(b, *m) for b, fold in enumerate(folds.first) for m in inner_masks(folds, fold)]
         forms = sorted({c.form for c in candidates})
