@@ -10,6 +10,8 @@ import scipy.sparse
 from scipy.optimize import least_squares
 
 from glacmb_grid.folds.schemes import join_folds, make_folds
+from glacmb_grid.judging.fits import record_of, searched
+from glacmb_grid.learning.choices import lines_of
 from glacmb_grid.learning.contract import Task, fit_model
 from glacmb_grid.learning.degree_day_climate import climate_of, weather_of
 from glacmb_grid.learning.degree_day_fit import fit_splits
@@ -285,6 +287,18 @@ def test_nothing_that_a_fold_withholds_is_in_it(samples, folds):
         one, other = (unpack(p, number) for p in (before, after))
         assert all(np.array_equal(one[n], other[n]) for n in one)
         assert not np.array_equal(before["value"].values, after["value"].values), "the change reached nobody"
+
+
+def test_what_was_searched_and_chosen_is_told(samples, folds):
+    parameters = fit("temperature_index", samples, folds)
+    record = record_of(parameters)
+    told = searched(record)
+    assert told["recipes"] == []
+    assert len(told["candidates"]) == 3 * 4  # forms, and none, all and two spreads of glaciers
+    lines = lines_of(record)
+    assert [json.loads(line["chosen"]) for line in lines] == [
+        told["candidates"][c] for c in parameters["choice"].values.tolist()
+    ]
 
 
 @pytest.mark.slow
