@@ -126,7 +126,7 @@ def evaluate(
         "coverage": coverage(table, draws=scores.bootstrap, seed=seed, samples=samples, interval=scores.level),
         "distance": _distances(samples, folds, table),
         "choices": _choices(records),
-        "search": {m: _searched(r) for (s, m), r in records.items() if s == schemes[0] and "candidate" in r.coords},
+        "search": {m: searched(r) for (s, m), r in records.items() if s == schemes[0] and "candidate" in r.coords},
     }
 
 
@@ -148,9 +148,9 @@ def _choices(records: Mapping[tuple[str, str], xr.Dataset]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _searched(record: xr.Dataset) -> dict[str, Any]:
+def searched(record: xr.Dataset) -> dict[str, Any]:
     """The recipes and candidates that were searched."""
     return {
-        "recipes": json.loads(record.attrs["recipes"]),
+        "recipes": json.loads(record.attrs.get("recipes", "[]")),  # of a model that takes no predictors: none
         "candidates": [json.loads(str(c)) for c in record["candidate"].values],
     }

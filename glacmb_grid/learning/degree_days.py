@@ -21,12 +21,17 @@ PARAMETERS = ("degree_day_factor", "precipitation_factor", "temperature_bias")
 UNITS = ("m K-1 d-1", "1", "K")
 LOWEST = np.array([1e-4, 0.05, -8.0])
 HIGHEST = np.array([0.05, 10.0, 8.0])
+FURTHER = ("snow_to_ice", "precipitation_gradient", "temperature_pull", "precipitation_pull")
+"""Parameters that a form may fit beside those of `PARAMETERS`."""
+FURTHER_UNITS = ("1", "km-1", "1", "1")
 _NO_MELT = 200.0  # K, replaces values clipped at the melting point, which were colder by an unknown amount
 _SLAB = 2048  # rows simulated at once
 SETTINGS = ("lapse_rate", "temperature_spread", "snow_threshold", "snow_spread", "snow_to_ice")
 
 
-def balance(forcing: dict[str, Floats], parameters: Floats, settings: dict[str, float]) -> Floats:
+def balance(
+    forcing: dict[str, Floats], parameters: Floats, settings: dict[str, float], departure: Floats | None = None
+) -> Floats:
     """Annual glacier-wide balance of each row, (row,), m w.e.
 
     Parameters
@@ -34,11 +39,13 @@ def balance(forcing: dict[str, Floats], parameters: Floats, settings: dict[str, 
     forcing : dict
         `temperature` (row, month) K and `precipitation` (row, month) m w.e. at the height `orography` (row,) m; `days`
         (row, month); `hypsometry` (row, band) m, bands of equal area.
-    parameters : float64 array, (3,)
-        Degree-day factor of ice (m w.e. K-1 d-1), precipitation factor, temperature bias (K).
+    parameters : float64 array, (3,) or (7,)
+        Degree-day factor of ice (m w.e. K-1 d-1), precipitation factor, temperature bias (K); then those of `FURTHER`.
     settings : dict
         `lapse_rate` (K m-1), `temperature_spread` (K), `snow_threshold` (degrees Celsius), `snow_spread` (K),
-        `snow_to_ice` (ratio of the degree-day factors).
+        `snow_to_ice` (ratio of the degree-day factors, where it is none of the parameters).
+    departure : float64 array, (row, 2), optional
+        Of the climate of each row's glacier from that of the fitted ones, see `Climate`: what the pulls act on.
 
     Notes
     -----
@@ -49,23 +56,48 @@ def balance(forcing: dict[str, Floats], parameters: Floats, settings: dict[str, 
     ----------
     Hock (2003), Temperature index melt modelling in mountain areas, J. Hydrol. 282.
     """
-    factor, precipitation_factor, bias = (float(v) for v in parameters)
-    ratio, count = settings["snow_to_ice"], len(forcing["temperature"])
+    parameters, count = filled(parameters, settings), len(forcing["temperature"])
+    factor, ratio = float(parameters[0]), float(parameters[3])
     out = np.empty(count)
     for first in range(0, count, _SLAB):
         slab = slice(first, first + _SLAB)
-        sums = sums_of({n: v[slab] for n, v in forcing.items()}, bias, settings)
-        left = snow_left(sums, factor, precipitation_factor, ratio)
-        out[slab] = balance_of(sums[:, 0], left, factor, precipitation_factor, ratio).mean(axis=1)
+        part = {n: v[slab] for n, v in forcing.items()}
+        bias, water = at_rows(part, parameters, None if departure is None else departure[slab])
+        sums = sums_of(part, bias, settings)
+        left = snow_left(sums, factor, water, ratio)
+        out[slab] = balance_of(sums[:, 0], left, factor, water, ratio).mean(axis=1)
     return out
 
 
-def sums_of(forcing: dict[str, Floats], bias: float, settings: dict[str, float]) -> Floats:
+def filled(parameters: Floats, settings: dict[str, float]) -> Floats:
+    """All parameters, (7,): those of `FURTHER` that are not given take the values at which they change nothing."""
+    neutral = np.array([settings["snow_to_ice"], 0.0, 0.0, 0.0])
+    return np.concatenate([parameters, neutral[len(parameters) - len(PARAMETERS) :]])
+
+
+def at_rows(forcing: dict[str, Floats], parameters: Floats, departure: Floats | None) -> tuple[Any, Any]:
+    """Temperature bias (row,), K, and precipitation factor (row, band) of rows; numbers where all rows share them."""
+    _, precipitation_factor, bias, _, gradient, temperature_pull, precipitation_pull = (float(v) for v in parameters)
+    water: Any = precipitation_factor
+    if gradient:
+        water = water * np.exp(gradient * height_of(forcing) / 1000)
+    if departure is None or not (temperature_pull or precipitation_pull):
+        return bias, water
+    return bias - temperature_pull * departure[:, 0], water * np.exp(-precipitation_pull * departure[:, 1:])
+
+
+def height_of(forcing: dict[str, Floats]) -> Floats:
+    """Height of the bands above the height that the forcing belongs to, (row, band), m."""
+    return np.asarray(forcing["hypsometry"] - forcing["orography"][:, None])
+
+
+def sums_of(forcing: dict[str, Floats], bias: float | Floats, settings: dict[str, float]) -> Floats:
     """Solid precipitation (m w.e.) and degree days (K d) from each month to the year's end, (2, month, row, band).
 
-    `forcing` and `settings` are those of `balance`, and `bias` is added to the temperature, K.
+    `forcing` and `settings` are those of `balance`, and `bias` is added to the temperature, K, one for all rows or
+    (row,).
     """
-    height = forcing["hypsometry"] - forcing["orography"][:, None]
+    height = height_of(forcing)
     celsius = forcing["temperature"].T - MELTING_POINT + bias
     warmth = celsius[:, :, None] + settings["lapse_rate"] * height
     out = np.empty((2, *warmth.shape))
@@ -80,7 +112,7 @@ def sums_of(forcing: dict[str, Floats], bias: float, settings: dict[str, float])
     return out
 
 
-def snow_left(sums: Floats, factor: float, precipitation_factor: float, ratio: float) -> Floats:
+def snow_left(sums: Floats, factor: float, precipitation_factor: float | Floats, ratio: float) -> Floats:
     """Snow left at the end of the year, (row, band), m w.e.
 
     It is snowfall minus potential melt since the snowpack last vanished: the largest such difference over all months,

@@ -276,6 +276,12 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "prior_mean": "Prior means of the degree-day factor, the precipitation factor and the temperature bias.",
         "prior_sd": "Prior standard deviations of these.",
         "residual_sd": "Standard deviation of the residuals, m w.e.",
+        "forms": "Which further parameters are fitted, in alternative lists.",
+        "pooling": "Offset and amplitude: none, those of all glaciers, or of each; alternatives.",
+        "glacier_sd": "Standard deviations of level (m w.e.) and amplitude between glaciers, in alternative pairs.",
+        "snow_to_ice_sd": "Prior standard deviation of `snow_to_ice` where it is fitted.",
+        "precipitation_gradient_sd": "Prior standard deviation of the precipitation gradient about 0, km-1.",
+        "pull_sd": "Prior standard deviation of the pulls about 0.",
     },
 }
 """By name of the class in `settings`; what is not found there is looked up under the classes that it is made of."""

@@ -154,8 +154,20 @@ class GaussianProcess(Learner):
     max_rows: int = Field(3000, ge=10, le=100_000)
 
 
+FurtherParameter = Literal["snow_to_ice", "precipitation_gradient", "temperature_pull", "precipitation_pull"]
+_PULLS: tuple[FurtherParameter, ...] = ("temperature_pull", "precipitation_pull")
+Between = Annotated[float, Field(gt=0, le=100)]
+
+
 class TemperatureIndex(Section):
-    """Degree-day melt and solid precipitation over the hypsometry, with weak priors on three parameters."""
+    """Degree-day melt and solid precipitation over the hypsometry, with weak priors on three parameters.
+
+    `forms` are alternatives, chosen between on inner folds: the further parameters that are fitted. Pulls move
+    temperature and precipitation of a glacier to the mean climate of the fitted ones: 0 not at all, 1 wholly; they are
+    fitted where every fit has at least four glaciers. `pooling` and `glacier_sd` are alternatives too: whether offset
+    and amplitude of the simulated balance stay (`none`), are calibrated for `all` glaciers alike, or for each
+    `glacier`, drawn to those of all.
+    """
 
     lapse_rate: float = Field(-0.0065, gt=-0.02, lt=0)
     temperature_spread: Spread = 4.0
@@ -173,6 +185,16 @@ class TemperatureIndex(Section):
         Annotated[float, Field(gt=0, le=100)],
     ] = (0.003, 0.5, 1.0)
     residual_sd: Sigma = 0.3
+    forms: list[list[FurtherParameter]] = Field(
+        [[], [*_PULLS], [*_PULLS, "snow_to_ice", "precipitation_gradient"]], min_length=1
+    )
+    pooling: Annotated[list[Literal["none", "all", "glacier"]], BeforeValidator(_several)] = Field(
+        ["none", "all", "glacier"], min_length=1
+    )
+    glacier_sd: list[tuple[Between, Between]] = Field([(0.2, 0.2), (0.5, 0.4)], min_length=1)
+    snow_to_ice_sd: Between = 0.15
+    precipitation_gradient_sd: Between = 0.3
+    pull_sd: Between = 0.5
 
 
 class FeedForward(Levelled):
