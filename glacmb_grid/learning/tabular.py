@@ -46,12 +46,15 @@ class Training:
     target : float64 array, (sample,), m w.e.
         Less the level of the glacier, where that is part of the candidate.
     seed : int
+    varies : bool array, (feature,)
+        Whether a feature varies from year to year at a glacier.
     """
 
     design: Floats
     years: Floats
     target: Floats
     seed: int
+    varies: Bools
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,10 @@ class DesignModel(Model):
 
     annual_only: ClassVar[bool] = True
     has_level: ClassVar[bool] = False
+
+    def recipes(self, table: Table) -> list[Recipe]:
+        """The alternatives for turning the table's predictors into features."""
+        return recipes_of(table, self.settings)
 
     @abstractmethod
     def hypers(self) -> list[Hyper]:
@@ -99,7 +106,7 @@ class DesignModel(Model):
         table = table_of(samples)
         if self.annual_only:
             require_annual(table, folds, self.name)
-        recipes = recipes_of(table, self.settings)
+        recipes = self.recipes(table)
         kinds = kinds_of_level(task.folds, samples) if self.has_level else [None]
         hypers = [h if k is None else {**h, "level": k} for k in kinds for h in self.hypers()]
         candidates = [Candidate(r, h) for r, h in product(range(len(recipes)), hypers)]
@@ -171,7 +178,8 @@ class Split:
         mine = self.seen & self.table.annual if annual_only else self.seen
         operator = self.table.operator[mine][:, self.used]
         target = self.table.target[mine] - operator @ levels.at(self.rows.glacier)
-        return Training(operator @ self.design.values, np.asarray(operator.sum(axis=1)).ravel(), target, self.seed)
+        years = np.asarray(operator.sum(axis=1)).ravel()
+        return Training(operator @ self.design.values, years, target, self.seed, self.design.weather)
 
     def observed(self, balance: Floats) -> Floats:
         """What observations to score are made of these balances of `rows`, m w.e."""
