@@ -168,12 +168,14 @@ class LevelAnomaly(Learner):
     (`amplitude`). Penalties of level and anomaly are chosen apart.
     """
 
-    level_penalties: Annotated[list[Penalty], BeforeValidator(_several)] = Field([10.0, 100.0, 1000.0], min_length=1)
+    level_penalties: Annotated[list[Penalty], BeforeValidator(_several)] = Field(
+        [10.0, 100.0, 1000.0, 10000.0], min_length=1
+    )
     anomaly_penalties: Annotated[list[Penalty], BeforeValidator(_several)] = Field(
         [1.0, 10.0, 100.0, 1000.0], min_length=1
     )
     forms: Annotated[list[Literal["additive", "amplitude"]], BeforeValidator(_several), AfterValidator(each_once)] = (
-        Field(["additive", "amplitude"], min_length=1)
+        Field(["additive"], min_length=1)
     )
 
 

@@ -103,7 +103,7 @@ def _ridge(design: Floats, years: Floats, target: Floats, penalty: Floats) -> tu
     else:
         scaled = free / penalty
         found = scaled.T @ np.linalg.solve(scaled @ free.T + np.eye(len(free)), aim)
-    return mean - float(along @ found), found
+    return mean - float(along @ found), np.asarray(found)
 
 
 def _moved(slope: Floats, static: Floats, answer: Floats, residual: Floats) -> Floats:
