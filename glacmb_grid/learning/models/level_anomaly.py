@@ -64,16 +64,16 @@ class LevelAndAnomaly(DesignModel):
         return Blocks(design[:, ~varies], design[:, varies], training.years, training.target, varies)
 
     def learn(self, prepared: Blocks, hyper: Hyper) -> Arrays:
-        """`constant`, `level` and `anomaly` (feature,), m w.e., and `amplitude` (static feature,)."""
+        """`constant`, `level` and `anomaly`, m w.e., `slope` of the log of the amplitude, and `varies` (feature,)."""
         static, weather, years, target, varies = prepared
-        penalty = np.where(varies, hyper["anomaly_penalty"], hyper["level_penalty"])
-        order = np.concatenate([np.flatnonzero(~varies), np.flatnonzero(varies)])
+        both = [hyper["level_penalty"], hyper["anomaly_penalty"]]
+        penalty = np.repeat(both, [static.shape[1], weather.shape[1]])
         slope = np.zeros(static.shape[1])
         rounds = _ROUNDS if hyper["form"] == "amplitude" and static.shape[1] and weather.shape[1] else 0
         annual = static / years[:, None]
         for number in range(rounds + 1):
             factor = amplitude(annual, slope)
-            constant, found = _ridge(np.hstack([static, factor[:, None] * weather]), years, target, penalty[order])
+            constant, found = _ridge(np.hstack([static, factor[:, None] * weather]), years, target, penalty)
             level, anomaly = np.split(found, [static.shape[1]])
             if number < rounds:
                 answer = weather @ anomaly
