@@ -14,7 +14,7 @@ from glacmb_grid.learning.models.mean import TrainingMean
 from glacmb_grid.learning.registry import fit, model_of, predict
 from glacmb_grid.learning.search import prediction
 from glacmb_grid.report.audit import audit_text
-from glacmb_grid.settings import ExtraTrees, FeedForward, GaussianProcess, Mean, Protocol, Recipe, Ridge
+from glacmb_grid.settings import ExtraTrees, FeedForward, GaussianProcess, LevelAnomaly, Mean, Protocol, Recipe, Ridge
 from glacmb_grid.validation.audit import NESTED, PAPER, gap, judge, probe, scrambled, variants
 from glacmb_grid.validation.leaks import check_folds, check_seen
 
@@ -180,6 +180,7 @@ SETTINGS = {
     "ridge": Ridge(recipes=[Recipe(parts=("climatology", "anomaly"), gaps="regress", keep=3)]),
     "extra_trees": ExtraTrees(**PLAIN, trees=5),
     "gaussian_process": GaussianProcess(**PLAIN),
+    "level_anomaly": LevelAnomaly(**PLAIN, forms=["additive", "amplitude"]),
     "ff_fcnn": NET,
 }
 

@@ -29,6 +29,7 @@ from glacmb_grid.settings import (
     Given,
     GradientBoosting,
     Lasso,
+    LevelAnomaly,
     Mean,
     Models,
     RandomForest,
@@ -63,6 +64,9 @@ def quick(*recipes, **changes):
         "extra_trees": ExtraTrees(**many, **trees),
         "gradient_boosting": GradientBoosting(**many, rounds=[15], leaves=[4]),
         "gaussian_process": GaussianProcess(**many),
+        "level_anomaly": LevelAnomaly(
+            **many, level_penalties=[10.0, 100.0], anomaly_penalties=[10.0], forms=["additive", "amplitude"]
+        ),
         "temperature_index": TemperatureIndex(),
         "ff_fcnn": FeedForward(**many, **network),
     }

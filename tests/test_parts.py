@@ -18,6 +18,7 @@ from glacmb_grid.settings import (
     GaussianProcess,
     GradientBoosting,
     Lasso,
+    LevelAnomaly,
     RandomForest,
     Recipe,
     Ridge,
@@ -32,6 +33,7 @@ SETTINGS = {
     "extra_trees": ExtraTrees(**SHARED, trees=6, leaf=[2]),
     "gradient_boosting": GradientBoosting(**SHARED, rounds=[10], leaves=[4]),
     "gaussian_process": GaussianProcess(**SHARED),
+    "level_anomaly": LevelAnomaly(**SHARED, anomaly_penalties=[10.0], forms=["additive", "amplitude"]),
     "ff_fcnn": FeedForward(
         **SHARED,
         widths=[(6, 3), (4,)],

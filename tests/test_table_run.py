@@ -268,6 +268,7 @@ ALL = [
     "extra_trees",
     "gradient_boosting",
     "gaussian_process",
+    "level_anomaly",
     "ff_fcnn",
     "blend",
 ]
@@ -278,6 +279,7 @@ LITTLE = {
         "random_forest": {**RECIPES, "trees": 5},
         "gradient_boosting": {**RECIPES, "rounds": 5, "leaves": 4},
         "gaussian_process": RECIPES,
+        "level_anomaly": RECIPES,
     }
 }
 
@@ -315,7 +317,7 @@ def test_poor_tables_are_judged(trouble, tmp_path, capsys):
     assert np.isfinite(predictions["predicted"]).all()
     assert set(predictions["model"]) - {"year_mean", "year_level"} == set(ALL)
     if trouble is constant_target:
-        exact = predictions["model"].isin(["mean", "ridge", "lasso", "random_forest", "extra_trees"])
+        exact = predictions["model"].isin(["mean", "ridge", "lasso", "level_anomaly", "random_forest", "extra_trees"])
         np.testing.assert_allclose(predictions.loc[exact, "predicted"], -0.3, atol=1e-6)
     if trouble is duplicated_rows:
         fold = predictions.groupby(["scheme", "model", "glacier", "year"])["fold"].nunique()

@@ -46,7 +46,7 @@ def audit(
     options = {"inner": validation.inner, "blocks": validation.blocks, "parts": validation.parts}
     gaps, permuted = gap(
         samples,
-        with_bases(audit.compare, lambda m: own.get(m) or getattr(audit.models, m), audit.compare),
+        with_bases(audit.compare, lambda m: own.get(m) or audit.models.of(m), audit.compare),
         audit.compare,
         scheme=audit.scheme,
         permutations=audit.permutations,

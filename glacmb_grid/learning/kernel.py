@@ -47,6 +47,15 @@ USUAL = (
     "year",
     "year_position",
 )
+# What is known of a year is said by its weather, the measured glaciers of that year, and a slow trend that all share.
+_YEAR_LEVEL = ("constant", "weather_linear", "weather", "glacier", "glacier_weather", "smooth", "year")
+KERNELS: dict[str, tuple[str, ...]] = {
+    "usual": USUAL,
+    "year_level": _YEAR_LEVEL,
+    "without_slow_change": tuple(t for t in USUAL if "year_near" not in TERMS[t]),
+    "without_position": tuple(t for t in USUAL if "position_near" not in TERMS[t]),
+}
+"""Kernels by name, as the settings of the Gaussian process list them."""
 
 
 @dataclass(frozen=True)

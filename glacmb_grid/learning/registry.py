@@ -24,6 +24,7 @@ from glacmb_grid.learning.models.gaussian_process import StructuredProcess
 from glacmb_grid.learning.models.given import GivenPredictions
 from glacmb_grid.learning.models.gradient_boosting import BoostedTrees
 from glacmb_grid.learning.models.lasso import LassoRegression
+from glacmb_grid.learning.models.level_anomaly import LevelAndAnomaly
 from glacmb_grid.learning.models.mean import TrainingMean
 from glacmb_grid.learning.models.neighbours import WithNeighbours
 from glacmb_grid.learning.models.random_forest import Forest
@@ -35,6 +36,7 @@ from glacmb_grid.learning.own import own_regressor
 from glacmb_grid.schemas import PARAMETERS, ROWS, check
 from glacmb_grid.settings import External, Given, Section
 from glacmb_grid.settings.messages import as_input_error
+from glacmb_grid.settings.models import base_of
 
 REGISTRY: dict[str, Callable[..., Model]] = {
     "mean": TrainingMean,
@@ -46,6 +48,7 @@ REGISTRY: dict[str, Callable[..., Model]] = {
     "extra_trees": ExtraForest,
     "gradient_boosting": BoostedTrees,
     "gaussian_process": StructuredProcess,
+    "level_anomaly": LevelAndAnomaly,
     "temperature_index": DegreeDays,
     "ff_fcnn": FeedForwardEnsemble,
     "extra_trees_neighbours": partial(WithNeighbours, base="extra_trees"),
@@ -64,7 +67,8 @@ def model_of(name: str, settings: Section | Mapping[str, Any] | None = None) -> 
     Parameters
     ----------
     name : str
-        A key of `REGISTRY`; any other name with settings of a type of `OWN`, or with the key `external` among them.
+        A key of `REGISTRY`; any model's name with `_neighbours` after it; any other name with settings of a type of
+        `OWN`, or with the key `external` among them.
     settings : Section or mapping, optional
         Its section of the configuration, or the keys of it that differ from their defaults.
 
@@ -77,12 +81,12 @@ def model_of(name: str, settings: Section | Mapping[str, Any] | None = None) -> 
         own = OWN.get(type(settings))
     else:
         own = ExternalRegressor if "external" in (settings or {}) else None
-    make = REGISTRY.get(name, own)
+    make = _maker(name) or own
     if make is None:
         near = difflib.get_close_matches(name, REGISTRY, 1, 0.5)
         raise InputError(
             "fit: model",
-            expected=f"one of {', '.join(REGISTRY)}",
+            expected=f"one of {', '.join(REGISTRY)}, or any of them with _neighbours after its name",
             found=f"unknown model {name!r}",
             remedy=(f"did you mean {near[0]!r}? " if near else "")
             + "A model of your own is a class with fit and predict, or has settings={'external': 'module:Class'}",
@@ -95,6 +99,12 @@ def model_of(name: str, settings: Section | Mapping[str, Any] | None = None) -> 
     except ValidationError as error:
         problems = [as_input_error(e, f"settings of {name}", model.settings_type) for e in error.errors()]
         raise (problems[0] if len(problems) == 1 else InputErrors([*problems])) from error
+
+
+def _maker(name: str) -> Callable[..., Model] | None:
+    """What makes a model of the package, or any model with its neighbours; None for other names."""
+    base = base_of(name)
+    return REGISTRY.get(name) or (partial(WithNeighbours, base=base) if base else None)
 
 
 def with_bases(names: Sequence[str], settings: Callable[[str], Section], compared: Sequence[str]) -> dict[str, Model]:
@@ -192,7 +202,8 @@ def fit(
     if not isinstance(model, Model):
         plain = settings if isinstance(settings, Mapping) else None
         made = model_of(model, settings) if isinstance(model, str) else own_regressor(model, plain)
-        model = made.among([_model_behind(p) for p in given.values()], model_of)
+        below = {n: _model_behind(p) for n, p in given.items()}
+        model = made.among(list(below.values()), lambda n: below.get(n) or model_of(n))
     return fit_model(model, Task(samples, folds, seed, given, checkpoints, constraints=constraints))
 
 
@@ -254,9 +265,10 @@ def _model_behind(parameters: xr.Dataset) -> Model:
     """The model that parameters were fitted by."""
     name, kind = str(parameters.attrs["model"]), str(parameters.attrs["settings_type"])
     own = {t.__name__: t for t in OWN}
-    if name not in REGISTRY and kind not in own:
+    make = _maker(name)
+    if make is None and kind not in own:
         raise ValueError(f"{name} is no model of the package: pass it as `model`")
-    settings = own[kind] if name not in REGISTRY else REGISTRY[name](name, None).settings_type
+    settings = own[kind] if make is None else make(name, None).settings_type
     return model_of(name, settings.model_validate_json(parameters.attrs["settings"]))
 
 

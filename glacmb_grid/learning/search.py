@@ -44,7 +44,7 @@ class Tuned:
     ----------
     choice : int array, (fold,)
     error : float64 array, (fold, candidate)
-        Root mean square error over the inner splits, m w.e.
+        Root mean square error over the inner splits, m w.e.; NaN for a candidate that was not tried.
     prediction : float64 array, (fold, sample)
         By the chosen candidate on the inner splits, NaN elsewhere, m w.e.
     """
@@ -73,10 +73,15 @@ class InnerMean:
             return np.asarray(self._total / self._count)
 
     def choose(self, target: Floats) -> tuple[Integers, Floats, Floats]:
-        """The candidate of least error for every block; all errors, (block, candidate); its mean, (block, sample)."""
+        """The candidate of least error for every block; all errors, (block, candidate); its mean, (block, sample).
+
+        The error of a candidate that was not tried is NaN.
+        """
         mean = self.mean
-        error = np.sqrt(np.nanmean((mean - target) ** 2, axis=2))
-        choice = error.argmin(axis=1)
+        squares = np.where(np.isfinite(mean), (mean - target) ** 2, 0.0).sum(axis=2)
+        with np.errstate(invalid="ignore"):
+            error = np.sqrt(squares / np.isfinite(mean).sum(axis=2))
+        choice = np.nanargmin(error, axis=1)
         return choice, error, mean[np.arange(len(choice)), choice]
 
 

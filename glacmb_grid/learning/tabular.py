@@ -46,12 +46,15 @@ class Training:
     target : float64 array, (sample,), m w.e.
         Less the level of the glacier, where that is part of the candidate; at year level one row is a year.
     seed : int
+    varies : bool array, (feature,)
+        Whether a feature varies from year to year at a glacier.
     """
 
     design: Floats
     years: Floats
     target: Floats
     seed: int
+    varies: Bools
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,10 @@ class DesignModel(Model):
 
     annual_only: ClassVar[bool] = True
     has_level: ClassVar[bool] = False
+
+    def recipes(self, table: Table) -> list[Recipe]:
+        """The alternatives for turning the table's predictors into features."""
+        return recipes_of(table, self.settings)
 
     @abstractmethod
     def hypers(self) -> list[Hyper]:
@@ -108,7 +115,7 @@ class DesignModel(Model):
         table = table_of(samples)
         if self.annual_only:
             require_annual(table, folds, self.name)
-        recipes = recipes_of(table, self.settings)
+        recipes = self.recipes(table)
         hypers = [h if k is None else {**h, "level": k} for k in self.kinds(task, table) for h in self.hypers()]
         candidates = [Candidate(r, h) for r, h in product(range(len(recipes)), hypers)]
         tuned = _tune(self, table, folds, recipes, candidates, task.seed)
@@ -182,7 +189,8 @@ class Split:
         mine = self.seen & self.table.annual if annual_only else self.seen
         operator = self.table.operator[mine][:, self.used]
         target = self.table.target[mine] - operator @ levels.at(self.rows.glacier)
-        return Training(operator @ self.design.values, np.asarray(operator.sum(axis=1)).ravel(), target, self.seed)
+        years = np.asarray(operator.sum(axis=1)).ravel()
+        return Training(operator @ self.design.values, years, target, self.seed, self.design.weather)
 
     def _by_year(self, levels: Levels, part: YearPart) -> Training:
         """One row a year: the mean features of its seen annual observations, and its balance."""
@@ -190,7 +198,9 @@ class Split:
         place = np.searchsorted(np.flatnonzero(self.used), self.table.row[mine])
         of = np.searchsorted(part.years, self.rows.year[place])
         mean = group_means(self.design.values[place], of, len(part.years))
-        return Training(levels.with_trend(mean, part.years), np.ones(len(part.years)), part.values, self.seed)
+        design = levels.with_trend(mean, part.years)
+        varies = np.append(self.design.weather, np.ones(design.shape[1] - mean.shape[1], bool))
+        return Training(design, np.ones(len(part.years)), part.values, self.seed, varies)
 
     def observed(self, balance: Floats) -> Floats:
         """What observations to score are made of these balances of `rows`, m w.e."""

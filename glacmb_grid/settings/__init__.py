@@ -28,6 +28,7 @@ from glacmb_grid.settings.models import Given as Given
 from glacmb_grid.settings.models import GradientBoosting as GradientBoosting
 from glacmb_grid.settings.models import Lasso as Lasso
 from glacmb_grid.settings.models import Learner as Learner
+from glacmb_grid.settings.models import LevelAnomaly as LevelAnomaly
 from glacmb_grid.settings.models import Mean as Mean
 from glacmb_grid.settings.models import ModelName as ModelName
 from glacmb_grid.settings.models import Models as Models

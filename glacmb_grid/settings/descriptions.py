@@ -247,6 +247,11 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "rounds": "How many trees are boosted.",
         "leaves": "Most leaves of a tree.",
         "learning_rate": "Step of the learning.",
+        "level_penalties": "Strengths of the penalty on the level of a glacier, chosen between on inner folds.",
+        "anomaly_penalties": "The same of the anomaly of a year.",
+        "forms": "Whether glaciers answer alike to the same weather (`additive`), or by a factor that depends on what "
+        "stays (`amplitude`); both are alternatives.",
+        "kernels": "Kernels, chosen between on inner folds; `usual` has all terms, the others fewer.",
         "position": "Whether the kernel knows positions.",
         "max_rows": "Most observations that are conditioned on.",
         "widths": "Units of the hidden layers.",

@@ -9,16 +9,32 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from glacmb_grid.settings.base import Count, Section, Sigma, Spread
+from glacmb_grid.settings.base import Count, Section, Sigma, Spread, each_once
 
 own_names: ContextVar[tuple[str, ...]] = ContextVar("own_names", default=())
 """Names of a user's own models in the configuration that is being read."""
 
 
+_NEIGHBOURS = "_neighbours"
+
+
+def base_of(name: str) -> str | None:
+    """The model that a name with `_neighbours` after it is built on; None for any other name."""
+    return name.removesuffix(_NEIGHBOURS) if name.endswith(_NEIGHBOURS) else None
+
+
+def with_neighbours(name: str) -> str:
+    """The name of a model with its neighbours."""
+    return f"{name}{_NEIGHBOURS}"
+
+
 def _known_model(name: str) -> str:
     known = (*model_names(), *own_names.get())
-    if name not in known:
-        raise ValueError(f"Input should be one of the models {', '.join(known)}")
+    bases = [n for n in known if base_of(n) is None]
+    if name not in known and base_of(name) not in bases:
+        raise ValueError(
+            f"Input should be one of the models {', '.join(known)}, or any of them with {_NEIGHBOURS} after its name"
+        )
     return name
 
 
@@ -28,8 +44,11 @@ def model_names() -> tuple[str, ...]:
 
 
 def _free_name(name: str) -> str:
-    if name in model_names():
+    base = base_of(name)
+    if name in model_names() or base in model_names():
         raise ValueError(f"Input should be a name of its own: {name} is a model of the package")
+    if base in own_names.get():
+        raise ValueError(f"Input should be a name of its own: {name} is {base} with its neighbours")
     return name
 
 
@@ -147,11 +166,41 @@ class GradientBoosting(Levelled):
     learning_rate: float = Field(0.06, gt=0, le=1)
 
 
-class GaussianProcess(Learner):
-    """Structured kernel: weather, static predictors, glacier, year, position."""
+Kernel = Literal["usual", "year_level", "without_slow_change", "without_position"]
 
+
+class GaussianProcess(Learner):
+    """Structured kernel: weather, static predictors, glacier, year, position.
+
+    `kernels` are alternatives, chosen between on inner folds: `usual` has all of these and slow changes; `year_level`
+    knows a glacier by its level and its response to weather alone, and a year by its weather, a slow trend that all
+    glaciers share and its measured glaciers; the others leave out what their names say. Those that are the same for
+    want of their inputs, such as positions, are tried once.
+    """
+
+    kernels: Annotated[list[Kernel], BeforeValidator(_several), AfterValidator(each_once)] = Field(
+        ["usual", "year_level", "without_slow_change", "without_position"], min_length=1
+    )
     position: bool = True
     max_rows: int = Field(3000, ge=10, le=100_000)
+
+
+class LevelAnomaly(Levelled):
+    """Level of a glacier from what stays and anomaly of a year from its weather, linear, fitted together.
+
+    `forms`: glaciers answer alike to the same weather (`additive`), or by a factor that depends on what stays
+    (`amplitude`). Penalties of level and anomaly are chosen apart.
+    """
+
+    level_penalties: Annotated[list[Penalty], BeforeValidator(_several)] = Field(
+        [10.0, 100.0, 1000.0, 10000.0], min_length=1
+    )
+    anomaly_penalties: Annotated[list[Penalty], BeforeValidator(_several)] = Field(
+        [1.0, 10.0, 100.0, 1000.0], min_length=1
+    )
+    forms: Annotated[list[Literal["additive", "amplitude"]], BeforeValidator(_several), AfterValidator(each_once)] = (
+        Field(["additive"], min_length=1)
+    )
 
 
 FurtherParameter = Literal["snow_to_ice", "precipitation_gradient", "temperature_pull", "precipitation_pull"]
@@ -274,12 +323,18 @@ class Models(Section):
     extra_trees: ExtraTrees = ExtraTrees()
     gradient_boosting: GradientBoosting = GradientBoosting()
     gaussian_process: GaussianProcess = GaussianProcess()
+    level_anomaly: LevelAnomaly = LevelAnomaly()
     temperature_index: TemperatureIndex = TemperatureIndex()
     ff_fcnn: FeedForward = FeedForward()
     extra_trees_neighbours: Neighbours = Neighbours()
     ff_fcnn_neighbours: Neighbours = Neighbours()
     blend: Blend = Blend()
     own: dict[OwnName, External] = {}
+
+    def of(self, name: str) -> Section:
+        """Settings of a model of the package, or of any model with its neighbours, by its name."""
+        found: Section = getattr(self, name, Neighbours())
+        return found
 
     @model_validator(mode="before")
     @classmethod

@@ -21,7 +21,16 @@ from glacmb_grid.settings.inputs import (
     Sampling,
     Synthetic,
 )
-from glacmb_grid.settings.models import FeedForward, Given, ModelName, Models, OwnName, RandomForest, Recipe, own_names
+from glacmb_grid.settings.models import (
+    FeedForward,
+    Given,
+    ModelName,
+    Models,
+    OwnName,
+    RandomForest,
+    Recipe,
+    own_names,
+)
 from glacmb_grid.settings.product import Product
 
 Scheme = Literal["logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain", "logo_own_geodetic"]
@@ -187,8 +196,8 @@ class Judged(Section):
 
     def settings_of(self, model: str) -> Section:
         """Settings of a model by its name."""
-        found: Section = self.own_models[model] if model in self.own_models else getattr(self.models, model)
-        return found
+        own = self.own_models
+        return own[model] if model in own else self.models.of(model)
 
     @property
     def file(self) -> Path | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from glacmb_grid.errors import listing
 from glacmb_grid.judging import plan
 from glacmb_grid.settings import Compute, Judged, RunConfig, Section, TableConfig
+from glacmb_grid.settings.models import with_neighbours
 
 
 def idle(config: Judged) -> list[str]:
@@ -42,7 +43,7 @@ def _of_compute(compute: Compute) -> Iterator[tuple[str, str]]:
 
 def _of_models(config: Judged) -> Iterator[tuple[str, str]]:
     fitted = set(plan.models_of(config))
-    used = fitted | (set(config.own_models) & set(config.audit.compare))
+    used = fitted | {m for m in config.own_models if {m, with_neighbours(m)} & set(config.audit.compare)}
     given = [n for n in _given(config.models, *type(config.models).model_fields) if n != "own"]
     for name in [*given, *config.models.own]:
         if name not in used:

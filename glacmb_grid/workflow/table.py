@@ -9,6 +9,7 @@ from glacmb_grid.judging import product as products
 from glacmb_grid.judging import uncertainty as uncertainties
 from glacmb_grid.learning.contract import Model
 from glacmb_grid.settings import Judged, Product, RunConfig, TableConfig
+from glacmb_grid.settings.models import with_neighbours
 from glacmb_grid.stores import artefacts as a
 from glacmb_grid.workflow import cubes, linking, sources
 from glacmb_grid.workflow.stages import Option, Stage, options
@@ -168,7 +169,7 @@ def _fold_options(c: Judged) -> dict[str, Option]:
 def _judging_stages(c: Judged) -> list[Stage]:
     """Folds, fits and scores; the audit and the study, which run on request."""
     models, schemes, compared = plan.models_of(c), plan.schemes_of(c), plan.compared(c)
-    own = {m: s for m, s in c.own_models.items() if m in c.audit.compare}
+    own = {m: s for m, s in c.own_models.items() if {m, with_neighbours(m)} & set(c.audit.compare)}
     studied, studied_schemes = plan.studied(c)
     bootstrap = options(c, scores="scores", seed="seed")
     judged: dict[str, Any] = {"samples": a.SAMPLES, "folds": {s: a.folds_of(s) for s in schemes}}

@@ -38,9 +38,13 @@ class Blended(Model):
         return self.parts
 
     def among(self, judged: Sequence[Model], named: Callable[[str], Model]) -> Model:
-        """Made of the models of the settings, by default of those judged, as far as they are informative."""
+        """Made of the models of the settings, by default of those judged, as far as they are informative.
+
+        Neither itself nor one that is built on it is a part.
+        """
         asked = judged if self.settings.models is None else [named(n) for n in self.settings.models]
-        return replace(self, parts=tuple(m.name for m in asked if m.informative and m.name != self.name))
+        parts = [m.name for m in asked if m.informative and self.name not in (m.name, *m.built_on)]
+        return replace(self, parts=tuple(parts))
 
     def require(self) -> None:
         """Raise InputError where there is nothing to blend."""

@@ -1,21 +1,24 @@
 """The structured Gaussian process.
 
 Hyper-parameters are learnt once per block of folds, on the rows that all its folds may see; every fold conditions on
-all rows that it may see.
+all rows that it may see. Of several kernels, a large table tries those on the inner splits which explain a part of its
+rows best.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import xarray as xr
 
+from glacmb_grid.folds.masks import Folds
 from glacmb_grid.learning.contract import Model, Predictions, Task
 from glacmb_grid.learning.features import Design, Features
-from glacmb_grid.learning.kernel import Hyper, Inputs
-from glacmb_grid.learning.kriging import Posterior, Settings, learn, posterior
+from glacmb_grid.learning.kernel import KERNELS, Hyper, Inputs
+from glacmb_grid.learning.kriging import Posterior, Settings, learn, learn_and_weigh, posterior, terms_of
 from glacmb_grid.learning.ragged import pack, unpack
 from glacmb_grid.learning.recipes import within
 from glacmb_grid.learning.search import (
@@ -28,10 +31,16 @@ from glacmb_grid.learning.search import (
     search_record,
     side_by_side,
 )
-from glacmb_grid.learning.table import Bools, Floats, Rows, rows_of, table_of
+from glacmb_grid.learning.table import Bools, Floats, Rows, Table, rows_of, table_of
 from glacmb_grid.learning.tabular import Split
 from glacmb_grid.progress import track
 from glacmb_grid.settings import GaussianProcess, Recipe, Section
+
+Fitted = tuple[Hyper, list[tuple[Bools, Floats]]]
+"""Hyper-parameters, and of every inner split the observations that it scores and what it predicts of them."""
+
+_LARGE = 400  # rows, beyond which kernels are weighed on so many of them before they are tried
+_TRIED = 2  # of the kernels so weighed
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class StructuredProcess(Model):
         return 8 * rows * features + super().stored(rows, features)
 
     def fit(self, task: Task) -> xr.Dataset:
-        """Learn hyper-parameters and choose a recipe in every block, and condition on what every fold may see.
+        """Learn hyper-parameters, choose recipe and kernel in every block, and condition on what every fold may see.
 
         Returns
         -------
@@ -58,42 +67,28 @@ class StructuredProcess(Model):
         table = table_of(task.samples)
         require_annual(table, folds, self.name)
         recipes = within(table, self.settings, self.settings.recipes or _default_recipes(table.rows))
-        blocks, fit = folds.blocks, folds.fit
-        jobs = [(b, r) for b in range(len(blocks)) for r in range(len(recipes))]
+        candidates = [Candidate(r, {"kernel": k}) for r in range(len(recipes)) for k in self.settings.kernels]
+        blocks, fit = range(len(folds.first)), folds.fit
 
-        def work(job: tuple[int, int]) -> tuple[Hyper, list[tuple[Bools, Floats]]]:
-            b, r = job
-            first, shared = folds.first[b], np.asarray(fit[blocks[b]].all(axis=0))
-            whole = Split(table, shared, None, recipes[r], seed, folds.selected(first, shared))
-            hyper = learn(*self._training(whole), None, self._limits)
-            found = []
-            for inner_fit, inner_score in inner_masks(folds, first):
-                split = Split(table, inner_fit, inner_score, recipes[r], seed, folds.selected(first, inner_fit))
-                process = posterior(*self._training(split), hyper, self._limits)
-                balance = process.mean(self._inputs(split.design, split.rows))
-                found.append((inner_score, split.observed(balance)))
-            return hyper, found
+        def work(block: int) -> dict[int, Fitted]:
+            return self._tried(table, folds, block, recipes, candidates, seed)
 
-        inner = InnerMean(len(blocks), len(recipes), len(table.target))
-        learnt: dict[tuple[int, int], Hyper] = {}
+        inner = InnerMean(len(blocks), len(candidates), len(table.target))
         with side_by_side() as pool:
-            results = track(pool.map(work, jobs), "inner fit", len(jobs))
-            for (b, r), (hyper, found) in zip(jobs, results, strict=True):
-                learnt[b, r] = hyper
-                for score, values in found:
-                    inner.add(b, r, score, values)
+            tried = list(track(pool.map(work, blocks), "block of folds", len(blocks)))
+        for block, number, score, values in ((b, n, *one) for b in blocks for n, f in tried[b].items() for one in f[1]):
+            inner.add(block, number, score, values)
         choice, error, predicted = inner.choose(table.target)
         tuned = Tuned(*map(folds.by_fold, (choice, error, predicted)))
-        chosen = [learnt[b, int(choice[b])] for b in folds.by_fold(np.arange(len(blocks))).tolist()]
+        chosen = [tried[b][int(choice[b])][0] for b in folds.by_fold(np.array(blocks)).tolist()]
 
         def final(fold: int) -> tuple[Features, Posterior]:
-            recipe = recipes[int(tuned.choice[fold])]
+            recipe = recipes[candidates[int(tuned.choice[fold])].recipe]
             split = Split(table, fit[fold], None, recipe, seed, folds.select[fold])
-            return split.features, posterior(*self._training(split), chosen[fold], self._limits)
+            return split.features, posterior(*self._training(split), chosen[fold], self._limits())
 
         with side_by_side() as pool:
             processes = list(track(pool.map(final, range(len(fit))), "fold", len(fit)))
-        candidates = [Candidate(r, {}) for r in range(len(recipes))]
         record = search_record(recipes, candidates, tuned, [f for f, _ in processes], folds)
         names = sorted({n for h in chosen for n in h.names})  # in an order that no other fold decides
         table_of_values = [[dict(zip(h.names, h.values, strict=True)).get(n, np.nan) for n in names] for h in chosen]
@@ -120,9 +115,51 @@ class StructuredProcess(Model):
         bare = self.settings.model_copy(update={"position": False})
         return {"without neighbours in space": bare} if self.settings.position else {}
 
-    @property
-    def _limits(self) -> Settings:
-        return Settings(max_rows=self.settings.max_rows)
+    def _tried(
+        self,
+        table: Table,
+        folds: Folds,
+        block: int,
+        recipes: Sequence[Recipe],
+        candidates: Sequence[Candidate],
+        seed: int,
+    ) -> dict[int, Fitted]:
+        """Hyper-parameters and inner predictions by the candidates that are tried in a block, by their number."""
+        first, shared = folds.first[block], np.asarray(folds.fit[folds.blocks[block]].all(axis=0))
+        wholes = [self._training(Split(table, shared, None, r, seed, folds.selected(first, shared))) for r in recipes]
+        numbers = self._promising(wholes, candidates)
+        hypers = {}
+        for n in numbers:
+            recipe, kernel = candidates[n].recipe, candidates[n].hyper["kernel"]
+            hypers[n] = learn(*wholes[recipe], None, self._limits(kernel))
+        found: dict[int, list[tuple[Bools, Floats]]] = {n: [] for n in numbers}
+        for inner_fit, inner_score in inner_masks(folds, first):
+            for recipe in dict.fromkeys(candidates[n].recipe for n in numbers):
+                split = Split(table, inner_fit, inner_score, recipes[recipe], seed, folds.selected(first, inner_fit))
+                training, inputs = self._training(split), self._inputs(split.design, split.rows)
+                for n in numbers:
+                    if candidates[n].recipe == recipe:
+                        balance = posterior(*training, hypers[n], self._limits()).mean(inputs)
+                        found[n].append((inner_score, split.observed(balance)))
+        return {n: (hypers[n], found[n]) for n in numbers}
+
+    def _promising(self, wholes: Sequence[tuple[Inputs, Floats]], candidates: Sequence[Candidate]) -> list[int]:
+        """Numbers of the candidates to try: each kernel of other terms, in a large table those that explain it best."""
+        distinct: dict[tuple[int, tuple[str, ...]], int] = {}
+        for number, one in enumerate(candidates):
+            terms = terms_of(wholes[one.recipe][0], self._limits(one.hyper["kernel"]))
+            distinct.setdefault((one.recipe, terms), number)
+        numbers = list(distinct.values())
+        if len(self.settings.kernels) == 1 or max(len(target) for _, target in wholes) <= _LARGE:
+            return numbers
+        weights = []
+        for n in numbers:
+            limits = replace(self._limits(candidates[n].hyper["kernel"]), learn_rows=_LARGE)
+            weights.append(learn_and_weigh(*wholes[candidates[n].recipe], None, limits)[1])
+        return sorted(numbers[i] for i in np.argsort(weights, kind="stable")[:_TRIED])
+
+    def _limits(self, kernel: str = "usual") -> Settings:
+        return Settings(terms=KERNELS[kernel], max_rows=self.settings.max_rows)
 
     def _training(self, split: Split) -> tuple[Inputs, Floats]:
         """Seen annual observations: their inputs and balances."""
@@ -141,6 +178,6 @@ class StructuredProcess(Model):
 
 
 def _default_recipes(rows: Rows) -> list[Recipe]:
-    """Anomalies of the seasonal predictors (of the table's, without monthly values), climatologies of the table's."""
+    """Anomalies of the seasonal predictors (of the table's, without monthly values) with climatologies, or values."""
     take = "seasonal" if rows.monthly.any() else "table"
-    return [Recipe(take=take, parts=("climatology", "anomaly"), climatology_of="table")]
+    return [Recipe(take=take, parts=("climatology", "anomaly"), climatology_of="table"), Recipe(take=take)]

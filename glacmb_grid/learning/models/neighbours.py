@@ -8,6 +8,7 @@ in here, which is why these models have names of their own.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ import numpy as np
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
+from glacmb_grid.errors import InputError
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.learning.contract import Model, Predictions, Task
 from glacmb_grid.learning.kernel import Hyper, Inputs
@@ -46,6 +48,25 @@ class WithNeighbours(Model):
     def built_on(self) -> tuple[str, ...]:
         """The other model."""
         return (self.base,)
+
+    def among(self, judged: Sequence[Model], named: Callable[[str], Model]) -> Model:
+        """The same model.
+
+        Raises
+        ------
+        InputError
+            Where the other model is not one that others are built on.
+        """
+        del judged
+        if not named(self.base).informative:
+            raise InputError(
+                f"models: {self.name}",
+                expected="the name of a model that tells glacier-years apart and is fitted here, with _neighbours "
+                "after it",
+                found=f"{self.base}, which is not",
+                remedy="take another model, such as ridge_neighbours; gaussian_process knows neighbours by itself",
+            )
+        return self
 
     def fit(self, task: Task) -> xr.Dataset:
         """Learn how residuals hang together, once per block, and whether it helps, on the inner splits.
