@@ -44,13 +44,17 @@ class Levels:
         return cls(state["level_glaciers"].astype(str), state["level_values"])
 
 
-def levels_of(kind: str, table: Table, seen: Bools) -> Levels:
-    """Shrunken mean deviations from the mean of all that is seen, m w.e.; of no glacier where `kind` is `none`."""
+def levels_of(kind: str, table: Table, seen: Bools, base: Floats | None = None) -> Levels:
+    """Shrunken mean deviations from the mean of all that is seen, m w.e.; of no glacier where `kind` is `none`.
+
+    `base` are balances of rows, (row,), that are taken off before.
+    """
     mine = np.flatnonzero(seen & table.annual)
     if kind == "none" or not len(mine):
         return Levels(np.zeros(0, "<U1"), np.zeros(0))
     glaciers, index = np.unique(table.rows.glacier[table.row[mine]], return_inverse=True)
-    deviation = table.target[mine] - table.target[mine].mean()
+    target = table.target[mine] if base is None else table.target[mine] - base[table.row[mine]]
+    deviation = target - target.mean()
     return Levels(glaciers, np.bincount(index, deviation) / (np.bincount(index) + _PRIOR))
 
 

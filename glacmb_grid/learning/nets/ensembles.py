@@ -19,7 +19,10 @@ import numpy.typing as npt
 import xarray as xr
 
 from glacmb_grid.learning.contract import Task
+from glacmb_grid.learning.degree_days import PARAMETERS
+from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.level import kinds_of_level
+from glacmb_grid.learning.nets.index_fits import IndexFits
 from glacmb_grid.learning.nets.predict import balance, forward
 from glacmb_grid.learning.nets.problem import Shape
 from glacmb_grid.learning.nets.train import Trained, train
@@ -43,7 +46,7 @@ from glacmb_grid.learning.search import (
 from glacmb_grid.learning.table import Bools, Floats, Integers, Table, table_of
 from glacmb_grid.learning.tabular import features_of
 from glacmb_grid.progress import counting
-from glacmb_grid.settings import FeedForward, Recipe
+from glacmb_grid.settings import FeedForward, Hybrid, Recipe
 
 _MATRIX_BYTES = 400e6  # of predictor matrices in memory at a time
 Masks = tuple[Bools, Bools]  # fitted, scored or stopped on
@@ -60,10 +63,16 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
     tuned, epochs, inner_loss = _search(plan)
     trained, sets = _ensembles(plan, tuned.choice, epochs)
     record = search_record(recipes, candidates, tuned, [s.features for s in sets], task.own)
-    sizes = [[len(s.features.kept), *candidates[c].hyper["widths"], 1] for s, c in zip(sets, tuned.choice, strict=True)]
+    outputs = trained[0].layout.outputs if plan.index is not None else 1
+    sizes = [
+        [len(s.features.kept), *candidates[c].hyper["widths"], outputs]
+        for s, c in zip(sets, tuned.choice, strict=True)
+    ]
+    if plan.index is not None:
+        base = np.array([plan.index.of(fit).parameters for fit in task.own.fit])
+        record = record.assign(index=(("fold", "coefficient"), base)).assign_coords(coefficient=list(PARAMETERS))
     longest = max(t.loss.shape[1] for t in trained)
     loss = [np.pad(t.loss, ((0, 0), (0, longest - t.loss.shape[1]), (0, 0)), constant_values=np.nan) for t in trained]
-    layout = {n: getattr(trained[0].layout, n) for n in ("predictors", "widths", "outputs")}
     return (
         record.merge(pack([{**s.features.state(), **s.levels.state()} for s in sets]))
         .assign(
@@ -79,13 +88,14 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
             parameter_count=("fold", [sum(a * b + b for a, b in pairwise(s)) for s in sizes]),
         )
         .assign_coords(part=["fit", "stop"])
-        .assign_attrs({**record.attrs, "layout": json.dumps(layout)})
+        .assign_attrs({**record.attrs, "layout": json.dumps(trained[0].layout.described())})
     )
 
 
 def configurations(settings: FeedForward, recipes: int, levels: Sequence[str], seed: int) -> list[Candidate]:
     """The configurations to try: all combinations, or as many of them as the settings allow, drawn at random."""
     names = ("widths", "learning_rate", "input_noise", "l1", "weighting", "heteroscedastic")
+    names += ("penalty", "bounds") if isinstance(settings, Hybrid) else ()
     every: list[tuple[Any, ...]] = list(product(range(recipes), levels, *(getattr(settings, n) for n in names)))
     if len(every) > settings.configurations:
         drawn = np.random.default_rng(seed).choice(len(every), settings.configurations, replace=False)
@@ -105,6 +115,18 @@ class Plan:
     settings: FeedForward
     recipes: Sequence[Recipe]
     candidates: Sequence[Candidate]
+
+    @cached_property
+    def index(self) -> IndexFits | None:
+        """Fits of the temperature index that nets change, if they do."""
+        return IndexFits(self.settings, self.table, self.task) if isinstance(self.settings, Hybrid) else None
+
+    def training_set(
+        self, features: Features, hyper: dict[str, Any], masks: Masks, seen: Bools | None = None, **how: Any
+    ) -> TrainingSet:
+        """A training set, with the index fitted on `seen`, by default all that is fitted on."""
+        base = None if self.index is None else self.index.of(masks[0] if seen is None else seen)
+        return training_set(self.table, features, hyper, *masks, base=base, **how)
 
     @cached_property
     def own(self) -> Integers:
@@ -141,18 +163,19 @@ class Plan:
     def shape(self, members: int, masks: Sequence[Masks]) -> Shape:
         """The shape for so many nets on each of these masks of the whole scheme."""
         fit, stop = zip(*masks, strict=True)
-        return whole_shape(self.table, members * len(masks), fit, stop, self.recipes, self.settings)
+        return whole_shape(self.table, members * len(masks), fit, stop, self.recipes, self.settings, self.index)
 
     def train(self, nets: Sequence[Net], shape: Shape, name: str) -> tuple[Trained, Callable[[], list[Floats]]]:
         """Train nets: the result, and a function that gives the balance of all rows by each net, (row,), m w.e."""
-        problem, many = problem_of(self.table, nets, shape)
+        problem, many = problem_of(self.table, nets, shape, None if self.index is None else self.index.forcing)
         checkpoint = None if self.task.checkpoints is None else self.task.checkpoints / name
         how: dict[str, Any] = {"patience": self.settings.patience, "shape": shape, "checkpoint": checkpoint}
         with counting("net", len(nets)) as count:
             done = train(problem, many, **how, progress=lambda finished, epochs: count.reach(finished))
 
         def predicted() -> list[Floats]:
-            out = forward(done.layout, done.parameters, many.columns, many.widths, problem.rows, many.matrix)
+            physics = (problem.forcing, many.index)
+            out = forward(done.layout, done.parameters, many.columns, many.widths, problem.rows, many.matrix, *physics)
             glacier = self.table.rows.glacier
             return [
                 balance(v, n.on.centre, n.on.scale, n.on.levels, glacier) for n, v in zip(nets, out[:, 0], strict=True)
@@ -182,7 +205,7 @@ def _search(plan: Plan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
                 if c.recipe not in features:
                     features[c.recipe] = features_of(table, select, plan.recipes[c.recipe], plan.task.seed)
                 if kind not in sets:
-                    sets[kind] = training_set(table, features[c.recipe], c.hyper, fit, score)
+                    sets[kind] = plan.training_set(features[c.recipe], c.hyper, (fit, score))
                 nets.append(Net(sets[kind], c.hyper, plan.seed_of(b, i, n), settings.epochs))
                 jobs.append((k, i, n, score))
         trained, predicted = plan.train(nets, shape, f"search-{chunk[0][0]}-{chunk[0][2]}")
@@ -212,7 +235,7 @@ def _inner_ensembles(plan: Plan, choice: Integers, epochs: Integers) -> Floats:
         for b, k, i, (fit, score), select in chunk:
             recipe, hyper = plan.candidates[int(choice[k])].recipe, plan.candidates[int(choice[k])].hyper
             features = features_of(table, select, plan.recipes[recipe], plan.task.seed)
-            one = training_set(table, features, hyper, fit, nothing, asked=score)
+            one = plan.training_set(features, hyper, (fit, nothing), asked=score)
             nets += [Net(one, hyper, plan.seed_of(3, b, i, m), int(epochs[k])) for m in range(members)]
         _, predicted = plan.train(nets, shape, f"inner-{chunk[0][0]}-{chunk[0][2]}")
         values = np.reshape(predicted(), (len(chunk), members, -1)).mean(axis=1)
@@ -253,7 +276,7 @@ def _members(plan: Plan, fold: int, candidate: Candidate, epochs: int) -> list[N
     nets: list[Net] = []
     for member, (seen, stop) in enumerate(_member_masks(plan, fold)):
         drawn = drawn_groups(table, fit, settings, plan.seed_of(2, fold, member)) if member else None
-        one = training_set(table, features, hyper, fit, stop, drawn=drawn)
+        one = plan.training_set(features, hyper, (fit, stop), seen, drawn=drawn)
         if stop.any() and (one.fit * seen).sum() > 0:
             one = replace(one, fit=one.fit * seen / (one.fit * seen).sum())
         limit = settings.epochs if stop.any() else epochs

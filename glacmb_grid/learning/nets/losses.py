@@ -24,6 +24,7 @@ class Look(NamedTuple):
     target: Any  # (sample,)
     weight: Any  # (sample,)
     operator: tuple[Any, Any, Any] | None  # (entry,): sample, row, weight; None: sample i is row i
+    forcing: Any = None  # of the rows, where nets change a temperature index
 
 
 class Slot(NamedTuple):
@@ -40,13 +41,15 @@ class Slot(NamedTuple):
     heteroscedastic: Any
     epochs: Any
     seed: Any
+    index: Any = None  # the temperature index that the net changes
 
 
 class View(NamedTuple):
     """The arguments of a term of the loss, for one net."""
 
     variables: Any  # of the module
-    out: jax.Array  # (output, row)
+    out: jax.Array  # (result, row)
+    changes: jax.Array  # (change, row), of a temperature index
     error: jax.Array  # (sample,)
     variance: jax.Array | None  # (sample,)
     weight: jax.Array  # (sample,), after the dynamic weighting
@@ -93,7 +96,21 @@ def lasso(view: View) -> jax.Array:
     return jnp.asarray(view.slot.l1 * size)
 
 
-TERMS: tuple[Callable[[View], jax.Array], ...] = (misfit, lasso)
+def restraint(view: View) -> jax.Array:
+    """Mean square of the changes of the temperature index over the fitted rows, 0 without an index."""
+    if view.slot.index is None:
+        return jnp.zeros(())
+    size = jnp.sum(view.changes**2, axis=0)
+    return jnp.asarray(view.slot.index.penalty * jnp.sum(view.slot.fit.forcing.share * size))
+
+
+TERMS: tuple[Callable[[View], jax.Array], ...] = (misfit, lasso, restraint)
+
+
+def results(module: FeedForward, variables: Any, inputs: jax.Array, slot: Slot, look: Look) -> jax.Array:
+    """What the module gives for the rows of a look, (result, row)."""
+    physics = () if slot.index is None else (look.forcing, slot.index)
+    return applied(module, variables, inputs, slot.depth, *physics)
 
 
 def dynamic_weight(weight: jax.Array, average: jax.Array, gamma: jax.Array) -> jax.Array:
@@ -130,13 +147,13 @@ def objective(
         The loss to record (without L1, beta and dynamic weights) and the moving average after this epoch.
     """
     variables = variables_of(module, parameters)
-    out = applied(module, variables, inputs, slot.depth)
-    error, variance = compared(out, slot.fit)
+    out = results(module, variables, inputs, slot, slot.fit)
+    error, variance = compared(out[: module.judged], slot.fit)
     weight = slot.fit.weight
     if average.shape[0]:
         size = jax.lax.stop_gradient(jnp.abs(error))
         average = jnp.where(first, size, _MEMORY * average + (1 - _MEMORY) * size)
         weight = dynamic_weight(weight, average, slot.gamma)
-    view = View(variables, out, error, variance, weight, slot)
+    view = View(variables, out, out[module.judged :], error, variance, weight, slot)
     total = sum((term(view) for term in TERMS), jnp.zeros(()))
     return total, (judged(error, variance, slot.fit.weight, slot.heteroscedastic), average)

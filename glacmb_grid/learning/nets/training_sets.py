@@ -12,6 +12,8 @@ import scipy.sparse
 
 from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.level import Levels, levels_of
+from glacmb_grid.learning.nets.index import Forcing, Index, index_arrays
+from glacmb_grid.learning.nets.index_fits import Base, IndexFits
 from glacmb_grid.learning.nets.module import FeedForward as Module
 from glacmb_grid.learning.nets.problem import Entries, Nets, Problem, Shape, shape_for
 from glacmb_grid.learning.recipes import most_features
@@ -35,6 +37,7 @@ class TrainingSet:
     centre: float
     scale: float
     levels: Levels
+    base: Base | None = None  # the temperature index that nets change
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ def training_set(
     *,
     drawn: Floats | None = None,
     asked: Bools | None = None,
+    base: Base | None = None,
 ) -> TrainingSet:
     """Learn the scaling of the target, and weigh the observations.
 
@@ -71,10 +75,15 @@ def training_set(
         How often each observation was drawn by a bootstrap.
     asked : bool array, (sample,), optional
         Observations to predict beside those fitted on; by default those stopped on.
+    base : Base, optional
+        The temperature index that nets change. Levels are then those of what it leaves, and the scale is its error.
     """
-    levels, years = levels_of(hyper["level"], table, fit), table.years
+    simulated = None if base is None else base.balance
+    levels, years = levels_of(hyper["level"], table, fit, simulated), table.years
     target = table.target - table.operator @ levels.at(table.rows.glacier)
-    centre = float((years[fit] @ target[fit]) / (years[fit] @ years[fit]))
+    if simulated is not None:
+        target = target - table.operator @ simulated
+    centre = 0.0 if base is not None else float((years[fit] @ target[fit]) / (years[fit] @ years[fit]))
     scale = float(np.sqrt(np.mean((target[fit] - years[fit] * centre) ** 2)))
     scale = scale if scale > 1e-9 else 1.0
     standard = (target - years * centre) / scale
@@ -82,7 +91,7 @@ def training_set(
     if drawn is not None and (weights * drawn).sum() > 0:
         weights = weights * drawn
     asked = stop if asked is None else asked
-    return TrainingSet(features, weights / weights.sum(), stop / max(stop.sum(), 1), asked, centre, scale, levels)
+    return TrainingSet(features, weights / weights.sum(), stop / max(stop.sum(), 1), asked, centre, scale, levels, base)
 
 
 def weighting(target: Floats, uncertainty: Floats, fit: Bools, kind: str) -> Floats:
@@ -109,8 +118,10 @@ def drawn_groups(table: Table, fit: Bools, settings: FeedForward, seed: int) -> 
     return drawn
 
 
-def problem_of(table: Table, nets: Sequence[Net], shape: Shape) -> tuple[Problem, Nets]:
-    """The arrays that the engine trains on; nets that share features share a matrix."""
+def problem_of(
+    table: Table, nets: Sequence[Net], shape: Shape, forcing: Forcing | None = None
+) -> tuple[Problem, Nets]:
+    """The arrays that the engine trains on; nets that share features share a matrix, and all share the forcing."""
     sets = list({id(n.on): n.on for n in nets}.values())
     place = {id(s): i for i, s in enumerate(sets)}
     designs = {id(s.features): s.features for s in sets}
@@ -148,8 +159,21 @@ def problem_of(table: Table, nets: Sequence[Net], shape: Shape) -> tuple[Problem
         heteroscedastic=np.array([bool(n.hyper["heteroscedastic"]) for n in nets]),
         epochs=np.array([n.epochs for n in nets], np.int64),
         seed=np.array([n.seed for n in nets], np.int64),
+        index=_index_of(nets),
     )
-    return Problem(rows, target, fit, stop, _entries(table.operator)), many
+    return Problem(rows, target, fit, stop, _entries(table.operator), forcing), many
+
+
+def _index_of(nets: Sequence[Net]) -> Index | None:
+    """The temperature indices that nets change; None where they change none."""
+    bases = [n.on.base for n in nets]
+    hypers = [n.hyper for n in nets]
+    values = [b.parameters for b in bases if b is not None]
+    if not values:
+        return None
+    return index_arrays(
+        values, [h["bounds"] for h in hypers], [n.on.scale for n in nets], [h["penalty"] for h in hypers]
+    )
 
 
 def whole_shape(
@@ -159,14 +183,17 @@ def whole_shape(
     stop: Sequence[Bools],
     recipes: Sequence[Recipe],
     settings: FeedForward,
+    index: IndexFits | None = None,
 ) -> Shape:
     """A shape from the settings and the masks of a whole scheme: nets are bit-identical within one shape."""
     depth = max(len(w) for w in settings.widths)
     outputs = 2 if any(settings.heteroscedastic) else 1
     layers = zip(*(deepened(w, depth) for w in settings.widths), strict=True)
     layout = Module(most_features(table.rows, recipes), tuple(max(*layer, outputs) for layer in layers), outputs)
-    dynamic = "dynamic" in settings.weighting
-    return shape_for(layout, _entries(table.operator), fit, stop, count, dynamic, settings.block)
+    dynamic, bands = "dynamic" in settings.weighting, 0
+    if index is not None:
+        layout, bands = index.layout(layout), len(index.forcing.height)
+    return shape_for(layout, _entries(table.operator), fit, stop, count, dynamic, settings.block, bands)
 
 
 def _entries(operator: scipy.sparse.csr_matrix) -> Entries | None:
