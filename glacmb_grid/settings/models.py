@@ -204,6 +204,9 @@ class Hybrid(FeedForward):
     bounds: Annotated[
         list[tuple[Factor, Factor, Factor, Annotated[float, Field(ge=0, le=10)]]], BeforeValidator(_several_bounds)
     ] = Field([(2.0, 2.0, 2.0, 1.5)], min_length=1)
+    heteroscedastic: Annotated[list[Literal[False]], BeforeValidator(_several)] = Field(  # type: ignore[assignment]
+        [False], min_length=1
+    )
     form: Literal["multipliers", "residual"] = "multipliers"
     index: TemperatureIndex = TemperatureIndex()
 

@@ -195,6 +195,7 @@ def _search(plan: Plan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
     inner = InnerMean(len(blocks), len(candidates), len(table.target))
     best = np.zeros((len(blocks), len(candidates), plan.task.folds.inner), np.int64)
     curves = np.full((*best.shape, settings.epochs, 2), np.nan, np.float32)
+    scale, count = np.zeros((2, *best.shape))  # of the target, and the number of scored observations
     for chunk in plan.chunks(list(plan.own_splits()), len({c.recipe for c in candidates})):
         nets, jobs = [], []
         for b, k, i, (fit, score), select in chunk:
@@ -214,11 +215,43 @@ def _search(plan: Plan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
         ):
             inner.add(k, n, score, table.observed(values, score))
             best[k, n, i], curves[k, n, i] = epoch + 1, loss
+        for (k, i, n, score), net in zip(jobs, nets, strict=True):
+            scale[k, n, i], count[k, n, i] = net.on.scale, score.sum()
     choice, error, _ = inner.choose(table.target)
     at = np.arange(len(blocks))
     epochs = np.array([max(int(np.median(row[row > 0])), 1) for row in best[at, choice]])
+    if plan.index is not None:
+        choice, error, epochs = chosen_with_epochs(curves[..., 1], scale, count)
     tuned = Tuned(choice[block], error[block], _inner_ensembles(plan, choice, epochs)[block])
     return tuned, epochs[block], curves[at, choice][block]
+
+
+def chosen_with_epochs(loss: npt.NDArray[np.float32], scale: Floats, count: Floats) -> tuple[Integers, Floats, Integers]:
+    """The candidate and the number of epochs, the same for all inner splits, of least error there, for every block.
+
+    Nets that start from the index are best after few epochs or many: the best of every split would flatter them.
+
+    Parameters
+    ----------
+    loss : (block, candidate, inner, epoch)
+        On the scored rows of every split; NaN after the end of a training, where the last value is taken.
+    scale, count : float64 arrays, (block, candidate, inner)
+        Of the target, and how many observations are scored.
+
+    Returns
+    -------
+    choice, error, epochs
+        The errors are those at the best common number of epochs, (block, candidate), m w.e.
+    """
+    filled = np.array(loss, np.float64)
+    for epoch in range(1, filled.shape[-1]):
+        ended = np.isnan(filled[..., epoch])
+        filled[..., epoch][ended] = filled[..., epoch - 1][ended]
+    square = np.nansum(filled * (scale**2 * count)[..., None], axis=2) / count.sum(axis=2)[..., None]
+    best = square.argmin(axis=-1)
+    error = np.sqrt(square.min(axis=-1))
+    choice = error.argmin(axis=1)
+    return choice, error, best[np.arange(len(choice)), choice] + 1
 
 
 def _inner_ensembles(plan: Plan, choice: Integers, epochs: Integers) -> Floats:

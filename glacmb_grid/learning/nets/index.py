@@ -92,18 +92,23 @@ def balance(forcing: Forcing, factors: Any, bias: Any, fixed: dict[str, float], 
         Whether the water of the forcing is snowfall.
     """
     ice, snow, precipitation = factors
-    warmth = (forcing.temperature + bias)[:, None] + fixed["lapse_rate"] * forcing.height
-    degree_days = positive(warmth, fixed["temperature_spread"]) * forcing.days[:, None]
-    fallen = jnp.broadcast_to((precipitation * forcing.water)[:, None], warmth.shape)
-    if not snowfall:
-        fallen = fallen * below((fixed["snow_threshold"] - warmth) / fixed["snow_spread"])
-    gained = fallen - snow * degree_days
-    since = left = jnp.zeros(warmth.shape[1:])
-    for month in range(warmth.shape[0] - 1, -1, -1):
-        since = since + gained[month]
-        left = jnp.maximum(left, since)
-    year = (fallen.sum(axis=0), degree_days.sum(axis=0))
-    return jnp.asarray(balance_of(year, left, ice, 1.0, snow / ice).mean(axis=0))
+    height = fixed["lapse_rate"] * forcing.height
+    nothing = jnp.zeros(height.shape)
+
+    def before(year: tuple[jax.Array, ...], month: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, ...], None]:
+        """The sums with one more month, the one before; snow is left since the month that leaves most."""
+        since, left, fallen, warm = year
+        warmth = month[0] + bias + height
+        degree_days = positive(warmth, fixed["temperature_spread"]) * month[2]
+        solid = jnp.broadcast_to(precipitation * month[1], warmth.shape)
+        if not snowfall:
+            solid = solid * below((fixed["snow_threshold"] - warmth) / fixed["snow_spread"])
+        since = since + solid - snow * degree_days
+        return (since, jnp.maximum(left, since), fallen + solid, warm + degree_days), None
+
+    months = (forcing.temperature, forcing.water, forcing.days)
+    (_, left, fallen, warm), _ = jax.lax.scan(before, (nothing,) * 4, months, reverse=True)
+    return jnp.asarray(balance_of((fallen, warm), left, ice, 1.0, snow / ice).mean(axis=0))
 
 
 class IndexNet(FeedForward):
@@ -128,14 +133,9 @@ class IndexNet(FeedForward):
         return {**super().described(), "form": self.form, "fixed": self.fixed, "snowfall": self.snowfall}
 
     @property
-    def changes(self) -> int:
-        """Number of outputs that change the index; with one more, the logarithm of the variance comes first."""
-        return len(CHANGES) if self.form == "multipliers" else 1
-
-    @property
     def judged(self) -> int:
-        """How many of the results are compared with the target: the balance, and the logarithm of its variance."""
-        return 1 + self.outputs - self.changes
+        """How many of the results are compared with the target: the balance."""
+        return 1
 
     @property
     def starts_from_nothing(self) -> bool:
@@ -143,7 +143,7 @@ class IndexNet(FeedForward):
         return True
 
     def __call__(self, values: jax.Array, depth: Any = None, forcing: Any = None, index: Any = None) -> jax.Array:
-        """Balance over `index.scale`, the logarithm of its variance if there is one, and every change.
+        """Balance over `index.scale`, and every change.
 
         Changes of parameters are given as shares of their bounds, between -1 and 1.
 
@@ -158,8 +158,7 @@ class IndexNet(FeedForward):
         -------
         (result, row)
         """
-        raw = self.sums(values, depth)
-        spread, out = raw[: self.outputs - self.changes], raw[self.outputs - self.changes :]
+        out = self.sums(values, depth)
         fixed = dict(zip(SETTINGS, self.fixed, strict=True))
         ice, precipitation, bias = index.base
         if self.form == "residual":
@@ -171,4 +170,4 @@ class IndexNet(FeedForward):
             times = jnp.exp(change[:3])
             factors = (ice * times[0], ice * fixed["snow_to_ice"] * times[1], precipitation * times[2])
             simulated = balance(forcing, factors, bias + change[3], fixed, self.snowfall) / index.scale
-        return jnp.concatenate([simulated[None], self.bounded(spread), out])
+        return jnp.concatenate([simulated[None], out])

@@ -48,9 +48,8 @@ class IndexFits:
         return self._known[key]
 
     def layout(self, plain: FeedForward) -> IndexNet:
-        """The network that nets are padded to, from that of plain ones with as many outputs for the target."""
-        changes = len(CHANGES) if self._form == "multipliers" else 1
-        outputs = plain.outputs - 1 + changes
+        """The network that nets are padded to, from that of plain ones."""
+        outputs = len(CHANGES) if self._form == "multipliers" else 1
         widths = tuple(max(w, outputs) for w in plain.widths)
         fixed = tuple(self._fixed.values())
         return IndexNet(

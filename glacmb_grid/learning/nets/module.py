@@ -85,7 +85,7 @@ class FeedForward(nn.Module):
         (output, row)
         """
         values = self.sums(values, depth)
-        return jnp.concatenate([values[:1], self.bounded(values[1:])]) if self.outputs > 1 else values
+        return values.at[1:].set(_WIDEST * jnp.tanh(values[1:] / _WIDEST)) if self.outputs > 1 else values
 
     @nn.compact
     def sums(self, values: jax.Array, depth: jax.Array | None = None) -> jax.Array:
@@ -99,11 +99,6 @@ class FeedForward(nn.Module):
                 hidden = jnp.where(number < depth, hidden, jnp.where(number == depth, sums, passed))
             values = hidden
         return values
-
-    @staticmethod
-    def bounded(spread: jax.Array) -> jax.Array:
-        """Logarithms of variances within their bounds."""
-        return _WIDEST * jnp.tanh(spread / _WIDEST)
 
 
 @lru_cache
