@@ -65,8 +65,7 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
     record = search_record(recipes, candidates, tuned, [s.features for s in sets], task.own)
     outputs = trained[0].layout.outputs if plan.index is not None else 1
     sizes = [
-        [len(s.features.kept), *candidates[c].hyper["widths"], outputs]
-        for s, c in zip(sets, tuned.choice, strict=True)
+        [len(s.features.kept), *candidates[c].hyper["widths"], outputs] for s, c in zip(sets, tuned.choice, strict=True)
     ]
     if plan.index is not None:
         base = np.array([plan.index.of(fit).parameters for fit in task.own.fit])
@@ -94,8 +93,8 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
 
 def configurations(settings: FeedForward, recipes: int, levels: Sequence[str], seed: int) -> list[Candidate]:
     """The configurations to try: all combinations, or as many of them as the settings allow, drawn at random."""
-    names = ("widths", "learning_rate", "input_noise", "l1", "weighting", "heteroscedastic")
-    names += ("penalty", "bounds") if isinstance(settings, Hybrid) else ()
+    names = ["widths", "learning_rate", "input_noise", "l1", "weighting", "heteroscedastic"]
+    names += ["penalty", "bounds"] if isinstance(settings, Hybrid) else []
     every: list[tuple[Any, ...]] = list(product(range(recipes), levels, *(getattr(settings, n) for n in names)))
     if len(every) > settings.configurations:
         drawn = np.random.default_rng(seed).choice(len(every), settings.configurations, replace=False)
@@ -221,19 +220,19 @@ def _search(plan: Plan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
     at = np.arange(len(blocks))
     epochs = np.array([max(int(np.median(row[row > 0])), 1) for row in best[at, choice]])
     if plan.index is not None:
-        choice, error, epochs = chosen_with_epochs(curves[..., 1], scale, count)
+        choice, error, epochs = chosen_with_epochs(curves[..., 1].astype(np.float64), scale, count)
     tuned = Tuned(choice[block], error[block], _inner_ensembles(plan, choice, epochs)[block])
     return tuned, epochs[block], curves[at, choice][block]
 
 
-def chosen_with_epochs(loss: npt.NDArray[np.float32], scale: Floats, count: Floats) -> tuple[Integers, Floats, Integers]:
+def chosen_with_epochs(loss: Floats, scale: Floats, count: Floats) -> tuple[Integers, Floats, Integers]:
     """The candidate and the number of epochs, the same for all inner splits, of least error there, for every block.
 
     Nets that start from the index are best after few epochs or many: the best of every split would flatter them.
 
     Parameters
     ----------
-    loss : (block, candidate, inner, epoch)
+    loss : float64 array, (block, candidate, inner, epoch)
         On the scored rows of every split; NaN after the end of a training, where the last value is taken.
     scale, count : float64 arrays, (block, candidate, inner)
         Of the target, and how many observations are scored.
@@ -243,7 +242,7 @@ def chosen_with_epochs(loss: npt.NDArray[np.float32], scale: Floats, count: Floa
     choice, error, epochs
         The errors are those at the best common number of epochs, (block, candidate), m w.e.
     """
-    filled = np.array(loss, np.float64)
+    filled = loss.copy()
     for epoch in range(1, filled.shape[-1]):
         ended = np.isnan(filled[..., epoch])
         filled[..., epoch][ended] = filled[..., epoch - 1][ended]
@@ -251,7 +250,13 @@ def chosen_with_epochs(loss: npt.NDArray[np.float32], scale: Floats, count: Floa
     best = square.argmin(axis=-1)
     error = np.sqrt(square.min(axis=-1))
     choice = error.argmin(axis=1)
-    return choice, error, best[np.arange(len(choice)), choice] + 1
+    at = np.arange(len(choice))
+    mine = np.nan_to_num(filled[at, choice]) * (scale**2 * count)[at, choice, :, None]  # (block, inner, epoch)
+    worse = mine - np.take_along_axis(mine, best[at, choice][:, None, None], -1)
+    splits = np.maximum((count[at, choice] > 0).sum(axis=1), 2)[:, None]
+    mean = worse.sum(axis=1) / splits
+    spread = np.sqrt(np.maximum((worse**2).sum(axis=1) / splits - mean**2, 0) / (splits - 1))
+    return choice, error, (mean <= spread).argmax(axis=1) + 1
 
 
 def _inner_ensembles(plan: Plan, choice: Integers, epochs: Integers) -> Floats:

@@ -47,8 +47,9 @@ def forcing_arrays(forcing: dict[str, npt.NDArray[np.float64]]) -> Forcing:
     water = forcing["snowfall"] if "snowfall" in forcing else forcing["precipitation"]
     height = forcing["hypsometry"] - forcing["orography"][:, None]
     arrays = (forcing["temperature"] - MELTING_POINT, water, forcing["days"], height)
-    columns = (np.ascontiguousarray(a.T, np.float32) for a in arrays)
-    return Forcing(*columns, np.full(len(height), 1 / max(len(height), 1), np.float32))
+    share = np.full((len(height), 1), 1 / max(len(height), 1))
+    columns = [np.ascontiguousarray(a.T, np.float32) for a in (*arrays, share)]
+    return Forcing(*columns[:-1], columns[-1][0])
 
 
 def index_arrays(base: Any, bounds: Any, scale: Any, penalty: Any) -> Index:
@@ -68,12 +69,12 @@ def positive(mean: jax.Array, spread: float) -> jax.Array:
 @positive.defjvp
 def _positive_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[jax.Array, jax.Array]:
     """Its derivative is the probability of a positive temperature; `spread` is a constant."""
-    return positive(*primals), below(primals[0] / primals[1]) * tangents[0]
+    return positive(*primals), jnp.asarray(below(primals[0] / primals[1]) * tangents[0])
 
 
 def below(value: jax.Array) -> jax.Array:
     """Standard normal distribution function."""
-    return 0.5 + 0.5 * jax.lax.erf(value * np.float32(np.sqrt(0.5)))
+    return jnp.asarray(0.5 + 0.5 * jax.lax.erf(value * np.float32(np.sqrt(0.5))))
 
 
 def balance(forcing: Forcing, factors: Any, bias: Any, fixed: dict[str, float], snowfall: bool) -> jax.Array:
@@ -95,7 +96,7 @@ def balance(forcing: Forcing, factors: Any, bias: Any, fixed: dict[str, float], 
     height = fixed["lapse_rate"] * forcing.height
     nothing = jnp.zeros(height.shape)
 
-    def before(year: tuple[jax.Array, ...], month: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, ...], None]:
+    def before(year: Any, month: Any) -> tuple[Any, None]:
         """The sums with one more month, the one before; snow is left since the month that leaves most."""
         since, left, fallen, warm = year
         warmth = month[0] + bias + height

@@ -209,7 +209,11 @@ class _Run:
         settings = (_FORMAT, shape._replace(layout=layout), self.slots, self.patience, SEGMENT)  # type: ignore[arg-type]
         shared = [getattr(problem, f.name) for f in fields(problem)]
         own = jax.tree.leaves([getattr(self.nets, f.name) for f in fields(self.nets)])
-        self.file, self.every, self.digest = file, every, digest_of(settings, (*jax.tree.leaves(shared), *own, self.start))
+        self.file, self.every, self.digest = (
+            file,
+            every,
+            digest_of(settings, (*jax.tree.leaves(shared), *own, self.start)),
+        )
         kept = load(file, self.digest)
         if kept is None:
             return

@@ -118,9 +118,7 @@ def drawn_groups(table: Table, fit: Bools, settings: FeedForward, seed: int) -> 
     return drawn
 
 
-def problem_of(
-    table: Table, nets: Sequence[Net], shape: Shape, forcing: Forcing | None = None
-) -> tuple[Problem, Nets]:
+def problem_of(table: Table, nets: Sequence[Net], shape: Shape, forcing: Forcing | None = None) -> tuple[Problem, Nets]:
     """The arrays that the engine trains on; nets that share features share a matrix, and all share the forcing."""
     sets = list({id(n.on): n.on for n in nets}.values())
     place = {id(s): i for i, s in enumerate(sets)}
