@@ -11,6 +11,7 @@ from glacmb_grid.errors import InputError
 from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning.degree_days import SETTINGS as INDEX_SETTINGS
 from glacmb_grid.learning.degree_days import balance as index_balance
+from glacmb_grid.learning.nets.ensembles import chosen_with_epochs
 from glacmb_grid.learning.nets.index import CHANGES, IndexNet, balance, forcing_arrays, index_arrays
 from glacmb_grid.learning.nets.losses import objective
 from glacmb_grid.learning.nets.module import size_of
@@ -206,3 +207,16 @@ def test_it_says_what_it_needs(toys):
     folds = make_folds(samples, "logo", inner=2)
     with pytest.raises(InputError, match="models: hybrid"):
         fit("hybrid", samples.drop_vars("snowfall"), folds, QUICK)
+
+
+def test_epochs_are_common_to_all_splits_and_few_where_these_cannot_tell():
+    """By hand: two candidates, two splits of unequal size, four epochs; the second training ends early."""
+    sure = [[4.0, 2.0, 1.0, 3.0], [4.0, 2.0, 1.0, np.nan]]  # both splits: the third epoch; then the last value counts
+    unsure = [[2.0, 1.0, 0.5, 0.5], [1.0, 2.0, 2.2, 2.2]]  # one split gains what the other loses
+    loss = np.array([[sure, unsure], [[[9.0] * 4] * 2, unsure]])
+    count = np.tile([10.0, 10.0], (2, 2, 1))
+    scale = np.ones((2, 2, 2))
+    choice, error, epochs = chosen_with_epochs(loss, scale, count)
+    np.testing.assert_array_equal(choice, [0, 1])
+    np.testing.assert_allclose(error, [[1.0, np.sqrt(1.35)], [3.0, np.sqrt(1.35)]])
+    np.testing.assert_array_equal(epochs, [3, 1])  # 10 x (1.5, -1.2) per split: worse by 1.5 +- 13.5

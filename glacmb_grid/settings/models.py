@@ -197,13 +197,14 @@ class Hybrid(FeedForward):
     widths: Annotated[list[Annotated[tuple[Count, ...], Field(min_length=1)]], BeforeValidator(_several_widths)] = (
         Field([(16,)], min_length=1)
     )
+    learning_rate: Annotated[list[Step], BeforeValidator(_several)] = Field([0.003], min_length=1)
     input_noise: Annotated[list[Strength], BeforeValidator(_several)] = Field([0.2, 0.6], min_length=1)
     l1: Annotated[list[Strength], BeforeValidator(_several)] = Field([1e-3], min_length=1)
     heteroscedastic: Annotated[list[Literal[False]], BeforeValidator(_several)] = Field(  # type: ignore[assignment]
         [False], min_length=1
     )
     patience: Count = 100
-    penalty: Annotated[list[Strength], BeforeValidator(_several)] = Field([0.1, 3.0], min_length=1)
+    penalty: Annotated[list[Strength], BeforeValidator(_several)] = Field([0.1, 1.0], min_length=1)
     bounds: Annotated[
         list[tuple[Factor, Factor, Factor, Annotated[float, Field(ge=0, le=10)]]], BeforeValidator(_several_bounds)
     ] = Field([(2.0, 2.0, 2.0, 1.5), (4.0, 4.0, 4.0, 4.0)], min_length=1)

@@ -226,9 +226,10 @@ def _search(plan: Plan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
 
 
 def chosen_with_epochs(loss: Floats, scale: Floats, count: Floats) -> tuple[Integers, Floats, Integers]:
-    """The candidate and the number of epochs, the same for all inner splits, of least error there, for every block.
+    """The candidate of least error on the inner splits, and the number of epochs for all of them, for every block.
 
-    Nets that start from the index are best after few epochs or many: the best of every split would flatter them.
+    Nets that start from the index are best after few epochs or many: the best of every split would flatter them. Where
+    the splits cannot tell, nets stay near the index: the epochs are the fewest within one standard error of the best.
 
     Parameters
     ----------
@@ -240,7 +241,7 @@ def chosen_with_epochs(loss: Floats, scale: Floats, count: Floats) -> tuple[Inte
     Returns
     -------
     choice, error, epochs
-        The errors are those at the best common number of epochs, (block, candidate), m w.e.
+        Errors at the best common number of epochs, (block, candidate), m w.e., and the epochs to train, (block,).
     """
     filled = loss.copy()
     for epoch in range(1, filled.shape[-1]):
