@@ -47,9 +47,9 @@ def forcing_arrays(forcing: dict[str, npt.NDArray[np.float64]]) -> Forcing:
     water = forcing["snowfall"] if "snowfall" in forcing else forcing["precipitation"]
     height = forcing["hypsometry"] - forcing["orography"][:, None]
     arrays = (forcing["temperature"] - MELTING_POINT, water, forcing["days"], height)
-    share = np.full((len(height), 1), 1 / max(len(height), 1))
-    columns = [np.ascontiguousarray(a.T, np.float32) for a in (*arrays, share)]
-    return Forcing(*columns[:-1], columns[-1][0])
+    share = np.full(len(height), 1 / max(len(height), 1), np.float32)
+    temperature, amount, days, above = (np.ascontiguousarray(a.T, np.float32) for a in arrays)
+    return Forcing(temperature, amount, days, above, share)
 
 
 def index_arrays(base: Any, bounds: Any, scale: Any, penalty: Any) -> Index:
@@ -63,7 +63,7 @@ def index_arrays(base: Any, bounds: Any, scale: Any, penalty: Any) -> Index:
 def positive(mean: jax.Array, spread: float) -> jax.Array:
     """Expected positive part of a Gaussian temperature, see `physics.positive_temperature`."""
     scaled = mean / spread
-    return mean * below(scaled) + spread * jnp.exp(-0.5 * scaled**2) / np.sqrt(2 * np.pi)
+    return jnp.asarray(mean * below(scaled) + spread * jnp.exp(-0.5 * scaled**2) / np.sqrt(2 * np.pi))
 
 
 @positive.defjvp

@@ -199,8 +199,8 @@ def slots_of(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Slot
         assert problem.forcing is not None
         rows, width = looked(part, split)[1], getattr(shape, part)[1]
         share = np.full(len(rows), 1 / max(len(rows), 1))
-        weather = [padded(a[:, rows], (len(a), width)) for a in problem.forcing[:-1]]
-        return Forcing(*weather, share=padded(share, (width,)))
+        temperature, water, days, height = (padded(a[:, rows], (len(a), width)) for a in problem.forcing[:-1])
+        return Forcing(temperature, water, days, height, padded(share, (width,)))
 
     def look(net: int, part: str, sizes: Triple) -> Look:
         split, columns = int(nets.split[net]), np.flatnonzero(nets.columns[net])
