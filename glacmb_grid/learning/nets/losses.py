@@ -49,11 +49,11 @@ class View(NamedTuple):
 
     variables: Any  # of the module
     out: jax.Array  # (result, row)
-    changes: jax.Array  # (change, row), of a temperature index
     error: jax.Array  # (sample,)
     variance: jax.Array | None  # (sample,)
     weight: jax.Array  # (sample,), after the dynamic weighting
     slot: Slot
+    changes: jax.Array | None = None  # (change, row), of a temperature index
 
 
 def observed(values: jax.Array, look: Look, power: int = 1) -> jax.Array:
@@ -98,7 +98,7 @@ def lasso(view: View) -> jax.Array:
 
 def restraint(view: View) -> jax.Array:
     """Mean square of the changes of the temperature index over the fitted rows, 0 without an index."""
-    if view.slot.index is None:
+    if view.slot.index is None or view.changes is None:
         return jnp.zeros(())
     size = jnp.sum(view.changes**2, axis=0)
     return jnp.asarray(view.slot.index.penalty * jnp.sum(view.slot.fit.forcing.share * size))
@@ -154,6 +154,6 @@ def objective(
         size = jax.lax.stop_gradient(jnp.abs(error))
         average = jnp.where(first, size, _MEMORY * average + (1 - _MEMORY) * size)
         weight = dynamic_weight(weight, average, slot.gamma)
-    view = View(variables, out, out[module.judged :], error, variance, weight, slot)
+    view = View(variables, out, error, variance, weight, slot, out[module.judged :])
     total = sum((term(view) for term in TERMS), jnp.zeros(()))
     return total, (judged(error, variance, slot.fit.weight, slot.heteroscedastic), average)
