@@ -21,6 +21,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from glacmb_grid.learning.compilation import enable_compilation_cache
+from glacmb_grid.learning.degree_days import SETTINGS
 from glacmb_grid.learning.nets import Nets, Problem, shape_of, train
 from glacmb_grid.learning.nets.held import Constraints
+from glacmb_grid.learning.nets.index import CHANGES, Forcing, IndexNet, index_arrays
+from glacmb_grid.settings import TemperatureIndex
 from glacmb_grid.workflow.log import peak_memory
 
 WIDTHS, PREDICTORS, ROWS, STOPPING = (40, 20, 10, 5), 27, 109, 22
@@ -181,6 +185,30 @@ def with_nets(count: int, epochs: int, block: int | None, repeat: int) -> float:
     shape = shape_of(problem, nets, block)
     train(problem, nets[: shape.block], patience=epochs, shape=shape)
     return fastest(lambda: train(problem, nets, patience=epochs, shape=shape), repeat) / (count * epochs)
+
+
+def with_index(count: int, epochs: int, bands: int, repeat: int) -> float:
+    """How many times as long a net-epoch takes with a temperature index of so many bands behind the network."""
+    problem, nets = table(), same_nets(count, epochs)
+    draws, one = np.random.default_rng(3), np.ones(count, np.float32)
+    season = -5 - 10 * np.cos(2 * np.pi * np.arange(12) / 12)[:, None]
+    weather = Forcing(
+        (season + draws.normal(size=(12, ROWS))).astype(np.float32),
+        draws.gamma(4, 0.02, (12, ROWS)).astype(np.float32),
+        np.full((12, ROWS), 30.4, np.float32),
+        draws.normal(0, 200, (bands, ROWS)).astype(np.float32),
+        np.full(ROWS, 1 / ROWS, np.float32),
+    )
+    base = index_arrays([(0.006, 1.3, 0.0)] * count, [(2.0, 2.0, 2.0, 1.5)] * count, one, 0.1 * one)
+    hybrid, many = replace(problem, forcing=weather), replace(nets, index=base)
+    fixed = tuple(float(getattr(TemperatureIndex(), n)) for n in SETTINGS)
+    layout = IndexNet(PREDICTORS, WIDTHS, len(CHANGES), form="multipliers", fixed=fixed)
+    plain, changed = shape_of(problem, nets), shape_of(hybrid, many)._replace(layout=layout)
+    seconds = []
+    for data, members, shape in ((problem, nets, plain), (hybrid, many, changed)):
+        train(data, members[: shape.block], patience=epochs, shape=shape)
+        seconds.append(fastest(partial(train, data, members, patience=epochs, shape=shape), repeat))
+    return seconds[1] / seconds[0]
 
 
 def one_at_a_time(count: int, epochs: int) -> float:
@@ -374,6 +402,10 @@ def measure(quick: bool) -> list[Line]:
     sklearn = with_sklearn(100 if quick else 500)
     lines.append(("net-epoch, scikit-learn loop", None if sklearn is None else 1e3 * sklearn, "ms", None, False))
     lines.append(("net-epoch, JAX one net at a time", 1e3 * one_at_a_time(4, 100 if quick else 300), "ms", None, False))
+    for bands in (1, 10):
+        ratio = with_index(*((128, 40) if quick else (512, 60)), bands, repeat)
+        name = f"net-epoch with a temperature index of {bands} band{'s' * (bands > 1)} / without"
+        lines.append((name, ratio, "x", 2.0 if bands == 1 else None, False))
     lines.append(("operations of a net-epoch", operations() / 1e6, "MFLOP", None, True))
     lines.append(("share of the large product's rate (aim)", 100 * operations() / many / rate, "%", 40.0, True))
     with tempfile.TemporaryDirectory() as folder:

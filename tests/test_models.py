@@ -28,6 +28,7 @@ from glacmb_grid.settings import (
     GaussianProcess,
     Given,
     GradientBoosting,
+    Hybrid,
     Lasso,
     LevelAnomaly,
     Mean,
@@ -69,6 +70,7 @@ def quick(*recipes, **changes):
         ),
         "temperature_index": TemperatureIndex(),
         "ff_fcnn": FeedForward(**many, **network),
+        "hybrid": Hybrid(**many, **network, penalty=[0.1], bounds=[(2, 2, 2, 1.5)]),
     }
     return {n: s.model_copy(update=changes.get(n, {})) for n, s in found.items()}
 
@@ -170,7 +172,7 @@ def test_parameters_come_back_from_a_store_and_predict_the_same(model, samples, 
     np.testing.assert_array_equal(predict(back, shuffled).values, predict(parameters, samples).values)
 
 
-@pytest.mark.parametrize("model", ["ridge", "temperature_index", "ff_fcnn"])
+@pytest.mark.parametrize("model", ["ridge", "temperature_index", "ff_fcnn", "hybrid"])
 def test_sums_of_two_years_teach_annual_balances(model, toys):
     samples = toys.samples(toys.predictors(glaciers=8, years=(2001, 2020)), noise=0.0)
     sums = toys.sums(samples)

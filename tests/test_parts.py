@@ -17,6 +17,7 @@ from glacmb_grid.settings import (
     FeedForward,
     GaussianProcess,
     GradientBoosting,
+    Hybrid,
     Lasso,
     LevelAnomaly,
     RandomForest,
@@ -43,9 +44,10 @@ SETTINGS = {
         patience=6,
         weighting=["none", "dynamic"],
     ),
+    "hybrid": Hybrid(**SHARED, widths=[(6, 3), (4,)], input_noise=[0.1], members=3, epochs=30, patience=6),
 }
 BLEND = ("mean", "ridge")
-SLOW = ("ff_fcnn", "ff_fcnn_neighbours", "temperature_index")
+SLOW = ("ff_fcnn", "ff_fcnn_neighbours", "temperature_index", "hybrid")
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in REGISTRY]
 
 

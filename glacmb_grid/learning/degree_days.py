@@ -133,8 +133,8 @@ def balance_of(year: Any, left: Any, factor: Any, precipitation_factor: Any, rat
     return left + (precipitation_factor * snow - left) / ratio - factor * degree_days
 
 
-def forcing_of(rows: xr.Dataset) -> dict[str, Floats]:
-    """The forcing of rows as arrays, see `balance`.
+def forcing_of(rows: xr.Dataset, model: str = "temperature_index") -> dict[str, Floats]:
+    """The forcing of rows as arrays, see `balance`; `model` is named in errors.
 
     Raises
     ------
@@ -144,20 +144,20 @@ def forcing_of(rows: xr.Dataset) -> dict[str, Floats]:
     water = next((n for n in ("snowfall", "precipitation") if n in rows), None)
     if water is None or "temperature" not in rows or "days" not in rows:
         raise InputError(
-            "models: temperature_index",
+            f"models: {model}",
             expected="monthly temperature with precipitation or snowfall",
             found="none of them" if water is None and "temperature" not in rows else "only one of the two",
             remedy="add t2m and tp to the climate (or twelve monthly columns of each to the table), or take "
-            "temperature_index out of `validation.models`",
+            f"{model} out of `validation.models`",
         )
     forcing = {n: rows[n].values.astype(np.float64) for n in ("temperature", water, "days")}
     gaps = {n: int((~np.isfinite(v)).any(axis=-1).sum()) for n, v in forcing.items()}
     if any(gaps.values()):
         raise InputError(
-            "models: temperature_index",
+            f"models: {model}",
             expected="monthly values without gaps",
             found=", ".join(f"gaps of {n} in {c} rows" for n, c in gaps.items() if c),
-            remedy="fill or remove these rows, or take temperature_index out of `validation.models`",
+            remedy=f"fill or remove these rows, or take {model} out of `validation.models`",
         )
     if rows["temperature"].attrs.get("clipped"):
         frozen = forcing["temperature"] <= MELTING_POINT

@@ -114,16 +114,17 @@ class Levels:
         return cls(state["level_glaciers"].astype(str), values, amplitudes, float(state["level_centre"]), span)
 
 
-def levels_of(kind: str, table: Table, seen: Bools) -> Levels:
+def levels_of(kind: str, table: Table, seen: Bools, base: Floats | None = None) -> Levels:
     """What glaciers add: nothing (`none`), their level (`glacier`), or the learner works at year level (`year`).
 
-    Levels are mean deviations, shrunken to none, amplitudes are shrunken to one.
+    Levels are mean deviations, shrunken to none, amplitudes are shrunken to one. `base` are balances of rows, (row,),
+    that are taken off before.
     """
     mine = np.flatnonzero(seen & table.annual)
     if kind == "none" or not len(mine):
         return Levels(np.zeros(0, "<U1"), np.zeros(0), np.zeros(0))
     glaciers, index = np.unique(table.rows.glacier[table.row[mine]], return_inverse=True)
-    target = table.target[mine]
+    target = table.target[mine] if base is None else table.target[mine] - base[table.row[mine]]
     if kind == "year":
         return _at_year_level(glaciers, index, table.rows.year[table.row[mine]], target)
     values = np.bincount(index, target - target.mean()) / (np.bincount(index) + _PRIOR)

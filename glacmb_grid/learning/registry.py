@@ -23,6 +23,7 @@ from glacmb_grid.learning.models.ff_fcnn import FeedForwardEnsemble
 from glacmb_grid.learning.models.gaussian_process import StructuredProcess
 from glacmb_grid.learning.models.given import GivenPredictions
 from glacmb_grid.learning.models.gradient_boosting import BoostedTrees
+from glacmb_grid.learning.models.hybrid import HybridEnsemble
 from glacmb_grid.learning.models.lasso import LassoRegression
 from glacmb_grid.learning.models.level_anomaly import LevelAndAnomaly
 from glacmb_grid.learning.models.mean import TrainingMean
@@ -51,6 +52,7 @@ REGISTRY: dict[str, Callable[..., Model]] = {
     "level_anomaly": LevelAndAnomaly,
     "temperature_index": DegreeDays,
     "ff_fcnn": FeedForwardEnsemble,
+    "hybrid": HybridEnsemble,
     "extra_trees_neighbours": partial(WithNeighbours, base="extra_trees"),
     "ff_fcnn_neighbours": partial(WithNeighbours, base="ff_fcnn"),
     "blend": Blended,

@@ -270,6 +270,12 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "external": "Class of the regressor, `package.module:Class`.",
         "settings": "Arguments of the class; a list holds alternatives.",
     },
+    "Hybrid": {
+        "penalty": "Strength that draws changes of the index's parameters towards none.",
+        "bounds": "Largest factors of the melt of ice, of snow, of precipitation; largest addition to temperature, K.",
+        "form": "Whether the network changes the parameters of the index, or adds to its balance.",
+        "index": "Settings of the temperature index.",
+    },
     "Blend": {"models": "Models to blend; by default all that are informative."},
     "Given": {"path": "CSV of glacier, year and value (m w.e.)."},
     "TemperatureIndex": {

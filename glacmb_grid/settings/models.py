@@ -273,6 +273,45 @@ class FeedForward(Levelled):
     block: Count | None = None
 
 
+def _several_bounds(value: Any) -> Any:
+    """One set of bounds where several may be given."""
+    one = isinstance(value, (list, tuple)) and all(isinstance(v, (int, float)) for v in value)
+    return [value] if one else value
+
+
+Factor = Annotated[float, Field(ge=1, le=100)]
+
+
+class Hybrid(FeedForward):
+    """A temperature index whose parameters small networks change within bounds, an ensemble of members in every fold.
+
+    `bounds` are the largest factors of the degree-day factors of ice and of snow and of the precipitation, and the
+    largest addition to the temperature, K; `penalty` draws the changes towards none. The lists are alternatives, as
+    those of `ff_fcnn`. `form: residual` adds the network to the balance instead. `index` are the settings of the index.
+    """
+
+    widths: Annotated[list[Annotated[tuple[Count, ...], Field(min_length=1)]], BeforeValidator(_several_widths)] = (
+        Field([(16,)], min_length=1)
+    )
+    learning_rate: Annotated[list[Step], BeforeValidator(_several)] = Field([0.003], min_length=1)
+    input_noise: Annotated[list[Strength], BeforeValidator(_several)] = Field([0.2, 0.6], min_length=1)
+    l1: Annotated[list[Strength], BeforeValidator(_several)] = Field([1e-3], min_length=1)
+    heteroscedastic: Annotated[list[Literal[False]], BeforeValidator(_several)] = Field(  # type: ignore[assignment]
+        [False], min_length=1
+    )
+    levels: list[Literal["none", "glacier"]] | None = Field(None, min_length=1)  # type: ignore[assignment]
+    geodetic_weight: Annotated[list[Annotated[float, Field(ge=0, le=0)]], BeforeValidator(_several)] = Field(
+        [0.0], min_length=1
+    )
+    patience: Count = 100
+    penalty: Annotated[list[Strength], BeforeValidator(_several)] = Field([0.1, 1.0], min_length=1)
+    bounds: Annotated[
+        list[tuple[Factor, Factor, Factor, Annotated[float, Field(ge=0, le=10)]]], BeforeValidator(_several_bounds)
+    ] = Field([(2.0, 2.0, 2.0, 1.5), (4.0, 4.0, 4.0, 4.0)], min_length=1)
+    form: Literal["multipliers", "residual"] = "multipliers"
+    index: TemperatureIndex = TemperatureIndex()
+
+
 class Neighbours(Section):
     """What glaciers of the same year and other years of the glacier add to another model; nothing to set."""
 
@@ -326,6 +365,7 @@ class Models(Section):
     level_anomaly: LevelAnomaly = LevelAnomaly()
     temperature_index: TemperatureIndex = TemperatureIndex()
     ff_fcnn: FeedForward = FeedForward()
+    hybrid: Hybrid = Hybrid()
     extra_trees_neighbours: Neighbours = Neighbours()
     ff_fcnn_neighbours: Neighbours = Neighbours()
     blend: Blend = Blend()

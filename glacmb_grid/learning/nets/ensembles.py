@@ -20,8 +20,11 @@ import xarray as xr
 
 from glacmb_grid.folds.constraints import Allowed, allowed_constraints
 from glacmb_grid.learning.contract import Task
+from glacmb_grid.learning.degree_days import PARAMETERS
+from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.level import among, kinds_of_level, shares_years
 from glacmb_grid.learning.nets.held import Held, held_for
+from glacmb_grid.learning.nets.index_fits import IndexFits
 from glacmb_grid.learning.nets.predict import balance, forward
 from glacmb_grid.learning.nets.problem import Shape
 from glacmb_grid.learning.nets.sums import Sums, sums_of
@@ -46,7 +49,7 @@ from glacmb_grid.learning.search import (
 from glacmb_grid.learning.table import Bools, Floats, Integers, Table, table_of
 from glacmb_grid.learning.tabular import features_of
 from glacmb_grid.progress import counting
-from glacmb_grid.settings import FeedForward, Recipe
+from glacmb_grid.settings import FeedForward, Hybrid, Recipe
 
 _MATRIX_BYTES = 400e6  # of predictor matrices in memory at a time
 Masks = tuple[Bools, Bools]  # fitted, scored or stopped on
@@ -56,7 +59,8 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
     """Choose a configuration in every block and train an ensemble in every fold: see the model's `fit`."""
     table, shape = table_of(task.samples), (len(task.own), settings.members)
     recipes = recipes_of(table, settings)
-    kinds = among(kinds_of_level(task.folds, task.samples, years=shares_years(table)), settings.levels)
+    years = shares_years(table) and not isinstance(settings, Hybrid)  # the index simulates every row
+    kinds = among(kinds_of_level(task.folds, task.samples, years=years), settings.levels)
     sums, allowed = _constraints(settings, task)
     candidates = configurations(settings, len(recipes), kinds, task.seed, held=sums is not None)
     if task.checkpoints is not None:
@@ -65,10 +69,15 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
     tuned, epochs, inner_loss = _search(plan)
     trained, sets = _ensembles(plan, tuned.choice, epochs)
     record = search_record(recipes, candidates, tuned, [s.features for s in sets], task.own)
-    sizes = [[len(s.features.kept), *candidates[c].hyper["widths"], 1] for s, c in zip(sets, tuned.choice, strict=True)]
+    outputs = trained[0].layout.outputs if plan.index is not None else 1
+    sizes = [
+        [len(s.features.kept), *candidates[c].hyper["widths"], outputs] for s, c in zip(sets, tuned.choice, strict=True)
+    ]
+    if plan.index is not None:
+        base = np.array([plan.index.of(fit).parameters for fit in task.own.fit])
+        record = record.assign(index=(("fold", "coefficient"), base)).assign_coords(coefficient=list(PARAMETERS))
     longest = max(t.loss.shape[1] for t in trained)
     loss = [np.pad(t.loss, ((0, 0), (0, longest - t.loss.shape[1]), (0, 0)), constant_values=np.nan) for t in trained]
-    layout = {n: getattr(trained[0].layout, n) for n in ("predictors", "widths", "outputs")}
     if task.constraints is not None:
         record = record.assign(_held(plan, tuned.choice))
     return (
@@ -86,7 +95,7 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
             parameter_count=("fold", [sum(a * b + b for a, b in pairwise(s)) for s in sizes]),
         )
         .assign_coords(part=["fit", "stop"])
-        .assign_attrs({**record.attrs, "layout": json.dumps(layout)})
+        .assign_attrs({**record.attrs, "layout": json.dumps(trained[0].layout.described())})
     )
 
 
@@ -117,6 +126,7 @@ def configurations(
     """
     names: tuple[str, ...] = ("widths", "learning_rate", "input_noise", "l1", "weighting", "heteroscedastic")
     names += ("geodetic_weight",) if held else ()
+    names += ("penalty", "bounds") if isinstance(settings, Hybrid) else ()
     every: list[tuple[Any, ...]] = list(product(range(recipes), levels, *(getattr(settings, n) for n in names)))
     if held:  # at year level a net gives the balance of years, which no rate of one glacier is a sum of
         every = [c for c in every if c[1] != "year" or c[-1] == 0]
@@ -140,6 +150,18 @@ class Plan:
     candidates: Sequence[Candidate]
     sums: Sums | None
     allowed: Allowed
+
+    @cached_property
+    def index(self) -> IndexFits | None:
+        """Fits of the temperature index that nets change, if they do."""
+        return IndexFits(self.settings, self.table, self.task) if isinstance(self.settings, Hybrid) else None
+
+    def training_set(
+        self, features: Features, hyper: dict[str, Any], masks: Masks, seen: Bools | None = None, **how: Any
+    ) -> TrainingSet:
+        """A training set, with the index fitted on `seen`, by default all that is fitted on."""
+        base = None if self.index is None else self.index.of(masks[0] if seen is None else seen)
+        return training_set(self.table, features, hyper, *masks, base=base, **how)
 
     @cached_property
     def own(self) -> Integers:
@@ -200,20 +222,21 @@ class Plan:
         held = Held()
         if self.sums is not None:
             held = held_for(self.sums.row.shape, min(self.step(recipes), splits) * recipes)
-        return whole_shape(
-            self.table, members * len(masks), fit, stop, self.recipes, self.settings, held, trended=trended
-        )
+        count = members * len(masks)
+        return whole_shape(self.table, count, fit, stop, self.recipes, self.settings, held, self.index, trended=trended)
 
     def train(self, nets: Sequence[Net], shape: Shape, name: str) -> tuple[Trained, Callable[[], list[Floats]]]:
         """Train nets: the result, and a function that gives the balance of all rows by each net, (row,), m w.e."""
-        problem, many = problem_of(self.table, self.sums, nets, shape)
+        forcing = None if self.index is None else self.index.forcing
+        problem, many = problem_of(self.table, self.sums, nets, shape, forcing)
         checkpoint = None if self.task.checkpoints is None else self.task.checkpoints / name
         how: dict[str, Any] = {"patience": self.settings.patience, "shape": shape, "checkpoint": checkpoint}
         with counting("net", len(nets)) as count:
             done = train(problem, many, **how, progress=lambda finished, epochs: count.reach(finished))
 
         def predicted() -> list[Floats]:
-            out = forward(done.layout, done.parameters, many.columns, many.widths, problem.rows, many.matrix)
+            physics = (problem.forcing, many.index)
+            out = forward(done.layout, done.parameters, many.columns, many.widths, problem.rows, many.matrix, *physics)
             glacier = self.table.rows.glacier
             return [
                 balance(v, n.on.centre, n.on.scale, n.on.levels, glacier) for n, v in zip(nets, out[:, 0], strict=True)
@@ -234,6 +257,7 @@ def _search(plan: Plan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
     inner = InnerMean(len(blocks), len(candidates), len(table.target))
     best = np.zeros((len(blocks), len(candidates), plan.task.folds.inner), np.int64)
     curves = np.full((*best.shape, settings.epochs, 2), np.nan, np.float32)
+    scale, count = np.zeros((2, *best.shape))  # of the target, and the number of scored observations
     for chunk in plan.chunks(list(plan.own_splits()), recipes):
         nets, jobs = [], []
         for b, k, i, (fit, score), select, rates in chunk:
@@ -244,7 +268,7 @@ def _search(plan: Plan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
                 if c.recipe not in features:
                     features[c.recipe] = features_of(table, select, plan.recipes[c.recipe], plan.task.seed)
                 if kind not in sets:
-                    sets[kind] = training_set(table, features[c.recipe], c.hyper, fit, score, rates=rates)
+                    sets[kind] = plan.training_set(features[c.recipe], c.hyper, (fit, score), rates=rates)
                 nets.append(Net(sets[kind], c.hyper, plan.seed_of(b, i, n), settings.epochs))
                 jobs.append((k, i, n, score))
         trained, predicted = plan.train(nets, shape, f"search-{chunk[0][0]}-{chunk[0][2]}")
@@ -253,11 +277,50 @@ def _search(plan: Plan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
         ):
             inner.add(k, n, score, table.observed(values, score))
             best[k, n, i], curves[k, n, i] = epoch + 1, loss
+        for (k, i, n, score), net in zip(jobs, nets, strict=True):
+            scale[k, n, i], count[k, n, i] = net.on.scale, score.sum()
     choice, error, _ = inner.choose(table.target)
     at = np.arange(len(blocks))
     epochs = np.array([max(int(np.median(row[row > 0])), 1) for row in best[at, choice]])
+    if plan.index is not None:
+        choice, error, epochs = chosen_with_epochs(curves[..., 1].astype(np.float64), scale, count)
     tuned = Tuned(choice[block], error[block], _inner_ensembles(plan, choice, epochs)[block])
     return tuned, epochs[block], curves[at, choice][block]
+
+
+def chosen_with_epochs(loss: Floats, scale: Floats, count: Floats) -> tuple[Integers, Floats, Integers]:
+    """The candidate of least error on the inner splits, and the number of epochs for all of them, for every block.
+
+    Nets that start from the index are best after few epochs or many: the best of every split would flatter them. Where
+    the splits cannot tell, nets stay near the index: the epochs are the fewest within one standard error of the best.
+
+    Parameters
+    ----------
+    loss : float64 array, (block, candidate, inner, epoch)
+        On the scored rows of every split; NaN after the end of a training, where the last value is taken.
+    scale, count : float64 arrays, (block, candidate, inner)
+        Of the target, and how many observations are scored.
+
+    Returns
+    -------
+    choice, error, epochs
+        Errors at the best common number of epochs, (block, candidate), m w.e., and the epochs to train, (block,).
+    """
+    filled = loss.copy()
+    for epoch in range(1, filled.shape[-1]):
+        ended = np.isnan(filled[..., epoch])
+        filled[..., epoch][ended] = filled[..., epoch - 1][ended]
+    square = np.nansum(filled * (scale**2 * count)[..., None], axis=2) / count.sum(axis=2)[..., None]
+    best = square.argmin(axis=-1)
+    error = np.sqrt(square.min(axis=-1))
+    choice = error.argmin(axis=1)
+    at = np.arange(len(choice))
+    mine = np.nan_to_num(filled[at, choice]) * (scale**2 * count)[at, choice, :, None]  # (block, inner, epoch)
+    worse = mine - np.take_along_axis(mine, best[at, choice][:, None, None], -1)
+    splits = np.maximum((count[at, choice] > 0).sum(axis=1), 2)[:, None]
+    mean = worse.sum(axis=1) / splits
+    spread = np.sqrt(np.maximum((worse**2).sum(axis=1) / splits - mean**2, 0) / (splits - 1))
+    return choice, error, (mean <= spread).argmax(axis=1) + 1
 
 
 def _inner_ensembles(plan: Plan, choice: Integers, epochs: Integers) -> Floats:
@@ -274,7 +337,7 @@ def _inner_ensembles(plan: Plan, choice: Integers, epochs: Integers) -> Floats:
         for b, k, i, (fit, score), select, rates in chunk:
             recipe, hyper = plan.candidates[int(choice[k])].recipe, plan.candidates[int(choice[k])].hyper
             features = features_of(table, select, plan.recipes[recipe], plan.task.seed)
-            one = training_set(table, features, hyper, fit, nothing, asked=score, rates=rates)
+            one = plan.training_set(features, hyper, (fit, nothing), asked=score, rates=rates)
             nets += [Net(one, hyper, plan.seed_of(3, b, i, m), int(epochs[k])) for m in range(members)]
         _, predicted = plan.train(nets, shape, f"inner-{chunk[0][0]}-{chunk[0][2]}")
         values = np.reshape(predicted(), (len(chunk), members, -1)).mean(axis=1)
@@ -317,7 +380,7 @@ def _members(plan: Plan, fold: int, candidate: Candidate, epochs: int) -> list[N
     for member, (seen, stop) in enumerate(_member_masks(plan, fold)):
         drawn = drawn_groups(table, fit, settings, plan.seed_of(2, fold, member)) if member else None
         rates = plan.held_in(fold, (seen, stop)) if inner and stop.any() else plan.allowed.fit[fold]
-        one = training_set(table, features, hyper, fit, stop, drawn=drawn, rates=rates)
+        one = plan.training_set(features, hyper, (fit, stop), seen, drawn=drawn, rates=rates)
         if stop.any() and (one.fit * seen).sum() > 0:
             one = replace(one, fit=one.fit * seen / (one.fit * seen).sum())
         limit = settings.epochs if stop.any() else epochs

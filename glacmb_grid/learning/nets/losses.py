@@ -24,6 +24,7 @@ class Look(NamedTuple):
     target: Any  # (sample,)
     weight: Any  # (sample,)
     operator: tuple[Any, Any, Any] | None  # (entry,): sample, row, weight; None: sample i is row i
+    forcing: Any = None  # of the rows, where nets change a temperature index
 
 
 class Pool(NamedTuple):
@@ -72,19 +73,21 @@ class Slot(NamedTuple):
     epochs: Any
     seed: Any
     rates: Rates | None = None
+    index: Any = None  # the temperature index that the net changes
 
 
 class View(NamedTuple):
     """The arguments of a term of the loss, for one net."""
 
     variables: Any  # of the module
-    out: jax.Array  # (output, row)
+    out: jax.Array  # (result, row)
     error: jax.Array  # (sample,)
     variance: jax.Array | None  # (sample,)
     weight: jax.Array  # (sample,), after the dynamic weighting
     slot: Slot
     missed: jax.Array | None = None  # (constraint,), misfit of the drawn constraints over their uncertainty
     drawn: Drawn | None = None
+    changes: jax.Array | None = None  # (change, row), of a temperature index
 
 
 def observed(values: jax.Array, look: Look, power: int = 1) -> jax.Array:
@@ -134,9 +137,6 @@ def geodetic(view: View) -> jax.Array:
     return jnp.asarray(view.drawn.strength * jnp.sum(view.drawn.share * view.missed**2))
 
 
-TERMS: tuple[Callable[[View], jax.Array], ...] = (misfit, lasso, geodetic)
-
-
 def draw(pool: Pool, rates: Rates, epoch: jax.Array, most: int) -> Drawn:
     """The next `most` constraints of a net's own order, which begins anew at its end; all of them if they are fewer."""
     count = jnp.maximum(rates.count, 1)
@@ -154,6 +154,23 @@ def missed(variables: Any, module: FeedForward, drawn: Drawn, depth: Any) -> jax
     """Misfit of drawn constraints over their uncertainties, (constraint,)."""
     balance = applied(module, variables, drawn.inputs, depth)[0].reshape(drawn.weight.shape)
     return jnp.asarray((jnp.sum(balance * drawn.weight, axis=1) - drawn.target) * drawn.precision)
+
+
+def restraint(view: View) -> jax.Array:
+    """Mean square of the changes of the temperature index over the fitted rows, 0 without an index."""
+    if view.slot.index is None or view.changes is None:
+        return jnp.zeros(())
+    size = jnp.sum(view.changes**2, axis=0)
+    return jnp.asarray(view.slot.index.penalty * jnp.sum(view.slot.fit.forcing.share * size))
+
+
+TERMS: tuple[Callable[[View], jax.Array], ...] = (misfit, lasso, geodetic, restraint)
+
+
+def results(module: FeedForward, variables: Any, inputs: jax.Array, slot: Slot, look: Look) -> jax.Array:
+    """What the module gives for the rows of a look, (result, row)."""
+    physics = () if slot.index is None else (look.forcing, slot.index)
+    return applied(module, variables, inputs, slot.depth, *physics)
 
 
 def dynamic_weight(weight: jax.Array, average: jax.Array, gamma: jax.Array) -> jax.Array:
@@ -198,14 +215,14 @@ def objective(
         The loss to record (without L1, constraints, beta and dynamic weights) and the moving average after this epoch.
     """
     variables = variables_of(module, parameters)
-    out = applied(module, variables, inputs, slot.depth)
-    error, variance = compared(out, slot.fit)
+    out = results(module, variables, inputs, slot, slot.fit)
+    error, variance = compared(out[: module.judged], slot.fit)
     weight = slot.fit.weight
     if average.shape[0]:
         size = jax.lax.stop_gradient(jnp.abs(error))
         average = jnp.where(first, size, _MEMORY * average + (1 - _MEMORY) * size)
         weight = dynamic_weight(weight, average, slot.gamma)
     off = None if drawn is None else missed(variables, module, drawn, slot.depth)
-    view = View(variables, out, error, variance, weight, slot, off, drawn)
+    view = View(variables, out, error, variance, weight, slot, off, drawn, out[module.judged :])
     total = sum((term(view) for term in TERMS), jnp.zeros(()))
     return total, (judged(error, variance, slot.fit.weight, slot.heteroscedastic), average)

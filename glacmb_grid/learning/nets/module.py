@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import flax.linen as nn
@@ -55,7 +55,20 @@ class FeedForward(nn.Module):
     outputs: int = 1
     activation: Callable[[jax.Array], jax.Array] = silu
 
-    @nn.compact
+    def described(self) -> dict[str, Any]:
+        """All arguments but the activation, from which it can be made again."""
+        return {"predictors": self.predictors, "widths": self.widths, "outputs": self.outputs}
+
+    @property
+    def judged(self) -> int:
+        """How many of the results are compared with the target."""
+        return self.outputs
+
+    @property
+    def starts_from_nothing(self) -> bool:
+        """Whether the parameters of the last layer are 0 at first."""
+        return False
+
     def __call__(self, values: jax.Array, depth: jax.Array | None = None) -> jax.Array:
         """Standardised balance and, with two outputs, the logarithm of its variance.
 
@@ -71,20 +84,28 @@ class FeedForward(nn.Module):
         -------
         (output, row)
         """
+        values = self.sums(values, depth)
+        return values.at[1:].set(_WIDEST * jnp.tanh(values[1:] / _WIDEST)) if self.outputs > 1 else values
+
+    @nn.compact
+    def sums(self, values: jax.Array, depth: jax.Array | None = None) -> jax.Array:
+        """The sums of the last layer, (output, row)."""
         for number, units in enumerate((*self.widths, self.outputs)):
             sums = Layer(units, name=f"layer_{number}")(values)
             hidden = self.activation(sums) if number < len(self.widths) else sums
             if depth is not None:
-                passed = jnp.pad(values[: self.outputs], ((0, max(units - self.outputs, 0)), (0, 0)))[:units]
+                passed = values[: min(self.outputs, units)]
+                passed = jnp.pad(passed, ((0, units - passed.shape[0]), (0, 0)))
                 hidden = jnp.where(number < depth, hidden, jnp.where(number == depth, sums, passed))
             values = hidden
-        return values.at[1:].set(_WIDEST * jnp.tanh(values[1:] / _WIDEST)) if self.outputs > 1 else values
+        return values
 
 
 @lru_cache
 def _ravelled(module: FeedForward) -> tuple[int, Callable[[Any], Any]]:
     """Number of parameters, and the function that turns the flat vector into variables."""
-    tree = jax.eval_shape(module.init, jax.random.key(0), np.zeros((module.predictors, 1), np.float32))
+    start = partial(module.init, method="sums")
+    tree = jax.eval_shape(start, jax.random.key(0), np.zeros((module.predictors, 1), np.float32))
     flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree))
     return flat.size, unravel
 
@@ -99,9 +120,9 @@ def variables_of(module: FeedForward, parameters: Any) -> Any:
     return _ravelled(module)[1](parameters)
 
 
-def applied(module: FeedForward, variables: Any, values: jax.Array, depth: Any) -> jax.Array:
-    """Outputs (output, row) of `module.apply`, as an array type."""
-    return jnp.asarray(module.apply(variables, values, depth))
+def applied(module: FeedForward, variables: Any, values: jax.Array, depth: Any, *physics: Any) -> jax.Array:
+    """Results (result, row) of `module.apply`, as an array type; `physics` is what an `IndexNet` takes besides."""
+    return jnp.asarray(module.apply(variables, values, depth, *physics))
 
 
 def places_of(module: FeedForward) -> list[dict[str, npt.NDArray[np.int64]]]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from glacmb_grid.errors import InputError
 from glacmb_grid.learning.nets.held import Constraints, Held, held_for, rates_of
+from glacmb_grid.learning.nets.index import Forcing, Index
 from glacmb_grid.learning.nets.losses import Look, Rates, Slot
 from glacmb_grid.learning.nets.module import FeedForward, places_of, size_of
 
@@ -44,6 +45,8 @@ class Problem:
     operator : tuple of arrays, (entry,), optional
         Sample number, row number and weight of a sparse observation operator; None: sample i is row i.
     rates : Constraints, optional
+    forcing : Forcing, optional
+        Of all rows, where nets change a temperature index.
     """
 
     rows: Floats
@@ -52,6 +55,7 @@ class Problem:
     stop: Floats
     operator: Entries | None = None
     rates: Constraints | None = None
+    forcing: Forcing | None = None
 
 
 def seen(operator: Entries | None, mask: Bools) -> tuple[Integers, Integers, Entries | None]:
@@ -88,6 +92,8 @@ class Nets:
         A net's result depends on its seed and its data, but not on the other nets or its place among them.
     geodetic : float32 array, (net,)
         Factor of the mean square of what constraints are missed by, over their uncertainties; by default 0.
+    index : Index, optional
+        The temperature index that each net changes.
     """
 
     matrix: Integers
@@ -103,6 +109,7 @@ class Nets:
     epochs: Integers
     seed: Integers
     geodetic: Floats = None  # type: ignore[assignment]  # filled in below
+    index: Index | None = None
 
     def __post_init__(self) -> None:
         given: Any = self.geodetic
@@ -114,7 +121,7 @@ class Nets:
 
     def __getitem__(self, which: Any) -> Nets:
         """Some of the nets."""
-        return Nets(*(getattr(self, f.name)[which] for f in fields(self)))
+        return Nets(*(jax.tree.map(lambda a: a[which], getattr(self, f.name)) for f in fields(self)))
 
     @property
     def depth(self) -> Integers:
@@ -136,6 +143,8 @@ class Shape(NamedTuple):
     dynamic : bool
         Whether any net weights its samples dynamically.
     rates : Held
+    bands : int
+        Of the hypsometry, where nets change a temperature index, else 0.
     """
 
     block: int
@@ -144,6 +153,7 @@ class Shape(NamedTuple):
     stop: Triple
     dynamic: bool
     rates: Held = Held()
+    bands: int = 0
 
 
 def shape_of(problem: Problem, nets: Nets, block: int | None = None) -> Shape:
@@ -154,7 +164,8 @@ def shape_of(problem: Problem, nets: Nets, block: int | None = None) -> Shape:
         widths = np.maximum(widths, outputs)  # room to pass the outputs on
     layout = FeedForward(int(nets.columns.sum(axis=1).max()), tuple(map(int, widths)), outputs)
     fit, stop = problem.fit[used] > 0, problem.stop[used] > 0
-    shape = shape_for(layout, problem.operator, fit, stop, len(nets), bool((nets.gamma != 0).any()), block)
+    dynamic, bands = bool((nets.gamma != 0).any()), 0 if problem.forcing is None else len(problem.forcing.height)
+    shape = shape_for(layout, problem.operator, fit, stop, len(nets), dynamic, block, bands)
     if problem.rates is None or not nets.geodetic.any():
         return shape
     return shape._replace(rates=held_for(problem.rates.row.shape, len(problem.rates.rows)))
@@ -168,6 +179,7 @@ def shape_for(
     count: int,
     dynamic: bool,
     block: int | None = None,
+    bands: int = 0,
 ) -> Shape:
     """The shape for `count` nets that fit and stop on these masks (sample,), see `Shape`.
 
@@ -177,12 +189,12 @@ def shape_for(
     if block is None:
         units = sum(layout.widths)
         size = 4 * (fitted[1] * (3 * units + 2 * layout.predictors) + stopped[1] * (units + layout.predictors))
-        size += 24 * size_of(layout)
+        size += 24 * size_of(layout) + 4 * 12 * (fitted[1] * (3 + 3 * bands) + stopped[1] * (3 + bands)) * (bands > 0)
         on_cpu = jax.default_backend() == "cpu"
         room = max((_CACHE_BYTES if on_cpu else _ACCELERATOR_BYTES) // size, 4)
         few = _power(-(-count // (2 if on_cpu else jax.local_device_count())))  # independent of the number of cores
         block = min(_power(min(room, 64 if on_cpu else 1 << 14) + 1) // 2, few)
-    return Shape(block, layout, fitted, stopped, dynamic)
+    return Shape(block, layout, fitted, stopped, dynamic, bands=bands)
 
 
 def _most(operator: Entries | None, masks: Iterable[Bools]) -> Triple:
@@ -199,14 +211,23 @@ def slots_of(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Slot
     depth, size = nets.depth, nets.columns.sum(axis=1)
     held = _held(problem, nets, shape)
 
+    @lru_cache(maxsize=64)
+    def forced(part: str, split: int) -> Forcing:
+        assert problem.forcing is not None
+        rows, width = looked(part, split)[1], getattr(shape, part)[1]
+        share = np.full(len(rows), 1 / max(len(rows), 1))
+        temperature, water, days, height = (padded(a[:, rows], (len(a), width)) for a in problem.forcing[:-1])
+        return Forcing(temperature, water, days, height, padded(share, (width,)))
+
     def look(net: int, part: str, sizes: Triple) -> Look:
         split, columns = int(nets.split[net]), np.flatnonzero(nets.columns[net])
         samples, rows, operator = looked(part, split)
         values = problem.rows[nets.matrix[net]][rows[:, None], columns].T
         target, weight = problem.target[nets.target[net], samples], getattr(problem, part)[split, samples]
-        entries = [padded(a, sizes[2:]) for a in operator or ()]
+        entries: Any = tuple(padded(a, sizes[2:]) for a in operator or ()) or None
         padded_rows = padded(values, (shape.layout.predictors, sizes[1]))
-        return Look(padded_rows, padded(target, sizes[:1]), padded(weight, sizes[:1]), tuple(entries) or None)  # type: ignore[arg-type]
+        forcing = None if problem.forcing is None else forced(part, split)
+        return Look(padded_rows, padded(target, sizes[:1]), padded(weight, sizes[:1]), entries, forcing)
 
     def slot(net: int) -> Slot:
         used = np.arange(shape.layout.predictors) < size[net]
@@ -223,6 +244,7 @@ def slots_of(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Slot
             epochs=np.int32(nets.epochs[net]),
             seed=np.uint32(int(nets.seed[net]) * 0x9E3779B1 % (1 << 32)),
             rates=held(net),
+            index=jax.tree.map(lambda a: a[net], nets.index),
         )
 
     return slot
@@ -249,6 +271,8 @@ def initial(nets: Nets, layout: FeedForward) -> Floats:
     for net, depth in enumerate(nets.depth):
         sizes = [int(nets.columns[net].sum()), *map(int, nets.widths[net, :depth]), 1]
         draws = np.random.Generator(np.random.Philox(key=int(nets.seed[net]) % (1 << 64)))
+        if layout.starts_from_nothing:
+            sizes = sizes[:-1]
         for place, inputs, units in zip(places, sizes, sizes[1:], strict=False):
             values = draws.standard_normal((units, inputs), np.float32) / np.sqrt(np.float32(inputs))
             out[net, place["kernel"][:units, :inputs]] = values

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from glacmb_grid.learning.nets.losses import Drawn, Pool, Slot, compared, draw, judged, objective
-from glacmb_grid.learning.nets.module import FeedForward, applied, variables_of
+from glacmb_grid.learning.nets.losses import Drawn, Pool, Slot, compared, draw, judged, objective, results
+from glacmb_grid.learning.nets.module import FeedForward, variables_of
 
 SEGMENT = 10  # epochs between two checks for stopped nets
 _OPTIMISER = optax.scale_by_adam()
@@ -95,8 +95,8 @@ def epoch_of(
     running = (state.epoch - state.best_epoch <= patience) & (state.epoch < slot.epochs)
     stop_record, better = jnp.full_like(fitted, jnp.nan), running
     if slot.stop is not None:
-        out = applied(module, variables_of(module, parameters), slot.stop.rows, slot.depth)
-        stop_loss = judged(*compared(out, slot.stop), slot.stop.weight, slot.heteroscedastic)
+        out = results(module, variables_of(module, parameters), slot.stop.rows, slot, slot.stop)
+        stop_loss = judged(*compared(out[: module.judged], slot.stop), slot.stop.weight, slot.heteroscedastic)
         better = running & ((stop_loss < state.best_loss) | slot.keep_last)
         stop_record = jnp.where(slot.keep_last, jnp.nan, stop_loss)
     after = State(

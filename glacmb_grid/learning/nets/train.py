@@ -210,11 +210,11 @@ class _Run:
     def resume(self, file: Path, every: float) -> None:
         """Resume from a checkpoint if there is one, and keep writing it."""
         problem, shape = self.problem, self.shape
-        layout = (shape.layout.predictors, shape.layout.widths, shape.layout.outputs)
+        layout = tuple(shape.layout.described().values())
         settings = (_FORMAT, shape._replace(layout=layout), self.slots, self.patience, SEGMENT)  # type: ignore[arg-type]
-        shared = (problem.rows, problem.target, problem.fit, problem.stop, *(problem.operator or ()))
-        shared += () if problem.rates is None else tuple(getattr(problem.rates, f.name) for f in fields(problem.rates))
-        own = (getattr(self.nets, f.name) for f in fields(self.nets))
+        shared = jax.tree.leaves([getattr(problem, f.name) for f in fields(problem) if f.name != "rates"])
+        shared += [] if problem.rates is None else [getattr(problem.rates, f.name) for f in fields(problem.rates)]
+        own = jax.tree.leaves([getattr(self.nets, f.name) for f in fields(self.nets)])
         self.file, self.every, self.digest = file, every, digest_of(settings, (*shared, *own, self.start))
         kept = load(file, self.digest)
         if kept is None:

@@ -13,6 +13,8 @@ import scipy.sparse
 from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.level import Levels, levels_of
 from glacmb_grid.learning.nets.held import Constraints, Held
+from glacmb_grid.learning.nets.index import Forcing, Index, index_arrays
+from glacmb_grid.learning.nets.index_fits import Base, IndexFits
 from glacmb_grid.learning.nets.module import FeedForward as Module
 from glacmb_grid.learning.nets.problem import Entries, Nets, Problem, Shape, shape_for
 from glacmb_grid.learning.nets.sums import Sums
@@ -39,6 +41,7 @@ class TrainingSet:
     scale: float
     levels: Levels
     rates: Bools  # (constraint,) that nets may learn from
+    base: Base | None = None  # the temperature index that nets change
 
     @property
     def design(self) -> tuple[int, tuple[float, ...]]:
@@ -70,6 +73,7 @@ def training_set(
     rates: Bools,
     drawn: Floats | None = None,
     asked: Bools | None = None,
+    base: Base | None = None,
 ) -> TrainingSet:
     """Learn the scaling of the target, and weigh the observations.
 
@@ -87,16 +91,21 @@ def training_set(
         How often each observation was drawn by a bootstrap.
     asked : bool array, (sample,), optional
         Observations to predict beside those fitted on; by default those stopped on.
+    base : Base, optional
+        The temperature index that nets change. Levels are then those of what it leaves, and the scale is its error.
     """
-    levels, years = levels_of(hyper["level"], table, fit), table.years
+    simulated = None if base is None else base.balance
+    levels, years = levels_of(hyper["level"], table, fit, simulated), table.years
     target = table.target - table.operator @ levels.at(table.rows.glacier)
+    if simulated is not None:
+        target = target - table.operator @ simulated
     votes, whole = np.ones(len(fit)), fit
     if levels.of_years is not None:  # every row is to give the balance of its year, and a year has one vote
         fit = fit & table.annual
         year = table.rows.year[table.row]
         of = np.searchsorted(levels.of_years.years, year[fit])
         target[fit], votes[fit] = levels.of_years.values[of], 1 / np.bincount(of)[of]
-    centre = float((years[fit] @ target[fit]) / (years[fit] @ years[fit]))
+    centre = 0.0 if base is not None else float((years[fit] @ target[fit]) / (years[fit] @ years[fit]))
     scale = float(np.sqrt(np.mean((target[fit] - years[fit] * centre) ** 2)))
     scale = scale if scale > 1e-9 else 1.0
     standard = (target - years * centre) / scale
@@ -106,7 +115,7 @@ def training_set(
     asked = stop if asked is None else asked
     shares = weights / weights.sum(), stop / max(stop.sum(), 1)
     wanted = np.where(whole | stop, standard, 0.0)
-    return TrainingSet(features, wanted, *shares, asked, centre, scale, levels, rates)
+    return TrainingSet(features, wanted, *shares, asked, centre, scale, levels, rates, base)
 
 
 def weighting(target: Floats, uncertainty: Floats, fit: Bools, kind: str) -> Floats:
@@ -133,8 +142,10 @@ def drawn_groups(table: Table, fit: Bools, settings: FeedForward, seed: int) -> 
     return drawn
 
 
-def problem_of(table: Table, sums: Sums | None, nets: Sequence[Net], shape: Shape) -> tuple[Problem, Nets]:
-    """The arrays that the engine trains on; nets that share features share a matrix."""
+def problem_of(
+    table: Table, sums: Sums | None, nets: Sequence[Net], shape: Shape, forcing: Forcing | None = None
+) -> tuple[Problem, Nets]:
+    """The arrays that the engine trains on; nets that share features share a matrix, and all share the forcing."""
     sets = list({id(n.on): n.on for n in nets}.values())
     place = {id(s): i for i, s in enumerate(sets)}
     designs = {s.design: s for s in sets}
@@ -172,9 +183,10 @@ def problem_of(table: Table, sums: Sums | None, nets: Sequence[Net], shape: Shap
         epochs=np.array([n.epochs for n in nets], np.int64),
         seed=np.array([n.seed for n in nets], np.int64),
         geodetic=np.array([n.hyper.get("geodetic_weight", 0.0) for n in nets], np.float32),
+        index=_index_of(nets),
     )
     rates = None if sums is None else _constraints(sums, nets, sets, list(designs.values()), width)
-    return Problem(rows, target, fit, stop, _entries(table.operator), rates), many
+    return Problem(rows, target, fit, stop, _entries(table.operator), rates, forcing), many
 
 
 def _constraints(
@@ -191,6 +203,18 @@ def _constraints(
     return Constraints(rows, sums.row, sums.weight, target, precision, np.array([s.rates for s in sets]))
 
 
+def _index_of(nets: Sequence[Net]) -> Index | None:
+    """The temperature indices that nets change; None where they change none."""
+    bases = [n.on.base for n in nets]
+    hypers = [n.hyper for n in nets]
+    values = [b.parameters for b in bases if b is not None]
+    if not values:
+        return None
+    return index_arrays(
+        values, [h["bounds"] for h in hypers], [n.on.scale for n in nets], [h["penalty"] for h in hypers]
+    )
+
+
 def whole_shape(
     table: Table,
     count: int,
@@ -199,6 +223,7 @@ def whole_shape(
     recipes: Sequence[Recipe],
     settings: FeedForward,
     held: Held,
+    index: IndexFits | None = None,
     *,
     trended: bool = False,
 ) -> Shape:
@@ -208,8 +233,10 @@ def whole_shape(
     layers = zip(*(deepened(w, depth) for w in settings.widths), strict=True)
     features = most_features(table.rows, recipes) + (4 if trended else 0)  # a multiple of four as before
     layout = Module(features, tuple(max(*layer, outputs) for layer in layers), outputs)
-    dynamic = "dynamic" in settings.weighting
-    shape = shape_for(layout, _entries(table.operator), fit, stop, count, dynamic, settings.block)
+    dynamic, bands = "dynamic" in settings.weighting, 0
+    if index is not None:
+        layout, bands = index.layout(layout), len(index.forcing.height)
+    shape = shape_for(layout, _entries(table.operator), fit, stop, count, dynamic, settings.block, bands)
     return shape._replace(rates=held)
 
 

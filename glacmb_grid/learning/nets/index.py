@@ -1,0 +1,174 @@
+"""The temperature index inside a network: it changes the index's parameters, within bounds, row by row.
+
+The balance is that of `degree_days.balance`, written for JAX, so that training differentiates through it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from glacmb_grid.learning.degree_days import SETTINGS, balance_of
+from glacmb_grid.learning.nets.module import FeedForward
+from glacmb_grid.vocabulary import MELTING_POINT
+
+CHANGES = ("ice_factor", "snow_factor", "precipitation_factor", "temperature_bias")
+"""What the network changes: factors of the first three parameters, an addition to the last."""
+
+
+class Forcing(NamedTuple):
+    """The weather and hypsometry of rows.
+
+    `share` is the weight of a row in the penalty: one over the number of rows, and 0 for padding.
+    """
+
+    temperature: Any  # (month, row), degrees Celsius at the height of the orography
+    water: Any  # (month, row), snowfall or precipitation, m w.e.
+    days: Any  # (month, row)
+    height: Any  # (band, row), m above the orography
+    share: Any  # (row,)
+
+
+class Index(NamedTuple):
+    """The index that a net changes. Nets that train side by side have a leading axis."""
+
+    base: Any  # (3,) its parameters as fitted
+    bounds: Any  # (change,) on logarithms of factors, and on the bias in K
+    scale: Any  # m w.e. per unit of the target
+    penalty: Any
+
+
+def forcing_arrays(forcing: dict[str, npt.NDArray[np.float64]]) -> Forcing:
+    """The arrays of `degree_days.forcing_of`, row last, in single precision."""
+    water = forcing["snowfall"] if "snowfall" in forcing else forcing["precipitation"]
+    height = forcing["hypsometry"] - forcing["orography"][:, None]
+    arrays = (forcing["temperature"] - MELTING_POINT, water, forcing["days"], height)
+    share = np.full(len(height), 1 / max(len(height), 1), np.float32)
+    temperature, amount, days, above = (np.ascontiguousarray(a.T, np.float32) for a in arrays)
+    return Forcing(temperature, amount, days, above, share)
+
+
+def index_arrays(base: Any, bounds: Any, scale: Any, penalty: Any) -> Index:
+    """The indices of nets, from parameters (net, 3), factors and a bias (net, 4), scales and penalties (net,)."""
+    limits = np.array(bounds, np.float64)
+    limits[:, :3] = np.log(limits[:, :3])
+    return Index(*(np.asarray(a, np.float32) for a in (base, limits, scale, penalty)))
+
+
+@jax.custom_jvp
+def positive(mean: jax.Array, spread: float) -> jax.Array:
+    """Expected positive part of a Gaussian temperature, see `physics.positive_temperature`."""
+    scaled = mean / spread
+    return jnp.asarray(mean * below(scaled) + spread * jnp.exp(-0.5 * scaled**2) / np.sqrt(2 * np.pi))
+
+
+@positive.defjvp
+def _positive_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[jax.Array, jax.Array]:
+    """Its derivative is the probability of a positive temperature; `spread` is a constant."""
+    return positive(*primals), jnp.asarray(below(primals[0] / primals[1]) * tangents[0])
+
+
+def below(value: jax.Array) -> jax.Array:
+    """Standard normal distribution function."""
+    return jnp.asarray(0.5 + 0.5 * jax.lax.erf(value * np.float32(np.sqrt(0.5))))
+
+
+def balance(forcing: Forcing, factors: Any, bias: Any, fixed: dict[str, float], snowfall: bool) -> jax.Array:
+    """Annual balance of rows, (row,), m w.e., of the parameters of each row.
+
+    Parameters
+    ----------
+    forcing : Forcing
+    factors : sequence of three arrays, (row,)
+        Degree-day factors of ice and of snow (m w.e. K-1 d-1), precipitation factor.
+    bias : (row,)
+        Added to the temperature, K.
+    fixed : dict
+        The settings of `degree_days.balance`.
+    snowfall : bool
+        Whether the water of the forcing is snowfall.
+    """
+    ice, snow, precipitation = factors
+    height = fixed["lapse_rate"] * forcing.height
+    nothing = jnp.zeros(height.shape)
+
+    def before(year: Any, month: Any) -> tuple[Any, None]:
+        """The sums with one more month, the one before; snow is left since the month that leaves most."""
+        since, left, fallen, warm = year
+        warmth = month[0] + bias + height
+        degree_days = positive(warmth, fixed["temperature_spread"]) * month[2]
+        solid = jnp.broadcast_to(precipitation * month[1], warmth.shape)
+        if not snowfall:
+            solid = solid * below((fixed["snow_threshold"] - warmth) / fixed["snow_spread"])
+        since = since + solid - snow * degree_days
+        return (since, jnp.maximum(left, since), fallen + solid, warm + degree_days), None
+
+    months = (forcing.temperature, forcing.water, forcing.days)
+    (_, left, fallen, warm), _ = jax.lax.scan(before, (nothing,) * 4, months, reverse=True)
+    return jnp.asarray(balance_of((fallen, warm), left, ice, 1.0, snow / ice).mean(axis=0))
+
+
+class IndexNet(FeedForward):
+    """Network whose outputs change the parameters of a temperature index, or add to its balance.
+
+    Attributes
+    ----------
+    form : str
+        `multipliers`, or `residual`: the balance of the index plus the output.
+    fixed : tuple of float
+        `degree_days.SETTINGS` of the index.
+    snowfall : bool
+        Whether the water of the forcing is snowfall.
+    """
+
+    form: str = "multipliers"
+    fixed: tuple[float, ...] = ()
+    snowfall: bool = False
+
+    def described(self) -> dict[str, Any]:
+        """All arguments but the activation, from which it can be made again."""
+        return {**super().described(), "form": self.form, "fixed": self.fixed, "snowfall": self.snowfall}
+
+    @property
+    def judged(self) -> int:
+        """How many of the results are compared with the target: the balance."""
+        return 1
+
+    @property
+    def starts_from_nothing(self) -> bool:
+        """The index is where training starts."""
+        return True
+
+    def __call__(self, values: jax.Array, depth: Any = None, forcing: Any = None, index: Any = None) -> jax.Array:
+        """Balance over `index.scale`, and every change.
+
+        Changes of parameters are given as shares of their bounds, between -1 and 1.
+
+        Parameters
+        ----------
+        values, depth
+            See `FeedForward`.
+        forcing : Forcing
+        index : Index
+
+        Returns
+        -------
+        (result, row)
+        """
+        out = self.sums(values, depth)
+        fixed = dict(zip(SETTINGS, self.fixed, strict=True))
+        ice, precipitation, bias = index.base
+        if self.form == "residual":
+            factors = (ice, ice * fixed["snow_to_ice"], precipitation)
+            simulated = balance(forcing, factors, bias, fixed, self.snowfall) / index.scale + out[0]
+        else:
+            out = jnp.tanh(out)
+            change = index.bounds[:, None] * out
+            times = jnp.exp(change[:3])
+            factors = (ice * times[0], ice * fixed["snow_to_ice"] * times[1], precipitation * times[2])
+            simulated = balance(forcing, factors, bias + change[3], fixed, self.snowfall) / index.scale
+        return jnp.concatenate([simulated[None], out])
