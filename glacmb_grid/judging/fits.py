@@ -17,6 +17,7 @@ from glacmb_grid.learning.choices import lines_of
 from glacmb_grid.learning.contract import Model, Task, lacking
 from glacmb_grid.learning.ragged import PREFIX
 from glacmb_grid.learning.registry import predict
+from glacmb_grid.predictors import unmeasured_rows
 from glacmb_grid.progress import track
 from glacmb_grid.settings import Protocol, Scores
 from glacmb_grid.stores.work import Work
@@ -25,6 +26,8 @@ from glacmb_grid.validation.curves import distance_to_training, skill_by_distanc
 from glacmb_grid.validation.predictions import PREDICTION_COLUMNS, out_of_fold
 from glacmb_grid.validation.scores import compare, score, slices
 
+MOST_UNMEASURED = 2000
+"""Glacier-years that nobody measured, evenly taken, that networks are pre-trained on."""
 Fits = Mapping[str, Mapping[str, xr.Dataset | None]]  # by model and scheme; None where a model could not be fitted
 
 
@@ -39,15 +42,18 @@ def fit_model_in_schemes(
     optional: bool,
     protocol: Protocol,
     seed: int,
+    predictors: xr.Dataset | None = None,
 ) -> dict[str, Any]:
     """Fit one model in the folds of every scheme, and predict what they withhold.
 
-    `optional`: a model that the samples lack data for is left out; otherwise its fit raises an error.
+    `optional`: a model that the samples lack data for is left out; otherwise its fit raises an error. `predictors` are
+    those of all glaciers and years, for networks that are pre-trained on what nobody measured.
     """
     if optional and (absent := lacking(model, samples)):
         work.say(f"not available: needs {listing(absent)}")
         return {"predictions": pd.DataFrame(columns=PREDICTION_COLUMNS)}
     given = {scheme: fitted_in(bases, scheme) for scheme in folds}
+    unmeasured = None if predictors is None else unmeasured_rows(predictors, samples, MOST_UNMEASURED)
     tasks = {
         scheme: Task(
             samples,
@@ -56,6 +62,7 @@ def fit_model_in_schemes(
             {n: p for n, p in given[scheme].items() if n in parts},
             work.checkpoints(scheme) if model.resumable else None,
             skipped=tuple(n for n in parts if n not in given[scheme]),
+            unmeasured=unmeasured,
         )
         for scheme, masks in folds.items()
     }

@@ -40,6 +40,8 @@ class Task:
     part : tuple of int, optional
         Positions of the folds to fit, whole tuning blocks, by default all. What is fitted in a fold is the same to the
         last bit whatever other folds are fitted with it.
+    unmeasured : xr.Dataset, optional
+        Rows of glacier-years that nobody measured, from `as_rows`: what a network may be pre-trained on.
     """
 
     samples: xr.Dataset
@@ -49,6 +51,7 @@ class Task:
     checkpoints: Path | None = None
     skipped: tuple[str, ...] = ()
     part: tuple[int, ...] | None = None
+    unmeasured: xr.Dataset | None = None
 
     @property
     def own(self) -> Folds:

@@ -136,6 +136,7 @@ def fit(
     seed: int = 1,
     built_on: Mapping[str, xr.Dataset] | None = None,
     checkpoints: Path | None = None,
+    unmeasured: xr.Dataset | None = None,
 ) -> xr.Dataset:
     """Fit a model in every fold.
 
@@ -156,6 +157,8 @@ def fit(
         Parameters of the models that this one is built on (blend, neighbours), fitted on the same samples and folds.
     checkpoints : Path, optional
         Folder in which a resumable model keeps the state of an unfinished fit, to go on from.
+    unmeasured : xr.Dataset, optional
+        Rows of glacier-years that nobody measured, from `as_rows`, for networks that are pre-trained on a simulation.
 
     Returns
     -------
@@ -176,7 +179,7 @@ def fit(
         plain = settings if isinstance(settings, Mapping) else None
         made = model_of(model, settings) if isinstance(model, str) else own_regressor(model, plain)
         model = made.among([_model_behind(p) for p in given.values()], model_of)
-    return fit_model(model, Task(samples, folds, seed, given, checkpoints))
+    return fit_model(model, Task(samples, folds, seed, given, checkpoints, unmeasured=unmeasured))
 
 
 def predict(

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from glacmb_grid.settings.base import Count, Section, Sigma, Spread
+from glacmb_grid.settings.inputs import SampleTable
+from glacmb_grid.settings.names import OwnName
 
 own_names: ContextVar[tuple[str, ...]] = ContextVar("own_names", default=())
 """Names of a user's own models in the configuration that is being read."""
@@ -27,18 +29,11 @@ def model_names() -> tuple[str, ...]:
     return tuple(n for n in Models.model_fields if n != "own")
 
 
-def _free_name(name: str) -> str:
-    if name in model_names():
-        raise ValueError(f"Input should be a name of its own: {name} is a model of the package")
-    return name
-
-
 ModelName = Annotated[str, AfterValidator(_known_model)]
 Penalty = Annotated[float, Field(ge=1e-9, le=1e12)]
 Leaves = Annotated[int, Field(ge=2, le=100_000)]
 Step = Annotated[float, Field(gt=0, le=10)]
 Strength = Annotated[float, Field(ge=0, le=1000)]
-OwnName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$"), AfterValidator(_free_name)]
 
 
 class Recipe(Section):
@@ -164,6 +159,10 @@ class FeedForward(Learner):
 
     The lists are alternatives, chosen between on inner folds; where all combinations are more than `configurations`,
     that many are drawn.
+
+    `pretrain`: what a network learns before the observations: nothing; balances that a temperature index, fitted in the
+    same fold with the settings `simulation`, gives to the fold's own glacier-years and to those that nobody measured;
+    or the observed balances of the table `transfer`. `frozen`: how many of its first layers then stay as they are.
     """
 
     widths: Annotated[list[Annotated[tuple[Count, ...], Field(min_length=1)]], BeforeValidator(_several_widths)] = (
@@ -183,6 +182,20 @@ class FeedForward(Learner):
     epochs: Count = 600
     patience: Count = 60
     block: Count | None = None
+    pretrain: Annotated[list[Literal["none", "temperature_index", "transfer"]], BeforeValidator(_several)] = Field(
+        ["none"], min_length=1
+    )
+    frozen: Annotated[list[Annotated[int, Field(ge=0, le=100)]], BeforeValidator(_several)] = Field([0], min_length=1)
+    simulation: TemperatureIndex = TemperatureIndex()
+    transfer: SampleTable | None = None
+
+    @model_validator(mode="after")
+    def _transferred_from_a_table(self) -> FeedForward:
+        if ("transfer" in self.pretrain) != (self.transfer is not None):
+            raise ValueError("Input should have `transfer`, a table, if and only if `pretrain` names it")
+        if any(self.frozen) and self.pretrain == ["none"]:
+            raise ValueError("Input should have something to pre-train on, `pretrain`, where layers are frozen")
+        return self
 
 
 class Neighbours(Section):

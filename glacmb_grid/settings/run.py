@@ -21,7 +21,8 @@ from glacmb_grid.settings.inputs import (
     Sampling,
     Synthetic,
 )
-from glacmb_grid.settings.models import FeedForward, Given, ModelName, Models, OwnName, RandomForest, Recipe, own_names
+from glacmb_grid.settings.models import FeedForward, Given, ModelName, Models, RandomForest, Recipe, own_names
+from glacmb_grid.settings.names import OwnName
 from glacmb_grid.settings.product import Product
 
 Scheme = Literal["logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain"]

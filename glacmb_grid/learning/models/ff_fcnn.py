@@ -21,6 +21,18 @@ class FeedForwardEnsemble(Model):
     stops_early: ClassVar[bool] = True
     compiles: ClassVar[bool] = True
 
+    @property
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Monthly forcing, where networks are pre-trained on a temperature index."""
+        return ("monthly_forcing",) if "temperature_index" in self.settings.pretrain else ()
+
+    def require(self) -> None:
+        """Raise InputError where the table to pre-train on cannot be read."""
+        if self.settings.transfer is not None:
+            from glacmb_grid.inputs.own_table import samples_of
+
+            samples_of(self.settings.transfer)
+
     def fit(self, task: Task) -> xr.Dataset:
         """Choose a configuration in every block and train an ensemble in every fold.
 

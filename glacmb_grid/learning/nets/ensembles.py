@@ -21,6 +21,7 @@ import xarray as xr
 from glacmb_grid.learning.contract import Task
 from glacmb_grid.learning.level import kinds_of_level, shares_years
 from glacmb_grid.learning.nets.predict import balance, forward
+from glacmb_grid.learning.nets.pretraining import Pretraining
 from glacmb_grid.learning.nets.problem import Shape
 from glacmb_grid.learning.nets.train import Trained, train
 from glacmb_grid.learning.nets.training_sets import (
@@ -57,7 +58,8 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
     candidates = configurations(settings, len(recipes), kinds, task.seed)
     if task.checkpoints is not None:
         task.checkpoints.mkdir(parents=True, exist_ok=True)
-    plan = Plan(table, task, settings, recipes, candidates)
+    pretraining = Pretraining(task, settings, recipes, kinds)
+    plan = Plan(table, task, settings, recipes, candidates, pretraining)
     tuned, epochs, inner_loss = _search(plan)
     trained, sets = _ensembles(plan, tuned.choice, epochs)
     record = search_record(recipes, candidates, tuned, [s.features for s in sets], task.own)
@@ -67,6 +69,7 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
     layout = {n: getattr(trained[0].layout, n) for n in ("predictors", "widths", "outputs")}
     return (
         record.merge(pack([{**s.features.state(), **s.levels.state()} for s in sets]))
+        .merge(pretraining.record())
         .assign(
             parameters=(
                 ("fold", "member", "parameter"),
@@ -87,14 +90,22 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
 def configurations(settings: FeedForward, recipes: int, levels: Sequence[str], seed: int) -> list[Candidate]:
     """The configurations to try: all combinations, or as many of them as the settings allow, drawn at random."""
     names = ("widths", "learning_rate", "input_noise", "l1", "weighting", "heteroscedastic")
-    every: list[tuple[Any, ...]] = list(product(range(recipes), levels, *(getattr(settings, n) for n in names)))
+    others = product(beginnings(settings), range(recipes), levels, *(getattr(settings, n) for n in names))
+    every: list[tuple[Any, ...]] = [c for c in others if c[0].get("frozen", 0) <= len(c[3])]
     if len(every) > settings.configurations:
         drawn = np.random.default_rng(seed).choice(len(every), settings.configurations, replace=False)
         every = [every[i] for i in np.sort(drawn)]
     return [
-        Candidate(recipe, {"level": level, "widths": list(widths), **dict(zip(names[1:], rest, strict=True))})
-        for recipe, level, widths, *rest in every
+        Candidate(recipe, {"level": level, "widths": list(widths), **dict(zip(names[1:], rest, strict=True)), **first})
+        for first, recipe, level, widths, *rest in every
     ]
+
+
+def beginnings(settings: FeedForward) -> list[dict[str, Any]]:
+    """What nets may start from; nothing is said of it where there is no pre-training."""
+    if settings.pretrain == ["none"]:
+        return [{}]
+    return [{"pretrain": p, "frozen": f} for p in settings.pretrain for f in settings.frozen if p != "none" or not f]
 
 
 @dataclass(frozen=True)
@@ -106,6 +117,7 @@ class Plan:
     settings: FeedForward
     recipes: Sequence[Recipe]
     candidates: Sequence[Candidate]
+    pretraining: Pretraining
 
     @cached_property
     def own(self) -> Integers:
@@ -150,6 +162,7 @@ class Plan:
         problem, many = problem_of(self.table, nets, shape)
         checkpoint = None if self.task.checkpoints is None else self.task.checkpoints / name
         how: dict[str, Any] = {"patience": self.settings.patience, "shape": shape, "checkpoint": checkpoint}
+        how["start"] = self.pretraining.start(nets, many, shape, self.task.checkpoints, name)
         with counting("net", len(nets)) as count:
             done = train(problem, many, **how, progress=lambda finished, epochs: count.reach(finished))
 
@@ -185,7 +198,7 @@ def _search(plan: Plan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
                     features[c.recipe] = features_of(table, select, plan.recipes[c.recipe], plan.task.seed)
                 if kind not in sets:
                     sets[kind] = training_set(table, features[c.recipe], c.hyper, fit, score)
-                nets.append(Net(sets[kind], c.hyper, plan.seed_of(b, i, n), settings.epochs))
+                nets.append(Net(sets[kind], c.hyper, plan.seed_of(b, i, n), settings.epochs, fit))
                 jobs.append((k, i, n, score))
         trained, predicted = plan.train(nets, shape, f"search-{chunk[0][0]}-{chunk[0][2]}")
         for (k, i, n, score), values, epoch, loss in zip(
@@ -215,7 +228,7 @@ def _inner_ensembles(plan: Plan, choice: Integers, epochs: Integers) -> Floats:
             recipe, hyper = plan.candidates[int(choice[k])].recipe, plan.candidates[int(choice[k])].hyper
             features = features_of(table, select, plan.recipes[recipe], plan.task.seed)
             one = training_set(table, features, hyper, fit, nothing, asked=score)
-            nets += [Net(one, hyper, plan.seed_of(3, b, i, m), int(epochs[k])) for m in range(members)]
+            nets += [Net(one, hyper, plan.seed_of(3, b, i, m), int(epochs[k]), fit) for m in range(members)]
         _, predicted = plan.train(nets, shape, f"inner-{chunk[0][0]}-{chunk[0][2]}")
         values = np.reshape(predicted(), (len(chunk), members, -1)).mean(axis=1)
         for (_, k, _, (_, score), _), mean in zip(chunk, values, strict=True):
@@ -259,5 +272,5 @@ def _members(plan: Plan, fold: int, candidate: Candidate, epochs: int) -> list[N
         if stop.any() and (one.fit * seen).sum() > 0:
             one = replace(one, fit=one.fit * seen / (one.fit * seen).sum())
         limit = settings.epochs if stop.any() else epochs
-        nets.append(Net(one, hyper, plan.seed_of(1, fold, member), limit))
+        nets.append(Net(one, hyper, plan.seed_of(1, fold, member), limit, fit))
     return nets

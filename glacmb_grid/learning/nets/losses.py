@@ -40,6 +40,7 @@ class Slot(NamedTuple):
     heteroscedastic: Any
     epochs: Any
     seed: Any
+    frozen: Any = None  # number of first layers that stay as they are; None: no net has any
 
 
 class View(NamedTuple):

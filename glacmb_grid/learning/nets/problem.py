@@ -83,6 +83,8 @@ class Nets:
         Largest number of epochs.
     seed : int array, (net,)
         A net's result depends on its seed and its data, but not on the other nets or its place among them.
+    frozen : int array, (net,), by default 0
+        Number of first layers that keep their initial parameters.
     """
 
     matrix: Integers
@@ -97,6 +99,11 @@ class Nets:
     heteroscedastic: Bools
     epochs: Integers
     seed: Integers
+    frozen: Any = None
+
+    def __post_init__(self) -> None:
+        if self.frozen is None:
+            object.__setattr__(self, "frozen", np.zeros(len(self.seed), np.int64))
 
     def __len__(self) -> int:
         return len(self.seed)
@@ -124,6 +131,8 @@ class Shape(NamedTuple):
         Padded numbers of samples, rows and operator entries (0: identity) that a net fits and stops on.
     dynamic : bool
         Whether any net weights its samples dynamically.
+    frozen : bool
+        Whether any net has frozen layers.
     """
 
     block: int
@@ -131,6 +140,7 @@ class Shape(NamedTuple):
     fit: Triple
     stop: Triple
     dynamic: bool
+    frozen: bool = False
 
 
 def shape_of(problem: Problem, nets: Nets, block: int | None = None) -> Shape:
@@ -141,7 +151,8 @@ def shape_of(problem: Problem, nets: Nets, block: int | None = None) -> Shape:
         widths = np.maximum(widths, outputs)  # room to pass the outputs on
     layout = FeedForward(int(nets.columns.sum(axis=1).max()), tuple(map(int, widths)), outputs)
     fit, stop = problem.fit[used] > 0, problem.stop[used] > 0
-    return shape_for(layout, problem.operator, fit, stop, len(nets), bool((nets.gamma != 0).any()), block)
+    shape = shape_for(layout, problem.operator, fit, stop, len(nets), bool((nets.gamma != 0).any()), block)
+    return shape._replace(frozen=bool(nets.frozen.any()))
 
 
 def shape_for(
@@ -205,6 +216,7 @@ def slots_of(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Slot
             heteroscedastic=bool(nets.heteroscedastic[net]),
             epochs=np.int32(nets.epochs[net]),
             seed=np.uint32(int(nets.seed[net]) * 0x9E3779B1 % (1 << 32)),
+            frozen=np.int32(nets.frozen[net]) if shape.frozen else None,
         )
 
     return slot

@@ -56,12 +56,16 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class Net:
-    """One net to train: its training set, hyper-parameters, seed and largest number of epochs."""
+    """One net to train: its training set, hyper-parameters, seed and largest number of epochs.
+
+    `seen` (sample,): the observations that its pre-training may know of.
+    """
 
     on: TrainingSet
     hyper: dict[str, Any]
     seed: int
     epochs: int
+    seen: Bools | None = None
 
 
 def training_set(
@@ -172,6 +176,7 @@ def problem_of(table: Table, nets: Sequence[Net], shape: Shape) -> tuple[Problem
         heteroscedastic=np.array([bool(n.hyper["heteroscedastic"]) for n in nets]),
         epochs=np.array([n.epochs for n in nets], np.int64),
         seed=np.array([n.seed for n in nets], np.int64),
+        frozen=np.array([n.hyper.get("frozen", 0) for n in nets], np.int64),
     )
     return Problem(rows, target, fit, stop, _entries(table.operator)), many
 
@@ -193,7 +198,8 @@ def whole_shape(
     features = most_features(table.rows, recipes) + (4 if trended else 0)  # a multiple of four as before
     layout = Module(features, tuple(max(*layer, outputs) for layer in layers), outputs)
     dynamic = "dynamic" in settings.weighting
-    return shape_for(layout, _entries(table.operator), fit, stop, count, dynamic, settings.block)
+    shape = shape_for(layout, _entries(table.operator), fit, stop, count, dynamic, settings.block)
+    return shape._replace(frozen=any(settings.frozen))
 
 
 def _entries(operator: scipy.sparse.csr_matrix) -> Entries | None:

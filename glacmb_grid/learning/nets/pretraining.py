@@ -1,0 +1,127 @@
+"""Pre-training: nets learn the balances of a source, with the features of their fold, before its observations.
+
+Balances of a source are standardised by their own mean and spread, so that a simulation need not be unbiased to be of
+use; rows become features by what the fold has learnt of its own rows, whatever the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from glacmb_grid.folds.masks import Folds
+from glacmb_grid.learning.contract import Task
+from glacmb_grid.learning.nets.problem import Floats, Nets, Shape, initial
+from glacmb_grid.learning.nets.sources import Observed, Simulated, Source
+from glacmb_grid.learning.nets.train import train
+from glacmb_grid.learning.nets.training_sets import Net, TrainingSet, problem_of, training_set, whole_shape
+from glacmb_grid.learning.search import inner_masks
+from glacmb_grid.learning.table import Bools
+from glacmb_grid.progress import counting
+from glacmb_grid.settings import FeedForward, Recipe
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Where nets start from.
+
+    Attributes
+    ----------
+    task : Task
+    settings : FeedForward
+    recipes : sequence of Recipe
+    levels : sequence of str
+        What glaciers may add, see `levels_of`.
+    """
+
+    task: Task
+    settings: FeedForward
+    recipes: Sequence[Recipe]
+    levels: Sequence[str]
+
+    @cached_property
+    def sources(self) -> dict[str, Source]:
+        """Sources by their names in the settings."""
+        found: dict[str, Source] = {}
+        if "temperature_index" in self.settings.pretrain:
+            found["temperature_index"] = Simulated(self.task, self.settings.simulation, _fits(self.task.own))
+        if "transfer" in self.settings.pretrain:
+            assert self.settings.transfer is not None
+            found["transfer"] = Observed(self.task, self.settings.transfer)
+        return found
+
+    def start(self, nets: Sequence[Net], many: Nets, shape: Shape, folder: Path | None, name: str) -> Floats | None:
+        """Parameters that nets begin with, (net, parameter): learnt from their source, else drawn; None: all drawn.
+
+        `folder` and `name` are those of the checkpoint of the nets.
+        """
+        named = np.array([n.hyper.get("pretrain", "none") for n in nets])
+        if (named == "none").all():
+            return None
+        out = initial(many, shape.layout)
+        for kind in np.unique(named[named != "none"]).tolist():
+            mine, source, whole = np.flatnonzero(named == kind).tolist(), self.sources[kind], self.shape(kind)
+            sets: dict[Any, TrainingSet] = {}
+            first = problem_of(source.table, [self._first(source, nets[i], sets) for i in mine], whole)
+            how: dict[str, Any] = {"patience": self.settings.patience, "shape": whole}
+            how["checkpoint"] = None if folder is None else folder / f"{kind}-{name}"
+            with counting("net pre-trained", len(mine)) as count:
+                trained = train(*first, **how, progress=lambda finished, epochs: count.reach(finished))
+            out[mine] = trained.parameters
+        return out
+
+    def _first(self, source: Source, net: Net, sets: dict[Any, TrainingSet]) -> Net:
+        """The net that learns from a source; nets of one split and one kind of features share a training set."""
+        assert net.seen is not None
+        level, seen = net.hyper["level"], net.seen.tobytes()
+        key = id(net.on.features), level, seen
+        if key not in sets:
+            fit, stop = source.masks(net.seen, level)
+            table = replace(source.table, target=source.balances(net.seen))
+            found = training_set(table, net.on.features, {"level": level, "weighting": "none"}, fit, stop)
+            span = net.on.levels.span  # the trend is the same feature as later
+            sets[key] = replace(found, levels=replace(found.levels, span=span))
+        hyper = {**net.hyper, "weighting": "none", "frozen": 0}
+        return Net(sets[key], hyper, net.seed, self.settings.epochs)
+
+    def shape(self, name: str) -> Shape:
+        """One shape for all that is pre-trained on a source in the whole scheme: nets are bit-identical within it."""
+        if name not in self._shapes:
+            source = self.sources[name]
+            masks = [source.masks(m, level) for m in _fits(self.task.folds) for level in set(self.levels)]
+            fit, stop = zip(*masks, strict=True)
+            trended = "year" in self.levels
+            count = self.settings.members * len(masks)
+            whole = whole_shape(source.table, count, fit, stop, self.recipes, self.settings, trended=trended)
+            self._shapes[name] = whole._replace(frozen=False)
+        return self._shapes[name]
+
+    @cached_property
+    def _shapes(self) -> dict[str, Shape]:
+        return {}
+
+    def record(self) -> xr.Dataset:
+        """Observed rows of other tables, and which of them each fold may learn from, (fold, pretraining_row)."""
+        if "transfer" not in self.settings.pretrain:
+            return xr.Dataset()
+        source = self.sources["transfer"]
+        rows, usable = source.table.rows, np.array([source.usable(m) for m in self.task.own.fit])
+        return xr.Dataset(
+            {"pretraining_seen": (("fold", "pretraining_row"), usable)},
+            coords={
+                "pretraining_glacier": ("pretraining_row", rows.glacier.astype(object)),
+                "pretraining_year": ("pretraining_row", rows.year),
+            },
+        )
+
+
+def _fits(folds: Folds) -> list[Bools]:
+    """What is fitted on in these folds and their inner splits."""
+    inner = [fit for f in folds.first for fit, _ in inner_masks(folds, f)]
+    return list({m.tobytes(): m for m in [*folds.fit, *inner]}.values())
