@@ -1,7 +1,7 @@
 """Pre-training: nets learn the balances of a source, with the features of their fold, before its observations.
 
-Balances of a source are standardised by their own mean and spread, so that a simulation need not be unbiased to be of
-use; rows become features by what the fold has learnt of its own rows, whatever the source.
+There is one scale for everything: rows of a source become features by what the fold has learnt of its own rows, and
+their balances are standardised by the mean and the spread of its own observations.
 """
 
 from __future__ import annotations
@@ -80,13 +80,12 @@ class Pretraining:
         """The net that learns from a source; nets of one split and one kind of features share a training set."""
         assert net.seen is not None
         level, seen = net.hyper["level"], net.seen.tobytes()
-        key = id(net.on.features), level, seen
+        key = id(net.on.features), level, seen, net.on.centre, net.on.scale
         if key not in sets:
             fit, stop = source.masks(net.seen, level)
             table = replace(source.table, target=source.balances(net.seen))
             found = training_set(table, net.on.features, {"level": level, "weighting": "none"}, fit, stop)
-            span = net.on.levels.span  # the trend is the same feature as later
-            sets[key] = replace(found, levels=replace(found.levels, span=span))
+            sets[key] = _on_scale_of(net.on, found)
         hyper = {**net.hyper, "weighting": "none", "frozen": 0}
         return Net(sets[key], hyper, net.seed, self.settings.epochs)
 
@@ -119,6 +118,13 @@ class Pretraining:
                 "pretraining_year": ("pretraining_row", rows.year),
             },
         )
+
+
+def _on_scale_of(later: TrainingSet, found: TrainingSet) -> TrainingSet:
+    """A training set of annual balances, standardised as a later one is, its trend too."""
+    target = (found.centre + found.scale * found.target - later.centre) / later.scale
+    levels = replace(found.levels, span=later.levels.span)
+    return replace(found, target=target, centre=later.centre, scale=later.scale, levels=levels)
 
 
 def _fits(folds: Folds) -> list[Bools]:

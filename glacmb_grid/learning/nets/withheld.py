@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
 from glacmb_grid.folds.rows import BLANK, groups_of
@@ -13,7 +15,7 @@ from glacmb_grid.folds.space import nearest_km
 from glacmb_grid.learning.table import Bools, Floats, Rows, Table, Texts
 from glacmb_grid.sphere import unit_vectors
 
-_WHOLE = ("glacier", "group", "region", "year")
+Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,7 @@ class Labelled:
         return cls({"glacier": rows.glacier, "year": year, "unit": unit, **more}, rows.position)
 
     @classmethod
-    def of_samples(cls, samples: xr.Dataset, table: Table) -> tuple[Labelled, npt.NDArray[np.int64]]:
+    def of_samples(cls, samples: xr.Dataset, table: Table) -> tuple[Labelled, Integers]:
         """The rows of all observations, and which observation each belongs to."""
         entries = table.operator.tocoo()
         more = {"group": groups_of(samples)} if "glacier" in samples.coords else {}
@@ -64,9 +66,23 @@ class Withheld:
     """
 
     own: Labelled
-    sample: npt.NDArray[np.int64]
+    sample: Integers
     beside: Labelled
     buffer_km: float = 0.0
+
+    @cached_property
+    def _codes(self) -> dict[str, tuple[Integers, Integers]]:
+        """Numbers of the labels that both know, of own rows and of those beside; -1 for what own rows do not have."""
+        out = {}
+        for name in self.own.labels.keys() & self.beside.labels.keys():
+            own, names = pd.factorize(self.own.labels[name])
+            known = pd.Index(names).get_indexer(pd.Index(self.beside.labels[name]))
+            out[name] = own, np.where(np.isin(self.beside.labels[name], BLANK), -1, known)
+        return out
+
+    @cached_property
+    def _most(self) -> int:
+        return max(int(own.max(initial=0)) + 1 for own, _ in self._codes.values())
 
     def rows(self, fit: Bools) -> Bools:
         """Rows beside the samples that must not be learnt from where these observations are fitted on, (row,).
@@ -75,11 +91,11 @@ class Withheld:
         glacier-year of a withheld observation.
         """
         fitted = fit[self.sample]
-        out = np.isin(self.beside.labels["unit"], self.own.labels["unit"][~fitted])
-        for name in self.own.labels.keys() & self.beside.labels.keys() & set(_WHOLE):
-            own = self.own.labels[name]
-            lost = np.setdiff1d(own[~fitted], [*own[fitted], *BLANK])
-            out |= np.isin(self.beside.labels[name], lost)
+        out = np.zeros(len(self.beside.position), bool)
+        for name, (own, beside) in self._codes.items():
+            held, kept = (np.bincount(own[m], minlength=self._most).astype(bool) for m in (~fitted, fitted))
+            lost = held if name == "unit" else held & ~kept
+            out |= np.append(lost, False)[beside]
         places = self.beside.position, self.own.position[~fitted]
         if self.buffer_km > 0 and all(np.isfinite(p).all() for p in places):
             of, to = (unit_vectors(*p.T) for p in places)
