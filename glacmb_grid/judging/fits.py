@@ -27,7 +27,7 @@ from glacmb_grid.validation.predictions import PREDICTION_COLUMNS, out_of_fold
 from glacmb_grid.validation.scores import compare, score, slices
 
 MOST_UNMEASURED = 2000
-"""Glacier-years that nobody measured, evenly taken, that networks are pre-trained on."""
+"""Most glacier-years that nobody measured that networks are pre-trained on, drawn at random."""
 Fits = Mapping[str, Mapping[str, xr.Dataset | None]]  # by model and scheme; None where a model could not be fitted
 
 

@@ -197,6 +197,11 @@ class FeedForward(Learner):
             raise ValueError("Input should have something to pre-train on, `pretrain`, where layers are frozen")
         return self
 
+    @property
+    def simulates(self) -> bool:
+        """Whether a temperature index is among what networks may be pre-trained on."""
+        return "temperature_index" in self.pretrain
+
 
 class Neighbours(Section):
     """What glaciers of the same year and other years of the glacier add to another model; nothing to set."""

@@ -230,7 +230,7 @@ def _given(c: Judged, settings: dict[str, Any]) -> dict[str, Any]:
 
 def _predictors(c: Judged, model: Model) -> dict[str, Any]:
     """Predictors of all glaciers, where a network is pre-trained on a simulation of them."""
-    simulated = isinstance(model.settings, FeedForward) and "temperature_index" in model.settings.pretrain
+    simulated = isinstance(model.settings, FeedForward) and model.settings.simulates
     return {"predictors": a.PREDICTORS} if simulated and isinstance(c, RunConfig) else {}
 
 

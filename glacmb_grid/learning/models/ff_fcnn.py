@@ -24,7 +24,7 @@ class FeedForwardEnsemble(Model):
     @property
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]
         """Monthly forcing, where networks are pre-trained on a temperature index."""
-        return ("monthly_forcing",) if "temperature_index" in self.settings.pretrain else ()
+        return ("monthly_forcing",) if self.settings.simulates else ()
 
     def require(self) -> None:
         """Raise InputError where the table to pre-train on cannot be read."""

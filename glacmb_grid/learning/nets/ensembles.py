@@ -58,7 +58,7 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
     candidates = configurations(settings, len(recipes), kinds, task.seed)
     if task.checkpoints is not None:
         task.checkpoints.mkdir(parents=True, exist_ok=True)
-    pretraining = Pretraining(task, settings, recipes, kinds)
+    pretraining = Pretraining(task, settings, recipes, tuple(dict.fromkeys(str(c.hyper["level"]) for c in candidates)))
     plan = Plan(table, task, settings, recipes, candidates, pretraining)
     tuned, epochs, inner_loss = _search(plan)
     trained, sets = _ensembles(plan, tuned.choice, epochs)

@@ -37,7 +37,7 @@ class Pretraining:
     settings : FeedForward
     recipes : sequence of Recipe
     levels : sequence of str
-        What glaciers may add, see `levels_of`.
+        What glaciers add in any of the candidates, see `levels_of`.
     """
 
     task: Task
@@ -49,16 +49,16 @@ class Pretraining:
     def sources(self) -> dict[str, Source]:
         """Sources by their names in the settings."""
         found: dict[str, Source] = {}
-        if "temperature_index" in self.settings.pretrain:
+        if self.settings.simulates:
             found["temperature_index"] = Simulated(self.task, self.settings.simulation, _fits(self.task.own))
-        if "transfer" in self.settings.pretrain:
-            assert self.settings.transfer is not None
+        if self.settings.transfer is not None:
             found["transfer"] = Observed(self.task, self.settings.transfer)
         return found
 
     def start(self, nets: Sequence[Net], many: Nets, shape: Shape, folder: Path | None, name: str) -> Floats | None:
         """Parameters that nets begin with, (net, parameter): learnt from their source, else drawn; None: all drawn.
 
+        They are drawn, too, where a fold withholds all rows of a source.
         `folder` and `name` are those of the checkpoint of the nets.
         """
         named = np.array([n.hyper.get("pretrain", "none") for n in nets])
@@ -66,9 +66,13 @@ class Pretraining:
             return None
         out = initial(many, shape.layout)
         for kind in np.unique(named[named != "none"]).tolist():
-            mine, source, whole = np.flatnonzero(named == kind).tolist(), self.sources[kind], self.shape(kind)
-            sets: dict[Any, TrainingSet] = {}
-            first = problem_of(source.table, [self._first(source, nets[i], sets) for i in mine], whole)
+            source, whole = self.sources[kind], self.shape(kind)
+            sets: dict[Any, TrainingSet | None] = {}
+            found = {i: self._first(source, nets[i], sets) for i in np.flatnonzero(named == kind).tolist()}
+            firsts = {i: net for i, net in found.items() if net is not None}
+            if not firsts:
+                continue
+            mine, first = list(firsts), problem_of(source.table, list(firsts.values()), whole)
             how: dict[str, Any] = {"patience": self.settings.patience, "shape": whole}
             how["checkpoint"] = None if folder is None else folder / f"{kind}-{name}"
             with counting("net pre-trained", len(mine)) as count:
@@ -76,24 +80,24 @@ class Pretraining:
             out[mine] = trained.parameters
         return out
 
-    def _first(self, source: Source, net: Net, sets: dict[Any, TrainingSet]) -> Net:
-        """The net that learns from a source; nets of one split and one kind of features share a training set."""
+    def _first(self, source: Source, net: Net, sets: dict[Any, TrainingSet | None]) -> Net | None:
+        """The net that learns from a source, None where all of it is withheld.
+
+        Nets of one split and one kind of features share a training set.
+        """
         assert net.seen is not None
         level, seen = net.hyper["level"], net.seen.tobytes()
         key = id(net.on.features), level, seen, net.on.centre, net.on.scale
         if key not in sets:
-            fit, stop = source.masks(net.seen, level)
-            table = replace(source.table, target=source.balances(net.seen))
-            found = training_set(table, net.on.features, {"level": level, "weighting": "none"}, fit, stop)
-            sets[key] = _on_scale_of(net.on, found)
-        hyper = {**net.hyper, "weighting": "none", "frozen": 0}
-        return Net(sets[key], hyper, net.seed, self.settings.epochs)
+            sets[key] = _training_set(source, net)
+        on, hyper = sets[key], {**net.hyper, "weighting": "none", "frozen": 0}
+        return None if on is None else Net(on, hyper, net.seed, self.settings.epochs)
 
     def shape(self, name: str) -> Shape:
         """One shape for all that is pre-trained on a source in the whole scheme: nets are bit-identical within it."""
         if name not in self._shapes:
             source = self.sources[name]
-            masks = [source.masks(m, level) for m in _fits(self.task.folds) for level in set(self.levels)]
+            masks = [source.masks(m, level) for m in _fits(self.task.folds) for level in self.levels]
             fit, stop = zip(*masks, strict=True)
             trended = "year" in self.levels
             count = self.settings.members * len(masks)
@@ -107,7 +111,7 @@ class Pretraining:
 
     def record(self) -> xr.Dataset:
         """Observed rows of other tables, and which of them each fold may learn from, (fold, pretraining_row)."""
-        if "transfer" not in self.settings.pretrain:
+        if self.settings.transfer is None:
             return xr.Dataset()
         source = self.sources["transfer"]
         rows, usable = source.table.rows, np.array([source.usable(m) for m in self.task.own.fit])
@@ -120,8 +124,15 @@ class Pretraining:
         )
 
 
-def _on_scale_of(later: TrainingSet, found: TrainingSet) -> TrainingSet:
-    """A training set of annual balances, standardised as a later one is, its trend too."""
+def _training_set(source: Source, net: Net) -> TrainingSet | None:
+    """What a net learns of a source, standardised as what it learns later is, its trend too; None if all is withheld."""
+    assert net.seen is not None
+    level, later = net.hyper["level"], net.on
+    fit, stop = source.masks(net.seen, level)
+    if not fit.any():
+        return None
+    table = replace(source.table, target=source.balances(net.seen))
+    found = training_set(table, later.features, {"level": level, "weighting": "none"}, fit, stop)
     target = (found.centre + found.scale * found.target - later.centre) / later.scale
     levels = replace(found.levels, span=later.levels.span)
     return replace(found, target=target, centre=later.centre, scale=later.scale, levels=levels)
