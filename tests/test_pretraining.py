@@ -5,24 +5,18 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
-from pydantic import ValidationError
 
 from glacmb_grid.errors import InputError
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.schemes import join_folds, make_folds, of_scheme
-from glacmb_grid.inputs.own_table import read_samples_table
-from glacmb_grid.learning.choices import choices
 from glacmb_grid.learning.contract import Task, fit_model, lacking
 from glacmb_grid.learning.degree_days import SETTINGS, balance, forcing_of
 from glacmb_grid.learning.nets.ensembles import configurations
 from glacmb_grid.learning.nets.sources import Simulated
-from glacmb_grid.learning.nets.withheld import Labelled, Withheld
 from glacmb_grid.learning.ragged import join, unpack
 from glacmb_grid.learning.registry import fit, model_of, predict
-from glacmb_grid.learning.table import table_of
 from glacmb_grid.predictors import as_rows, unmeasured_rows
 from glacmb_grid.samples import with_operator
 from glacmb_grid.settings import FeedForward, Recipe, RunConfig, TemperatureIndex
@@ -266,7 +260,7 @@ def test_a_simulation_needs_monthly_forcing(samples):
 
 def test_predictors_of_all_glaciers_are_read_where_networks_are_pre_trained_on_a_simulation():
     given = {
-        "name": "a", "glaciers": {"path": "g"}, "climate": {"files": ["c"]}, "elevation": {"files": ["e"]},
+        "name": "a", "glaciers": {"path": "g"}, "climate": {"files": ["c"], "accumulated": "daily_mean"}, "elevation": {"files": ["e"]},
         "observations": {"path": "o", "units": "m w.e."}, "store": {"root": "runs/a"},
     }  # fmt: skip
     for pretrain, read in ((["none"], False), (["none", "temperature_index"], True)):

@@ -60,7 +60,7 @@ def tables(folder, shift=0.0, where=None):
     return samples, FeedForward(recipes=[Recipe()], block=16, pretrain=["transfer"], transfer=table, **network), other
 
 
-KINDS = {"logo": ["cell"], "loyo": ["year"], "both_out": ["cell", "year"], "leave_region_out": ["land"]}
+KINDS = {"logo": ["cell"], "loyo": ["year"], "both_out": ["cell", "year"], "leave_region_out": ["land", "cell"]}
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

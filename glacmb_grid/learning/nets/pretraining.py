@@ -125,7 +125,7 @@ class Pretraining:
 
 
 def _training_set(source: Source, net: Net) -> TrainingSet | None:
-    """What a net learns of a source, standardised as what it learns later is, its trend too; None if all is withheld."""
+    """What a net learns of a source, on the scale of what it learns later, its trend too; None if all is withheld."""
     assert net.seen is not None
     level, later = net.hyper["level"], net.on
     fit, stop = source.masks(net.seen, level)
