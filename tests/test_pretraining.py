@@ -260,8 +260,9 @@ def test_a_simulation_needs_monthly_forcing(samples):
 
 def test_predictors_of_all_glaciers_are_read_where_networks_are_pre_trained_on_a_simulation():
     given = {
-        "name": "a", "glaciers": {"path": "g"}, "climate": {"files": ["c"], "accumulated": "daily_mean"}, "elevation": {"files": ["e"]},
-        "observations": {"path": "o", "units": "m w.e."}, "store": {"root": "runs/a"},
+        "name": "a", "glaciers": {"path": "g"}, "store": {"root": "runs/a"},
+        "climate": {"files": ["c"], "accumulated": "daily_mean"}, "elevation": {"files": ["e"]},
+        "observations": {"path": "o", "units": "m w.e."},
     }  # fmt: skip
     for pretrain, read in ((["none"], False), (["none", "temperature_index"], True)):
         config = RunConfig.model_validate({**given, "models": {"ff_fcnn": {"pretrain": pretrain}}})
