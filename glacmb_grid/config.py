@@ -37,6 +37,7 @@ _PATHS = {
     ("product", "regions", "compare"),
     ("samples", "path"),
     ("samples", "targets"),
+    ("models", "ff_fcnn", "transfer", "path"),
     ("store", "root"),
 }
 FILL_IN = "FILL_IN"

@@ -59,6 +59,7 @@ def nets_of(count=6, widths=(4, 3), predictors=PREDICTORS, **changed):
         "heteroscedastic": np.zeros(count, bool),
         "epochs": np.full(count, 30),
         "seed": 100 + number,
+        "frozen": np.zeros(count, np.int64),
     }
     return Nets(**(fields | {k: np.broadcast_to(v, np.shape(fields[k])).copy() for k, v in changed.items()}))
 
@@ -531,3 +532,31 @@ def test_a_checkpoint_written_while_another_lane_keeps_a_net_does_not_call_it_fi
     monkeypatch.setattr(module, "save", slow)
     run.save()
     assert run.finished.all()
+
+
+# ---- nets that begin with given parameters ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+def test_frozen_layers_keep_what_they_begin_with_and_the_others_learn(frozen):
+    problem, nets = problem_of(stopping=False), nets_of(frozen=frozen)
+    layout = shape_of(problem, nets).layout
+    start = initial(nets, layout) + np.float32(0.01)
+    trained = train(problem, nets, patience=30, start=start)
+    for number, place in enumerate(places_of(layout)):
+        kernel, bias = (place[n].ravel() for n in ("kernel", "bias"))
+        for where in (kernel, bias):
+            same_as_before = (trained.parameters[:, where] == start[:, where]).all(axis=1)
+            assert same_as_before.all() == (number < frozen)
+            assert same_as_before.any() == (number < frozen)
+
+
+def test_nets_that_begin_with_what_they_would_draw_are_the_same_and_frozen_neighbours_do_not_matter():
+    problem, nets = problem_of(), nets_of()
+    plain = train(problem, nets, patience=30)
+    same(plain, train(problem, nets, patience=30, start=initial(nets, plain.layout)))
+    some = nets_of(frozen=np.array([0, 1, 0, 2, 0, 0]))
+    shape = shape_of(problem, some)
+    mixed = train(problem, some, patience=30, shape=shape)
+    free = np.flatnonzero(some.frozen == 0)
+    same(mixed, train(problem, nets, patience=30, shape=shape), free)

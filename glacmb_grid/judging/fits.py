@@ -18,6 +18,7 @@ from glacmb_grid.learning.choices import lines_of
 from glacmb_grid.learning.contract import Model, Task, lacking
 from glacmb_grid.learning.ragged import PREFIX
 from glacmb_grid.learning.registry import predict
+from glacmb_grid.predictors import unmeasured_rows
 from glacmb_grid.progress import track
 from glacmb_grid.settings import Protocol, Scores
 from glacmb_grid.stores.work import Work
@@ -26,6 +27,8 @@ from glacmb_grid.validation.curves import distance_to_training, skill_by_distanc
 from glacmb_grid.validation.predictions import PREDICTION_COLUMNS, out_of_fold
 from glacmb_grid.validation.scores import compare, score, slices
 
+MOST_UNMEASURED = 2000
+"""Most glacier-years that nobody measured that networks are pre-trained on, drawn at random."""
 Fits = Mapping[str, Mapping[str, xr.Dataset | None]]  # by model and scheme; None where a model could not be fitted
 
 
@@ -41,16 +44,19 @@ def fit_model_in_schemes(
     protocol: Protocol,
     seed: int,
     constraints: xr.Dataset | None = None,
+    predictors: xr.Dataset | None = None,
 ) -> dict[str, Any]:
     """Fit one model in the folds of every scheme, and predict what they withhold.
 
     `constraints` are geodetic rates to learn from. `optional`: a model that the samples lack data for is left out;
-    otherwise its fit raises an error.
+    otherwise its fit raises an error. `predictors` are those of all glaciers and years, for networks that are
+    pre-trained on what nobody measured.
     """
     if optional and (absent := lacking(model, samples)):
         work.say(f"not available: needs {listing(absent)}")
         return {"predictions": pd.DataFrame(columns=PREDICTION_COLUMNS)}
     given = {scheme: fitted_in(bases, scheme) for scheme in folds}
+    unmeasured = None if predictors is None else unmeasured_rows(predictors, samples, MOST_UNMEASURED)
     tasks = {
         scheme: Task(
             samples,
@@ -60,6 +66,7 @@ def fit_model_in_schemes(
             work.checkpoints(scheme) if model.resumable else None,
             skipped=tuple(n for n in parts if n not in given[scheme]),
             constraints=constraints,
+            unmeasured=unmeasured,
         )
         for scheme, masks in folds.items()
     }

@@ -24,7 +24,9 @@ def choices(parameters: xr.Dataset) -> pd.DataFrame:
     DataFrame
         A line for every fold: `scheme`, `model`, `fold`; `chosen`, the candidate that was best on the inner folds, with
         its `inner_rmse` (m w.e.) and the number of `candidates`; `features` and `feature_names`; `parameters` of a
-        network; `rows` that the fold was fitted on. Columns that a model has nothing to say in are left out.
+        network; `rows` that the fold was fitted on; `transfer_rows` of another table that its networks may be
+        pre-trained on, and `transfer_withheld`, those that they may not. Columns that a model has nothing to say in
+        are left out.
 
     Raises
     ------
@@ -67,6 +69,9 @@ def _line(record: xr.Dataset, fold: int) -> dict[str, Any]:
         line |= {"features": len(names), "feature_names": "; ".join(map(str, names))}
     if "parameter_count" in record:
         line |= {"parameters": int(record["parameter_count"].values[fold])}
+    if "pretraining_seen" in record:
+        taken = record["pretraining_seen"].values[fold]
+        line |= {"transfer_rows": int(taken.sum()), "transfer_withheld": int((~taken).sum())}
     if "note" in record.attrs:
         line |= {"chosen": record.attrs["note"]}
     if "weight" in record:

@@ -43,6 +43,8 @@ class Task:
     constraints : xr.Dataset, optional
         From `build_constraints`, for models that learn from them (`learns_rates`); `allowed_constraints` says which of
         them each fold and inner split may look at.
+    unmeasured : xr.Dataset, optional
+        Rows of glacier-years that nobody measured, from `as_rows`: what a network may be pre-trained on.
     """
 
     samples: xr.Dataset
@@ -53,6 +55,7 @@ class Task:
     skipped: tuple[str, ...] = ()
     part: tuple[int, ...] | None = None
     constraints: xr.Dataset | None = None
+    unmeasured: xr.Dataset | None = None
 
     @property
     def own(self) -> Folds:

@@ -37,7 +37,7 @@ from glacmb_grid.learning.own import own_regressor
 from glacmb_grid.schemas import PARAMETERS, ROWS, check
 from glacmb_grid.settings import External, Given, Section
 from glacmb_grid.settings.messages import as_input_error
-from glacmb_grid.settings.models import base_of
+from glacmb_grid.settings.names import base_of
 
 REGISTRY: dict[str, Callable[..., Model]] = {
     "mean": TrainingMean,
@@ -149,6 +149,7 @@ def fit(
     built_on: Mapping[str, xr.Dataset] | None = None,
     constraints: xr.Dataset | None = None,
     checkpoints: Path | None = None,
+    unmeasured: xr.Dataset | None = None,
 ) -> xr.Dataset:
     """Fit a model in every fold.
 
@@ -172,6 +173,8 @@ def fit(
         none that tells of what it withholds.
     checkpoints : Path, optional
         Folder in which a resumable model keeps the state of an unfinished fit, to go on from.
+    unmeasured : xr.Dataset, optional
+        Rows of glacier-years that nobody measured, from `as_rows`, for networks that are pre-trained on a simulation.
 
     Returns
     -------
@@ -206,7 +209,8 @@ def fit(
         made = model_of(model, settings) if isinstance(model, str) else own_regressor(model, plain)
         below = {n: _model_behind(p) for n, p in given.items()}
         model = made.among(list(below.values()), lambda n: below.get(n) or model_of(n))
-    return fit_model(model, Task(samples, folds, seed, given, checkpoints, constraints=constraints))
+    task = Task(samples, folds, seed, given, checkpoints, constraints=constraints, unmeasured=unmeasured)
+    return fit_model(model, task)
 
 
 def predict(

@@ -13,7 +13,7 @@ import xarray as xr
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.physics import SNOW_SPREAD, SNOW_THRESHOLD, positive_temperature, snow_fraction
 from glacmb_grid.predictors.months import by_year, season_positions
-from glacmb_grid.predictors.rows import PLACE, as_rows, matching
+from glacmb_grid.predictors.rows import PLACE, as_rows, matching, unmeasured_rows
 from glacmb_grid.schemas import ALBEDO, GLACIERS, SAMPLED, TERRAIN, check
 from glacmb_grid.vocabulary import (
     MELTING_POINT,
@@ -31,7 +31,7 @@ from glacmb_grid.years import (
     year_bounds,
 )
 
-__all__ = ["BY_GLACIER", "as_rows", "build_predictors", "by_year", "matching", "season_positions"]
+__all__ = ["BY_GLACIER", "as_rows", "build_predictors", "by_year", "matching", "season_positions", "unmeasured_rows"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
 from glacmb_grid.errors import InputError, listing
@@ -39,6 +40,35 @@ def as_rows(predictors: xr.Dataset, glacier: Integers, year: Integers) -> xr.Dat
     rows = predictors.isel(at)
     names = {n: f"row_{n}" for n in ("glacier", "year", *PLACE) if n in rows.coords}
     return rows.reset_coords(list(names)).rename(names).set_coords(list(names.values()))
+
+
+def unmeasured_rows(predictors: xr.Dataset, samples: xr.Dataset, most: int, seed: int = 0) -> xr.Dataset | None:
+    """Glacier-years that no sample is made of, as rows; beyond `most` of them, so many drawn at random.
+
+    Parameters
+    ----------
+    predictors : xr.Dataset
+        From `build_predictors`.
+    samples : xr.Dataset
+        From `build_samples`.
+    most : int
+    seed : int
+
+    Returns
+    -------
+    xr.Dataset, as from `as_rows`, or None where every glacier-year is measured
+    """
+    size = predictors.sizes["glacier"], predictors.sizes["year"]
+    free = np.ones(size, bool)
+    places = (("glacier", "row_glacier"), ("year", "row_year"))
+    glacier, year = (pd.Index(predictors[n].values).get_indexer(samples[row].values) for n, row in places)
+    known = (glacier >= 0) & (year >= 0)
+    free[glacier[known], year[known]] = False
+    left = np.flatnonzero(free)
+    if len(left) > most:
+        left = np.sort(np.random.default_rng(seed).choice(left, most, replace=False))
+    glacier, year = np.unravel_index(left, size)
+    return as_rows(predictors, glacier, year) if len(left) else None
 
 
 def matching(names: Iterable[str], patterns: Sequence[str]) -> list[int]:

@@ -34,6 +34,7 @@ from glacmb_grid.settings.models import Mean as Mean
 from glacmb_grid.settings.models import ModelName as ModelName
 from glacmb_grid.settings.models import Models as Models
 from glacmb_grid.settings.models import Neighbours as Neighbours
+from glacmb_grid.settings.models import Network as Network
 from glacmb_grid.settings.models import RandomForest as RandomForest
 from glacmb_grid.settings.models import Recipe as Recipe
 from glacmb_grid.settings.models import Ridge as Ridge

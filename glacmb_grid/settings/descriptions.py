@@ -267,6 +267,11 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "epochs": "Most epochs.",
         "patience": "Epochs without progress after which a network stops.",
         "block": "Networks that are trained at a time; by default as suits the machine.",
+        "pretrain": "What networks learn before the observations: nothing, what a temperature index fitted in the fold "
+        "simulates, or the balances of another table (`transfer`).",
+        "frozen": "How many first layers of a pre-trained network stay as they are.",
+        "simulation": "Settings of the temperature index that networks are pre-trained on.",
+        "transfer": "A table of other glaciers or regions with the same predictors, to pre-train on.",
         "external": "Class of the regressor, `package.module:Class`.",
         "settings": "Arguments of the class; a list holds alternatives.",
     },

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from glacmb_grid.settings.base import Section, Seed, Sigma, Spread, Year, rising
-from glacmb_grid.settings.models import OwnName
+from glacmb_grid.settings.names import OwnName
 from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES, BalanceUnits, GeodeticUnits
 
 

@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import json
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from glacmb_grid.settings.base import Count, Section, Sigma, Spread, each_once
-
-own_names: ContextVar[tuple[str, ...]] = ContextVar("own_names", default=())
-"""Names of a user's own models in the configuration that is being read."""
-
-
-_NEIGHBOURS = "_neighbours"
-
-
-def base_of(name: str) -> str | None:
-    """The model that a name with `_neighbours` after it is built on; None for any other name."""
-    return name.removesuffix(_NEIGHBOURS) if name.endswith(_NEIGHBOURS) else None
-
-
-def with_neighbours(name: str) -> str:
-    """The name of a model with its neighbours."""
-    return f"{name}{_NEIGHBOURS}"
+from glacmb_grid.settings.inputs import SampleTable
+from glacmb_grid.settings.names import NEIGHBOURS, OwnName, base_of, own_names
 
 
 def _known_model(name: str) -> str:
@@ -33,7 +18,7 @@ def _known_model(name: str) -> str:
     bases = [n for n in known if base_of(n) is None]
     if name not in known and base_of(name) not in bases:
         raise ValueError(
-            f"Input should be one of the models {', '.join(known)}, or any of them with {_NEIGHBOURS} after its name"
+            f"Input should be one of the models {', '.join(known)}, or any of them with {NEIGHBOURS} after its name"
         )
     return name
 
@@ -43,15 +28,6 @@ def model_names() -> tuple[str, ...]:
     return tuple(n for n in Models.model_fields if n != "own")
 
 
-def _free_name(name: str) -> str:
-    base = base_of(name)
-    if name in model_names() or base in model_names():
-        raise ValueError(f"Input should be a name of its own: {name} is a model of the package")
-    if base in own_names.get():
-        raise ValueError(f"Input should be a name of its own: {name} is {base} with its neighbours")
-    return name
-
-
 ModelName = Annotated[str, AfterValidator(_known_model)]
 Penalty = Annotated[float, Field(ge=1e-9, le=1e12)]
 Leaves = Annotated[int, Field(ge=2, le=100_000)]
@@ -59,7 +35,6 @@ Step = Annotated[float, Field(gt=0, le=10)]
 Strength = Annotated[float, Field(ge=0, le=1000)]
 Level = Literal["none", "glacier", "year"]
 _ROWS_ONLY: list[Level] = ["none"]
-OwnName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$"), AfterValidator(_free_name)]
 
 
 class Recipe(Section):
@@ -246,11 +221,11 @@ class TemperatureIndex(Section):
     pull_sd: Between = 0.5
 
 
-class FeedForward(Levelled):
-    """FF-FCNN: small fully connected networks, an ensemble of members in every fold.
+class Network(Levelled):
+    """What the models share that train small fully connected networks, an ensemble of members in every fold.
 
     The lists are alternatives, chosen between on inner folds; where all combinations are more than `configurations`,
-    that many are drawn. `geodetic_weight`: of geodetic rates in the loss, where there are rates to learn from.
+    that many are drawn.
     """
 
     widths: Annotated[list[Annotated[tuple[Count, ...], Field(min_length=1)]], BeforeValidator(_several_widths)] = (
@@ -262,8 +237,6 @@ class FeedForward(Levelled):
     weighting: Annotated[list[Literal["none", "dynamic", "density", "uncertainty"]], BeforeValidator(_several)] = Field(
         ["none"], min_length=1
     )
-    heteroscedastic: Annotated[list[bool], BeforeValidator(_several)] = Field([False], min_length=1)
-    geodetic_weight: Annotated[list[Strength], BeforeValidator(_several)] = Field([0.0, 0.01, 0.1], min_length=1)
     configurations: Count = 64
     members: int = Field(5, ge=1, le=1000)
     bootstrap: bool = True
@@ -271,6 +244,40 @@ class FeedForward(Levelled):
     epochs: Count = 600
     patience: Count = 60
     block: Count | None = None
+
+
+class FeedForward(Network):
+    """FF-FCNN: small fully connected networks, an ensemble of members in every fold.
+
+    The lists are alternatives, chosen between on inner folds; where all combinations are more than `configurations`,
+    that many are drawn. `geodetic_weight`: of geodetic rates in the loss, where there are rates to learn from.
+
+    `pretrain`: what a network learns before the observations: nothing; balances that a temperature index, fitted in the
+    same fold with the settings `simulation`, gives to the fold's own glacier-years and to those that nobody measured;
+    or the observed balances of the table `transfer`. `frozen`: how many of its first layers then stay as they are.
+    """
+
+    heteroscedastic: Annotated[list[bool], BeforeValidator(_several)] = Field([False], min_length=1)
+    geodetic_weight: Annotated[list[Strength], BeforeValidator(_several)] = Field([0.0, 0.01, 0.1], min_length=1)
+    pretrain: Annotated[list[Literal["none", "simulation", "transfer"]], BeforeValidator(_several)] = Field(
+        ["none"], min_length=1
+    )
+    frozen: Annotated[list[Annotated[int, Field(ge=0, le=100)]], BeforeValidator(_several)] = Field([0], min_length=1)
+    simulation: TemperatureIndex = TemperatureIndex()
+    transfer: SampleTable | None = None
+
+    @model_validator(mode="after")
+    def _transferred_from_a_table(self) -> FeedForward:
+        if ("transfer" in self.pretrain) != (self.transfer is not None):
+            raise ValueError("Input should have `transfer`, a table, if and only if `pretrain` names it")
+        if any(self.frozen) and self.pretrain == ["none"]:
+            raise ValueError("Input should have something to pre-train on, `pretrain`, where layers are frozen")
+        return self
+
+    @property
+    def simulates(self) -> bool:
+        """Whether a temperature index is among what networks may be pre-trained on."""
+        return "simulation" in self.pretrain
 
 
 def _several_bounds(value: Any) -> Any:
@@ -282,7 +289,7 @@ def _several_bounds(value: Any) -> Any:
 Factor = Annotated[float, Field(ge=1, le=100)]
 
 
-class Hybrid(FeedForward):
+class Hybrid(Network):
     """A temperature index whose parameters small networks change within bounds, an ensemble of members in every fold.
 
     `bounds` are the largest factors of the degree-day factors of ice and of snow and of the precipitation, and the
@@ -296,13 +303,7 @@ class Hybrid(FeedForward):
     learning_rate: Annotated[list[Step], BeforeValidator(_several)] = Field([0.003], min_length=1)
     input_noise: Annotated[list[Strength], BeforeValidator(_several)] = Field([0.2, 0.6], min_length=1)
     l1: Annotated[list[Strength], BeforeValidator(_several)] = Field([1e-3], min_length=1)
-    heteroscedastic: Annotated[list[Literal[False]], BeforeValidator(_several)] = Field(  # type: ignore[assignment]
-        [False], min_length=1
-    )
     levels: list[Literal["none", "glacier"]] | None = Field(None, min_length=1)  # type: ignore[assignment]
-    geodetic_weight: Annotated[list[Annotated[float, Field(ge=0, le=0)]], BeforeValidator(_several)] = Field(
-        [0.0], min_length=1
-    )
     patience: Count = 100
     penalty: Annotated[list[Strength], BeforeValidator(_several)] = Field([0.1, 1.0], min_length=1)
     bounds: Annotated[

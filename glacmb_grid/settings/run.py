@@ -21,16 +21,8 @@ from glacmb_grid.settings.inputs import (
     Sampling,
     Synthetic,
 )
-from glacmb_grid.settings.models import (
-    FeedForward,
-    Given,
-    ModelName,
-    Models,
-    OwnName,
-    RandomForest,
-    Recipe,
-    own_names,
-)
+from glacmb_grid.settings.models import FeedForward, Given, ModelName, Models, RandomForest, Recipe
+from glacmb_grid.settings.names import OwnName, own_names
 from glacmb_grid.settings.product import Product
 
 Scheme = Literal["logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain", "logo_own_geodetic"]

@@ -89,6 +89,7 @@ class OnCluster(Engine):
                 tables = send(task.samples), send(task.folds), send(task.constraints)
                 bases = {n: send(without_states(p)) for n, p in task.built_on.items()}
                 rest = {n: getattr(task, n) for n in ("seed", "checkpoints", "skipped")}
+                rest["unmeasured"] = None if task.unmeasured is None else send(task.unmeasured)
                 for part in parts[name]:
                     jobs[self.client.submit(_fit_part, model, *tables, bases, rest, part, pure=False)] = (name, part)
             done = track(as_completed(list(jobs)), "job", len(jobs))  # type: ignore[no-untyped-call]

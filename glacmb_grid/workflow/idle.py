@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from glacmb_grid.errors import listing
 from glacmb_grid.judging import plan
 from glacmb_grid.settings import Compute, Judged, RunConfig, Section, TableConfig
-from glacmb_grid.settings.models import with_neighbours
+from glacmb_grid.settings.names import with_neighbours
 
 
 def idle(config: Judged) -> list[str]:

@@ -25,7 +25,7 @@ from glacmb_grid.inputs.links.versions import read_versions
 from glacmb_grid.inputs.outlines import sound_outlines
 from glacmb_grid.inputs.outlines.vectors import read_vectors, vector_in
 from glacmb_grid.inputs.series import read_series
-from glacmb_grid.settings import Given, Judged, Links, RunConfig, Section, TableConfig
+from glacmb_grid.settings import FeedForward, Given, Judged, Links, RunConfig, Section, TableConfig
 from glacmb_grid.workflow.stages import Files, Source
 
 RASTERS = ("elevation model", "albedo rasters")  # inputs that GDAL reads
@@ -213,11 +213,9 @@ def own_table(c: TableConfig) -> Source:
     s = c.samples
 
     def read() -> xr.Dataset:
-        from glacmb_grid.inputs.own_table import read_samples_table
+        from glacmb_grid.inputs.own_table import samples_of
 
-        options = {k: v for k, v in dict(s).items() if k not in ("path", "folds", "monthly", "targets")}
-        monthly = {n: m.model_dump() for n, m in s.monthly.items()}
-        return read_samples_table(s.path, **options, folds=s.folds.model_dump(), monthly=monthly)
+        return samples_of(s)
 
     rows = s.model_copy(update={"targets": None})  # on which no row depends
     return Source(read, ((s.path, "samples"),), {"samples": rows}, noted=True)
@@ -238,6 +236,8 @@ def targets(c: TableConfig) -> Source | None:
 
 
 def given(c: Judged, settings: Iterable[tuple[str, Section]]) -> Source | None:
-    """Files of predictions made elsewhere, which their models read, each with a label that names its model."""
-    paths = [(s.path, f"predictions {m}") for m, s in settings if isinstance(s, Given) and s.path is not None]
+    """Files that models read: predictions made elsewhere, tables to pre-train on; each label names the model."""
+    named = list(settings)
+    paths = [(s.path, f"predictions {m}") for m, s in named if isinstance(s, Given) and s.path is not None]
+    paths += [(s.transfer.path, f"transfer {m}") for m, s in named if isinstance(s, FeedForward) and s.transfer]
     return Source(None, tuple(paths), made_by=_made_by(c)) if paths else None

@@ -8,8 +8,8 @@ from glacmb_grid.judging import fits, folds, geodetic, plan, proofs, sums
 from glacmb_grid.judging import product as products
 from glacmb_grid.judging import uncertainty as uncertainties
 from glacmb_grid.learning.contract import Model
-from glacmb_grid.settings import Judged, Product, RunConfig, TableConfig
-from glacmb_grid.settings.models import with_neighbours
+from glacmb_grid.settings import FeedForward, Judged, Product, RunConfig, TableConfig
+from glacmb_grid.settings.names import with_neighbours
 from glacmb_grid.stores import artefacts as a
 from glacmb_grid.workflow import cubes, linking, sources
 from glacmb_grid.workflow.stages import Option, Stage, options
@@ -245,6 +245,12 @@ def _given(c: Judged, settings: dict[str, Any]) -> dict[str, Any]:
     return {"given": source} if source is not None else {}
 
 
+def _predictors(c: Judged, model: Model) -> dict[str, Any]:
+    """Predictors of all glaciers, where a network is pre-trained on a simulation of them."""
+    simulated = isinstance(model.settings, FeedForward) and model.settings.simulates
+    return {"predictors": a.PREDICTORS} if simulated and isinstance(c, RunConfig) else {}
+
+
 def _fit_stage(c: Judged, model: Model, models: dict[str, Model], schemes: list[str]) -> Stage:
     name, bases = model.name, plan.bases_of(model, models)
     optional = bool(model.needs) and c.validation.models == "all"
@@ -257,6 +263,7 @@ def _fit_stage(c: Judged, model: Model, models: dict[str, Model], schemes: list[
             "bases": {m: {s: a.fit_of(m, s) for s in schemes} for m in bases},
             **_given(c, {name: model.settings}),
             **(_held(c) if model.learns_rates else {}),
+            **_predictors(c, model),
         },
         {"fits": {s: a.fit_of(name, s) for s in schemes}, "predictions": a.predictions_of(name)},
         {

@@ -19,8 +19,9 @@ from glacmb_grid.inputs.own_table.rows import judge_groups, labels_of, rows_wher
 from glacmb_grid.inputs.own_table.samples import assemble, at_elevations, meanings_of_columns, with_forcing
 from glacmb_grid.inputs.own_table.table import open_table
 from glacmb_grid.inputs.units import BalanceUnits
+from glacmb_grid.settings import SampleTable
 
-__all__ = ["read_samples_table"]
+__all__ = ["read_samples_table", "samples_of"]
 
 
 @checking_arguments
@@ -192,3 +193,10 @@ def read_samples_table(
     describe(samples, labels, [s.stem for s in series], [numbers[c] for s in series for c in s.columns], notes)
     samples.attrs["notes"] = "\n".join(notes.lines)
     return samples
+
+
+def samples_of(settings: SampleTable) -> xr.Dataset:
+    """Samples of the table that a section of a configuration names."""
+    options = {k: v for k, v in dict(settings).items() if k not in ("path", "folds", "monthly", "targets")}
+    monthly = {n: m.model_dump() for n, m in settings.monthly.items()}
+    return read_samples_table(settings.path, **options, folds=settings.folds.model_dump(), monthly=monthly)

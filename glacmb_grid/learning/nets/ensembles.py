@@ -26,6 +26,7 @@ from glacmb_grid.learning.level import among, kinds_of_level, shares_years
 from glacmb_grid.learning.nets.held import Held, held_for
 from glacmb_grid.learning.nets.index_fits import IndexFits
 from glacmb_grid.learning.nets.predict import balance, forward
+from glacmb_grid.learning.nets.pretraining import Pretraining
 from glacmb_grid.learning.nets.problem import Shape
 from glacmb_grid.learning.nets.sums import Sums, sums_of
 from glacmb_grid.learning.nets.train import Trained, train
@@ -49,13 +50,13 @@ from glacmb_grid.learning.search import (
 from glacmb_grid.learning.table import Bools, Floats, Integers, Table, table_of
 from glacmb_grid.learning.tabular import features_of
 from glacmb_grid.progress import counting
-from glacmb_grid.settings import FeedForward, Hybrid, Recipe
+from glacmb_grid.settings import FeedForward, Hybrid, Network, Recipe
 
 _MATRIX_BYTES = 400e6  # of predictor matrices in memory at a time
 Masks = tuple[Bools, Bools]  # fitted, scored or stopped on
 
 
-def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
+def fit_ensembles(settings: Network, task: Task) -> xr.Dataset:
     """Choose a configuration in every block and train an ensemble in every fold: see the model's `fit`."""
     table, shape = table_of(task.samples), (len(task.own), settings.members)
     recipes = recipes_of(table, settings)
@@ -65,7 +66,9 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
     candidates = configurations(settings, len(recipes), kinds, task.seed, held=sums is not None)
     if task.checkpoints is not None:
         task.checkpoints.mkdir(parents=True, exist_ok=True)
-    plan = Plan(table, task, settings, recipes, candidates, sums, allowed)
+    levels = tuple(dict.fromkeys(str(c.hyper["level"]) for c in candidates))
+    pretraining = Pretraining(task, settings, recipes, levels) if isinstance(settings, FeedForward) else None
+    plan = Plan(table, task, settings, recipes, candidates, pretraining, sums, allowed)
     tuned, epochs, inner_loss = _search(plan)
     trained, sets = _ensembles(plan, tuned.choice, epochs)
     record = search_record(recipes, candidates, tuned, [s.features for s in sets], task.own)
@@ -82,6 +85,7 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
         record = record.assign(_held(plan, tuned.choice))
     return (
         record.merge(pack([{**s.features.state(), **s.levels.state()} for s in sets]))
+        .merge(xr.Dataset() if pretraining is None else pretraining.record())
         .assign(
             parameters=(
                 ("fold", "member", "parameter"),
@@ -99,9 +103,9 @@ def fit_ensembles(settings: FeedForward, task: Task) -> xr.Dataset:
     )
 
 
-def _constraints(settings: FeedForward, task: Task) -> tuple[Sums | None, Allowed]:
+def _constraints(settings: Network, task: Task) -> tuple[Sums | None, Allowed]:
     """The constraints to learn from, if there are any, and which of them each fold and inner split may look at."""
-    if task.constraints is None or not any(settings.geodetic_weight):
+    if task.constraints is None or not isinstance(settings, FeedForward) or not any(settings.geodetic_weight):
         nothing = np.zeros((len(task.folds), task.folds.inner, 0), bool)
         return None, Allowed(nothing[:, 0], nothing)
     return sums_of(task.constraints), allowed_constraints(task.folds, task.samples, task.constraints)
@@ -118,25 +122,33 @@ def _held(plan: Plan, choice: Integers) -> dict[str, Any]:
 
 
 def configurations(
-    settings: FeedForward, recipes: int, levels: Sequence[str], seed: int, *, held: bool = False
+    settings: Network, recipes: int, levels: Sequence[str], seed: int, *, held: bool = False
 ) -> list[Candidate]:
     """The configurations to try: all combinations, or as many of them as the settings allow, drawn at random.
 
     `held`: whether there are constraints, whose weight is then one of the alternatives.
     """
-    names: tuple[str, ...] = ("widths", "learning_rate", "input_noise", "l1", "weighting", "heteroscedastic")
+    names: tuple[str, ...] = ("widths", "learning_rate", "input_noise", "l1", "weighting")
+    names += ("penalty", "bounds") if isinstance(settings, Hybrid) else ("heteroscedastic",)
     names += ("geodetic_weight",) if held else ()
-    names += ("penalty", "bounds") if isinstance(settings, Hybrid) else ()
-    every: list[tuple[Any, ...]] = list(product(range(recipes), levels, *(getattr(settings, n) for n in names)))
+    others = product(beginnings(settings), range(recipes), levels, *(getattr(settings, n) for n in names))
+    every: list[tuple[Any, ...]] = [c for c in others if c[0].get("frozen", 0) <= len(c[3])]
     if held:  # at year level a net gives the balance of years, which no rate of one glacier is a sum of
-        every = [c for c in every if c[1] != "year" or c[-1] == 0]
+        every = [c for c in every if c[2] != "year" or c[-1] == 0]
     if len(every) > settings.configurations:
         drawn = np.random.default_rng(seed).choice(len(every), settings.configurations, replace=False)
         every = [every[i] for i in np.sort(drawn)]
     return [
-        Candidate(recipe, {"level": level, "widths": list(widths), **dict(zip(names[1:], rest, strict=True))})
-        for recipe, level, widths, *rest in every
+        Candidate(recipe, {"level": level, "widths": list(widths), **dict(zip(names[1:], rest, strict=True)), **first})
+        for first, recipe, level, widths, *rest in every
     ]
+
+
+def beginnings(settings: Network) -> list[dict[str, Any]]:
+    """What nets may start from; nothing is said of it where there is no pre-training."""
+    if not isinstance(settings, FeedForward) or settings.pretrain == ["none"]:
+        return [{}]
+    return [{"pretrain": p, "frozen": f} for p in settings.pretrain for f in settings.frozen if p != "none" or not f]
 
 
 @dataclass(frozen=True)
@@ -145,9 +157,10 @@ class Plan:
 
     table: Table
     task: Task
-    settings: FeedForward
+    settings: Network
     recipes: Sequence[Recipe]
     candidates: Sequence[Candidate]
+    pretraining: Pretraining | None
     sums: Sums | None
     allowed: Allowed
 
@@ -231,6 +244,8 @@ class Plan:
         problem, many = problem_of(self.table, self.sums, nets, shape, forcing)
         checkpoint = None if self.task.checkpoints is None else self.task.checkpoints / name
         how: dict[str, Any] = {"patience": self.settings.patience, "shape": shape, "checkpoint": checkpoint}
+        if self.pretraining is not None:
+            how["start"] = self.pretraining.start(nets, many, shape, self.task.checkpoints, name)
         with counting("net", len(nets)) as count:
             done = train(problem, many, **how, progress=lambda finished, epochs: count.reach(finished))
 
@@ -269,7 +284,7 @@ def _search(plan: Plan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
                     features[c.recipe] = features_of(table, select, plan.recipes[c.recipe], plan.task.seed)
                 if kind not in sets:
                     sets[kind] = plan.training_set(features[c.recipe], c.hyper, (fit, score), rates=rates)
-                nets.append(Net(sets[kind], c.hyper, plan.seed_of(b, i, n), settings.epochs))
+                nets.append(Net(sets[kind], c.hyper, plan.seed_of(b, i, n), settings.epochs, fit))
                 jobs.append((k, i, n, score))
         trained, predicted = plan.train(nets, shape, f"search-{chunk[0][0]}-{chunk[0][2]}")
         for (k, i, n, score), values, epoch, loss in zip(
@@ -338,7 +353,7 @@ def _inner_ensembles(plan: Plan, choice: Integers, epochs: Integers) -> Floats:
             recipe, hyper = plan.candidates[int(choice[k])].recipe, plan.candidates[int(choice[k])].hyper
             features = features_of(table, select, plan.recipes[recipe], plan.task.seed)
             one = plan.training_set(features, hyper, (fit, nothing), asked=score, rates=rates)
-            nets += [Net(one, hyper, plan.seed_of(3, b, i, m), int(epochs[k])) for m in range(members)]
+            nets += [Net(one, hyper, plan.seed_of(3, b, i, m), int(epochs[k]), fit) for m in range(members)]
         _, predicted = plan.train(nets, shape, f"inner-{chunk[0][0]}-{chunk[0][2]}")
         values = np.reshape(predicted(), (len(chunk), members, -1)).mean(axis=1)
         for (_, k, _, (_, score), *_), mean in zip(chunk, values, strict=True):
@@ -384,5 +399,5 @@ def _members(plan: Plan, fold: int, candidate: Candidate, epochs: int) -> list[N
         if stop.any() and (one.fit * seen).sum() > 0:
             one = replace(one, fit=one.fit * seen / (one.fit * seen).sum())
         limit = settings.epochs if stop.any() else epochs
-        nets.append(Net(one, hyper, plan.seed_of(1, fold, member), limit))
+        nets.append(Net(one, hyper, plan.seed_of(1, fold, member), limit, fit))
     return nets

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from glacmb_grid.errors import listing
+from glacmb_grid.errors import InputError, listing
 from glacmb_grid.learning.features import Features
+from glacmb_grid.learning.nets.index import IndexNet
 from glacmb_grid.learning.nets.module import FeedForward, variables_of
 from glacmb_grid.learning.nets.predict import chosen, layout_of
 from glacmb_grid.learning.ragged import unpack
@@ -41,7 +42,8 @@ def network(parameters: xr.Dataset, *, fold: Any, member: int) -> tuple[FeedForw
     ValueError, IndexError
         If there is no such fold or member.
     InputError
-        Parameters that are not what their schema says.
+        Parameters that are not what their schema says, or of a model whose networks change a temperature index: they
+        give no balance by themselves.
 
     Notes
     -----
@@ -54,11 +56,18 @@ def network(parameters: xr.Dataset, *, fold: Any, member: int) -> tuple[FeedForw
         raise ValueError(f"fold: {fold!r} is none of {listing(folds)}")
     number = folds.index(fold)
     hyper, padded = chosen(parameters, number), layout_of(parameters)
+    if isinstance(padded, IndexNet):
+        raise InputError(
+            "parameters",
+            expected="those of a model whose networks give balances, ff_fcnn",
+            found=f"those of {parameters.attrs['model']}, whose networks change a temperature index",
+            remedy="take `glacmb_grid.predict`, which has both",
+        )
     features = Features.from_state(unpack(parameters, number))
     trained = features.names[features.kept].tolist()  # in the order of the net's inputs
     names = parameters["feature"].values[parameters["selected"].values[number]].tolist()
     columns = np.array([trained.index(name) for name in names] or [0])
-    module = FeedForward(len(columns), tuple(hyper["widths"]), 2 if hyper["heteroscedastic"] else 1)
+    module = FeedForward(len(columns), tuple(hyper["widths"]), 2 if hyper.get("heteroscedastic") else 1)
     layers = variables_of(padded, jnp.asarray(parameters["parameters"].values[number, member]))["params"]
     out, taken = {}, columns
     for layer, units in enumerate((*module.widths, module.outputs)):

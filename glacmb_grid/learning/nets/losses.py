@@ -74,6 +74,7 @@ class Slot(NamedTuple):
     seed: Any
     rates: Rates | None = None
     index: Any = None  # the temperature index that the net changes
+    frozen: Any = None  # number of first layers that stay as they are; None: no net has any
 
 
 class View(NamedTuple):

@@ -125,6 +125,16 @@ def applied(module: FeedForward, variables: Any, values: jax.Array, depth: Any, 
     return jnp.asarray(module.apply(variables, values, depth, *physics))
 
 
+def layers_of(module: FeedForward) -> npt.NDArray[np.int64]:
+    """Number of the layer that each parameter of the flat vector belongs to, (parameter,)."""
+    out = np.zeros(size_of(module), np.int64)
+    with jax.ensure_compile_time_eval():  # also while a function is traced
+        for number, layer in enumerate(places_of(module)):
+            for place in layer.values():
+                out[place] = number
+    return out
+
+
 def places_of(module: FeedForward) -> list[dict[str, npt.NDArray[np.int64]]]:
     """Indices of every layer's parameters in the flat vector: `kernel` (unit, input) and `bias` (unit,)."""
     layers = variables_of(module, np.arange(size_of(module), dtype=np.float32))["params"]

@@ -94,6 +94,8 @@ class Nets:
         Factor of the mean square of what constraints are missed by, over their uncertainties; by default 0.
     index : Index, optional
         The temperature index that each net changes.
+    frozen : int array, (net,), by default 0
+        Number of first layers that keep their initial parameters.
     """
 
     matrix: Integers
@@ -110,11 +112,12 @@ class Nets:
     seed: Integers
     geodetic: Floats = None  # type: ignore[assignment]  # filled in below
     index: Index | None = None
+    frozen: Any = None
 
     def __post_init__(self) -> None:
-        given: Any = self.geodetic
-        if given is None:
-            object.__setattr__(self, "geodetic", np.zeros(np.shape(self.seed), np.float32))
+        for name, kind in (("geodetic", np.float32), ("frozen", np.int64)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.zeros(np.shape(self.seed), kind))
 
     def __len__(self) -> int:
         return len(self.seed)
@@ -145,6 +148,8 @@ class Shape(NamedTuple):
     rates : Held
     bands : int
         Of the hypsometry, where nets change a temperature index, else 0.
+    frozen : bool
+        Whether any net has frozen layers.
     """
 
     block: int
@@ -154,6 +159,7 @@ class Shape(NamedTuple):
     dynamic: bool
     rates: Held = Held()
     bands: int = 0
+    frozen: bool = False
 
 
 def shape_of(problem: Problem, nets: Nets, block: int | None = None) -> Shape:
@@ -166,6 +172,7 @@ def shape_of(problem: Problem, nets: Nets, block: int | None = None) -> Shape:
     fit, stop = problem.fit[used] > 0, problem.stop[used] > 0
     dynamic, bands = bool((nets.gamma != 0).any()), 0 if problem.forcing is None else len(problem.forcing.height)
     shape = shape_for(layout, problem.operator, fit, stop, len(nets), dynamic, block, bands)
+    shape = shape._replace(frozen=bool(nets.frozen.any()))
     if problem.rates is None or not nets.geodetic.any():
         return shape
     return shape._replace(rates=held_for(problem.rates.row.shape, len(problem.rates.rows)))
@@ -245,6 +252,7 @@ def slots_of(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Slot
             seed=np.uint32(int(nets.seed[net]) * 0x9E3779B1 % (1 << 32)),
             rates=held(net),
             index=jax.tree.map(lambda a: a[net], nets.index),
+            frozen=np.int32(nets.frozen[net]) if shape.frozen else None,
         )
 
     return slot

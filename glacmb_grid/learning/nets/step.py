@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from glacmb_grid.learning.nets.losses import Drawn, Pool, Slot, compared, draw, judged, objective, results
-from glacmb_grid.learning.nets.module import FeedForward, variables_of
+from glacmb_grid.learning.nets.module import FeedForward, layers_of, variables_of
 
 SEGMENT = 10  # epochs between two checks for stopped nets
 _OPTIMISER = optax.scale_by_adam()
@@ -92,6 +92,8 @@ def epoch_of(
     )
     update, optimiser = _OPTIMISER.update(gradient, state.optimiser)
     parameters = state.parameters - learning_rate(slot, state.epoch) * update
+    if slot.frozen is not None:
+        parameters = jnp.where(layers_of(module) < slot.frozen, state.parameters, parameters)
     running = (state.epoch - state.best_epoch <= patience) & (state.epoch < slot.epochs)
     stop_record, better = jnp.full_like(fitted, jnp.nan), running
     if slot.stop is not None:

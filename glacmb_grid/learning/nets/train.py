@@ -68,6 +68,7 @@ def train(
     *,
     patience: int,
     shape: Shape | None = None,
+    start: Floats | None = None,
     checkpoint: Path | None = None,
     every: float = 60.0,
     progress: Progress | None = None,
@@ -82,6 +83,8 @@ def train(
         A net stops when its best epoch lies more than this many epochs back.
     shape : Shape, optional
         By default that of `shape_of`. Nets are bit-identical among calls of the same shape.
+    start : float32 array, (net, parameter), optional
+        Parameters to begin with; by default those of `initial`.
     checkpoint : Path, optional
         File for the state, to resume from. A damaged file, or one of another training, is renamed with a warning.
     every : float
@@ -97,6 +100,7 @@ def train(
     """
     require_finite(problem, nets)
     run = _Run(problem, nets, shape or shape_of(problem, nets), patience, progress)
+    run.start = run.start if start is None else start
     if checkpoint is not None:
         run.resume(checkpoint, every)
     with ThreadPoolExecutor(_lanes()) as pool:

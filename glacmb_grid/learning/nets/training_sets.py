@@ -20,7 +20,7 @@ from glacmb_grid.learning.nets.problem import Entries, Nets, Problem, Shape, sha
 from glacmb_grid.learning.nets.sums import Sums
 from glacmb_grid.learning.recipes import most_features
 from glacmb_grid.learning.table import Bools, Floats, Rows, Table
-from glacmb_grid.settings import FeedForward, Recipe
+from glacmb_grid.settings import FeedForward, Network, Recipe
 
 _LEAST_GROUPS = 8  # with fewer groups there is no bootstrap: a draw could miss most of them
 _GAMMA = 1.0  # exponent of the dynamic weighting
@@ -55,12 +55,16 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class Net:
-    """One net to train: its training set, hyper-parameters, seed and largest number of epochs."""
+    """One net to train: its training set, hyper-parameters, seed and largest number of epochs.
+
+    `seen` (sample,): the observations that its pre-training may know of.
+    """
 
     on: TrainingSet
     hyper: dict[str, Any]
     seed: int
     epochs: int
+    seen: Bools | None = None
 
 
 def training_set(
@@ -131,7 +135,7 @@ def weighting(target: Floats, uncertainty: Floats, fit: Bools, kind: str) -> Flo
     return np.ones(len(target))
 
 
-def drawn_groups(table: Table, fit: Bools, settings: FeedForward, seed: int) -> Floats | None:
+def drawn_groups(table: Table, fit: Bools, settings: Network, seed: int) -> Floats | None:
     """How often each observation's group was drawn, (sample,); None if there is no bootstrap."""
     names, number = np.unique(table.group[fit], return_inverse=True)
     if not settings.bootstrap or len(names) < _LEAST_GROUPS:
@@ -179,11 +183,12 @@ def problem_of(
         noise=each("input_noise"),
         l1=each("l1"),
         gamma=np.array([_GAMMA * (n.hyper["weighting"] == "dynamic") for n in nets], np.float32),
-        heteroscedastic=np.array([bool(n.hyper["heteroscedastic"]) for n in nets]),
+        heteroscedastic=np.array([bool(n.hyper.get("heteroscedastic")) for n in nets]),
         epochs=np.array([n.epochs for n in nets], np.int64),
         seed=np.array([n.seed for n in nets], np.int64),
         geodetic=np.array([n.hyper.get("geodetic_weight", 0.0) for n in nets], np.float32),
         index=_index_of(nets),
+        frozen=np.array([n.hyper.get("frozen", 0) for n in nets], np.int64),
     )
     rates = None if sums is None else _constraints(sums, nets, sets, list(designs.values()), width)
     return Problem(rows, target, fit, stop, _entries(table.operator), rates, forcing), many
@@ -221,7 +226,7 @@ def whole_shape(
     fit: Sequence[Bools],
     stop: Sequence[Bools],
     recipes: Sequence[Recipe],
-    settings: FeedForward,
+    settings: Network,
     held: Held,
     index: IndexFits | None = None,
     *,
@@ -229,7 +234,8 @@ def whole_shape(
 ) -> Shape:
     """A shape from the settings and the masks of a whole scheme: nets are bit-identical within one shape."""
     depth = max(len(w) for w in settings.widths)
-    outputs = 2 if any(settings.heteroscedastic) else 1
+    plain = settings if isinstance(settings, FeedForward) else FeedForward()
+    outputs = 2 if any(plain.heteroscedastic) else 1
     layers = zip(*(deepened(w, depth) for w in settings.widths), strict=True)
     features = most_features(table.rows, recipes) + (4 if trended else 0)  # a multiple of four as before
     layout = Module(features, tuple(max(*layer, outputs) for layer in layers), outputs)
@@ -237,7 +243,7 @@ def whole_shape(
     if index is not None:
         layout, bands = index.layout(layout), len(index.forcing.height)
     shape = shape_for(layout, _entries(table.operator), fit, stop, count, dynamic, settings.block, bands)
-    return shape._replace(rates=held)
+    return shape._replace(rates=held, frozen=any(plain.frozen))
 
 
 def _entries(operator: scipy.sparse.csr_matrix) -> Entries | None:
