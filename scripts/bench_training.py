@@ -199,8 +199,9 @@ def with_index(count: int, epochs: int, bands: int, repeat: int) -> float:
         draws.normal(0, 200, (bands, ROWS)).astype(np.float32),
         np.full(ROWS, 1 / ROWS, np.float32),
     )
-    base = index_arrays([(0.006, 1.3, 0.0)] * count, [(2.0, 2.0, 2.0, 1.5)] * count, one, 0.1 * one)
-    hybrid, many = replace(problem, forcing=weather), replace(nets, index=base)
+    base = index_arrays([(0.006, 0.6, 0.0)] * count, [(2.0, 2.0, 2.0, 1.5)] * count, one, 0.1 * one)
+    local = np.repeat([[[0.0], [1.3], [1.0], [0.0]]], ROWS, axis=2).astype(np.float32)
+    hybrid, many = replace(problem, forcing=weather, local=local), replace(nets, index=base)
     fixed = tuple(float(getattr(TemperatureIndex(), n)) for n in SETTINGS)
     layout = IndexNet(PREDICTORS, WIDTHS, len(CHANGES), form="multipliers", fixed=fixed)
     plain, changed = shape_of(problem, nets), shape_of(hybrid, many)._replace(layout=layout)

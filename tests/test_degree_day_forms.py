@@ -17,8 +17,8 @@ from glacmb_grid.learning.degree_day_climate import climate_of, weather_of
 from glacmb_grid.learning.degree_day_fit import fit_splits
 from glacmb_grid.learning.degree_day_forms import Form, balance_and_slopes
 from glacmb_grid.learning.degree_day_levels import calibrated
+from glacmb_grid.learning.degree_day_search import forms_of
 from glacmb_grid.learning.degree_days import FURTHER, PARAMETERS, SETTINGS, balance, filled, forcing_of
-from glacmb_grid.learning.models.temperature_index import forms_of
 from glacmb_grid.learning.ragged import join, unpack
 from glacmb_grid.learning.registry import fit, model_of, predict
 from glacmb_grid.learning.table import Rows, Table, table_of

@@ -23,6 +23,7 @@ from glacmb_grid.settings import FeedForward, Hybrid, Recipe, TemperatureIndex
 
 FIXED = {n: float(getattr(TemperatureIndex(), n)) for n in INDEX_SETTINGS}
 BASE = np.array([0.006, 1.3, 0.4])
+FACTORS = (BASE[0], FIXED["snow_to_ice"], 0.0)
 BOUNDS = (2.0, 1.5, 3.0, 1.5)
 QUICK = Hybrid(
     recipes=[Recipe()],
@@ -51,6 +52,12 @@ def forcing_of(rows, bands, water="snowfall", seed=0):
     }
 
 
+def local_of(rows):
+    """The local part of the index `BASE`, which nothing calibrates."""
+    bias, precipitation = BASE[2], BASE[1]
+    return np.repeat([[bias], [precipitation], [1.0], [0.0]], rows, axis=1).astype(np.float32)
+
+
 def problem_of(
     rows=20, bands=3, water="snowfall", nets=4, form="multipliers", penalty=0.1, target=None, epochs=60, rate=0.02
 ):
@@ -63,13 +70,13 @@ def problem_of(
     values = rng.normal(size=(1, rows, 3)).astype(np.float32)
     problem = Problem(
         values, target[None].astype(np.float32), fit_on / fit_on.sum(), stop.astype(np.float32),
-        None, forcing_arrays(forcing),
+        forcing=forcing_arrays(forcing), local=local_of(rows)[None],
     )  # fmt: skip
     zero, one = np.zeros(nets, int), np.ones(nets, np.float32)
     many = Nets(
         zero, zero, zero, np.ones((nets, 3), bool), np.tile([6], (nets, 1)), rate * one, 0.1 * one, 1e-4 * one,
         0 * one, zero > 0, zero + epochs, np.arange(nets),
-        index_arrays([BASE] * nets, [BOUNDS] * nets, 0.5 * one, penalty * one),
+        index=index_arrays([FACTORS] * nets, [BOUNDS] * nets, 0.5 * one, penalty * one),
     )  # fmt: skip
     fixed = tuple(FIXED.values())
     layout = IndexNet(
@@ -79,8 +86,8 @@ def problem_of(
 
 
 def results_of(shape, problem, nets, parameters):
-    width = nets.widths
-    return forward(shape.layout, parameters, nets.columns, width, problem.rows, None, problem.forcing, nets.index)
+    physics = (problem.forcing, problem.local, nets.index)
+    return forward(shape.layout, parameters, nets.columns, nets.widths, problem.rows, None, *physics)
 
 
 @pytest.mark.parametrize("water", ["snowfall", "precipitation"])
@@ -193,6 +200,28 @@ def test_planted_melt_factors_are_recovered_better_than_by_the_index_and_by_a_ne
         error[model] = np.sqrt(np.mean((made - truth)[folds.score] ** 2))
     assert error["hybrid"] < 0.2, error  # of balances with a spread of 1.0; with 2, 3 and 5 inner splits 0.09 to 0.16
     assert error["hybrid"] < 0.5 * min(error["temperature_index"], error["ff_fcnn"]), error
+
+
+@pytest.mark.parametrize("scheme", ["logo", "loyo"])
+@pytest.mark.parametrize("form", ["multipliers", "residual"])
+def test_what_it_changes_is_the_chosen_index_with_its_pulls_and_its_calibration(toys, scheme, form):
+    """Networks that may change nothing, or are drawn to nothing, leave the temperature index with all its parts."""
+    samples, _ = planted(toys, glaciers=10, years=6)
+    folds = make_folds(samples, scheme, parts=3, inner=2)
+    index = TemperatureIndex(
+        forms=[["temperature_pull", "precipitation_pull", "snow_to_ice", "precipitation_gradient"]],
+        pooling=["all", "glacier"],
+    )
+    bound = {"form": form, "bounds": [(1, 1, 1, 0)]} if form == "multipliers" else {"form": form, "learning_rate": 1e-9}
+    settings = Hybrid(**QUICK.model_dump() | {"epochs": 5, "index": index, "levels": ["none"]} | bound)
+    alone, changed = fit("temperature_index", samples, folds, index), fit("hybrid", samples, folds, settings)
+    np.testing.assert_array_equal(changed["index"], alone["value"])
+    assert (np.abs(alone["value"].values[:, 4:]) > 1e-3).all(axis=1).any()  # pulls and gradient are at work
+    expected, found = (predict(p, samples).mean("member").values for p in (alone, changed))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    for inner in (alone, changed):
+        assert np.isfinite(inner["inner_prediction"].values[folds.tuned & (folds.inner_score.any(axis=1))]).all()
+    np.testing.assert_allclose(changed["inner_prediction"], alone["inner_prediction"], atol=2e-5)
 
 
 def test_fewer_than_four_glaciers_leave_weather_alone(toys):

@@ -12,7 +12,6 @@ from glacmb_grid.errors import InputError
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.schemes import join_folds, make_folds, of_scheme
 from glacmb_grid.learning.contract import Task, fit_model, lacking
-from glacmb_grid.learning.degree_days import SETTINGS, balance, forcing_of
 from glacmb_grid.learning.nets.ensembles import configurations
 from glacmb_grid.learning.nets.sources import Simulated
 from glacmb_grid.learning.ragged import join, unpack
@@ -218,14 +217,14 @@ def test_blocks_fitted_one_by_one_are_what_they_are_in_the_whole(samples, folds,
 
 def test_rows_are_simulated_by_the_index_of_their_own_fold(samples, folds, unmeasured):
     logo = of_scheme(folds, "logo")
-    source = Simulated(Task(samples, logo, unmeasured=unmeasured), TemperatureIndex(), list(logo.fit))
+    source = Simulated(Task(samples, logo, unmeasured=unmeasured), TemperatureIndex())
     index = fit("temperature_index", samples, logo)
-    fixed = {n: float(getattr(TemperatureIndex(), n)) for n in SETTINGS}
+    expected = np.concatenate([predict(index, rows).values[:, 0] for rows in (samples, unmeasured)], axis=1)
     for fold, mask in enumerate(logo.fit):
-        value = index["value"].values[fold]
-        expected = [balance(forcing_of(rows), value, fixed) for rows in (samples, unmeasured)]
-        np.testing.assert_array_equal(source.balances(mask), np.concatenate(expected))
-        usable = source.usable(mask)
+        usable, block = source.usable(mask), int(logo.by_fold(np.arange(len(logo.first)))[fold])
+        found = source.balances(block, mask)
+        np.testing.assert_array_equal(found[~usable], 0.0)
+        np.testing.assert_allclose(found[usable], expected[fold][usable], rtol=1e-12)
         np.testing.assert_array_equal(usable[: samples.sizes["row"]], mask)
         own = set(samples["glacier"].values[~mask].tolist())
         beside = np.isin(unmeasured["row_glacier"].values.astype(str), list(own))

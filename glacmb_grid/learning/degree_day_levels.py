@@ -9,6 +9,7 @@ observations, the offset ``c`` and amplitude ``k`` of all glaciers, and the leve
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,12 +41,17 @@ class Calibration:
 
     def balance(self, simulated: Floats, glacier: Texts) -> Floats:
         """Calibrated balance of rows, (row,), m w.e."""
-        offset, amplitude = self.everywhere
-        if len(self.glaciers):
-            at = np.searchsorted(self.glaciers, glacier).clip(max=len(self.glaciers) - 1)
-            added = np.where((self.glaciers[at] == glacier)[:, None], self.own[at], 0.0)
-            offset, amplitude = offset + added[:, 0], amplitude + added[:, 1]
+        offset, amplitude = self.at(glacier)
         return np.asarray(simulated + offset + amplitude * (simulated - self.centre))
+
+    def at(self, glacier: Texts) -> tuple[Any, Any]:
+        """Offset, m w.e., and what is added to an amplitude of 1, of rows, (row,); numbers where all share them."""
+        offset, amplitude = self.everywhere
+        if not len(self.glaciers):
+            return offset, amplitude
+        at = np.searchsorted(self.glaciers, glacier).clip(max=len(self.glaciers) - 1)
+        added = np.where((self.glaciers[at] == glacier)[:, None], self.own[at], 0.0)
+        return offset + added[:, 0], amplitude + added[:, 1]
 
     def state(self) -> Arrays:
         """All that `from_state` needs, as arrays."""

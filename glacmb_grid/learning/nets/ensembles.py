@@ -20,7 +20,7 @@ import xarray as xr
 
 from glacmb_grid.folds.constraints import Allowed, allowed_constraints
 from glacmb_grid.learning.contract import Task
-from glacmb_grid.learning.degree_days import PARAMETERS
+from glacmb_grid.learning.degree_days import FURTHER, PARAMETERS
 from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.level import among, kinds_of_level, shares_years
 from glacmb_grid.learning.nets.held import Held, held_for
@@ -77,14 +77,15 @@ def fit_ensembles(settings: Network, task: Task) -> xr.Dataset:
         [len(s.features.kept), *candidates[c].hyper["widths"], outputs] for s, c in zip(sets, tuned.choice, strict=True)
     ]
     if plan.index is not None:
-        base = np.array([plan.index.of(fit).parameters for fit in task.own.fit])
-        record = record.assign(index=(("fold", "coefficient"), base)).assign_coords(coefficient=list(PARAMETERS))
+        fitted = [s.base.fitted for s in sets if s.base is not None]
+        record = record.assign(index=(("fold", "coefficient"), np.array([f.value for f in fitted])))
+        record = record.assign_coords(coefficient=[*PARAMETERS, *FURTHER])
     longest = max(t.loss.shape[1] for t in trained)
     loss = [np.pad(t.loss, ((0, 0), (0, longest - t.loss.shape[1]), (0, 0)), constant_values=np.nan) for t in trained]
     if task.constraints is not None:
         record = record.assign(_held(plan, tuned.choice))
     return (
-        record.merge(pack([{**s.features.state(), **s.levels.state()} for s in sets]))
+        record.merge(pack([s.state() for s in sets]))
         .merge(xr.Dataset() if pretraining is None else pretraining.record())
         .assign(
             parameters=(
@@ -170,11 +171,22 @@ class Plan:
         return IndexFits(self.settings, self.table, self.task) if isinstance(self.settings, Hybrid) else None
 
     def training_set(
-        self, features: Features, hyper: dict[str, Any], masks: Masks, seen: Bools | None = None, **how: Any
+        self,
+        features: Features,
+        hyper: dict[str, Any],
+        block: int,
+        masks: Masks,
+        seen: Bools | None = None,
+        *,
+        asked: Bools | None = None,
+        **how: Any,
     ) -> TrainingSet:
-        """A training set, with the index fitted on `seen`, by default all that is fitted on."""
-        base = None if self.index is None else self.index.of(masks[0] if seen is None else seen)
-        return training_set(self.table, features, hyper, *masks, base=base, **how)
+        """A training set, with the index of a block fitted on `seen`, by default all that is fitted on."""
+        base = None
+        if self.index is not None:
+            wanted = masks[0] | masks[1] if asked is None else masks[0] | masks[1] | asked
+            base = self.index.of(block, masks[0] if seen is None else seen, wanted)
+        return training_set(self.table, features, hyper, *masks, base=base, asked=asked, **how)
 
     @cached_property
     def own(self) -> Integers:
@@ -250,7 +262,7 @@ class Plan:
             done = train(problem, many, **how, progress=lambda finished, epochs: count.reach(finished))
 
         def predicted() -> list[Floats]:
-            physics = (problem.forcing, many.index)
+            physics = (problem.forcing, problem.local, many.index, many.base)
             out = forward(done.layout, done.parameters, many.columns, many.widths, problem.rows, many.matrix, *physics)
             glacier = self.table.rows.glacier
             return [
@@ -283,8 +295,8 @@ def _search(plan: Plan) -> tuple[Tuned, Integers, npt.NDArray[np.float32]]:
                 if c.recipe not in features:
                     features[c.recipe] = features_of(table, select, plan.recipes[c.recipe], plan.task.seed)
                 if kind not in sets:
-                    sets[kind] = plan.training_set(features[c.recipe], c.hyper, (fit, score), rates=rates)
-                nets.append(Net(sets[kind], c.hyper, plan.seed_of(b, i, n), settings.epochs, fit))
+                    sets[kind] = plan.training_set(features[c.recipe], c.hyper, k, (fit, score), rates=rates)
+                nets.append(Net(sets[kind], c.hyper, plan.seed_of(b, i, n), settings.epochs, fit, k))
                 jobs.append((k, i, n, score))
         trained, predicted = plan.train(nets, shape, f"search-{chunk[0][0]}-{chunk[0][2]}")
         for (k, i, n, score), values, epoch, loss in zip(
@@ -352,8 +364,8 @@ def _inner_ensembles(plan: Plan, choice: Integers, epochs: Integers) -> Floats:
         for b, k, i, (fit, score), select, rates in chunk:
             recipe, hyper = plan.candidates[int(choice[k])].recipe, plan.candidates[int(choice[k])].hyper
             features = features_of(table, select, plan.recipes[recipe], plan.task.seed)
-            one = plan.training_set(features, hyper, (fit, nothing), asked=score, rates=rates)
-            nets += [Net(one, hyper, plan.seed_of(3, b, i, m), int(epochs[k]), fit) for m in range(members)]
+            one = plan.training_set(features, hyper, k, (fit, nothing), asked=score, rates=rates)
+            nets += [Net(one, hyper, plan.seed_of(3, b, i, m), int(epochs[k]), fit, k) for m in range(members)]
         _, predicted = plan.train(nets, shape, f"inner-{chunk[0][0]}-{chunk[0][2]}")
         values = np.reshape(predicted(), (len(chunk), members, -1)).mean(axis=1)
         for (_, k, _, (_, score), *_), mean in zip(chunk, values, strict=True):
@@ -367,8 +379,9 @@ def _ensembles(plan: Plan, choice: Integers, epochs: Integers) -> tuple[list[Tra
     masks = [m for fold in range(len(folds)) for m in _member_masks(plan, fold)]
     shape = plan.shape(1, masks, len(folds))
     trained, firsts = [], []
-    for chunk in plan.chunks(list(zip(plan.own.tolist(), choice.tolist(), epochs.tolist(), strict=True))):
-        members = [_members(plan, fold, plan.candidates[chosen], limit) for fold, chosen, limit in chunk]
+    every = zip(plan.own.tolist(), plan.blocks[1].tolist(), choice.tolist(), epochs.tolist(), strict=True)
+    for chunk in plan.chunks(list(every)):
+        members = [_members(plan, f, block, plan.candidates[chosen], limit) for f, block, chosen, limit in chunk]
         firsts += [nets[0].on for nets in members]
         trained.append(plan.train([net for nets in members for net in nets], shape, f"ensembles-{chunk[0][0]}")[0])
     return trained, firsts
@@ -386,7 +399,7 @@ def _member_masks(plan: Plan, fold: int) -> list[Masks]:
     return [(fit, stop)] * members
 
 
-def _members(plan: Plan, fold: int, candidate: Candidate, epochs: int) -> list[Net]:
+def _members(plan: Plan, fold: int, block: int, candidate: Candidate, epochs: int) -> list[Net]:
     """The nets of one fold: the first trains on all its rows, the others on groups drawn with replacement."""
     table, settings, hyper = plan.table, plan.settings, candidate.hyper
     fit, inner = plan.task.folds.fit[fold], not plan.task.folds.stop[fold].any()
@@ -395,9 +408,9 @@ def _members(plan: Plan, fold: int, candidate: Candidate, epochs: int) -> list[N
     for member, (seen, stop) in enumerate(_member_masks(plan, fold)):
         drawn = drawn_groups(table, fit, settings, plan.seed_of(2, fold, member)) if member else None
         rates = plan.held_in(fold, (seen, stop)) if inner and stop.any() else plan.allowed.fit[fold]
-        one = plan.training_set(features, hyper, (fit, stop), seen, drawn=drawn, rates=rates)
+        one = plan.training_set(features, hyper, block, (fit, stop), seen, drawn=drawn, rates=rates)
         if stop.any() and (one.fit * seen).sum() > 0:
             one = replace(one, fit=one.fit * seen / (one.fit * seen).sum())
         limit = settings.epochs if stop.any() else epochs
-        nets.append(Net(one, hyper, plan.seed_of(1, fold, member), limit, fit))
+        nets.append(Net(one, hyper, plan.seed_of(1, fold, member), limit, fit, block))
     return nets

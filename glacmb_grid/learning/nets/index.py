@@ -34,9 +34,13 @@ class Forcing(NamedTuple):
 
 
 class Index(NamedTuple):
-    """The index that a net changes. Nets that train side by side have a leading axis."""
+    """The index that a net changes. Nets that train side by side have a leading axis.
 
-    base: Any  # (3,) its parameters as fitted
+    What differs from row to row beside it, `local` (4, row): the bias of the temperature, K, the factor of the
+    precipitation, and the factor and the shift, m w.e., that calibrate the balance.
+    """
+
+    base: Any  # (3,) as fitted: degree-day factor of ice, ratio of that of snow, gradient of precipitation, km-1
     bounds: Any  # (change,) on logarithms of factors, and on the bias in K
     scale: Any  # m w.e. per unit of the target
     penalty: Any
@@ -53,7 +57,7 @@ def forcing_arrays(forcing: dict[str, npt.NDArray[np.float64]]) -> Forcing:
 
 
 def index_arrays(base: Any, bounds: Any, scale: Any, penalty: Any) -> Index:
-    """The indices of nets, from parameters (net, 3), factors and a bias (net, 4), scales and penalties (net,)."""
+    """The indices of nets, from bases (net, 3), factors and a bias (net, 4), scales and penalties (net,)."""
     limits = np.array(bounds, np.float64)
     limits[:, :3] = np.log(limits[:, :3])
     return Index(*(np.asarray(a, np.float32) for a in (base, limits, scale, penalty)))
@@ -77,7 +81,9 @@ def below(value: jax.Array) -> jax.Array:
     return jnp.asarray(0.5 + 0.5 * jax.lax.erf(value * np.float32(np.sqrt(0.5))))
 
 
-def balance(forcing: Forcing, factors: Any, bias: Any, fixed: dict[str, float], snowfall: bool) -> jax.Array:
+def balance(
+    forcing: Forcing, factors: Any, bias: Any, fixed: dict[str, float], snowfall: bool, gradient: Any = 0.0
+) -> jax.Array:
     """Annual balance of rows, (row,), m w.e., of the parameters of each row.
 
     Parameters
@@ -91,8 +97,11 @@ def balance(forcing: Forcing, factors: Any, bias: Any, fixed: dict[str, float], 
         The settings of `degree_days.balance`.
     snowfall : bool
         Whether the water of the forcing is snowfall.
+    gradient : float
+        Of the logarithm of the precipitation with height, km-1.
     """
     ice, snow, precipitation = factors
+    water = precipitation * jnp.exp(gradient * forcing.height / 1000)
     height = fixed["lapse_rate"] * forcing.height
     nothing = jnp.zeros(height.shape)
 
@@ -101,7 +110,7 @@ def balance(forcing: Forcing, factors: Any, bias: Any, fixed: dict[str, float], 
         since, left, fallen, warm = year
         warmth = month[0] + bias + height
         degree_days = positive(warmth, fixed["temperature_spread"]) * month[2]
-        solid = jnp.broadcast_to(precipitation * month[1], warmth.shape)
+        solid = water * month[1]
         if not snowfall:
             solid = solid * below((fixed["snow_threshold"] - warmth) / fixed["snow_spread"])
         since = since + solid - snow * degree_days
@@ -143,7 +152,9 @@ class IndexNet(FeedForward):
         """The index is where training starts."""
         return True
 
-    def __call__(self, values: jax.Array, depth: Any = None, forcing: Any = None, index: Any = None) -> jax.Array:
+    def __call__(
+        self, values: jax.Array, depth: Any = None, forcing: Any = None, local: Any = None, index: Any = None
+    ) -> jax.Array:
         """Balance over `index.scale`, and every change.
 
         Changes of parameters are given as shares of their bounds, between -1 and 1.
@@ -153,6 +164,8 @@ class IndexNet(FeedForward):
         values, depth
             See `FeedForward`.
         forcing : Forcing
+        local : (4, row)
+            See `Index`.
         index : Index
 
         Returns
@@ -161,14 +174,14 @@ class IndexNet(FeedForward):
         """
         out = self.sums(values, depth)
         fixed = dict(zip(SETTINGS, self.fixed, strict=True))
-        ice, precipitation, bias = index.base
-        if self.form == "residual":
-            factors = (ice, ice * fixed["snow_to_ice"], precipitation)
-            simulated = balance(forcing, factors, bias, fixed, self.snowfall) / index.scale + out[0]
-        else:
+        ice, ratio, gradient = index.base
+        bias, precipitation, stretch, shift = local
+        factors = (ice, ice * ratio, precipitation)
+        if self.form == "multipliers":
             out = jnp.tanh(out)
             change = index.bounds[:, None] * out
             times = jnp.exp(change[:3])
-            factors = (ice * times[0], ice * fixed["snow_to_ice"] * times[1], precipitation * times[2])
-            simulated = balance(forcing, factors, bias + change[3], fixed, self.snowfall) / index.scale
-        return jnp.concatenate([simulated[None], out])
+            factors, bias = tuple(f * t for f, t in zip(factors, times, strict=True)), bias + change[3]
+        simulated = shift + stretch * balance(forcing, factors, bias, fixed, self.snowfall, gradient)
+        added = out[0] if self.form == "residual" else 0.0
+        return jnp.concatenate([(simulated / index.scale + added)[None], out])

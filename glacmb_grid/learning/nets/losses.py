@@ -24,7 +24,8 @@ class Look(NamedTuple):
     target: Any  # (sample,)
     weight: Any  # (sample,)
     operator: tuple[Any, Any, Any] | None  # (entry,): sample, row, weight; None: sample i is row i
-    forcing: Any = None  # of the rows, where nets change a temperature index
+    forcing: Any = None  # of the rows, where nets change a temperature index, and
+    local: Any = None  # (4, row) what differs from row to row in it
 
 
 class Pool(NamedTuple):
@@ -170,7 +171,7 @@ TERMS: tuple[Callable[[View], jax.Array], ...] = (misfit, lasso, geodetic, restr
 
 def results(module: FeedForward, variables: Any, inputs: jax.Array, slot: Slot, look: Look) -> jax.Array:
     """What the module gives for the rows of a look, (result, row)."""
-    physics = () if slot.index is None else (look.forcing, slot.index)
+    physics = () if slot.index is None else (look.forcing, look.local, slot.index)
     return applied(module, variables, inputs, slot.depth, *physics)
 
 

@@ -12,21 +12,25 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from glacmb_grid.learning.degree_day_climate import weather_of
+from glacmb_grid.learning.degree_day_search import Fitted
 from glacmb_grid.learning.degree_days import forcing_of
 from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.level import Levels
 from glacmb_grid.learning.nets.index import Forcing, Index, IndexNet, forcing_arrays, index_arrays
+from glacmb_grid.learning.nets.index_fits import factors_of, simulated
 from glacmb_grid.learning.nets.module import FeedForward, applied, variables_of
 from glacmb_grid.learning.nets.problem import Bools, Floats, Integers, padded, rounded
-from glacmb_grid.learning.ragged import unpack
+from glacmb_grid.learning.ragged import Arrays, unpack
 from glacmb_grid.learning.search import prediction
 from glacmb_grid.learning.table import rows_of
+from glacmb_grid.settings import Hybrid
 
 
 def predict_ensembles(parameters: xr.Dataset, rows: xr.Dataset) -> xr.DataArray:
     """Balance by every member, (fold, member, row), m w.e."""
     new, layout, members = rows_of(rows), layout_of(parameters), parameters.sizes["member"]
-    forcing = forcing_arrays(forcing_of(rows, "hybrid")) if isinstance(layout, IndexNet) else None
+    physics = _Physics(parameters, rows) if isinstance(layout, IndexNet) else None
     out = np.empty((parameters.sizes["fold"], members, len(new.year)))
     for fold in range(len(out)):
         state = unpack(parameters, fold)
@@ -37,9 +41,9 @@ def predict_ensembles(parameters: xr.Dataset, rows: xr.Dataset) -> xr.DataArray:
         columns = np.tile(np.arange(layout.predictors) < max(values.shape[1], 1), (members, 1))
         widths = np.tile(chosen(parameters, fold)["widths"], (members, 1))
         centre, scale = (float(parameters[n].values[fold]) for n in ("target_centre", "target_scale"))
-        index = None if forcing is None else _index_of(parameters, fold, scale, members)
+        given = {} if physics is None else physics.of(fold, state, scale)
         trained = parameters["parameters"].values[fold]
-        standard = forward(layout, trained, columns, widths, matrix, None, forcing, index)[:, 0]
+        standard = forward(layout, trained, columns, widths, matrix, **given)[:, 0]
         out[fold] = balance(standard, centre, scale, levels, new.glacier)
     return prediction(out, parameters)
 
@@ -50,10 +54,23 @@ def chosen(parameters: xr.Dataset, fold: int) -> dict[str, Any]:
     return dict(json.loads(str(words)))
 
 
-def _index_of(parameters: xr.Dataset, fold: int, scale: float, members: int) -> Index:
-    """The temperature index that the members of a fold change."""
-    base, bounds = parameters["index"].values[fold], chosen(parameters, fold)["bounds"]
-    return index_arrays([base] * members, [bounds] * members, [scale] * members, [0.0] * members)
+class _Physics:
+    """The temperature index that networks change, and its forcing."""
+
+    def __init__(self, parameters: xr.Dataset, rows: xr.Dataset) -> None:
+        self._parameters, self._settings = parameters, Hybrid.model_validate_json(parameters.attrs["settings"]).index
+        self._forcing = forcing_of(rows, "hybrid")
+        self._arrays, self._glacier = forcing_arrays(self._forcing), rows["row_glacier"].values.astype(str)
+        year, lapse_rate = rows["row_year"].values, self._settings.lapse_rate
+        self._weather = weather_of(self._forcing, self._glacier, year, lapse_rate)
+
+    def of(self, fold: int, state: Arrays, scale: float) -> dict[str, Any]:
+        """What `forward` needs for the members of a fold."""
+        fitted = Fitted.from_state(self._parameters["index"].values[fold], state)
+        local, _ = simulated(fitted, self._forcing, self._weather, self._glacier, self._settings)
+        members, bounds = self._parameters.sizes["member"], chosen(self._parameters, fold)["bounds"]
+        index = index_arrays([factors_of(fitted)] * members, [bounds] * members, [scale] * members, [0.0] * members)
+        return {"forcing": self._arrays, "local": local[None].astype(np.float32), "index": index}
 
 
 def layout_of(parameters: xr.Dataset) -> FeedForward:
@@ -76,7 +93,9 @@ def forward(
     rows: Floats,
     matrix: Integers | None = None,
     forcing: Forcing | None = None,
+    local: Floats | None = None,
     index: Index | None = None,
+    base: Integers | None = None,
 ) -> Floats:
     """Results of rows by trained nets: the standardised balance and, with a second output, the log of its variance.
 
@@ -92,9 +111,13 @@ def forward(
     matrix : int array, (net,), optional
         Which matrix a net uses; by default the first.
     forcing : Forcing, optional
-        Of the rows, and
+        Of the rows,
+    local : float32 array, (base, 4, row), optional
+        what differs from row to row in an index, and
     index : Index, optional
-        of every net, where nets change a temperature index.
+        that of every net, where nets change a temperature index.
+    base : int array, (net,), optional
+        Which `local` a net uses; by default the first.
 
     Returns
     -------
@@ -107,21 +130,23 @@ def forward(
     order = np.pad(order, ((0, 0), (0, layout.predictors - order.shape[1])))
     used = np.arange(layout.predictors) < columns.sum(axis=1)[:, None]
     matrix = np.zeros(len(parameters), np.int64) if matrix is None else matrix
-    nets = (parameters, order, used, np.count_nonzero(widths, axis=1), matrix, index)
-    if forcing is not None:
+    base = np.zeros(len(parameters), np.int64) if base is None else base
+    nets = (parameters, order, used, np.count_nonzero(widths, axis=1), matrix, index, base)
+    if forcing is not None and local is not None:
         forcing = Forcing(*(padded(a, (*a.shape[:-1], filled.shape[2])) for a in forcing))
-    arrays = jax.tree.map(jnp.asarray, (nets, filled, forcing))
+        local = padded(local, (*local.shape[:-1], filled.shape[2]))
+    arrays = jax.tree.map(jnp.asarray, (nets, filled, (forcing, local)))
     return np.asarray(_forward(*arrays, layout))[..., :count]
 
 
 @partial(jax.jit, static_argnames="module")
-def _forward(nets: tuple[Any, ...], rows: jax.Array, forcing: Forcing | None, module: FeedForward) -> jax.Array:
+def _forward(nets: tuple[Any, ...], rows: jax.Array, weather: tuple[Any, Any], module: FeedForward) -> jax.Array:
     """Results of every net, (net, result, row)."""
 
     def one(net: tuple[Any, ...]) -> jax.Array:
-        parameters, order, used, depth, matrix, index = net
+        parameters, order, used, depth, matrix, index, base = net
         inputs = jnp.where(used[:, None], rows[matrix][order], 0.0)
-        physics = () if index is None else (forcing, index)
+        physics = () if index is None else (weather[0], weather[1][base], index)
         return applied(module, variables_of(module, parameters), inputs, depth, *physics)
 
     out: jax.Array = jax.lax.map(one, nets)

@@ -51,7 +51,7 @@ class Pretraining:
         """Sources by their names in the settings."""
         found: dict[str, Source] = {}
         if self.settings.simulates:
-            found["simulation"] = Simulated(self.task, self.settings.simulation, _fits(self.task.own))
+            found["simulation"] = Simulated(self.task, self.settings.simulation)
         if self.settings.transfer is not None:
             found["transfer"] = Observed(self.task, self.settings.transfer)
         return found
@@ -88,7 +88,7 @@ class Pretraining:
         """
         assert net.seen is not None
         level, seen = net.hyper["level"], net.seen.tobytes()
-        key = id(net.on.features), level, seen, net.on.centre, net.on.scale
+        key = id(net.on.features), level, net.block, seen, net.on.centre, net.on.scale
         if key not in sets:
             sets[key] = _training_set(source, net)
         on, hyper = sets[key], {**net.hyper, "weighting": "none", "frozen": 0, "geodetic_weight": 0.0}
@@ -132,7 +132,7 @@ def _training_set(source: Source, net: Net) -> TrainingSet | None:
     fit, stop = source.masks(net.seen, level)
     if not fit.any():
         return None
-    table = replace(source.table, target=source.balances(net.seen))
+    table = replace(source.table, target=source.balances(net.block, net.seen))
     plain = {"level": level, "weighting": "none"}
     found = training_set(table, later.features, plain, fit, stop, rates=np.zeros(0, bool))
     target = (found.centre + found.scale * found.target - later.centre) / later.scale

@@ -46,7 +46,9 @@ class Problem:
         Sample number, row number and weight of a sparse observation operator; None: sample i is row i.
     rates : Constraints, optional
     forcing : Forcing, optional
-        Of all rows, where nets change a temperature index.
+        Of all rows, where nets change a temperature index, and
+    local : float32 array, (base, 4, row), optional
+        what differs from row to row in each index, see `Index`.
     """
 
     rows: Floats
@@ -56,6 +58,7 @@ class Problem:
     operator: Entries | None = None
     rates: Constraints | None = None
     forcing: Forcing | None = None
+    local: Floats | None = None
 
 
 def seen(operator: Entries | None, mask: Bools) -> tuple[Integers, Integers, Entries | None]:
@@ -93,7 +96,9 @@ class Nets:
     geodetic : float32 array, (net,)
         Factor of the mean square of what constraints are missed by, over their uncertainties; by default 0.
     index : Index, optional
-        The temperature index that each net changes.
+        The temperature index that each net changes, and
+    base : int array, (net,), by default 0
+        the number of its `local` in the problem.
     frozen : int array, (net,), by default 0
         Number of first layers that keep their initial parameters.
     """
@@ -112,10 +117,11 @@ class Nets:
     seed: Integers
     geodetic: Floats = None  # type: ignore[assignment]  # filled in below
     index: Index | None = None
+    base: Any = None
     frozen: Any = None
 
     def __post_init__(self) -> None:
-        for name, kind in (("geodetic", np.float32), ("frozen", np.int64)):
+        for name, kind in (("geodetic", np.float32), ("base", np.int64), ("frozen", np.int64)):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.zeros(np.shape(self.seed), kind))
 
@@ -234,7 +240,9 @@ def slots_of(problem: Problem, nets: Nets, shape: Shape) -> Callable[[int], Slot
         entries: Any = tuple(padded(a, sizes[2:]) for a in operator or ()) or None
         padded_rows = padded(values, (shape.layout.predictors, sizes[1]))
         forcing = None if problem.forcing is None else forced(part, split)
-        return Look(padded_rows, padded(target, sizes[:1]), padded(weight, sizes[:1]), entries, forcing)
+        local = None if problem.local is None else problem.local[nets.base[net]][:, rows]
+        local = None if local is None else padded(local, (len(local), sizes[1]))
+        return Look(padded_rows, padded(target, sizes[:1]), padded(weight, sizes[:1]), entries, forcing, local)
 
     def slot(net: int) -> Slot:
         used = np.arange(shape.layout.predictors) < size[net]

@@ -13,8 +13,9 @@ import scipy.sparse
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.own_table import samples_of
 from glacmb_grid.learning.contract import Task
-from glacmb_grid.learning.degree_day_fit import fit_splits
-from glacmb_grid.learning.degree_days import SETTINGS, balance, forcing_of
+from glacmb_grid.learning.degree_day_climate import weather_of
+from glacmb_grid.learning.degree_day_search import IndexSearch, fits_of
+from glacmb_grid.learning.degree_days import forcing_of
 from glacmb_grid.learning.nets.withheld import Labelled, Withheld
 from glacmb_grid.learning.table import Bools, Floats, Rows, Table, rows_of, table_of
 from glacmb_grid.settings import SampleTable, TemperatureIndex
@@ -38,8 +39,11 @@ class Source(ABC):
         """Rows that nets may learn from where these observations are fitted on, (row,)."""
 
     @abstractmethod
-    def balances(self, fit: Bools) -> Floats:
-        """Balance of every row where these observations are fitted on, (row,), m w.e."""
+    def balances(self, block: int, fit: Bools) -> Floats:
+        """Balance of every usable row where these observations of a block are fitted on, (row,), m w.e.
+
+        `block` is its place among those that the task searches in.
+        """
 
     def masks(self, fit: Bools, level: str) -> tuple[Bools, Bools]:
         """Rows to learn from, and those held back to stop on: of whole glaciers, or of whole years beside levels."""
@@ -58,13 +62,10 @@ class Simulated(Source):
     ----------
     task : Task
     settings : TemperatureIndex
-    fits : sequence of bool array, (sample,)
-        Observations that a temperature index is to be fitted to.
     """
 
-    def __init__(self, task: Task, settings: TemperatureIndex, fits: Sequence[Bools]) -> None:
-        self.samples = table_of(task.samples)
-        self.fixed = {n: float(getattr(settings, n)) for n in SETTINGS}
+    def __init__(self, task: Task, settings: TemperatureIndex) -> None:
+        self.samples, self.settings = table_of(task.samples), settings
         self.forcing = [forcing_of(task.samples)]
         rows = [self.samples.rows]
         self.withheld: Withheld | None = None
@@ -74,18 +75,28 @@ class Simulated(Source):
             own, sample = Labelled.of_samples(task.samples, self.samples)
             self.withheld = Withheld(own, sample, Labelled.of(rows[1]))
         self.table = annual_table(_together(rows), np.zeros(sum(len(r.year) for r in rows)))
-        masks = {m.tobytes(): m for m in fits}
-        found = fit_splits(self.samples, self.forcing[0], np.array(list(masks.values())), settings)
-        self.value = dict(zip(masks, found, strict=True))
+        self.parts = [
+            (f, weather_of(f, r.glacier, r.year, settings.lapse_rate), r.glacier)
+            for f, r in zip(self.forcing, rows, strict=True)
+        ]
+        self.search = IndexSearch(self.samples, self.forcing[0], settings, task.own, task.folds)
+        self.search.prepare(fits_of(task.own))
 
     def usable(self, fit: Bools) -> Bools:
         """Rows of the fitted observations, and those beside them that are not withheld, (row,)."""
         beside = [] if self.withheld is None else [~self.withheld.rows(fit)]
         return np.concatenate([self.samples.used_rows(fit), *beside])
 
-    def balances(self, fit: Bools) -> Floats:
-        """What the temperature index makes of all rows, (row,), m w.e."""
-        return np.concatenate([balance(f, self.value[fit.tobytes()], self.fixed) for f in self.forcing])
+    def balances(self, block: int, fit: Bools) -> Floats:
+        """What the temperature index of the block makes of the usable rows, 0 of others, (row,), m w.e."""
+        index, usable, first, found = self.search.fitted(block, fit), self.usable(fit), 0, []
+        for forcing, weather, glacier in self.parts:
+            mine = usable[first : first + len(glacier)]
+            first, out = first + len(glacier), np.zeros(len(glacier))
+            part = {n: v[mine] for n, v in forcing.items()}
+            out[mine] = index.balance(part, weather.take(mine), glacier[mine], self.settings)
+            found.append(out)
+        return np.concatenate(found)
 
 
 class Observed(Source):
@@ -113,9 +124,9 @@ class Observed(Source):
         """Rows that share nothing with what is withheld, (row,)."""
         return ~self.withheld.rows(fit)
 
-    def balances(self, fit: Bools) -> Floats:
+    def balances(self, block: int, fit: Bools) -> Floats:
         """The observed balances, (row,), m w.e."""
-        del fit
+        del block, fit
         return self.table.target
 
 

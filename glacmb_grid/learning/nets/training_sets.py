@@ -14,12 +14,13 @@ from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.level import Levels, levels_of
 from glacmb_grid.learning.nets.held import Constraints, Held
 from glacmb_grid.learning.nets.index import Forcing, Index, index_arrays
-from glacmb_grid.learning.nets.index_fits import Base, IndexFits
+from glacmb_grid.learning.nets.index_fits import Base, IndexFits, factors_of
 from glacmb_grid.learning.nets.module import FeedForward as Module
 from glacmb_grid.learning.nets.problem import Entries, Nets, Problem, Shape, shape_for
 from glacmb_grid.learning.nets.sums import Sums
+from glacmb_grid.learning.ragged import Arrays
 from glacmb_grid.learning.recipes import most_features
-from glacmb_grid.learning.table import Bools, Floats, Rows, Table
+from glacmb_grid.learning.table import Bools, Floats, Integers, Rows, Table
 from glacmb_grid.settings import FeedForward, Network, Recipe
 
 _LEAST_GROUPS = 8  # with fewer groups there is no bootstrap: a draw could miss most of them
@@ -43,6 +44,11 @@ class TrainingSet:
     rates: Bools  # (constraint,) that nets may learn from
     base: Base | None = None  # the temperature index that nets change
 
+    def state(self) -> Arrays:
+        """What predictions need of it beside the nets, as arrays."""
+        base = {} if self.base is None else self.base.fitted.state()
+        return {**self.features.state(), **self.levels.state(), **base}
+
     @property
     def design(self) -> tuple[int, tuple[float, ...]]:
         """A key that training sets with the same features of every row share."""
@@ -57,7 +63,8 @@ class TrainingSet:
 class Net:
     """One net to train: its training set, hyper-parameters, seed and largest number of epochs.
 
-    `seen` (sample,): the observations that its pre-training may know of.
+    `seen` (sample,) are the observations that its pre-training may know of, and `block` is the place of its block among
+    those that the task searches in.
     """
 
     on: TrainingSet
@@ -65,6 +72,7 @@ class Net:
     seed: int
     epochs: int
     seen: Bools | None = None
+    block: int = 0
 
 
 def training_set(
@@ -173,6 +181,7 @@ def problem_of(
     def each(name: str) -> npt.NDArray[np.float32]:
         return np.array([n.hyper[name] for n in nets], np.float32)
 
+    based = _bases(nets)
     many = Nets(
         matrix=matrix,
         target=on,
@@ -187,11 +196,13 @@ def problem_of(
         epochs=np.array([n.epochs for n in nets], np.int64),
         seed=np.array([n.seed for n in nets], np.int64),
         geodetic=np.array([n.hyper.get("geodetic_weight", 0.0) for n in nets], np.float32),
-        index=_index_of(nets),
+        index=None if based is None else based[0],
+        base=None if based is None else based[1],
         frozen=np.array([n.hyper.get("frozen", 0) for n in nets], np.int64),
     )
     rates = None if sums is None else _constraints(sums, nets, sets, list(designs.values()), width)
-    return Problem(rows, target, fit, stop, _entries(table.operator), rates, forcing), many
+    local = None if based is None else based[2]
+    return Problem(rows, target, fit, stop, _entries(table.operator), rates, forcing, local), many
 
 
 def _constraints(
@@ -208,16 +219,17 @@ def _constraints(
     return Constraints(rows, sums.row, sums.weight, target, precision, np.array([s.rates for s in sets]))
 
 
-def _index_of(nets: Sequence[Net]) -> Index | None:
-    """The temperature indices that nets change; None where they change none."""
-    bases = [n.on.base for n in nets]
-    hypers = [n.hyper for n in nets]
-    values = [b.parameters for b in bases if b is not None]
-    if not values:
+def _bases(nets: Sequence[Net]) -> tuple[Index, Integers, npt.NDArray[np.float32]] | None:
+    """The temperature indices that nets change, and the number of each in what differs from row to row, the last."""
+    bases = [n.on.base for n in nets if n.on.base is not None]
+    if not bases:
         return None
-    return index_arrays(
-        values, [h["bounds"] for h in hypers], [n.on.scale for n in nets], [h["penalty"] for h in hypers]
-    )
+    place = {key: i for i, key in enumerate({id(b): b for b in bases})}
+    local = np.array([b.local for b in {id(b): b for b in bases}.values()], np.float32)
+    hypers, scales = [n.hyper for n in nets], [n.on.scale for n in nets]
+    factors = [factors_of(b.fitted) for b in bases]
+    index = index_arrays(factors, [h["bounds"] for h in hypers], scales, [h["penalty"] for h in hypers])
+    return index, np.array([place[id(b)] for b in bases], np.int64), local
 
 
 def whole_shape(
