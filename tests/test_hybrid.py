@@ -19,7 +19,7 @@ from glacmb_grid.learning.nets.predict import forward
 from glacmb_grid.learning.nets.problem import Nets, Problem, initial, shape_of, slots_of
 from glacmb_grid.learning.nets.train import train
 from glacmb_grid.learning.registry import fit, predict
-from glacmb_grid.settings import FeedForward, Hybrid, Recipe, TemperatureIndex
+from glacmb_grid.settings import FeedForward, Hybrid, HybridIndex, Recipe, TemperatureIndex
 
 FIXED = {n: float(getattr(TemperatureIndex(), n)) for n in INDEX_SETTINGS}
 BASE = np.array([0.006, 1.3, 0.4])
@@ -206,11 +206,17 @@ def test_planted_melt_factors_are_recovered_better_than_by_the_index_and_by_a_ne
 @pytest.mark.parametrize("form", ["multipliers", "residual"])
 def test_what_it_changes_is_the_chosen_index_with_its_pulls_and_its_calibration(toys, scheme, form):
     """Networks that may change nothing, or are drawn to nothing, leave the temperature index with all its parts."""
-    samples, _ = planted(toys, glaciers=10, years=6)
+    samples, _ = planted(toys, glaciers=16, years=6)
+    number = np.unique(samples["row_glacier"].values, return_inverse=True)[1]
+    heights = 2500.0 + np.random.default_rng(3).uniform(-300, 300, 16)[number, None]
+    samples = samples.assign(
+        orography=("row", np.full(samples.sizes["row"], 2500.0)),
+        hypsometry=(("row", "band"), heights + np.linspace(-200, 200, 5)),
+    )
     folds = make_folds(samples, scheme, parts=3, inner=2)
-    index = TemperatureIndex(
+    index = HybridIndex(
         forms=[["temperature_pull", "precipitation_pull", "snow_to_ice", "precipitation_gradient"]],
-        pooling=["all", "glacier"],
+        pooling="all",
     )
     bound = {"form": form, "bounds": [(1, 1, 1, 0)]} if form == "multipliers" else {"form": form, "learning_rate": 1e-9}
     settings = Hybrid(**QUICK.model_dump() | {"epochs": 5, "index": index, "levels": ["none"]} | bound)
@@ -229,6 +235,13 @@ def test_fewer_than_four_glaciers_leave_weather_alone(toys):
     found = fit("hybrid", samples, make_folds(samples, "loyo", parts=2, inner=2), QUICK)
     assert found["selected"].any().item()
     assert not found["selected"].sel(feature=[n for n in found["feature"].values if n == "x0"]).any().item()
+
+
+def test_an_index_with_the_level_of_each_glacier_is_refused():
+    """Of fitted glaciers it would leave nothing, so that the network learnt nothing of how glaciers differ."""
+    with pytest.raises(ValueError, match="should be 'none' or 'all'"):
+        Hybrid(index={"pooling": "glacier"})
+    assert Hybrid(index={"lapse_rate": -0.005}).index.pooling == ["none", "all"]
 
 
 def test_it_says_what_it_needs(toys):

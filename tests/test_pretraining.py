@@ -118,7 +118,8 @@ def test_a_biased_simulation_saves_half_of_the_rows(toys, seed):
         fitted = fit("ff_fcnn", some, one_fold(some), settings, unmeasured=others)
         return np.sqrt(np.mean((predict(fitted, every).mean(("fold", "member")).values - truth)[test] ** 2))
 
-    found = {n: (error(n), error(n, pretrain=["simulation"])) for n in (24, 48)}
+    plain = TemperatureIndex(forms=[[]], pooling="none")
+    found = {n: (error(n), error(n, pretrain=["simulation"], simulation=plain)) for n in (24, 48)}
 
     assert found[24][1] < found[48][0] < found[24][0]
     assert found[48][1] < 0.9 * found[48][0]
@@ -170,12 +171,13 @@ def test_a_planted_leak_of_the_simulation_is_found(samples, folds, monkeypatch, 
         monkeypatch.setattr(Simulated, "usable", lambda self, fit: np.ones(len(self.table.target), bool))
     else:
         honest = Simulated.balances
-        monkeypatch.setattr(Simulated, "balances", lambda self, fit: honest(self, self.everything))
+        monkeypatch.setattr(Simulated, "balances", lambda self, block, fit: honest(self, block, self.everything))
         made = Simulated.__init__
 
-        def with_all(self, task, settings, fits):
+        def with_all(self, task, settings):
+            made(self, task, settings)
             self.everything = np.ones(task.samples.sizes["sample"], bool)
-            made(self, task, settings, [*fits, self.everything])
+            self.search.prepare([(block, self.everything) for block in range(len(task.own.first))])
 
         monkeypatch.setattr(Simulated, "__init__", with_all)
     changed_samples = scrambled(samples, ~logo.fit[1], np.random.default_rng(1))

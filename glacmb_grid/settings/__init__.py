@@ -27,6 +27,7 @@ from glacmb_grid.settings.models import GaussianProcess as GaussianProcess
 from glacmb_grid.settings.models import Given as Given
 from glacmb_grid.settings.models import GradientBoosting as GradientBoosting
 from glacmb_grid.settings.models import Hybrid as Hybrid
+from glacmb_grid.settings.models import HybridIndex as HybridIndex
 from glacmb_grid.settings.models import Lasso as Lasso
 from glacmb_grid.settings.models import Learner as Learner
 from glacmb_grid.settings.models import LevelAnomaly as LevelAnomaly

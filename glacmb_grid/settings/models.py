@@ -289,12 +289,24 @@ def _several_bounds(value: Any) -> Any:
 Factor = Annotated[float, Field(ge=1, le=100)]
 
 
+class HybridIndex(TemperatureIndex):
+    """The temperature index that networks change, calibrated for `none` or `all` glaciers.
+
+    With the level of each fitted glacier in it, nothing of how glaciers differ would be left for the network to learn.
+    """
+
+    pooling: Annotated[list[Literal["none", "all"]], BeforeValidator(_several)] = Field(  # type: ignore[assignment]
+        ["none", "all"], min_length=1
+    )
+
+
 class Hybrid(Network):
     """A temperature index whose parameters small networks change within bounds, an ensemble of members in every fold.
 
     `bounds` are the largest factors of the degree-day factors of ice and of snow and of the precipitation, and the
     largest addition to the temperature, K; `penalty` draws the changes towards none. The lists are alternatives, as
-    those of `ff_fcnn`. `form: residual` adds the network to the balance instead. `index` are the settings of the index.
+    those of `ff_fcnn`. `form: residual` adds the network to the balance instead. `index` are the settings of the index,
+    which is calibrated for `none` or `all` glaciers.
     """
 
     widths: Annotated[list[Annotated[tuple[Count, ...], Field(min_length=1)]], BeforeValidator(_several_widths)] = (
@@ -310,7 +322,7 @@ class Hybrid(Network):
         list[tuple[Factor, Factor, Factor, Annotated[float, Field(ge=0, le=10)]]], BeforeValidator(_several_bounds)
     ] = Field([(2.0, 2.0, 2.0, 1.5), (4.0, 4.0, 4.0, 4.0)], min_length=1)
     form: Literal["multipliers", "residual"] = "multipliers"
-    index: TemperatureIndex = TemperatureIndex()
+    index: HybridIndex = HybridIndex()
 
 
 class Neighbours(Section):

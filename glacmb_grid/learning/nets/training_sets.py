@@ -109,8 +109,8 @@ def training_set(
     simulated = None if base is None else base.balance
     levels, years = levels_of(hyper["level"], table, fit, simulated), table.years
     target = table.target - table.operator @ levels.at(table.rows.glacier)
-    if simulated is not None:
-        target = target - table.operator @ simulated
+    part = 0.0 if simulated is None else table.operator @ simulated  # which the nets make themselves
+    target = target - part
     votes, whole = np.ones(len(fit)), fit
     if levels.of_years is not None:  # every row is to give the balance of its year, and a year has one vote
         fit = fit & table.annual
@@ -126,7 +126,7 @@ def training_set(
         weights = weights * drawn
     asked = stop if asked is None else asked
     shares = weights / weights.sum(), stop / max(stop.sum(), 1)
-    wanted = np.where(whole | stop, standard, 0.0)
+    wanted = np.where(whole | stop, standard + part / scale, 0.0)
     return TrainingSet(features, wanted, *shares, asked, centre, scale, levels, rates, base)
 
 
