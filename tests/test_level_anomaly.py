@@ -112,7 +112,7 @@ def test_the_level_of_a_measured_glacier_is_known_where_glaciers_are_not_withhel
         if scheme == "loyo":
             picked = parameters["candidate"].values[parameters["choice"].values]
             assert {json.loads(str(c))["level"] for c in picked} == {"glacier"}
-    assert kinds == {"logo": {"none"}, "loyo": {"none", "glacier"}, "both_out": {"none"}}
+    assert kinds == {"logo": {"none"}, "loyo": {"none", "glacier", "year"}, "both_out": {"none"}}
 
 
 def test_level_and_anomaly_have_penalties_of_their_own(toys):

@@ -100,17 +100,19 @@ def test_rivals_are_judged_only_where_the_scheme_leaves_them_what_they_rest_on(c
     assert not model_of("year_level").fair_in(few, make_folds(few, "loyo", inner=2))
 
 
-def test_a_rival_has_no_predictions_where_it_is_not_fair_and_says_so(crossed):
+def test_a_rival_is_neither_fitted_nor_judged_where_it_is_not_fair_and_says_so(crossed):
+    """A fit would be thrown away, and takes long where there are many predictors."""
     samples, *_ = crossed()
     folds = {s: make_folds(samples, s, inner=2) for s in ("logo", "loyo")}
-    said = []
+    said, kept = [], []
     made = fit_model_in_schemes(
-        Work(say=said.append), model=model_of("year_mean"), samples=samples, folds=folds, bases={}, parts=[],
+        Work(say=said.append, keep=lambda *given: kept.append(given)), model=model_of("year_mean"), samples=samples, folds=folds, bases={}, parts=[],
         optional=False, protocol=Protocol(), seed=1,
     )["predictions"]  # fmt: skip
     assert set(made["scheme"]) == {"logo"}
     assert len(made) == samples.sizes["sample"]
     assert any("loyo" in line for line in said)
+    assert [(name, scheme) for name, _, scheme in kept] == [("fits", "logo")]
 
 
 def test_the_rivals_are_judged_whatever_a_configuration_asks_for(tmp_path):

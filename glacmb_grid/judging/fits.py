@@ -46,7 +46,7 @@ def fit_model_in_schemes(
     constraints: xr.Dataset | None = None,
     predictors: xr.Dataset | None = None,
 ) -> dict[str, Any]:
-    """Fit one model in the folds of every scheme, and predict what they withhold.
+    """Fit one model in the folds of every scheme that is fair to it, and predict what they withhold.
 
     `constraints` are geodetic rates to learn from. `optional`: a model that the samples lack data for is left out;
     otherwise its fit raises an error. `predictors` are those of all glaciers and years, for networks that are
@@ -69,15 +69,16 @@ def fit_model_in_schemes(
             unmeasured=unmeasured,
         )
         for scheme, masks in folds.items()
+        if model.fair_in(samples, masks)
     }
+    for scheme in folds:
+        if scheme not in tasks:
+            work.say(f"{scheme}: not judged, the scheme withholds what the model rests on")
     tables = {}
     for scheme, parameters in track(work.fit(model, tasks), "scheme", len(tasks)):
         work.keep("fits", parameters, scheme)
         if "rates_fitted" in parameters:
             work.say(f"{scheme}: {rates_told(parameters['rates_fitted'].values)}")
-        if not model.fair_in(samples, folds[scheme]):
-            work.say(f"{scheme}: not judged, the scheme withholds what the model rests on")
-            continue
         predicted = predict(parameters, samples, {n: p.compute() for n, p in given[scheme].items()})
         table = out_of_fold(samples, folds[scheme], predicted, model=model.name)
         tables[scheme] = table.assign(protocol=name_of(protocol))

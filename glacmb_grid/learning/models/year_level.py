@@ -14,7 +14,7 @@ from glacmb_grid.learning.level import shares_years
 from glacmb_grid.learning.models.ridge import RidgeRegression
 from glacmb_grid.learning.rivals import mostly
 from glacmb_grid.learning.table import Table, table_of
-from glacmb_grid.settings import Learner, YearLevel
+from glacmb_grid.settings import Learner, Recipe, YearLevel
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,11 @@ class RidgeOfYears(RidgeRegression):
     settings_type: ClassVar[type[Learner]] = YearLevel
     annual_only: ClassVar[bool] = True
     informative: ClassVar[bool] = False
+
+    def recipes(self, table: Table) -> list[Recipe]:
+        """Those of the settings, or the alternatives that select nothing: a penalty suits so few rows better."""
+        every = super().recipes(table)
+        return every if self.settings.recipes else [r for r in every if r.keep is None]
 
     def kinds(self, task: Task, table: Table) -> list[str | None]:
         """Only one row a year."""
