@@ -11,7 +11,7 @@ from glacmb_grid.errors import InputError
 from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning.degree_days import SETTINGS as INDEX_SETTINGS
 from glacmb_grid.learning.degree_days import balance as index_balance
-from glacmb_grid.learning.nets.ensembles import chosen_with_epochs
+from glacmb_grid.learning.nets.configurations import chosen_with_epochs
 from glacmb_grid.learning.nets.index import CHANGES, IndexNet, balance, forcing_arrays, index_arrays
 from glacmb_grid.learning.nets.losses import objective
 from glacmb_grid.learning.nets.module import size_of

@@ -13,7 +13,7 @@ from glacmb_grid.folds.protocols import leaky
 from glacmb_grid.folds.schemes import make_folds
 from glacmb_grid.learning import nets
 from glacmb_grid.learning.nets import ensembles as network
-from glacmb_grid.learning.nets.ensembles import configurations
+from glacmb_grid.learning.nets.configurations import configurations
 from glacmb_grid.learning.nets.training_sets import drawn_groups as _draw
 from glacmb_grid.learning.nets.training_sets import weighting as _weighting
 from glacmb_grid.learning.registry import fit, predict

@@ -12,7 +12,7 @@ from glacmb_grid.errors import InputError
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.schemes import join_folds, make_folds, of_scheme
 from glacmb_grid.learning.contract import Task, fit_model, lacking
-from glacmb_grid.learning.nets.ensembles import configurations
+from glacmb_grid.learning.nets.configurations import configurations
 from glacmb_grid.learning.nets.sources import Simulated
 from glacmb_grid.learning.ragged import join, unpack
 from glacmb_grid.learning.registry import fit, model_of, predict

@@ -106,7 +106,8 @@ def test_a_rival_is_neither_fitted_nor_judged_where_it_is_not_fair_and_says_so(c
     folds = {s: make_folds(samples, s, inner=2) for s in ("logo", "loyo")}
     said, kept = [], []
     made = fit_model_in_schemes(
-        Work(say=said.append, keep=lambda *given: kept.append(given)), model=model_of("year_mean"), samples=samples, folds=folds, bases={}, parts=[],
+        Work(say=said.append, keep=lambda *given: kept.append(given)),
+        model=model_of("year_mean"), samples=samples, folds=folds, bases={}, parts=[],
         optional=False, protocol=Protocol(), seed=1,
     )["predictions"]  # fmt: skip
     assert set(made["scheme"]) == {"logo"}

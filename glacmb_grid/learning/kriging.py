@@ -14,16 +14,7 @@ from scipy.linalg import cho_solve, cholesky, lapack
 from scipy.optimize import minimize
 
 from glacmb_grid.learning.elsewhere import Elsewhere, among
-from glacmb_grid.learning.kernel import (
-    LENGTHS,
-    TERMS,
-    USUAL,
-    Hyper,
-    Inputs,
-    covariance,
-    near_factor,
-    raw_factor,
-)
+from glacmb_grid.learning.kernel import LENGTHS, TERMS, USUAL, Hyper, Inputs, covariance, near_factor, raw_factor
 from glacmb_grid.learning.ragged import Arrays
 
 Floats = npt.NDArray[np.float64]
