@@ -19,7 +19,7 @@ from glacmb_grid.learning.nets.predict import forward
 from glacmb_grid.learning.nets.problem import Nets, Problem, initial, shape_of, slots_of
 from glacmb_grid.learning.nets.train import train
 from glacmb_grid.learning.registry import fit, predict
-from glacmb_grid.settings import FeedForward, Hybrid, HybridIndex, Recipe, TemperatureIndex
+from glacmb_grid.settings import FeedForward, Hybrid, Recipe, SharedIndex, TemperatureIndex
 
 FIXED = {n: float(getattr(TemperatureIndex(), n)) for n in INDEX_SETTINGS}
 BASE = np.array([0.006, 1.3, 0.4])
@@ -214,7 +214,7 @@ def test_what_it_changes_is_the_chosen_index_with_its_pulls_and_its_calibration(
         hypsometry=(("row", "band"), heights + np.linspace(-200, 200, 5)),
     )
     folds = make_folds(samples, scheme, parts=3, inner=2)
-    index = HybridIndex(
+    index = SharedIndex(
         forms=[["temperature_pull", "precipitation_pull", "snow_to_ice", "precipitation_gradient"]],
         pooling="all",
     )

@@ -8,14 +8,17 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import xarray as xr
 
+from glacmb_grid.errors import InputError
 from glacmb_grid.folds.schemes import make_folds
+from glacmb_grid.learning.contract import lacking
 from glacmb_grid.learning.features import Features, fit_features
 from glacmb_grid.learning.kernel import KERNELS, TERMS, Hyper, Inputs, covariance
 from glacmb_grid.learning.kriging import Posterior, Settings, learn, learn_and_weigh, posterior
 from glacmb_grid.learning.models import gaussian_process
 from glacmb_grid.learning.ragged import unpack
-from glacmb_grid.learning.registry import fit, predict
+from glacmb_grid.learning.registry import fit, model_of, predict
 from glacmb_grid.learning.table import table_of
 from glacmb_grid.settings import GaussianProcess, Recipe
 from glacmb_grid.settings.models import Kernel
@@ -161,10 +164,10 @@ def test_the_weight_of_a_kernel_tells_planted_ones_apart():
     inputs = region(glaciers=25, years=10)
     near = Hyper(("year_position", "position_near", "noise"), np.array([0.6, 200.0, 0.1]))
     slow = Hyper(("glacier_smooth", "year_near", "noise"), np.array([0.6, 4.0, 0.1]))
-    for planted_kernel, lacking in ((near, "without_position"), (slow, "without_slow_change")):
+    for planted_kernel, without in ((near, "without_position"), (slow, "without_slow_change")):
         target = draw(inputs, planted_kernel)
         weight = {k: learn_and_weigh(inputs, target, None, Settings(terms=t))[1] for k, t in KERNELS.items()}
-        assert weight["usual"] < weight[lacking] - 0.05
+        assert weight["usual"] < weight[without] - 0.05
     hyper, _ = learn_and_weigh(inputs, target)
     np.testing.assert_array_equal(hyper.values, learn(inputs, target).values)
 
@@ -185,3 +188,36 @@ def test_what_a_fold_withholds_changes_neither_the_kernels_tried_nor_the_one_cho
         np.testing.assert_array_equal(one[name], changed[name])
     others = [f for f in range(len(folds)) if (folds.fit[f] & withheld).any()]
     assert not all(np.array_equal(*(unpack(p, f)["process_weight"] for p in found)) for f in others)
+
+
+@pytest.mark.parametrize("scheme", ["logo", "loyo"])
+def test_where_balances_are_those_of_an_index_the_process_departs_from_it(toys, scheme):
+    """Without weather among its predictors, it knows of it by the index alone."""
+    samples = toys.samples(toys.predictors(glaciers=8, years=(2001, 2012)), noise=0.0)
+    rng = np.random.default_rng(4)
+    own = rng.normal(0, 0.3, 8)[np.unique(samples["row_glacier"].values, return_inverse=True)[1]]
+    index = fit("temperature_index", samples, toys.whole(samples), {"forms": [[]], "pooling": "none"})
+    truth = predict(index, samples).values[0, 0] + own  # of an index, and a level of each glacier
+    samples = samples.assign(mass_balance=("sample", truth + rng.normal(0, 0.05, len(truth))))
+    folds = make_folds(samples, scheme, parts=4, inner=3)
+    error, words = {}, {}
+    for means in (["constant"], ["constant", "index"]):
+        settings = {"means": means, "index": {"forms": [[]]}, "predictors": ["elevation_*"]}
+        parameters = fit("gaussian_process", samples, folds, settings)
+        made = predict(parameters, samples).mean("member").values
+        error[len(means)] = np.sqrt(np.mean((made - truth)[folds.score] ** 2))
+        words[len(means)] = parameters["candidate"].values[parameters["choice"].values].tolist()
+    assert all('"mean": "index"' in w for w in words[2])
+    assert not any("mean" in w for w in words[1])
+    assert error[2] < 0.8 * error[1]
+
+
+def test_a_process_without_forcing_departs_from_a_constant_and_one_on_an_index_alone_says_what_it_lacks(toys):
+    samples = toys.samples(toys.predictors(glaciers=6, years=(2001, 2008)), noise=0.1).drop_vars("temperature")
+    folds = make_folds(samples, "logo", parts=3, inner=2)
+    plain = fit("gaussian_process", samples, folds, {"means": "constant"})
+    xr.testing.assert_equal(fit("gaussian_process", samples, folds), plain)
+    model = model_of("gaussian_process", {"means": "index"})
+    assert lacking(model, samples) == ["monthly temperature with precipitation or snowfall, without gaps"]
+    with pytest.raises(InputError, match="models: gaussian_process"):
+        fit(model, samples, folds)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from glacmb_grid.folds.masks import Folds
-from glacmb_grid.learning.degree_day_climate import Climate, Weather
+from glacmb_grid.learning.degree_day_climate import Climate, Weather, climate_of, weather_of
 from glacmb_grid.learning.degree_day_levels import Calibration, calibrated, unchanged
 from glacmb_grid.learning.degree_day_splits import Splits
 from glacmb_grid.learning.degree_days import SETTINGS, balance
@@ -46,6 +46,13 @@ class Fitted(NamedTuple):
     value: Floats
     climate: Climate
     calibration: Calibration
+
+    @classmethod
+    def none(cls, table: Table) -> Fitted:
+        """No index, with a state like that of others."""
+        rows = table.rows
+        weather = Weather(np.unique(rows.glacier)[:0], np.zeros(0, np.int64), rows.year[:0], np.zeros((0, 2)))
+        return cls(np.zeros(0), climate_of(weather, np.zeros(0, bool)), unchanged())
 
     def state(self) -> Arrays:
         """All that `from_state` needs beside the parameters, as arrays."""
@@ -88,7 +95,8 @@ class IndexSearch:
             for form, pooling in product(range(len(self.forms)), settings.pooling)
             for spread in (settings.glacier_sd if pooling == "glacier" else [None])
         ]
-        self._table, self._settings, self._folds = table, settings, folds
+        self._table, self._settings, self._folds, self._forcing = table, settings, folds, forcing
+        self._weather = weather_of(forcing, table.rows.glacier, table.rows.year, settings.lapse_rate)
         self._splits = Splits(table, forcing, settings, self.forms)
 
     @cached_property
@@ -132,6 +140,17 @@ class IndexSearch:
         one = self._chosen(block)
         climate, value = self._splits.fitted(one.form, seen)
         return Fitted(value, climate, self._calibrated(one, self._splits.simulated(one.form, seen, seen), seen))
+
+    def balance(self, block: int, seen: Bools, wanted: Bools) -> Floats:
+        """What `fitted` makes of the rows of the wanted observations, 0 of others, (row,), m w.e.
+
+        No other row is looked at.
+        """
+        rows = self._table.used_rows(wanted)
+        out, glacier = np.zeros(len(rows)), self._table.rows.glacier[rows]
+        part = {n: v[rows] for n, v in self._forcing.items()}
+        out[rows] = self.fitted(block, seen).balance(part, self._weather.take(rows), glacier, self._settings)
+        return out
 
     def _chosen(self, block: int) -> Candidate:
         return self.candidates[int(self.found[0][block])]

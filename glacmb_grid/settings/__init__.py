@@ -27,7 +27,6 @@ from glacmb_grid.settings.models import GaussianProcess as GaussianProcess
 from glacmb_grid.settings.models import Given as Given
 from glacmb_grid.settings.models import GradientBoosting as GradientBoosting
 from glacmb_grid.settings.models import Hybrid as Hybrid
-from glacmb_grid.settings.models import HybridIndex as HybridIndex
 from glacmb_grid.settings.models import Lasso as Lasso
 from glacmb_grid.settings.models import Learner as Learner
 from glacmb_grid.settings.models import LevelAnomaly as LevelAnomaly
@@ -39,6 +38,7 @@ from glacmb_grid.settings.models import Network as Network
 from glacmb_grid.settings.models import RandomForest as RandomForest
 from glacmb_grid.settings.models import Recipe as Recipe
 from glacmb_grid.settings.models import Ridge as Ridge
+from glacmb_grid.settings.models import SharedIndex as SharedIndex
 from glacmb_grid.settings.models import TemperatureIndex as TemperatureIndex
 from glacmb_grid.settings.models import YearLevel as YearLevel
 from glacmb_grid.settings.models import YearMean as YearMean

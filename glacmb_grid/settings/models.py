@@ -141,25 +141,6 @@ class GradientBoosting(Levelled):
     learning_rate: float = Field(0.06, gt=0, le=1)
 
 
-Kernel = Literal["usual", "year_level", "without_slow_change", "without_position"]
-
-
-class GaussianProcess(Learner):
-    """Structured kernel: weather, static predictors, glacier, year, position.
-
-    `kernels` are alternatives, chosen between on inner folds: `usual` has all of these and slow changes; `year_level`
-    knows a glacier by its level and its response to weather alone, and a year by its weather, a slow trend that all
-    glaciers share and its measured glaciers; the others leave out what their names say. Those that are the same for
-    want of their inputs, such as positions, are tried once.
-    """
-
-    kernels: Annotated[list[Kernel], BeforeValidator(_several), AfterValidator(each_once)] = Field(
-        ["usual", "year_level", "without_slow_change", "without_position"], min_length=1
-    )
-    position: bool = True
-    max_rows: int = Field(3000, ge=10, le=100_000)
-
-
 class LevelAnomaly(Levelled):
     """Level of a glacier from what stays and anomaly of a year from its weather, linear, fitted together.
 
@@ -219,6 +200,41 @@ class TemperatureIndex(Section):
     snow_to_ice_sd: Between = 0.15
     precipitation_gradient_sd: Between = 0.3
     pull_sd: Between = 0.5
+
+
+class SharedIndex(TemperatureIndex):
+    """A temperature index that another model starts from, calibrated for `none` or `all` glaciers.
+
+    With the level of each fitted glacier in it, nothing of how glaciers differ would be left to learn.
+    """
+
+    pooling: Annotated[list[Literal["none", "all"]], BeforeValidator(_several)] = Field(  # type: ignore[assignment]
+        ["none", "all"], min_length=1
+    )
+
+
+Kernel = Literal["usual", "year_level", "without_slow_change", "without_position"]
+
+
+class GaussianProcess(Learner):
+    """Structured kernel: weather, static predictors, glacier, year, position.
+
+    `kernels` are alternatives, chosen between on inner folds: `usual` has all of these and slow changes; `year_level`
+    knows a glacier by its level and its response to weather alone, and a year by its weather, a slow trend that all
+    glaciers share and its measured glaciers; the others leave out what their names say. Those that are the same for
+    want of their inputs, such as positions, are tried once. `means` are alternatives too: the process is the departure
+    from a constant, or from a temperature index with the settings `index`, where there is monthly forcing for one.
+    """
+
+    kernels: Annotated[list[Kernel], BeforeValidator(_several), AfterValidator(each_once)] = Field(
+        ["usual", "year_level", "without_slow_change", "without_position"], min_length=1
+    )
+    means: Annotated[list[Literal["constant", "index"]], BeforeValidator(_several), AfterValidator(each_once)] = Field(
+        ["constant", "index"], min_length=1
+    )
+    index: SharedIndex = SharedIndex()
+    position: bool = True
+    max_rows: int = Field(3000, ge=10, le=100_000)
 
 
 class Network(Levelled):
@@ -289,17 +305,6 @@ def _several_bounds(value: Any) -> Any:
 Factor = Annotated[float, Field(ge=1, le=100)]
 
 
-class HybridIndex(TemperatureIndex):
-    """The temperature index that networks change, calibrated for `none` or `all` glaciers.
-
-    With the level of each fitted glacier in it, nothing of how glaciers differ would be left for the network to learn.
-    """
-
-    pooling: Annotated[list[Literal["none", "all"]], BeforeValidator(_several)] = Field(  # type: ignore[assignment]
-        ["none", "all"], min_length=1
-    )
-
-
 class Hybrid(Network):
     """A temperature index whose parameters small networks change within bounds, an ensemble of members in every fold.
 
@@ -322,7 +327,7 @@ class Hybrid(Network):
         list[tuple[Factor, Factor, Factor, Annotated[float, Field(ge=0, le=10)]]], BeforeValidator(_several_bounds)
     ] = Field([(2.0, 2.0, 2.0, 1.5), (4.0, 4.0, 4.0, 4.0)], min_length=1)
     form: Literal["multipliers", "residual"] = "multipliers"
-    index: HybridIndex = HybridIndex()
+    index: SharedIndex = SharedIndex()
 
 
 class Neighbours(Section):
