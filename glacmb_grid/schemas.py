@@ -330,7 +330,15 @@ COMPARED = Schema(
     _numbers(("survey",), product_rate="", geodetic_rate="", difference="", area="")
     | _numbers(("survey",), product_uncertainty="", geodetic_uncertainty="")
     | {"measured": Field(("survey",), FLAG)},
-    {n: Field(("survey",), DATE) for n in ("begin", "end")},
+    {"glacier": Field(("survey",), TEXT)} | {n: Field(("survey",), DATE) for n in ("begin", "end")},
+    ordered=False,
+)
+REGIONAL = Schema(
+    "regional",
+    "`regional_product`",
+    _numbers(("region", "year"), mass_balance="", mass_change_gt="", area="")
+    | {"time_bnds": Field(("year", "bnds"), DATE, per="region")},
+    {},
     ordered=False,
 )
 

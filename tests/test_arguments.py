@@ -317,7 +317,11 @@ WRONG = [
         ["regional_product: product"],
     ),
     ("read_series", lambda g: gg.read_series(g.folder / "none.csv"), ["none.csv", "regional series"]),
-    ("compare_series", lambda g: gg.compare_series(g.nothing, g.table), ["reference"]),
+    (
+        "compare_series",
+        lambda g: gg.compare_series(g.nothing, g.table),
+        ["regional", "'mass_change_gt'", "`regional_product`"],
+    ),
     ("compare_geodetic", lambda g: gg.compare_geodetic(g.nothing, g.table), ["product", "'mass_balance'"]),
     ("score_geodetic", lambda g: gg.score_geodetic(g.nothing), ["compared", "`compare_geodetic`"]),
     ("write_product", lambda g: gg.write_product(g.nothing, g.folder), ["product", "'mass_balance'"]),

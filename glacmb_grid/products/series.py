@@ -12,7 +12,7 @@ import xarray as xr
 from glacmb_grid.constraints import covered, period_operator
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.inputs.series import region_code
-from glacmb_grid.schemas import require_columns
+from glacmb_grid.schemas import REGIONAL, check, require_columns
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,12 +45,13 @@ def compare_series(regional: xr.Dataset, reference: pd.DataFrame) -> tuple[pd.Da
     Raises
     ------
     InputError
-        Columns missing, other units, no period that the product covers.
+        Another Dataset than the regional product; columns missing, other units, no period that the product covers.
 
     Notes
     -----
     A hydrological year that lies in a period in part adds its change times the share of its days.
     """
+    check(regional, REGIONAL)
     require_columns(reference, ("region", "begin", "end", "change", "unit"), name="reference", source="your own table")
     if other := sorted(set(reference["unit"]) - set(_OF_UNIT)):
         raise InputError(
