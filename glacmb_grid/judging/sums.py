@@ -145,7 +145,8 @@ def _line(region: xr.Dataset) -> str:
     called = " ".join(dict.fromkeys(str(region[n].item()) for n in ("region_id", "region_name")))
     return (
         f"{called}: {balance:+.3f} m w.e. and {rate:+.3f} "
-        f"+- {sigma:.3f} Gt per year over {years} years, {int(region['glaciers_covered'].max())} glaciers"
+        f"+- {sigma:.3f} (one standard deviation) Gt per year over {years} years, "
+        f"{int(region['glaciers_covered'].max())} glaciers"
     )
 
 
