@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from bokeh.document import Document
 from scipy.special import ndtri
 
+from glacmb_grid.judging.sums import _line
 from glacmb_grid.plot import importance_bars, regional_series
 from glacmb_grid.plot.studies import importance_means
 from glacmb_grid.report.figures import figures_of
@@ -278,3 +280,12 @@ def test_an_ablation_of_nothing_is_named_and_not_drawn(judged):
     text = study_text(importance, removed(), pd.DataFrame())
     assert f"note: {section.points[0]}" in text
     assert "no rain" not in text.split("note:")[0]
+
+
+def test_a_run_prints_the_band_that_the_page_has(toys):
+    one = toys.regional().isel(region=slice(0, 1)).assign_coords(region_id=("region", ["13"]))
+    years = one.sizes["year"]
+    rate = region_table(one).rows[0][4].split(" ± ")
+    printed = _line(one.isel(region=0))
+    half = re.search(r"\+- ([0-9.]+) Gt per year \(90% band\)", printed)
+    assert float(half[1]) == pytest.approx(float(rate[1]) / years, abs=0.001)
