@@ -131,7 +131,7 @@ def test_the_band_of_a_region_is_wider_than_what_independence_claims(toys):
     assert (mine.min(), mine.max()) == pytest.approx((low.min(), high.max()))
     assert np.ptp(claimed) < np.ptp(mine)
     assert ax.get_ylabel() == "annual mass change (Gt)"
-    assert ax.get_title() == "Region 14"
+    assert ax.get_title() == "Region 14, 7 glaciers"
 
 
 def test_a_band_holds_the_share_it_names():

@@ -375,6 +375,7 @@ def test_the_page_asks_for_nothing_beyond_itself(results):
     assert "url(" not in styles
     assert "@import" not in styles
     assert not [a for a in elements.tags("link") if a["rel"] != "icon"]
+    assert len(elements.tags("noscript")) == 1, "without scripts the page says what is missing"
 
 
 def test_names_stay_names_wherever_they_stand(results, toys):

@@ -133,6 +133,15 @@ def test_a_glacier_called_like_a_script_is_only_a_name(opened, results):
     assert seen["errors"] == []
 
 
+def test_measured_glaciers_wear_a_ring(opened, results):
+    tab, _, _ = opened
+    found = tab.evaluate("""() => [...Bokeh.documents[0].all_models].filter((m) => m.type === 'ColumnDataSource'
+      && Object.keys(m.data).sort().join() === 'latitude,longitude,size').map((m) => [...m.data.longitude])""")
+    measured = results.product["longitude"].values[[1, 4]]
+    assert len(found) == 1
+    np.testing.assert_allclose(sorted(found[0]), sorted(measured), atol=1e-4)
+
+
 def test_a_name_that_is_typed_finds_its_glacier(opened):
     tab, _, _ = opened
     box = tab.locator("[data-chart=search] input")

@@ -277,7 +277,7 @@ def test_nothing_is_called_better_that_does_not_beat_the_rival():
         ("year_mean", "mean"),
     }
     assert what_beat_what(table) == (
-        "net beat mean, ridge, year_mean; year_mean beat mean; not shown to beat year_mean: ridge, mean"
+        "net beat mean, ridge, year_mean; year_mean beat mean; not shown to beat year_mean: ridge"
     )
     alone = verdicts(("loyo", "ridge", "mean", "better"), ("loyo", "mean", "ridge", "worse"))
     assert what_beat_what(alone) == "ridge beat mean"

@@ -11,6 +11,7 @@ from glacmb_grid.settings import ExtraTrees, FeedForward, GaussianProcess, Recip
 from glacmb_grid.validation.study import (
     ablate,
     ablations,
+    changing_nothing,
     importance,
     learning_curve,
     with_coordinates,
@@ -100,6 +101,37 @@ def test_ablations_by_model(toys):
     assert "without neighbours in space" not in ablations(
         samples, model_of("gaussian_process", GaussianProcess(position=False))
     )
+
+
+def test_an_ablation_changes_what_the_model_may_take(toys):
+    """Patterns of the settings would take the coordinates away again, or keep what is removed out anyway."""
+    samples = named(toys, ["t2m", "sd"], np.linspace(70, 80, 6))
+    weather = model_of("ridge", Ridge(predictors=["a"], recipes=[Recipe(predictors=["a"])], penalties=[1.0]))
+    found = ablations(samples, weather)
+    assert list(found) == ["as it is", "with coordinates as predictors"]
+    assert changing_nothing(samples, weather) == ["without land-surface-model predictors"]
+    table, placed = found["with coordinates as predictors"]
+    assert placed.settings.predictors == ["a", "longitude", "latitude"]
+    folds = make_folds(table, "logo", inner=2)
+    assert "longitude" in str(fit(placed, table, folds)["feature"].values.tolist())
+    snow = model_of("ridge", Ridge(predictors=["b"]))
+    assert "without land-surface-model predictors" in changing_nothing(samples, snow), "nothing would be left"
+    both = model_of("ridge", Ridge(predictors=["a", "b"]))
+    bare = ablations(samples, both)["without land-surface-model predictors"][1]
+    assert bare.settings.predictors == ["a"], "a pattern that matches nothing would be an error"
+    assert list(ablations(samples, model_of("mean"))) == ["as it is"]
+
+
+def test_an_ablation_of_nothing_is_not_fitted(toys):
+    samples = named(toys, ["t2m", "sd"], np.linspace(70, 80, 6))
+    model = model_of("ridge", Ridge(predictors=["a"], recipes=[Recipe()], penalties=[1.0]))
+    said = []
+    table = ablate(samples, {"logo": make_folds(samples, "logo", inner=2)}, [model], draws=200, say=said.append)
+    one = table.set_index("ablation").loc["without land-surface-model predictors"]
+    assert np.isnan(one["rmse"])
+    assert one["n"] == 0
+    assert any("changes no predictor" in line for line in said)
+    assert table.set_index("ablation").loc["with coordinates as predictors", "difference"] != 0
 
 
 def test_an_ablation_is_judged_in_the_same_folds(toys):

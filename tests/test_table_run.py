@@ -332,8 +332,8 @@ def test_all_models_but_those_that_cannot_be_had(tmp_path, capsys):
     assert main(["audit", config, "--set", "audit.permutations=0", "--set", "audit.compare=[ridge]"]) == 0
     assert "not available: needs monthly temperature" in capsys.readouterr().out
     judged = {*ALL, "extra_trees_neighbours", "ff_fcnn_neighbours"}
-    assert set(pd.read_csv(tmp_path / "out" / "audit" / "probes.csv")["model"]) == {*judged, "year_mean", "year_level"}
     judged.add("year_mean")  # where rows share too few years, year_level is fair nowhere
+    assert set(pd.read_csv(tmp_path / "out" / "audit" / "probes.csv")["model"]) == judged
     assert main(["evaluate", config]) == 0
     assert set(pd.read_csv(tmp_path / "out" / "evaluation" / "predictions.csv")["model"]) == judged
     assert main(["score-holdout", config]) == 0

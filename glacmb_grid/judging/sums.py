@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
+from scipy.special import ndtri
 
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.products.gridded import by_year, gridded_product
@@ -17,6 +18,7 @@ from glacmb_grid.products.metadata import describe
 from glacmb_grid.products.regional import regional_product
 from glacmb_grid.products.regions import Regions, one_region, regions_of_polygons, rgi_regions
 from glacmb_grid.products.series import SAME_AREA, compare_series
+from glacmb_grid.report.page.tables import LEVEL
 from glacmb_grid.settings import Product
 from glacmb_grid.settings import Regions as RegionSettings
 from glacmb_grid.stores.formats import write_netcdf
@@ -136,16 +138,17 @@ def score_in_words(score: dict[Hashable, Any]) -> str:
 
 
 def _line(region: xr.Dataset) -> str:
-    """A region's mean change and its uncertainty in words."""
+    """A region's mean change in words, with the band that the page has as well."""
     rate = float(region["mass_change_gt"].mean())
     years = int(region["mass_change_gt"].notnull().sum())
     last = region["cumulative_mass_change_gt_uncertainty"].dropna("year")
-    sigma = float(last[-1]) / years if len(last) else np.nan
+    half = float(ndtri(0.5 + LEVEL / 2)) * float(last[-1]) / years if len(last) else np.nan
     balance = float(region["mass_balance"].mean())
     called = " ".join(dict.fromkeys(str(region[n].item()) for n in ("region_id", "region_name")))
     return (
         f"{called}: {balance:+.3f} m w.e. and {rate:+.3f} "
-        f"+- {sigma:.3f} Gt per year over {years} years, {int(region['glaciers_covered'].max())} glaciers"
+        f"+- {half:.3f} Gt per year ({LEVEL:.0%} band) over {years} years, "
+        f"{int(region['glaciers_covered'].max())} glaciers"
     )
 
 

@@ -133,7 +133,8 @@ def regional_series(
         say_missing(drawn, int((~np.isfinite(value)).sum()), len(value), "years")
         key(drawn, 1)
         title = str(one["region_name"].values) if "region_name" in one.variables else ""
-        drawn.set_title(title or known[place])
+        covered = [f"{int(one['glaciers_covered'].max()):,} glaciers"] if "glaciers_covered" in one else []
+        drawn.set_title(", ".join([title or known[place], *covered]))
     return drawn
 
 

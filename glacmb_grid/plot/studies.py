@@ -23,6 +23,8 @@ _MOST = 20
 def importance_means(importance: pd.DataFrame, *, model: str | None = None, scheme: str | None = None) -> pd.DataFrame:
     """Mean increase of the squared error by group of predictors and its standard deviation over folds, largest first.
 
+    Groups that no fold used are left out: shuffling them changes nothing at all.
+
     Returns
     -------
     DataFrame
@@ -32,7 +34,8 @@ def importance_means(importance: pd.DataFrame, *, model: str | None = None, sche
     for column, value in (("model", model), ("scheme", scheme)):
         if len(table):
             table = table[table[column] == (table[column].iloc[0] if value is None else value)]
-    means = table.groupby("group")["increase"].agg(["mean", "std"])
+    unused = set(table["group"]) - set(table.loc[table["increase"] != 0, "group"])
+    means = table[~table["group"].isin(unused)].groupby("group")["increase"].agg(["mean", "std"])
     return means.sort_values("mean", ascending=False, kind="stable")
 
 
@@ -85,7 +88,7 @@ def ablation_dots(ablations: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     columns = ("scheme", "model", "ablation", "rmse")
     require_columns(ablations, columns, name="ablations", source="`ablations.csv` of a study")
-    table = ablations[ablations["ablation"] != AS_IT_IS]
+    table = ablations[(ablations["ablation"] != AS_IT_IS) & ablations["rmse"].notna()]
     return _differences(table, "difference", "RMSE minus that of the model as it is (m w.e.)", "ablation", ax)
 
 

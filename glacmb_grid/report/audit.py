@@ -6,12 +6,19 @@ import pandas as pd
 
 from glacmb_grid.validation.audit import NESTED
 
+OTHER_SETTINGS = (
+    "Models are fitted with the settings of `audit.models` here, not with those of the run: nested scores differ from "
+    "those of the run."
+)
+"""Why the scores of an audit are others than those of its run."""
+
 
 def audit_text(
     gaps: pd.DataFrame, permuted: pd.DataFrame, findings: pd.DataFrame, probes: pd.DataFrame, leaks: list[str]
 ) -> str:
     """What leaks would have promised, what was checked, and the verdict, in words."""
     lines = ["what each leak would have promised (RMSE in m w.e.; below the nested one = promised too much)"]
+    lines.append(f"  note: {OTHER_SETTINGS}")
     for model, table in gaps.groupby("model", sort=False):
         lines.append(f"  {model}")
         for one in table.to_dict("records"):

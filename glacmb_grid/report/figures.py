@@ -88,7 +88,13 @@ def _of_regions(results: Results) -> Iterator[Figure]:
 def _region(results: Results, region: str, quantity: str) -> Draw:
     regional = results.regional
     assert regional is not None
-    return lambda ax: plot.regional_series(regional, region, quantity=quantity, ax=ax)  # type: ignore[arg-type]
+
+    def draw(ax: Any) -> None:
+        made = plot.regional_series(regional, region, quantity=quantity, ax=ax)  # type: ignore[arg-type]
+        if results.synthetic:
+            made.set_title(f"{made.get_title()}, synthetic")
+
+    return draw
 
 
 def _of_scores(results: Results) -> Iterator[Figure]:
@@ -102,9 +108,14 @@ def _of_scores(results: Results) -> Iterator[Figure]:
             yield Figure(f"predicted-observed-{scheme}", 80, _pairs(predictions, scheme, results.model))
     coverage, distance = tables.get("coverage"), tables.get("distance")
     if coverage is not None and len(coverage):
-        yield Figure("reliability", 80, lambda ax: plot.reliability(coverage, scheme=results.scheme, ax=ax))
+        yield Figure("reliability", 80, _reliability(results, coverage))
     if distance is not None and len(distance):
         yield Figure("distance", 65, lambda ax: plot.skill_by_distance(distance, ax=ax))
+
+
+def _reliability(results: Results, coverage: pd.DataFrame) -> Draw:
+    method = results.intervals if results.intervals in set(coverage["method"]) else None
+    return lambda ax: plot.reliability(coverage, scheme=results.scheme, method=method, ax=ax)
 
 
 def _pairs(predictions: pd.DataFrame, scheme: str, model: str) -> Draw:
@@ -114,12 +125,12 @@ def _pairs(predictions: pd.DataFrame, scheme: str, model: str) -> Draw:
 def _of_fits(results: Results) -> Iterator[Figure]:
     for model, parameters in results.networks.items():
         yield Figure(f"learning-curves-{model}", 65, lambda ax, p=parameters: plot.learning_curves(p, ax=ax))  # type: ignore[misc]
-    choices = results.evaluation.get("choices")
+    choices = results.choices
     if choices is None or "feature_names" not in choices:
         return
     for model in dict.fromkeys(choices.loc[choices["feature_names"].notna(), "model"].astype(str)):
         if chosen_table(choices, scheme=results.scheme, model=model).to_numpy().all():
-            continue  # every predictor in every fold: nothing was chosen
+            continue  # every predictor in every fold, or the model is not judged in this scheme: nothing was chosen
         yield Figure(f"chosen-{model}", 130, _chosen(choices, results.scheme, model))
 
 

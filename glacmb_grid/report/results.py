@@ -44,8 +44,8 @@ class Results:
     failures, unmatched, leaks, truth, holdout : DataFrame, optional
     locked : mapping, optional
         Of `folds/holdout.json`.
-    correlation : str
-        How errors are correlated, as the product's attribute says.
+    intervals : str
+        Method of the product's prediction intervals; empty without a product.
     inputs, versions : mapping
         Of the log of the run.
     stale : tuple of str
@@ -83,6 +83,7 @@ class Results:
     synthetic: bool = False
     outlines: int = 0
     names: Mapping[str, str] = field(default_factory=dict)
+    intervals: str = ""
 
     @cached_property
     def schemes(self) -> list[str]:
@@ -90,6 +91,16 @@ class Results:
         scores = self.evaluation.get("scores")
         found = [] if scores is None else list(dict.fromkeys(scores["scheme"].astype(str)))
         return sorted(found, key=lambda s: s != FIRST_SCHEME)
+
+    @cached_property
+    def choices(self) -> pd.DataFrame | None:
+        """What the inner folds chose, of the models and schemes that were judged."""
+        choices, scores = (self.evaluation.get(n) for n in ("choices", "scores"))
+        if choices is None or scores is None:
+            return None
+        judged = pd.MultiIndex.from_frame(scores[["model", "scheme"]].astype(str))
+        mine = pd.MultiIndex.from_frame(choices[["model", "scheme"]].astype(str))
+        return pd.DataFrame(choices[mine.isin(judged)])
 
     @property
     def scheme(self) -> str:
@@ -160,6 +171,7 @@ def gather(config: Judged, states: Mapping[str, str]) -> Results:
         synthetic=isinstance(config, RunConfig) and config.synthetic is not None,
         outlines=0 if outlines is None else len(outlines),
         names=_names(outlines, one(a.SAMPLES)),
+        intervals=product.intervals.method if product else "",
     )
 
 

@@ -13,6 +13,13 @@ from glacmb_grid.stores.artefacts import EVALUATION, GEODETIC, PRODUCT, PRODUCT_
 from glacmb_grid.stores.runs import RunStore
 from glacmb_grid.validation.scores import called_better, unbeaten_rivals
 
+RIVALS_IN_WORDS = {
+    "year_mean": "the mean of the glaciers measured in the same year",
+    "year_level": "a linear model of the mean balance of each year, with the level and amplitude of each glacier",
+}
+"""What the rivals of all models are."""
+FLOOR = "mean"
+"""The model that says nothing: nobody asks whether it beats a rival."""
 _REMARKS = {
     "random": " - rows of one glacier on both sides: not a fair test, only shown beside the others",
     "logo_own_geodetic": " - scored glaciers keep their own geodetic rates: not the skill at glaciers without any",
@@ -82,29 +89,43 @@ def verdict_lines(comparisons: pd.DataFrame) -> Iterator[str]:
 
 
 def what_beat_what(comparisons: pd.DataFrame) -> str:
-    """Which model beat which in one scheme; one that does not beat the rivals of all is called better than none."""
+    """Which model beat which in one scheme; one that does not beat the rivals of all is called better than no other.
+
+    Those that a rival itself beat are said once, and the training mean is not held against rivals.
+    """
     group = comparisons[comparisons["metric"] == "rmse"]
     if len(group) and (group["verdict"] == "not judged").all():
         return "not judged: fewer than 8 glaciers or years to resample"
     won = called_better(group)
     said = [f"{m} beat {', '.join(b['baseline'].astype(str))}" for m, b in won.groupby("model", sort=False)]
+    known = set(zip(won["model"].astype(str), won["baseline"].astype(str), strict=True))
     short: dict[str, list[str]] = {}
     for (_, model), rivals in unbeaten_rivals(group).items():
-        short.setdefault(", ".join(rivals), []).append(model)
+        left = [r for r in rivals if (r, model) not in known and model != FLOOR]
+        if left:
+            short.setdefault(", ".join(left), []).append(model)
     said += [f"not shown to beat {rivals}: {', '.join(models)}" for rivals, models in short.items()]
     return "; ".join(said) or "nothing established"
+
+
+TRUTH_HEADS = ("logo score", "measured", "unmeasured")
 
 
 def truth_lines(truth: pd.DataFrame, scores: pd.DataFrame) -> Iterator[str]:
     """Scores against a known truth beside those of leave-one-glacier-out."""
     yield "\nagainst the truth, RMSE in m w.e. / R2 / bias, beside what leave-one-glacier-out promised"
-    yield f"  {'model':18s}{'logo score':>24s}{'measured':>24s}{'unmeasured':>24s}"
-    for model in dict.fromkeys(truth["model"]):
-        row = [_error_r2_bias(scores[(scores["scheme"] == "logo") & (scores["model"] == model)])]
-        row += [
-            _error_r2_bias(truth[(truth["model"] == model) & (truth["slice"] == s)]) for s in ("measured", "unmeasured")
-        ]
+    yield f"  {'model':18s}" + "".join(f"{h:>24s}" for h in TRUTH_HEADS)
+    for model, *row in truth_rows(truth, scores):
         yield f"  {model:18s}" + "".join(f"{c:>24s}" for c in row)
+
+
+def truth_rows(truth: pd.DataFrame, scores: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    """Every model with RMSE, R2 and bias in `logo`, and against the truth on measured and unmeasured glaciers."""
+    for model in dict.fromkeys(truth["model"].astype(str)):
+        in_logo = (scores["scheme"] == "logo") & (scores["slice"] == "all") & (scores["model"] == model)
+        row = [scores[in_logo]]
+        row += [truth[(truth["model"] == model) & (truth["slice"] == s)] for s in ("measured", "unmeasured")]
+        yield model, *map(_error_r2_bias, row)
 
 
 def _error_r2_bias(lines: pd.DataFrame) -> str:

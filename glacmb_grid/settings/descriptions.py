@@ -252,7 +252,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "forms": "Whether glaciers answer alike to the same weather (`additive`), or by a factor that depends on what "
         "stays (`amplitude`); both are alternatives.",
         "kernels": "Kernels, chosen between on inner folds; `usual` has all terms, the others fewer.",
-        "means": "What the process is the departure from, chosen between on inner folds: a constant, a temperature index.",
+        "means": "What the process departs from, chosen between on inner folds: a constant, a temperature index.",
         "index": "Settings of that temperature index.",
         "position": "Whether the kernel knows positions.",
         "max_rows": "Most observations that are conditioned on.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Literal
 
 import numpy as np
@@ -14,13 +15,16 @@ import xarray as xr
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.learning.contract import Model
 from glacmb_grid.learning.registry import fit, predict
+from glacmb_grid.predictors import matching
 from glacmb_grid.progress import track
+from glacmb_grid.settings import Learner
 from glacmb_grid.validation.curves import thin_folds, training_counts
 from glacmb_grid.validation.predictions import out_of_fold
 from glacmb_grid.validation.scores import compare
 from glacmb_grid.vocabulary import VARIABLES, Meaning, meaning_coordinates, meanings_of
 
 Say = Callable[[str], None]
+AS_IT_IS, PLACED, BARE = "as it is", "with coordinates as predictors", "without land-surface-model predictors"
 Floats = npt.NDArray[np.float64]
 PLACE = ("longitude", "latitude")
 
@@ -95,14 +99,59 @@ def without_surface_model(samples: xr.Dataset) -> xr.Dataset | None:
 
 
 def ablations(samples: xr.Dataset, model: Model) -> dict[str, tuple[xr.Dataset, Model]]:
-    """Samples and model by the name of what was added or removed; first, the model as it is."""
-    out = {"as it is": (samples, model)}
-    placed, bare = with_coordinates(samples), without_surface_model(samples)
-    if placed is not None:
-        out["with coordinates as predictors"] = (placed, model)
-    if bare is not None:
-        out["without land-surface-model predictors"] = (bare, model)
+    """Samples and model by the name of what was added or removed; first, the model as it is.
+
+    What changes none of the predictors that the model may take is left out, see `changing_nothing`.
+    """
+    out = {AS_IT_IS: (samples, model)}
+    for name, table in _tables(samples).items():
+        changed = _taking(model, table, added=set(table["predictor"].values) - set(samples["predictor"].values))
+        if changed is not None and _offered(changed, table) != _offered(model, samples):
+            out[name] = (table, changed)
     return out | {name: (samples, replace(model, settings=other)) for name, other in model.variants().items()}
+
+
+def changing_nothing(samples: xr.Dataset, model: Model) -> list[str]:
+    """Names of the ablations that these samples allow but that would change no predictor of the model."""
+    made = ablations(samples, model)
+    return [name for name in _tables(samples) if name not in made]
+
+
+def _tables(samples: xr.Dataset) -> dict[str, xr.Dataset]:
+    """Samples with more or fewer predictors, as far as they allow it."""
+    found = {PLACED: with_coordinates(samples), BARE: without_surface_model(samples)}
+    return {name: table for name, table in found.items() if table is not None}
+
+
+def _taking(model: Model, samples: xr.Dataset, *, added: set[str]) -> Model | None:
+    """The model with settings for these samples: it may take what was added, and names no predictor that is not there.
+
+    None where it takes no predictors, or none of these.
+    """
+    if not isinstance(model.settings, Learner):
+        return None
+    names = samples["predictor"].values.astype(str).tolist()
+    new = [n for n in names if n in added]
+    known = _there(model.settings.predictors, names)
+    changed: dict[str, object] = {"predictors": [*known, *new]}
+    if model.settings.recipes:
+        recipes = [(r, _there(r.predictors, names)) for r in model.settings.recipes]
+        changed["recipes"] = [
+            r.model_copy(update={"predictors": [*k, *new], "exclude": _there(r.exclude, names)}) for r, k in recipes
+        ]
+        known = known if all(k for _, k in recipes) else []
+    return replace(model, settings=model.settings.model_copy(update=changed)) if known else None
+
+
+def _there(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The patterns that match any of the names."""
+    return [p for p in patterns if any(fnmatchcase(n, p) for n in names)]
+
+
+def _offered(model: Model, samples: xr.Dataset) -> set[str]:
+    """Names of the predictors that the model may take."""
+    names = samples["predictor"].values.astype(str)
+    return set(names[matching(names, model.settings.predictors)])
 
 
 def ablate(
@@ -120,7 +169,8 @@ def ablate(
     Returns
     -------
     DataFrame
-        scheme, model, ablation, rmse, difference (ablated minus as it is, m w.e.), lower, upper, verdict, n.
+        scheme, model, ablation, rmse, difference (ablated minus as it is, m w.e.), lower, upper, verdict, n. What
+        would change no predictor of the model has neither an RMSE nor a difference: nothing was fitted.
     """
     lines = []
     for model in models:
@@ -141,6 +191,9 @@ def ablate(
                     line |= _difference(pd.concat([tables[-1], tables[0]]), name, draws, level, seed)
                 lines.append({**line, "n": len(error)})
                 say(f"{scheme}, {model.name} {name}: RMSE {line['rmse']:.3f}")
+            for name in changing_nothing(samples, model):
+                say(f"{scheme}, {model.name} {name}: changes no predictor of the model, left out")
+                lines.append({"scheme": scheme, "model": model.name, "ablation": name, "rmse": np.nan, "n": 0})
     return pd.DataFrame(lines)
 
 

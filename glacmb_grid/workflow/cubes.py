@@ -309,7 +309,7 @@ def make_predictors(
             part = some(start)
             yield part
         years = part["year"].values
-        work.say(f"{part.sizes['predictor']} predictors, hydrological years {years[0]}..{years[-1]}")
+        work.say(f"{part.sizes['predictor']} predictors made, hydrological years {years[0]}..{years[-1]}")
 
     return {"predictors": parts()}
 

@@ -37,6 +37,7 @@ def atlas(glaciers: Glaciers, document: Document) -> dict[str, UIElement]:
     """
     data, again = (ColumnDataSource({n: [] for n in _COLUMNS}) for _ in range(2))
     chosen = ColumnDataSource({"index": [], "longitude": [], "latitude": []})
+    measured = ColumnDataSource({"longitude": [], "latitude": [], "size": []})
     series, observed = (ColumnDataSource(c) for c in _first_series(glaciers))
     search = TextInput(title="Find a glacier by identifier or name", sizing_mode="stretch_width")
     search.js_on_change("value", CustomJS(args={"map": data, "chosen": chosen}, code=script("find.js")))
@@ -45,6 +46,9 @@ def atlas(glaciers: Glaciers, document: Document) -> dict[str, UIElement]:
         what = "mean annual balance (m w.e.)" if glaciers.of_product else "mean observed balance (m w.e.)"
         limit = limit_of(glaciers.mean)
         out["map"] = _map(glaciers, data, chosen, "mean", what, (tuple(reversed(RdBu[11])), -limit, limit))
+        if glaciers.ringed:
+            ring = {"fill_color": None, "line_color": "black", "line_width": 1.6}
+            out["map"].scatter("longitude", "latitude", size="size", source=measured, **ring)
         if np.isfinite(glaciers.applicable).any():
             what = "share of years within the area of applicability"
             out["applicability"] = _map(glaciers, again, chosen, "applicable", what, (cividis(11), 0.0, 1.0))
@@ -55,7 +59,8 @@ def atlas(glaciers: Glaciers, document: Document) -> dict[str, UIElement]:
         code=script("show.js"),
     )
     chosen.js_on_change("data", show)
-    decode = CustomJS(args={"map": data, "again": again, "chosen": chosen}, code=script("decode.js"))
+    sources = {"map": data, "again": again, "chosen": chosen, "measured": measured}
+    decode = CustomJS(args=sources, code=script("decode.js"))
     document.js_on_event("document_ready", decode)
     return out
 

@@ -146,7 +146,7 @@ def _counts(results: Results) -> list[tuple[str, str]]:
         rows += [
             ("glaciers of the product", f"{product.sizes['glacier']:,}, {int(product['measured'].sum()):,} measured"),
             ("hydrological years of the product", span),
-            ("area of the product", f"{float(product['area'].sum()):,.1f} km²"),
+            ("area of the product at the date of the inventory", f"{float(product['area'].sum()):,.1f} km²"),
             ("licence in its files", _licence(product)),
             ("title", str(product.attrs.get("title", ""))),
         ]
@@ -169,7 +169,7 @@ def _of_samples(samples: xr.Dataset) -> list[tuple[str, str]]:
         ("years of a glacier", f"{each.min()} to {each.max()}, median {each.median():.0f}"),
         ("their balances", f"{value.min():+.2f} to {value.max():+.2f} m w.e., mean {value.mean():+.2f}"),
         ("positive years", f"{int((value > 0).sum()):,} ({(value > 0).mean():.0%})"),
-        ("predictors offered", f"{samples.sizes['predictor']:,}"),
+        ("predictors made", f"{samples.sizes['predictor']:,}"),
     ]
     if "uncertainty_given" in samples.coords:
         rows.append(("with an uncertainty of their own", f"{int(samples['uncertainty_given'].sum()):,}"))
@@ -235,7 +235,7 @@ def _limits_of_judging(results: Results) -> Iterator[str]:
             "The scheme random leaves rows of one glacier on both sides: no fair test, only shown beside the others."
         )
     if results.leaks is not None and len(results.leaks):
-        kinds = ", ".join(f"{k} ({n})" for k, n in results.leaks.groupby("kind")["count"].sum().items())
-        yield f"What stands on both sides of folds: {kinds} rows; see folds/leaks.csv."
+        kinds = ", ".join(f"{k} ({n} rows)" for k, n in results.leaks.groupby("kind")["count"].sum().items())
+        yield f"What stands on both sides of folds: {kinds}; see folds/leaks.csv."
     if results.stale:
         yield f"Not current with the configuration: {', '.join(results.stale)}; run again to renew."

@@ -40,6 +40,9 @@ const decode = async () => {
   if (half !== null) for (let at = count; at < half.length; at++) half[at] += half[at - count]
   window.glacmb_series = {facts, balance, half}
   map.data = columns
+  const known = facts.of_product ? Object.keys(facts.observed).map(Number) : []
+  const taken = (name) => known.map((one) => columns[name][one])
+  measured.data = {longitude: taken("longitude"), latitude: taken("latitude"), size: taken("size").map((x) => x + 3)}
   const one = facts.first
   chosen.data = {index: [one], longitude: [columns.longitude[one]], latitude: [columns.latitude[one]]}
   document.documentElement.dataset.ready = "yes"

@@ -75,6 +75,16 @@ class Glaciers:
         return np.asarray(np.maximum(diameter, SMALLEST if len(self.area) > 5000 else 5.0))
 
     @property
+    def ringed(self) -> bool:
+        """Whether the map tells measured glaciers from others."""
+        return self.of_product and bool(self.observed)
+
+    @property
+    def sized(self) -> bool:
+        """Whether sizes of symbols say something."""
+        return bool(np.isfinite(self.area).any())
+
+    @property
     def first(self) -> int:
         """The glacier that is shown first: the one with most observations."""
         return max(self.observed, key=lambda i: len(self.observed[i]), default=0)

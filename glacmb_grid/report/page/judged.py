@@ -20,6 +20,7 @@ from glacmb_grid.report.page.charts import (
     line_height,
     settle,
 )
+from glacmb_grid.report.page.tables import counted
 
 PAIRS = 60_000
 """Pairs of observed and predicted that the page holds at most; models beyond are not offered."""
@@ -92,10 +93,9 @@ def score_charts(scores: pd.DataFrame, schemes: list[str], metric: str = "rmse")
     return out
 
 
-def reliability_chart(coverage: pd.DataFrame, scheme: str) -> figure:
-    """Share of observations within intervals against the share promised, by model."""
-    table = coverage[(coverage["slice"] == "all") & (coverage["scheme"] == scheme)]
-    table = table[table["method"] == table["method"].iloc[0]] if len(table) else table
+def reliability_chart(coverage: pd.DataFrame, scheme: str, method: str) -> figure:
+    """Share of observations within intervals of one method against the share promised, by model."""
+    table = coverage[(coverage["slice"] == "all") & (coverage["scheme"] == scheme) & (coverage["method"] == method)]
     made = chart("promised share", "share of observations within", height=360, x_range=(0, 1.05), y_range=(0, 1.05))
     made.line([0, 1], [0, 1], color="#888888")
     models = colours_of(table["model"].astype(str))
@@ -115,7 +115,7 @@ def reliability_chart(coverage: pd.DataFrame, scheme: str) -> figure:
 def distance_chart(distance: pd.DataFrame, scheme: str) -> figure:
     """Error against the distance to the nearest glacier that was learnt from."""
     table = distance[distance["scheme"] == scheme]
-    names = [f"{a:g} to {b:g}" for a, b in zip(table["from_km"], table["to_km"], strict=True)]
+    names = distance_classes(table)
     classes = list(dict.fromkeys(names))
     made = chart("distance to the nearest glacier learnt from (km)", METRICS["rmse"], x_range=classes)
     models = colours_of(table["model"].astype(str))
@@ -135,7 +135,18 @@ def distance_chart(distance: pd.DataFrame, scheme: str) -> figure:
         said = [("RMSE", "@rmse{0.000} [@lower{0.000}, @upper{0.000}]"), ("rows", "@n of @glaciers glaciers")]
         hover(made, [("", "@model"), *said], renderers=[dots])
     made.y_range.start = 0
+    made.xaxis.axis_label_standoff = 6
     return settle(made)
+
+
+def distance_classes(table: pd.DataFrame) -> list[str]:
+    """Names of the classes of distance, (row,), with how many rows and glaciers stand behind them."""
+    ends = table[["from_km", "to_km"]]
+    counts = table.groupby(["from_km", "to_km"])[["n", "glaciers"]].transform("max")
+    return [
+        f"{f'{a:g} to {b:g}' if np.isfinite(b) else f'over {a:g}'}\nn = {int(n)}\n{counted(int(g), 'glacier')}"
+        for a, b, n, g in pd.concat([ends, counts], axis=1).itertuples(index=False)
+    ]
 
 
 def differences_chart(table: pd.DataFrame, value: str, lines: str, label: str) -> figure:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -13,54 +12,21 @@ from bokeh.models import UIElement
 
 from glacmb_grid.plot.fits import chosen_table
 from glacmb_grid.plot.studies import AS_IT_IS, NESTED
+from glacmb_grid.report.audit import OTHER_SETTINGS
 from glacmb_grid.report.page import cards, tables
 from glacmb_grid.report.page.atlas import atlas
 from glacmb_grid.report.page.glaciers import ONE_SIGMA, Glaciers
-from glacmb_grid.report.page.judged import (
-    differences_chart,
-    distance_chart,
-    predicted_charts,
-    reliability_chart,
-    score_charts,
-)
+from glacmb_grid.report.page.judged import differences_chart
+from glacmb_grid.report.page.judgement import EVALUATE, judgement
 from glacmb_grid.report.page.learnt import chosen_chart, glaciers_chart, importance_chart, losses_chart
+from glacmb_grid.report.page.section import Section
 from glacmb_grid.report.page.sentences import correlated_as, why_no_interval
-from glacmb_grid.report.page.sums import LEVEL, geodetic_chart, regional_charts
-from glacmb_grid.report.page.tables import Table
+from glacmb_grid.report.page.sums import geodetic_chart, regional_charts
+from glacmb_grid.report.page.tables import LEVEL
 from glacmb_grid.report.results import Results
+from glacmb_grid.report.study import changes_nothing
 
-_RUN, _EVALUATE = "glacmb-grid run", "glacmb-grid evaluate"
-
-
-@dataclass(frozen=True)
-class Section:
-    """One section.
-
-    Attributes
-    ----------
-    key, title : str
-        Its place in the page, and its heading.
-    lead : str
-        What is shown, in a sentence or two.
-    charts : mapping
-        By their place in the page.
-    tables : list of Table
-    points : list of str
-        Sentences in a list.
-    wide : bool
-        Whether charts take the whole width instead of standing side by side.
-    missing : str
-        Why there is nothing to show; empty otherwise.
-    """
-
-    key: str
-    title: str
-    lead: str = ""
-    charts: Mapping[str, UIElement] = field(default_factory=dict)
-    tables: list[Table] = field(default_factory=list)
-    points: list[str] = field(default_factory=list)
-    wide: bool = False
-    missing: str = ""
+_RUN = "glacmb-grid run"
 
 
 def sections(results: Results, glaciers: Glaciers | None, document: Document) -> Iterator[Section]:
@@ -71,11 +37,7 @@ def sections(results: Results, glaciers: Glaciers | None, document: Document) ->
     yield _regional(results)
     yield _geodetic(results)
     yield _series(results)
-    yield _scores(results)
-    yield _predicted(results)
-    yield _beaten(results)
-    yield _reliability(results)
-    yield _distance(results)
+    yield from judgement(results)
     yield _groups(results)
     yield _applicability(applicability, results)
     yield _losses(results)
@@ -92,7 +54,7 @@ def sections(results: Results, glaciers: Glaciers | None, document: Document) ->
 def _glaciers(glaciers: Glaciers | None, charts: dict[str, UIElement], results: Results) -> Section:
     title = "Glaciers"
     if glaciers is None:
-        return Section("glaciers", title, missing=f"No series yet: made by {_RUN}, or {_EVALUATE} for a table.")
+        return Section("glaciers", title, missing=f"No series yet: made by {_RUN}, or {EVALUATE} for a table.")
     where = (
         "Click a glacier on the map"
         if "map" in charts
@@ -103,9 +65,15 @@ def _glaciers(glaciers: Glaciers | None, charts: dict[str, UIElement], results: 
         if glaciers.of_product
         else " Only measured glaciers are shown; lines are predictions of fits that had not seen them."
     )
+    if glaciers.ringed:
+        what += (
+            f" Measured glaciers{' (rings)' if 'map' in charts else ''} are predicted by fits that saw none of their "
+            "observations; the observations are not in the product, nor in the regional sum."
+        )
     if glaciers.band == ONE_SIGMA and results.product is not None:
         what += f" Bands are one standard deviation: {why_no_interval(results.product)}."
-    return Section("glaciers", title, f"{where} to see its series.{what}", charts)
+    size = " The size of a symbol is the area of the glacier." if "map" in charts and glaciers.sized else ""
+    return Section("glaciers", title, f"{where} to see its series.{size}{what}", charts)
 
 
 def _regional(results: Results) -> Section:
@@ -151,82 +119,6 @@ def _geodetic(results: Results) -> Section:
     return Section("geodetic", "Beside geodetic rates", lead, charts, [tables.geodetic_table(results.geodetic_scores)])
 
 
-def _scores(results: Results) -> Section:
-    scores = results.evaluation.get("scores")
-    if scores is None or scores.empty:
-        return Section("scores", "Scores", missing=f"No scores yet: made by {_EVALUATE}.")
-    lead = (
-        "Every model predicts only what its fit had not seen, in the same folds: logo leaves one glacier (or group) "
-        "out, loyo one year, both_out both; nested: all choices were made inside the folds. RMSE per glacier: each "
-        "glacier counts once. REC AUC: the share of errors up to t, averaged over t from 0 to 1 m w.e.; 1 is perfect. "
-        "Sign AUC: how often a year of gain is predicted above a year of loss; 0.5 is guessing."
-    )
-    found = [tables.score_table(scores, s, results.model, results.level) for s in results.schemes]
-    if (slices := results.evaluation.get("slices")) is not None:
-        found.append(tables.slices_table(slices, results.scheme, results.model))
-    if results.holdout is not None and len(results.holdout):
-        found.append(_holdout_table(results))
-    return Section("scores", "Scores beside every rival", lead, score_charts(scores, results.schemes), found)
-
-
-def _holdout_table(results: Results) -> Table:
-    assert results.holdout is not None
-    rmse = results.holdout[results.holdout["metric"] == "rmse"]
-    rows = [
-        (str(r["model"]), tables.with_interval(r["value"], r["lower"], r["upper"]), str(r["n"]))
-        for r in rmse.to_dict("records")
-    ]
-    return tables.table_of(("model", "RMSE [interval]", "n"), rows, "test glaciers that were locked away; m w.e.")
-
-
-def _predicted(results: Results) -> Section:
-    predictions = results.evaluation.get("predictions")
-    if predictions is None or predictions.empty:
-        return Section("predicted", "Predicted and observed", missing=f"No predictions yet: made by {_EVALUATE}.")
-    charts = predicted_charts(predictions, results.schemes, results.model)
-    return Section("predicted", "Predicted and observed", "One point is one glacier-year, left out of the fit.", charts)
-
-
-def _beaten(results: Results) -> Section:
-    comparisons = results.evaluation.get("comparisons")
-    title = "What beat what"
-    if comparisons is None or comparisons.empty:
-        return Section("beaten", title, missing="No comparison: it takes two models that were judged.")
-    found = [tables.beaten_table(comparisons, results.schemes)]
-    found.append(tables.verdict_table(comparisons, results.schemes, results.model))
-    lead = (
-        "Paired by glacier, year or both; “beat” only where the interval of the difference excludes 0, and only of "
-        "models that also beat year_mean (the glaciers measured in the same year) or year_level, where judged."
-    )
-    return Section("beaten", title, lead, tables=found)
-
-
-def _reliability(results: Results) -> Section:
-    coverage, title = results.evaluation.get("coverage"), "Reliability of intervals"
-    if coverage is None or coverage.empty or coverage["coverage"].isna().all():
-        return Section(
-            "reliability",
-            title,
-            missing="No coverage: it takes at least 9 glaciers, and is made by glacmb-grid evaluate.",
-        )
-    lead = (
-        "How often intervals hold observations of glaciers that they were not calibrated on. Above the line they are "
-        "wider than promised. With few glaciers the coverage is itself uncertain (lines: its interval)."
-    )
-    charts = {"reliability-chart": reliability_chart(coverage, results.scheme)}
-    return Section(
-        "reliability", title, lead, charts, [tables.coverage_table(coverage, results.scheme, results.model)], wide=True
-    )
-
-
-def _distance(results: Results) -> Section:
-    distance, title = results.evaluation.get("distance"), "Skill against distance"
-    if distance is None or distance.empty or not (distance["scheme"] == results.scheme).any():
-        return Section("distance", title, missing="Distances are not known: positions are needed.")
-    charts = {"distance-chart": distance_chart(distance, results.scheme)}
-    return Section("distance", title, f"Scheme {results.scheme}.", charts, wide=True)
-
-
 def _groups(results: Results) -> Section:
     curve, title = results.study.get("learning_curve"), "Skill against the number of glaciers"
     if curve is None or curve.empty:
@@ -260,21 +152,30 @@ def _losses(results: Results) -> Section:
 
 
 def _chosen(results: Results) -> Section:
-    choices, title = results.evaluation.get("choices"), "Chosen by the inner folds"
+    choices, title = results.choices, "Chosen by the inner folds"
     if choices is None or "chosen" not in choices or choices["chosen"].isna().all():
         return Section("chosen", title, missing="No model had anything to choose.")
     models = list(dict.fromkeys(choices.loc[choices["chosen"].notna(), "model"].astype(str)))
     charts = {f"chosen-{m}": chosen_chart(choices, results.scheme, m) for m in models}
     shown: dict[str, UIElement] = {n: c for n, c in charts.items() if c is not None}
-    found = [tables.choices_table(choices, results.scheme, m) for m in models]
-    lead = "Predictors and settings are decided inside the training rows of every outer fold."
-    points = [_all_taken(choices, results.scheme, m) for m in models if charts[f"chosen-{m}"] is None]
+    recipes = {m: (results.evaluation.get("search") or {}).get(m, {}).get("recipes", []) for m in models}
+    found = [tables.choices_table(choices, results.scheme, m, recipes[m]) for m in models]
+    lead = (
+        "Predictors and settings are decided inside the training rows of every outer fold. Their words are "
+        "explained under “Search space”."
+    )
+    points = [_all_taken(choices, results, m) for m in models if charts[f"chosen-{m}"] is None]
     return Section("chosen", title, lead, shown, [t for t in found if t.rows], [p for p in points if p])
 
 
-def _all_taken(choices: pd.DataFrame, scheme: str, model: str) -> str:
-    count = len(chosen_table(choices, scheme=scheme, model=model))
-    return f"{model} took all {count} predictors that it was offered in every fold." if count else ""
+def _all_taken(choices: pd.DataFrame, results: Results, model: str) -> str:
+    """That nothing was left out, and of how many predictors that is all."""
+    names = set(chosen_table(choices, scheme=results.scheme, model=model).index)
+    if not names:
+        return ""
+    made = set() if results.samples is None else set(results.samples["predictor"].values.astype(str))
+    which = f"that `models.{model}.predictors` names, of {len(made):,} made" if names < made else "that there are"
+    return f"{model} took all {len(names):,} predictors {which}, in every fold."
 
 
 def _study(results: Results) -> Section:
@@ -284,11 +185,12 @@ def _study(results: Results) -> Section:
         return Section("study", title, missing="Not studied: made by glacmb-grid study.")
     pairs = list(dict.fromkeys(zip(importance["model"].astype(str), importance["scheme"].astype(str), strict=True)))
     charts: dict[str, UIElement] = {f"importance-{m}-{s}": importance_chart(importance, m, s) for m, s in pairs}
-    changed = ablations[ablations["ablation"] != AS_IT_IS]
+    changed = ablations[(ablations["ablation"] != AS_IT_IS) & ablations["rmse"].notna()]
     if len(changed) and "difference" in changed:
         label = "RMSE minus that as it is (m w.e.)"
         charts["ablations-chart"] = differences_chart(changed, "difference", "ablation", label)
-    return Section("study", title, "Importance is of predictors shuffled together, out of fold.", charts)
+    lead = "Importance is of predictors shuffled together, out of fold; what no fold used is left out."
+    return Section("study", title, lead, charts, points=changes_nothing(ablations))
 
 
 def _audit(results: Results) -> Section:
@@ -297,19 +199,20 @@ def _audit(results: Results) -> Section:
         return Section("audit", title, missing="Not audited: made by glacmb-grid audit.")
     verdict = results.audit.get("verdict", {}).get("leaks", [])
     said = "The audit found leaks: see below." if verdict else "The audit found no fit that saw a row it was scored on."
+    said += f" {OTHER_SETTINGS}"
     shown = gaps[gaps["leak"] != NESTED]
     charts = {"audit-chart": differences_chart(shown, "promised", "leak", "RMSE that the leak hides (m w.e.)")}
     return Section("audit", title, said, charts, [tables.gaps_table(gaps)], list(verdict), wide=True)
 
 
 def _search(results: Results) -> Section:
-    search, choices = (results.evaluation.get(n) for n in ("search", "choices"))
+    search, choices = results.evaluation.get("search"), results.choices
     title = "Search space, and size against rows"
-    found = [tables.search_table(search)] if search else []
+    found = [tables.search_table(search), tables.words_table(search)] if search else []
     if choices is not None and "parameters" in choices and choices["parameters"].notna().any():
         found.append(tables.size_table(choices))
     if not found:
-        return Section("search", title, missing=f"Nothing was searched yet: made by {_EVALUATE}.")
+        return Section("search", title, missing=f"Nothing was searched yet: made by {EVALUATE}.")
     return Section("search", title, tables=found)
 
 

@@ -11,15 +11,10 @@ import xarray as xr
 from scipy.special import ndtri
 
 from glacmb_grid.errors import listing
-from glacmb_grid.plot.style import identifiers
-from glacmb_grid.report.page.sums import LEVEL
+from glacmb_grid.report.page.tables import LEVEL, counted, region_names
 from glacmb_grid.report.results import Results
+from glacmb_grid.report.scores import RIVALS_IN_WORDS
 from glacmb_grid.validation.scores import unbeaten_rivals
-
-_RIVALS = {
-    "year_mean": "the mean of the glaciers measured in the same year (year_mean)",
-    "year_level": "a straight line through the mean balances of the years (year_level)",
-}
 
 
 def sentences(results: Results) -> list[str]:
@@ -47,7 +42,7 @@ def _what(results: Results) -> str:
     if scores is None:
         return f"There are {learnt}; no model has been judged yet."
     models = list(dict.fromkeys(scores["model"].astype(str)))
-    return f"{_counted(len(models), 'model')} ({listing(models, 12)}) learnt from {learnt} and were judged on them."
+    return f"{counted(len(models), 'model')} ({listing(models, 12)}) learnt from {learnt} and were judged on them."
 
 
 def _answer(results: Results) -> str:
@@ -55,11 +50,11 @@ def _answer(results: Results) -> str:
     if regional is None or not regional.sizes["region"] or not regional.sizes["year"]:
         return ""
     if regional.sizes["region"] == 1:
-        one = regional.isel(region=0)
-        name = str(one["region_name"].values) if "region_name" in one.variables else ""
-        return _of_region(one, name or identifiers(regional, "region")[0], correlated_as(results))
+        where = region_names(regional)[0]
+        return _of_region(regional.isel(region=0), where, correlated_as(results), synthetic=results.synthetic)
     total = float(regional["mass_change_gt"].sum())
-    said = f"The glaciers of {_counted(regional.sizes['region'], 'region')} {_lost(total)} {abs(total):,.1f} Gt in all"
+    which = f"The {'synthetic ' if results.synthetic else ''}glaciers of this run"
+    said = f"{which} in {counted(regional.sizes['region'], 'region')} {_lost(total)} {abs(total):,.1f} Gt in all"
     return f"{said}; every region with its uncertainty is below."
 
 
@@ -77,7 +72,7 @@ def why_no_interval(product: xr.Dataset) -> str:
     return said.removeprefix("not available: ") or "there is no 90 % interval"
 
 
-def _of_region(one: xr.Dataset, where: str, correlated: str) -> str:
+def _of_region(one: xr.Dataset, where: str, correlated: str, *, synthetic: bool) -> str:
     years, half = one.sizes["year"], float(ndtri(0.5 + LEVEL / 2))
     last = one.isel(year=-1)
     values = {}
@@ -85,7 +80,13 @@ def _of_region(one: xr.Dataset, where: str, correlated: str) -> str:
         value, sigma = float(last[name]) / divisor, float(last[f"{name}_uncertainty"]) / divisor
         values[name] = value, half * sigma
     (rate, its), (gigatonnes, more) = values.values()
-    glaciers = "All glaciers together" if where == "all glaciers" else f"The glaciers of {where}"
+    made_up = "synthetic " if synthetic else ""
+    whole = where.endswith("all glaciers")
+    glaciers = (
+        f"All {made_up}glaciers together"
+        if whole
+        else f"The {int(last['glaciers_covered']):,} {made_up}glaciers of this run in {where}"
+    )
     if not math.isfinite(rate) or not math.isfinite(gigatonnes):
         return f"Balances of {where} are not complete: see the series."
     return (
@@ -114,18 +115,15 @@ def _verdicts(results: Results) -> str:
         return ""
     mine = table[(table["scheme"] == results.scheme) & (table["metric"] == "rmse") & (table["model"] == results.model)]
     names = {v: mine.loc[mine["verdict"] == v, "baseline"].astype(str).tolist() for v in ("better", "worse")}
-    open_ = mine.loc[mine["verdict"] == "undecided", "baseline"].astype(str).tolist()
     unbeaten = unbeaten_rivals(mine).get((results.scheme, results.model), [])
+    open_ = mine.loc[mine["verdict"] == "undecided", "baseline"].astype(str)
+    open_ = [n for n in open_ if n not in unbeaten]
     if unbeaten:
-        said = [
-            f"it is not shown to beat {listing([_RIVALS[n] for n in unbeaten])}, so it is called better than nothing"
-        ]
+        lower = f"its RMSE is lower than that of {listing(names['better'])}, but " if names["better"] else ""
+        rivals = listing([f"{RIVALS_IN_WORDS[n]} ({n})" for n in unbeaten])
+        said = [f"{lower}it is not shown to beat {rivals}, so it is not called better than any other model"]
     else:
         said = [f"it beats {listing(names['better'])}"] if names["better"] else []
     said += [f"it is beaten by {listing(names['worse'])}"] if names["worse"] else []
     said += [f"against {listing(open_)} nothing is established"] if open_ else []
     return f"; {'; '.join(said)}" if said else ""
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

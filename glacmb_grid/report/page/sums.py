@@ -11,10 +11,8 @@ from bokeh.plotting import figure
 
 from glacmb_grid.plot.series import QUANTITIES, band
 from glacmb_grid.report.page.charts import COLOURS, chart, hover, intervals, settle
-from glacmb_grid.report.page.tables import region_names
+from glacmb_grid.report.page.tables import LEVEL, region_names
 
-LEVEL = 0.9
-"""Share of errors that the bands hold."""
 MOST = 100
 """Regions that can be chosen from."""
 

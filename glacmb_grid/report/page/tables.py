@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy.special import ndtri
 
 from glacmb_grid.plot.style import identifiers
 from glacmb_grid.products.series import SAME_AREA
-from glacmb_grid.report.scores import what_beat_what
+from glacmb_grid.report.page.words import NAMES, explained, in_words, recipe_in_words
+from glacmb_grid.report.scores import TRUTH_HEADS, truth_rows, what_beat_what
 from glacmb_grid.validation.scores import unbeaten_rivals
 
+LEVEL = 0.9
+"""Share of errors that the bands of sums hold."""
 MOST_ROWS = 200
 """Rows of a table that the page holds at most."""
 
@@ -60,6 +64,11 @@ def number(value: float, digits: int = 3, *, signed: bool = False) -> str:
     return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things in words."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def with_interval(value: float, lower: float, upper: float, *, signed: bool = False) -> str:
     """A value with its interval, if it has one."""
     text = number(value, signed=signed)
@@ -100,20 +109,28 @@ def verdict_table(comparisons: pd.DataFrame, schemes: Sequence[str], model: str)
         (
             s,
             str(r["baseline"]),
-            with_interval(r["difference"], r["lower"], r["upper"], signed=True),
             verdict(s, str(r["verdict"])),
+            with_interval(r["difference"], r["lower"], r["upper"], signed=True),
         )
         for s in schemes
         for r in mine[mine["scheme"] == s].to_dict("records")
     ]
     caption = f"RMSE of {model} minus that of its rival, m w.e.; “better” only where the interval excludes 0"
-    return table_of(("scheme", "rival", "difference [interval]", "verdict"), rows, caption)
+    return table_of(("scheme", "rival", "verdict", "difference [interval]"), rows, caption)
 
 
 def beaten_table(comparisons: pd.DataFrame, schemes: Sequence[str]) -> Table:
     """Which model beat which in every scheme."""
     rows = [(scheme, what_beat_what(comparisons[comparisons["scheme"] == scheme])) for scheme in schemes]
     return table_of(("scheme", "what beat what"), rows)
+
+
+def truth_table(truth: pd.DataFrame, scores: pd.DataFrame, model: str) -> Table:
+    """Scores against a known truth beside those in `logo`, those of the product's model in bold."""
+    rows = list(truth_rows(truth, scores))
+    strong = next((k for k, row in enumerate(rows) if row[0] == model), -1)
+    caption = "RMSE in m w.e. / R² / bias; logo score: of observations, the others: of the truth in all years"
+    return table_of(("model", *TRUTH_HEADS), rows, caption, strong=strong)
 
 
 def coverage_table(coverage: pd.DataFrame, scheme: str, model: str, level: float = 0.9) -> Table:
@@ -142,14 +159,14 @@ def _percent(value: float, lower: float, upper: float) -> str:
     return f"{value:.0%}" if math.isnan(lower) else f"{value:.0%} [{lower:.0%}, {upper:.0%}]"
 
 
-def choices_table(choices: pd.DataFrame, scheme: str, model: str) -> Table:
-    """What the inner folds chose for every outer fold."""
+def choices_table(choices: pd.DataFrame, scheme: str, model: str, recipes: Sequence[Mapping[str, Any]] = ()) -> Table:
+    """What the inner folds chose for every outer fold; recipes are told by their content."""
     one = choices[(choices["scheme"] == scheme) & (choices["model"] == model)]
     rows = [
         (
             str(r["fold"]),
             str(r["rows"]),
-            _settings(r["chosen"]),
+            _settings(r["chosen"], recipes),
             number(r.get("inner_rmse", math.nan)),
             number(r.get("features", math.nan), 0),
             number(r.get("parameters", math.nan), 0),
@@ -160,7 +177,7 @@ def choices_table(choices: pd.DataFrame, scheme: str, model: str) -> Table:
     return table_of(heads, rows, f"{model}, {scheme}", folded=True)
 
 
-def _settings(text: Any) -> str:
+def _settings(text: Any, recipes: Sequence[Mapping[str, Any]]) -> str:
     """Settings in JSON as words."""
     if not isinstance(text, str):
         return "–"
@@ -168,7 +185,7 @@ def _settings(text: Any) -> str:
         found = json.loads(text)
     except ValueError:
         return text
-    return ", ".join(f"{k} {v}" for k, v in found.items()) if isinstance(found, dict) else text
+    return in_words(found, recipes) if isinstance(found, dict) else text
 
 
 def search_table(search: Mapping[str, Any]) -> Table:
@@ -181,11 +198,19 @@ def search_table(search: Mapping[str, Any]) -> Table:
             for key, value in one.items():
                 values.setdefault(key, []).append(json.dumps(value))
         kinds = {k: list(dict.fromkeys(v)) for k, v in values.items()}
-        said = "; ".join(f"{k}: {', '.join(v)}" for k, v in kinds.items() if len(v) > 1)
         recipes = space.get("recipes", []) if isinstance(space, dict) else []
-        rows.append((str(model), str(len(candidates)), str(len(recipes)), said or "nothing to choose"))
-    heads = ("model", "candidates", "recipes of predictors", "what differs")
+        kinds["recipe"] = [f"{k} ({recipe_in_words(r)})" for k, r in enumerate(recipes)]
+        said = "; ".join(f"{NAMES.get(k, k)}: {', '.join(v)}" for k, v in kinds.items() if len(v) > 1)
+        rows.append((str(model), str(len(candidates)), said or "nothing to choose", str(len(recipes))))
+    heads = ("model", "candidates", "what differs", "recipes of predictors")
     return table_of(heads, rows, "decided by the inner folds of every outer fold; whole in evaluation/search.json")
+
+
+def words_table(search: Mapping[str, Any]) -> Table:
+    """What the words of the search spaces and of the choices mean."""
+    rows = dict.fromkeys(row for row in explained(search) if row[-1])
+    heads = ("word", "key under `models: NAME:`", "what it is")
+    return table_of(heads, rows, "what is chosen and searched", folded=True)
 
 
 def size_table(choices: pd.DataFrame) -> Table:
@@ -201,16 +226,16 @@ def size_table(choices: pd.DataFrame) -> Table:
                 _span(parameters),
                 _span(features),
                 _span(count),
-                f"{np.median(parameters / count):,.1f}",
+                f"{_span(parameters / count, 1)}, median {np.nanmedian(parameters / count):,.1f}",
             )
         )
     heads = ("model", "scheme", "parameters", "predictors", "rows learnt from", "parameters per row")
     return table_of(heads, rows, "smallest to largest over the folds; parameters with biases, of one member")
 
 
-def _span(values: Any) -> str:
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    return f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
+def _span(values: Any, digits: int = 0) -> str:
+    ends = dict.fromkeys(f"{float(f(values)):,.{digits}f}" for f in (np.nanmin, np.nanmax))
+    return " to ".join(ends)
 
 
 def slices_table(slices: pd.DataFrame, scheme: str, model: str) -> Table:
@@ -293,15 +318,16 @@ def region_names(regional: xr.Dataset) -> list[str]:
 def region_table(regional: xr.Dataset) -> Table:
     """Every region with its mean and sum."""
     rows = []
-    years = regional.sizes["year"]
+    years, half = regional.sizes["year"], float(ndtri(0.5 + LEVEL / 2))
     names = region_names(regional)
     for k in range(len(names)):
         last = regional.isel(region=k, year=-1)
         parts = []
         for quantity, divisor in (("cumulative_mass_balance", years), ("cumulative_mass_change_gt", 1)):
             value, sigma = float(last[quantity]) / divisor, float(last[f"{quantity}_uncertainty"]) / divisor
-            parts.append(f"{number(value, 3, signed=True)} ± {number(sigma)}")
+            parts.append(f"{number(value, 3, signed=True)} ± {number(half * sigma)}")
         rows.append((names[k], str(int(last["glaciers_covered"])), f"{float(last['area']):,.1f}", *parts))
     heads = ("region", "glaciers", "area (km²)", "mean balance (m w.e. a year)", "mass change (Gt)")
     first, final = (int(regional["year"][k]) for k in (0, -1))
-    return table_of(heads, rows, f"{first} to {final}; ± one standard deviation; glaciers and area of {final}")
+    caption = f"{first} to {final}; ± to the ends of the {LEVEL:.0%} bands; glaciers and area of {final}"
+    return table_of(heads, rows, caption)
