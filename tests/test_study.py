@@ -101,6 +101,17 @@ def test_ablations_by_model(toys):
     assert "without neighbours in space" not in ablations(
         samples, model_of("gaussian_process", GaussianProcess(position=False))
     )
+    forced = toys.samples(toys.predictors(glaciers=4, years=(2001, 2004)))
+    added = {
+        m: [n for n in ablations(forced, model_of(m)) if n not in ablations(samples, model_of(m))]
+        for m in ("ff_fcnn", "gaussian_process", "ridge")
+    }
+    assert added == {
+        "ff_fcnn": ["pre-trained on a temperature index"],
+        "gaussian_process": ["about a constant"],
+        "ridge": [],
+    }
+    assert "without pulls and calibration" in ablations(forced, model_of("temperature_index"))
 
 
 def test_an_ablation_changes_what_the_model_may_take(toys):

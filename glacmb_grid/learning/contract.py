@@ -111,7 +111,7 @@ class Model(ABC):
         del samples, folds
         return True
 
-    def variants(self) -> dict[str, Section]:
+    def variants(self, samples: xr.Dataset) -> dict[str, Section]:
         """Other settings that a study compares with those of the model, by what they change."""
         return {}
 

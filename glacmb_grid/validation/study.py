@@ -108,7 +108,7 @@ def ablations(samples: xr.Dataset, model: Model) -> dict[str, tuple[xr.Dataset, 
         changed = _taking(model, table, added=set(table["predictor"].values) - set(samples["predictor"].values))
         if changed is not None and _offered(changed, table) != _offered(model, samples):
             out[name] = (table, changed)
-    return out | {name: (samples, replace(model, settings=other)) for name, other in model.variants().items()}
+    return out | {name: (samples, replace(model, settings=other)) for name, other in model.variants(samples).items()}
 
 
 def changing_nothing(samples: xr.Dataset, model: Model) -> list[str]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import xarray as xr
+
+from glacmb_grid.learning.contract import has_forcing
 from glacmb_grid.learning.models.networks import NetworkEnsemble
 from glacmb_grid.settings import FeedForward, Section
 
@@ -28,7 +31,10 @@ class FeedForwardEnsemble(NetworkEnsemble):
 
             samples_of(self.settings.transfer)
 
-    def variants(self) -> dict[str, Section]:
-        """With other weightings of the observations."""
+    def variants(self, samples: xr.Dataset) -> dict[str, Section]:
+        """With other weightings of the observations, and pre-trained on a temperature index."""
         new = [w for w in ("dynamic", "density") if self.settings.weighting != [w]]
-        return {f"with {w} loss weighting": self.settings.model_copy(update={"weighting": [w]}) for w in new}
+        out = {f"with {w} loss weighting": self.settings.model_copy(update={"weighting": [w]}) for w in new}
+        if self.settings.pretrain == ["none"] and has_forcing(samples):
+            out["pre-trained on a temperature index"] = self.settings.model_copy(update={"pretrain": ["simulation"]})
+        return out

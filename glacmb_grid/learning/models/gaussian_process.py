@@ -135,10 +135,14 @@ class StructuredProcess(Model):
             values = np.array(list(pool.map(work, range(parameters.sizes["fold"]))))
         return prediction(values[:, None], parameters)
 
-    def variants(self) -> dict[str, Section]:
-        """Without the terms of position."""
-        bare = self.settings.model_copy(update={"position": False})
-        return {"without neighbours in space": bare} if self.settings.position else {}
+    def variants(self, samples: xr.Dataset) -> dict[str, Section]:
+        """Without the terms of position, and about a constant where a temperature index may be the mean."""
+        out: dict[str, dict[str, object]] = {}
+        if self.settings.position:
+            out["without neighbours in space"] = {"position": False}
+        if "index" in self.settings.means and has_forcing(samples):
+            out["about a constant"] = {"means": ["constant"]}
+        return {name: self.settings.model_copy(update=changed) for name, changed in out.items()}
 
     def _index(self, task: Task, table: Table) -> IndexSearch | None:
         """The temperature index, if it may be the mean, fitted on all that it is wanted for."""

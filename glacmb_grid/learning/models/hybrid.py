@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import xarray as xr
+
 from glacmb_grid.learning.models.networks import NetworkEnsemble
 from glacmb_grid.settings import Hybrid, Section
 
@@ -22,8 +24,9 @@ class HybridEnsemble(NetworkEnsemble):
     needs: ClassVar[tuple[str, ...]] = ("monthly_forcing",)
     outputs: ClassVar[int] = 4
 
-    def variants(self) -> dict[str, Section]:
+    def variants(self, samples: xr.Dataset) -> dict[str, Section]:
         """With a network added to the index, which is not bounded."""
+        del samples
         if self.settings.form == "residual":
             return {}
         return {"with a network added to the index": self.settings.model_copy(update={"form": "residual"})}

@@ -17,7 +17,7 @@ from glacmb_grid.learning.ragged import pack, unpack
 from glacmb_grid.learning.search import fold_record, prediction, side_by_side
 from glacmb_grid.learning.table import table_of
 from glacmb_grid.progress import track
-from glacmb_grid.settings import TemperatureIndex
+from glacmb_grid.settings import Section, TemperatureIndex
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,12 @@ class DegreeDays(Model):
             candidate=np.array(words, dtype=object),
         )
         return record.merge(pack([f.state() for f in found]))
+
+    def variants(self, samples: xr.Dataset) -> dict[str, Section]:
+        """With its three parameters alone: no further ones, no calibration."""
+        del samples
+        plain = self.settings.model_copy(update={"forms": [[]], "pooling": ["none"]})
+        return {} if plain == self.settings else {"without pulls and calibration": plain}
 
     def predict(self, parameters: xr.Dataset, rows: xr.Dataset, below: Predictions) -> xr.DataArray:
         """Simulated and calibrated balance, (fold, member, row), m w.e."""
