@@ -169,9 +169,9 @@ class TemperatureIndex(Section):
 
     `forms` are alternatives, chosen between on inner folds: the further parameters that are fitted. Pulls move
     temperature and precipitation of a glacier to the mean climate of the fitted ones: 0 not at all, 1 wholly; they are
-    fitted where every fit has at least four glaciers. `pooling` and `glacier_sd` are alternatives too: whether offset
-    and amplitude of the simulated balance stay (`none`), are calibrated for `all` glaciers alike, or for each
-    `glacier`, drawn to those of all.
+    fitted where every fit has at least four glaciers, and drawn to 0: the form without any is part of theirs.
+    `pooling` and `glacier_sd` are alternatives too: whether offset and amplitude of the simulated balance stay
+    (`none`), are calibrated for `all` glaciers alike, or for each `glacier`, drawn to those of all.
     """
 
     lapse_rate: float = Field(-0.0065, gt=-0.02, lt=0)
@@ -191,7 +191,7 @@ class TemperatureIndex(Section):
     ] = (0.003, 0.5, 1.0)
     residual_sd: Sigma = 0.3
     forms: list[list[FurtherParameter]] = Field(
-        [[], [*_PULLS], [*_PULLS, "snow_to_ice", "precipitation_gradient"]], min_length=1
+        [[*_PULLS], [*_PULLS, "snow_to_ice", "precipitation_gradient"]], min_length=1
     )
     pooling: Annotated[list[Literal["none", "all", "glacier"]], BeforeValidator(_several)] = Field(
         ["none", "all", "glacier"], min_length=1
