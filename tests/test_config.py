@@ -407,8 +407,9 @@ def test_identifiers_with_leading_zeros_are_no_octal_numbers(tmp_path):
         (["mean", "ridge"], None, ["mean", "ridge"], "ridge"),
         (["mean"], None, ["mean"], "mean"),
         (["mean", "ff_fcnn", "ridge"], None, ["mean", "ff_fcnn", "ridge"], "ff_fcnn"),
+        (["gaussian_process", "ff_fcnn", "ridge"], None, ["gaussian_process", "ff_fcnn", "ridge"], "gaussian_process"),
         (["mean", "ridge"], "extra_trees", ["mean", "ridge", "extra_trees"], "extra_trees"),
-        (None, "lasso", ["mean", "ridge", "temperature_index", "ff_fcnn", "lasso"], "lasso"),
+        (None, "lasso", ["mean", "ridge", "temperature_index", "gaussian_process", "ff_fcnn", "lasso"], "lasso"),
         ("all", "lasso", "all", "lasso"),
     ],
 )

@@ -191,7 +191,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "dashboard": "Whether a cluster that the run starts shows its dashboard.",
     },
     "Product": {
-        "model": "Model of the product; it is judged too. By default ff_fcnn, or the last of the judged models.",
+        "model": "Model of the product, judged too; by default gaussian_process, else ff_fcnn, else the last judged.",
         "years": "First and last hydrological year; by default all complete ones of the climate.",
         "title": "Title in the files.",
         "institution": "Institution in the files.",

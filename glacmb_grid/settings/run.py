@@ -23,7 +23,7 @@ from glacmb_grid.settings.inputs import (
 )
 from glacmb_grid.settings.models import FeedForward, Given, ModelName, Models, RandomForest, Recipe
 from glacmb_grid.settings.names import OwnName, own_names
-from glacmb_grid.settings.product import Product
+from glacmb_grid.settings.product import PREFERRED, Product
 
 Scheme = Literal["logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain", "logo_own_geodetic"]
 
@@ -40,7 +40,7 @@ def _all_or_list(value: Any) -> Any:
     return value
 
 
-_MODELS = ["mean", "ridge", "temperature_index", "ff_fcnn"]
+_MODELS = ["mean", "ridge", "temperature_index", "gaussian_process", "ff_fcnn"]
 
 
 class Validation(Section):
@@ -262,8 +262,8 @@ class RunConfig(Judged):
             return {**value, "validation": {**validation, "models": [*models, *more]}}
         given = value.get("predictions") or {}
         fitted = [m for m in models if m not in given] or models
-        best = Product.model_fields["model"].default
-        return {**value, "product": {**product, "model": best if best in models else fitted[-1]}}
+        best = next((m for m in PREFERRED if m in models), fitted[-1])
+        return {**value, "product": {**product, "model": best}}
 
     @model_validator(mode="after")
     def _rates_beside_a_product(self) -> RunConfig:
