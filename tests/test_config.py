@@ -401,6 +401,15 @@ def test_identifiers_with_leading_zeros_are_no_octal_numbers(tmp_path):
     assert load(tmp_path, GOOD + "seed: 10\n").seed == 10
 
 
+def test_a_product_where_geodetic_rates_are_learnt_from_is_by_a_model_that_can(tmp_path):
+    rates = "observations.geodetic.path=hugonnet.csv"
+    assert load(tmp_path, GOOD).product.model == "gaussian_process"
+    assert load(tmp_path, GOOD, rates).product.model == "gaussian_process"
+    assert load(tmp_path, GOOD, rates, "observations.geodetic.learn=true").product.model == "ff_fcnn"
+    named = (rates, "observations.geodetic.learn=true", "product.model=ridge")
+    assert load(tmp_path, GOOD, *named).product.model == "ridge"
+
+
 @pytest.mark.parametrize(
     ("judged", "product", "models", "by"),
     [

@@ -110,16 +110,19 @@ Rate = Annotated[float, Field(gt=-10, lt=10)]
 
 PREFERRED: tuple[ModelName, ...] = ("gaussian_process", "ff_fcnn")
 """Models of a product where none is named, the first that is judged; in this order by their errors in nested folds."""
+LEARNS_RATES: tuple[ModelName, ...] = ("ff_fcnn", *PREFERRED)
+"""The same where geodetic rates are to be learnt from, which only networks can."""
 
 
 class Product(Section):
     """The glacier x year dataset, and what is made of it.
 
-    `model`: it is judged too; by default gaussian_process, else ff_fcnn, else the last of the judged models. `years`:
-    first and last hydrological year, by default all complete ones of the climate. `draws`: joint realizations of the
-    product, by default 100 up to 10,000 glaciers and none beyond. `area_change`: `fixed`, `rgi` for published rates of
-    RGI regions, or rates by region, % per year of the area in `area_reference_year`. `intervals`: how they are made.
-    `regions` and `grids`: sums by region and on grids; `false` makes none. `water_density` in kg m-3.
+    `model`: it is judged too; by default gaussian_process, else ff_fcnn, else the last of the judged models, and by
+    ff_fcnn where geodetic rates are learnt from. `years`: first and last hydrological year, by default all complete
+    ones of the climate. `draws`: joint realizations of the product, by default 100 up to 10,000 glaciers and none
+    beyond. `area_change`: `fixed`, `rgi` for published rates of RGI regions, or rates by region, % per year of the area
+    in `area_reference_year`. `intervals`: how they are made. `regions` and `grids`: sums by region and on grids;
+    `false` makes none. `water_density` in kg m-3.
     """
 
     model: ModelName = PREFERRED[0]

@@ -23,7 +23,7 @@ from glacmb_grid.settings.inputs import (
 )
 from glacmb_grid.settings.models import FeedForward, Given, ModelName, Models, RandomForest, Recipe
 from glacmb_grid.settings.names import OwnName, own_names
-from glacmb_grid.settings.product import PREFERRED, Product
+from glacmb_grid.settings.product import LEARNS_RATES, PREFERRED, Product
 
 Scheme = Literal["logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain", "logo_own_geodetic"]
 
@@ -226,6 +226,13 @@ class Judged(Section):
         return self.store.root
 
 
+def _learns_rates(value: dict[str, Any]) -> bool:
+    """Whether a configuration, not checked yet, asks to learn from geodetic rates."""
+    observations = value.get("observations")
+    rates = observations.get("geodetic") if isinstance(observations, dict) else None
+    return isinstance(rates, dict) and rates.get("learn") is True
+
+
 class RunConfig(Judged):
     """A whole run, from cubes to the product."""
 
@@ -245,6 +252,8 @@ class RunConfig(Judged):
     def _product_among_judged(cls, value: Any) -> Any:
         """A product's model that is not judged is judged too; where none is named, it is one of the judged models.
 
+        Where geodetic rates are to be learnt from, it is one that can.
+
         `product: false` is no product.
         """
         if isinstance(value, dict) and value.get("product") is False:
@@ -262,7 +271,8 @@ class RunConfig(Judged):
             return {**value, "validation": {**validation, "models": [*models, *more]}}
         given = value.get("predictions") or {}
         fitted = [m for m in models if m not in given] or models
-        best = next((m for m in PREFERRED if m in models), fitted[-1])
+        preferred = LEARNS_RATES if _learns_rates(value) else PREFERRED
+        best = next((m for m in preferred if m in models), fitted[-1])
         return {**value, "product": {**product, "model": best}}
 
     @model_validator(mode="after")
