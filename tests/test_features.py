@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -133,6 +135,18 @@ def test_climatology_and_anomaly_by_hand():
     np.testing.assert_allclose(found["x1"], [9, 9, 9, 7, 7, 1, 1])
     weather = dict(zip(features.names.tolist(), features.varies.tolist(), strict=True))
     assert weather == {"x0": True, "x1": False, "x0_climatology": False, "x0_anomaly": True}
+
+
+def test_later_years_do_not_change_the_climatology_of_a_glacier_that_was_not_fitted():
+    """So that a year can be added to a product; where a glacier has no year among the fitted ones, all of its count."""
+    table = rows([[1.0], [2.0], [4.0], [8.0], [16.0], [32.0]], "aabbcc")
+    year = np.array([2000, 2004, 2003, 2009, 2008, 2009])
+    table = replace(table, year=year)
+    features = learnt(table, [1, 1, 0, 0, 0, 0], parts=("value", "climatology"))
+    found = raw(features, table)["x0_climatology"]
+    np.testing.assert_allclose(found, [1.5, 1.5, 4, 4, 24, 24])
+    few = table.take(year < 2009)
+    np.testing.assert_allclose(raw(features, few)["x0_climatology"], [1.5, 1.5, 4, 16])
 
 
 def test_with_few_glaciers_what_is_constant_at_them_is_no_feature():

@@ -125,6 +125,18 @@ def test_a_year_is_added_and_no_older_byte_changes(own):
     assert chunks_of(config.root) == after
 
 
+def test_a_year_more_changes_no_mean_climate_of_an_unmeasured_glacier(own):
+    """A model that takes means over the years of a glacier takes them up to the last fitted year."""
+    chosen = ["product.model=gaussian_process", "validation.schemes=[logo]"]
+    run(load_config(own, [*BEFORE, *chosen]), say=quiet)
+    config = load_config(own, chosen)
+    before = chunks_of(config.root)
+    assert "products" in run(config, append=True, say=quiet)
+    after = chunks_of(config.root)
+    assert len(after) > len(before)
+    assert {n: after[n] for n in before} == before
+
+
 def test_a_changed_past_is_refused_with_the_difference_and_nothing_is_replaced(own):
     path = next(own.parent.glob("raw/era5_land/era5_land_monthly_*t2m*.nc"))
     with xr.open_dataset(path) as file:

@@ -49,6 +49,7 @@ class Features:
     averaged: Bools  # (column,) whether its climatology is a feature
     weather: Bools  # (column,) whether it varies from year to year at a glacier
     glaciers: Texts  # (glacier,) fitted ones, sorted
+    span: Integers  # (2,) first and last fitted year
     climatology: Floats  # (glacier, column)
     level: Floats  # (column,) mean of the fitted rows
     gap_columns: Integers  # indices of columns with gaps in the fitted rows
@@ -81,7 +82,8 @@ class Features:
     def design(self, rows: Rows) -> Design:
         """Features of rows.
 
-        The climatology of a glacier that was not fitted on is the mean of all its rows passed here.
+        The climatology of a glacier that was not fitted on is the mean of its rows passed here from the first to the
+        last fitted year, so that years to come do not change what is said of older ones; of all, where it has none.
 
         Raises
         ------
@@ -114,7 +116,10 @@ class Features:
     def _means(self, rows: Rows, values: Floats) -> Floats:
         """Climatology at the glacier of each row, (row, column)."""
         own, index = np.unique(rows.glacier, return_inverse=True)
-        table: Floats = group_means(values, index, len(own))
+        within = (rows.year >= self.span[0]) & (rows.year <= self.span[1])
+        table: Floats = group_means(values[within], index[within], len(own))
+        if not np.isin(own, rows.glacier[within]).all():
+            table = np.where(np.isfinite(table), table, group_means(values, index, len(own)))
         if len(self.glaciers):
             at = np.searchsorted(self.glaciers, own).clip(max=len(self.glaciers) - 1)
             known = self.glaciers[at] == own
@@ -193,6 +198,7 @@ def fit_features(rows: Rows, used: Bools, target: Floats, recipe: Recipe, seed: 
         complete = np.asarray(~missing.any(axis=1))
         fitted, values, balance, missing = fitted.take(complete), values[complete], balance[complete], missing[complete]
     glaciers, index = np.unique(fitted.glacier, return_inverse=True)
+    span = np.array([fitted.year.min(), fitted.year.max()] if len(fitted.year) else [0, 0], np.int64)
     climatology = group_means(values, index, len(glaciers))
     level = group_means(values, np.zeros(len(values), np.int64), 1)[0]
     level = np.where(np.isfinite(level), level, 0.0)
@@ -202,8 +208,8 @@ def fit_features(rows: Rows, used: Bools, target: Floats, recipe: Recipe, seed: 
     gap_weights, gap_scale = _fit_gaps(values, gap_columns, recipe)
     names = _expanded_names(rows.names[columns], (taken, averaged, weather), gap_columns, recipe)
     features = Features(
-        recipe, rows.names[columns], taken, averaged, weather, glaciers, climatology, level, gap_columns, gap_weights,
-        gap_scale, np.zeros(0), np.zeros(0), names[0], names[1], np.zeros(0, np.int64),
+        recipe, rows.names[columns], taken, averaged, weather, glaciers, span, climatology, level, gap_columns,
+        gap_weights, gap_scale, np.zeros(0), np.zeros(0), names[0], names[1], np.zeros(0, np.int64),
     )  # fmt: skip
     expanded = features.expanded(fitted)
     centre, inverse = fit_scaling(expanded, np.ones(len(expanded)))
