@@ -86,6 +86,8 @@ class Model(ABC):
         Whether the model uses `stop` of the folds.
     learns_rates : bool
         Whether the model can learn from geodetic rates, `Task.constraints`.
+    fair_schemes : tuple of str
+        Schemes that can be fair to it at all, see `fair_in`; without any, all.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Model(ABC):
     compiles: ClassVar[bool] = False
     informative: ClassVar[bool] = True
     stops_early: ClassVar[bool] = False
+    fair_schemes: ClassVar[tuple[str, ...]] = ()
     learns_rates: ClassVar[bool] = False
 
     @property

@@ -143,9 +143,10 @@ def _of_fits(model: Model, config: Judged, facts: Facts) -> float:
     patterns = getattr(model.settings, "predictors", ["*"])
     features = facts.predictors if list(patterns) == ["*"] else min(_FEATURES, facts.predictors)
     learns = hasattr(model.settings, "predictors")
-    fold = model.stored(facts.rows, features) if learns else 100
+    fold = model.stored(facts.rows, features if learns else 0) if learns or model.needs else 100
     overhead = (150 if learns else 16) * _ARRAY
-    folds = folds_of(config, facts).values()
+    schemes = folds_of(config, facts)
+    folds = [n for scheme, n in schemes.items() if not model.fair_schemes or scheme in model.fair_schemes]
     return sum(overhead + n * (fold + 0.5 * facts.rows) for n in folds) + 40.0 * facts.rows * len(folds)
 
 

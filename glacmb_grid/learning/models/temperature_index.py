@@ -65,8 +65,8 @@ class DegreeDays(Model):
         return record.merge(pack([f.state() for f in found]))
 
     def stored(self, rows: int, features: int) -> int:
-        """About how many bytes what is learnt in one fold takes: climate and calibration of glaciers of ten rows each."""
-        return 80 * (rows // 10) + super().stored(rows, features)
+        """About how many bytes what is learnt in one fold takes: climate and calibration of glaciers."""
+        return 80 * (rows // 10) + super().stored(rows, features)  # ten rows a glacier
 
     def variants(self, samples: xr.Dataset) -> dict[str, Section]:
         """With its three parameters alone: no further ones, no calibration."""

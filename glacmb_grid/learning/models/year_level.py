@@ -27,6 +27,7 @@ class RidgeOfYears(RidgeRegression):
     settings_type: ClassVar[type[Learner]] = YearLevel
     annual_only: ClassVar[bool] = True
     informative: ClassVar[bool] = False
+    fair_schemes: ClassVar[tuple[str, ...]] = ("loyo",)
 
     def recipes(self, table: Table) -> list[Recipe]:
         """Those of the settings, or the alternatives that select nothing: a penalty suits so few rows better."""
