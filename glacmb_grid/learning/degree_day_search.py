@@ -146,11 +146,16 @@ class IndexSearch:
 
         No other row is looked at.
         """
-        rows = self._table.used_rows(wanted)
-        out, glacier = np.zeros(len(rows)), self._table.rows.glacier[rows]
-        part = {n: v[rows] for n, v in self._forcing.items()}
-        out[rows] = self.fitted(block, seen).balance(part, self._weather.take(rows), glacier, self._settings)
+        rows, forcing, weather, glacier = self.part(wanted)
+        out = np.zeros(len(rows))
+        out[rows] = self.fitted(block, seen).balance(forcing, weather, glacier, self._settings)
         return out
+
+    def part(self, wanted: Bools) -> tuple[Bools, dict[str, Floats], Weather, Texts]:
+        """The rows of the wanted observations, (row,), and their forcing, weather and glaciers."""
+        rows = self._table.used_rows(wanted)
+        forcing = {n: v[rows] for n, v in self._forcing.items()}
+        return rows, forcing, self._weather.take(rows), self._table.rows.glacier[rows]
 
     def _chosen(self, block: int) -> Candidate:
         return self.candidates[int(self.found[0][block])]

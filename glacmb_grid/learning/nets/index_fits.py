@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from glacmb_grid.learning.contract import Task
-from glacmb_grid.learning.degree_day_climate import Weather, weather_of
+from glacmb_grid.learning.degree_day_climate import Weather
 from glacmb_grid.learning.degree_day_search import Fitted, IndexSearch, fits_of
 from glacmb_grid.learning.degree_days import SETTINGS, at_rows, balance, filled, forcing_of
 from glacmb_grid.learning.nets.index import CHANGES, Forcing, IndexNet, forcing_arrays
@@ -37,14 +37,12 @@ class IndexFits:
     """Fits of the index on the masks of a task: those of its folds and of their inner splits."""
 
     def __init__(self, settings: Hybrid, table: Table, task: Task) -> None:
-        folds, self._settings, self._table = task.own, settings, table
-        self._forcing = forcing_of(task.samples, "hybrid")
-        self._search = IndexSearch(table, self._forcing, settings.index, folds, task.folds)
-        self._search.prepare(fits_of(folds))
-        rows = table.rows
-        self._weather = weather_of(self._forcing, rows.glacier, rows.year, settings.index.lapse_rate)
+        forcing, self._settings = forcing_of(task.samples, "hybrid"), settings
+        self._search = IndexSearch(table, forcing, settings.index, task.own, task.folds)
+        self._search.prepare(fits_of(task.own))
         self._known: dict[tuple[int, bytes, bytes], Base] = {}
-        self.forcing: Forcing = forcing_arrays(self._forcing)
+        self._snowfall = "snowfall" in forcing
+        self.forcing: Forcing = forcing_arrays(forcing)
 
     def of(self, block: int, seen: Bools, wanted: Bools) -> Base:
         """The index of a block fitted on the seen observations, and what it makes of the rows of the wanted ones.
@@ -53,13 +51,9 @@ class IndexFits:
         """
         key = block, seen.tobytes(), wanted.tobytes()
         if key not in self._known:
-            fitted, rows = self._search.fitted(block, seen), self._table.used_rows(wanted)
-            part = {n: v[rows] for n, v in self._forcing.items()}
-            glacier = self._table.rows.glacier[rows]
+            fitted, (rows, forcing, weather, glacier) = self._search.fitted(block, seen), self._search.part(wanted)
             local, found = np.zeros((4, len(rows))), np.zeros(len(rows))
-            local[:, rows], found[rows] = simulated(
-                fitted, part, self._weather.take(rows), glacier, self._settings.index
-            )
+            local[:, rows], found[rows] = simulated(fitted, forcing, weather, glacier, self._settings.index)
             self._known[key] = Base(fitted, local, found)
         return self._known[key]
 
@@ -68,8 +62,8 @@ class IndexFits:
         outputs = len(CHANGES) if self._settings.form == "multipliers" else 1
         widths = tuple(max(w, outputs) for w in plain.widths)
         fixed = tuple(float(getattr(self._settings.index, n)) for n in SETTINGS)
-        snowfall = "snowfall" in self._forcing
-        return IndexNet(plain.predictors, widths, outputs, form=self._settings.form, fixed=fixed, snowfall=snowfall)
+        how: dict[str, Any] = {"form": self._settings.form, "fixed": fixed, "snowfall": self._snowfall}
+        return IndexNet(plain.predictors, widths, outputs, **how)
 
 
 def simulated(
