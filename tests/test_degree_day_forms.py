@@ -32,7 +32,7 @@ PLANTED = np.array([0.006, 1.3, 0.7, 0.75, 0.4, 0.6, 0.8])
 WIDE = TemperatureIndex(
     prior_sd=(0.05, 20.0, 30.0), snow_to_ice_sd=5.0, precipitation_gradient_sd=5.0, pull_sd=20.0, residual_sd=0.01
 )  # fmt: skip
-OLD = {"forms": [[]], "pooling": "none"}
+OLD = {"forms": [[]], "pooling": "none", "within_reach": False}
 
 
 def made_up(glaciers=10, years=12, bands=3, water="precipitation", seed=7):
@@ -105,7 +105,7 @@ def test_a_pull_of_one_moves_every_glacier_to_the_mean_climate():
     forcing["temperature"][~cold] = forcing["temperature"][cold] + 2.0
     forcing["snowfall"][~cold] = forcing["snowfall"][cold] / 2
     away = departure_of(forcing, glacier, year)
-    np.testing.assert_allclose(away[~cold] - away[cold], np.tile([2.0, -np.log(2)], (4, 1)), atol=1e-9)
+    np.testing.assert_allclose((away[~cold] - away[cold])[:, :2], np.tile([2.0, -np.log(2)], (4, 1)), atol=1e-9)
     pulled = balance(forcing, np.array([0.006, 1.3, 0.0, 0.6, 0.0, 1.0, 1.0]), FIXED, away)
     np.testing.assert_allclose(pulled[cold], pulled[~cold], rtol=1e-9)
 
@@ -116,7 +116,7 @@ def test_a_gradient_of_precipitation_by_hand():
     forcing["temperature"][:] = 230.0
     fallen = forcing["precipitation"].sum(axis=1) * 1.3
     expected = fallen * np.mean(np.exp(0.4 * np.array([-0.2, 0.4])))
-    found = balance(forcing, np.array([0.006, 1.3, 0.0, 0.6, 0.4, 0.0, 0.0]), FIXED, np.zeros((2, 2)))
+    found = balance(forcing, np.array([0.006, 1.3, 0.0, 0.6, 0.4, 0.0, 0.0]), FIXED, np.zeros((2, 4)))
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
@@ -159,7 +159,24 @@ def test_the_climate_of_a_glacier_is_that_of_its_fitted_rows_or_else_its_own():
     centre = (mean["g00"] + mean["g01"]) / 2
     for name, expected in mean.items():  # of g02 the rows of the fitted years
         found = climate.departure(weather)[glacier == name]
-        np.testing.assert_allclose(found, np.tile(expected - centre, (6, 1)), atol=1e-12)
+        np.testing.assert_allclose(found[:, :2] + found[:, 2:], np.tile(expected - centre, (6, 1)), atol=1e-12)
+
+
+def test_what_lies_beyond_the_reach_of_the_fitted_glaciers_is_taken_off_whatever_the_pulls():
+    """By hand: cells 2 K apart let another be 2 K colder or warmer than both; one 9 K too warm is as warm as the end."""
+    forcing, glacier, year = made_up(glaciers=4, years=4, bands=1, water="snowfall")
+    for name, warmer in (("g01", 2.0), ("g02", 4.0), ("g03", 11.0)):
+        forcing["temperature"][glacier == name] = forcing["temperature"][glacier == "g00"] + warmer
+        forcing["snowfall"][glacier == name] = forcing["snowfall"][glacier == "g00"]
+    weather = weather_of(forcing, glacier, year, FIXED["lapse_rate"])
+    fitted = (glacier == "g00") | (glacier == "g01")
+    away = climate_of(weather, fitted).departure(weather)
+    np.testing.assert_allclose(away[year == 2001], [[-1, 0, 0, 0], [1, 0, 0, 0], [3, 0, 0, 0], [3, 0, 7, 0]], atol=1e-9)
+    for pull in (0.0, 0.4, 1.0):
+        found = balance(forcing, np.array([0.006, 1.3, 0.0, 0.6, 0.0, pull, pull]), FIXED, away)
+        np.testing.assert_allclose(found[glacier == "g03"], found[glacier == "g02"], rtol=1e-9)
+    free = climate_of(weather, fitted, within_reach=False).departure(weather)
+    np.testing.assert_allclose(free[year == 2001][3], [10, 0, 0, 0], atol=1e-9)
 
 
 def test_years_to_come_change_no_departure():
@@ -260,11 +277,23 @@ def folds(samples):
 def test_cells_that_are_not_where_their_glaciers_are_choose_the_pulls(toys):
     samples = samples_of(toys)
     logo = make_folds(samples, "logo", inner=3, parts=4)
-    error, parameters = rmse_of(samples, logo, None)
+    error, parameters = rmse_of(samples, logo, {"within_reach": False})
     plain, _ = rmse_of(samples, logo, OLD)
     chosen = [json.loads(parameters["candidate"].values[c]) for c in parameters["choice"].values]
     assert all(set(PULLS) <= set(c["further"]) for c in chosen)
     assert error < 0.16 < 0.3 < plain
+
+
+def test_a_limit_to_the_climate_of_others_costs_less_than_it_gains(toys):
+    """Nothing in the planted balances speaks for it but that glaciers have levels that their climate does not tell.
+
+    Where even these are missing, the relation that was planted holds on for ever, and a limit costs.
+    """
+    for level, least, most in ((0.3, 0.03, 0.3), (0.0, -0.25, -0.05)):
+        samples = samples_of(toys, level=level)
+        logo = make_folds(samples, "logo", inner=3, parts=4)
+        gain = rmse_of(samples, logo, {"within_reach": False})[0] - rmse_of(samples, logo, None)[0]
+        assert least < gain < most
 
 
 def test_the_level_of_a_known_glacier_is_found_in_other_years(samples):

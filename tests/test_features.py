@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from glacmb_grid.errors import InputError
 from glacmb_grid.learning import features, selection, trees
 from glacmb_grid.learning.features import fit_features, fit_scaling, scaled
+from glacmb_grid.learning.reach import reach_of
 from glacmb_grid.learning.selection import correlations, select
 from glacmb_grid.learning.table import Rows, rows_of
 from glacmb_grid.settings import Recipe
@@ -126,7 +127,7 @@ def test_no_feature_has_a_gap_whatever_is_missing(gaps):
 def test_climatology_and_anomaly_by_hand():
     """Of the fitted rows of a glacier; a glacier that was not fitted on takes its own rows."""
     table = rows([[1.0, 9.0], [3.0, 9.0], [100.0, 9.0], [5.0, 7.0], [9.0, 7.0], [20.0, 1.0], [30.0, 1.0]], "aaabbcc")
-    features = learnt(table, [1, 1, 0, 1, 1, 0, 0], parts=("value", "climatology", "anomaly"))
+    features = learnt(table, [1, 1, 0, 1, 1, 0, 0], parts=("value", "climatology", "anomaly"), within_reach=False)
     found = raw(features, table)
     np.testing.assert_allclose(found["x0"], [1, 3, 100, 5, 9, 20, 30])
     np.testing.assert_allclose(found["x0_climatology"], [2, 2, 2, 7, 7, 25, 25])
@@ -135,6 +136,39 @@ def test_climatology_and_anomaly_by_hand():
     np.testing.assert_allclose(found["x1"], [9, 9, 9, 7, 7, 1, 1])
     weather = dict(zip(features.names.tolist(), features.varies.tolist(), strict=True))
     assert weather == {"x0": True, "x1": False, "x0_climatology": False, "x0_anomaly": True}
+
+
+def test_a_glacier_far_from_the_fitted_ones_is_moved_to_the_end_of_their_reach_by_hand():
+    """Means 2 and 7: between -3 and 12. That of glacier c is 25, so that its values lose 13 and keep their anomalies.
+
+    A fitted glacier keeps what a year that was not fitted brings.
+    """
+    table = rows([[1.0, 9.0], [3.0, 9.0], [100.0, 9.0], [5.0, 7.0], [9.0, 7.0], [20.0, 1.0], [30.0, 1.0]], "aaabbcc")
+    fitted = [1, 1, 0, 1, 1, 0, 0]
+    found = raw(learnt(table, fitted, parts=("value", "climatology", "anomaly")), table)
+    np.testing.assert_allclose(found["x0"], [1, 3, 100, 5, 9, 7, 17])
+    np.testing.assert_allclose(found["x0_climatology"], [2, 2, 2, 7, 7, 12, 12])
+    np.testing.assert_allclose(found["x0_anomaly"], [-1, 1, 98, -2, 2, -5, 5])
+    np.testing.assert_allclose(found["x1"], [9, 9, 9, 7, 7, 5, 5])
+    np.testing.assert_allclose(raw(learnt(table, fitted), table)["x0"], [1, 3, 100, 5, 9, 7, 17])
+
+
+@pytest.mark.parametrize(("values", "lowest", "highest"), [([4.0, 1.0, 2.0], -0.5, 5.5), ([1.0, 1.0, 3.0], -1.0, 5.0)])
+def test_the_reach_of_values_by_hand(values, lowest, highest):
+    """Range and a share of it, 1 / (distinct values - 1), on both sides."""
+    np.testing.assert_allclose(reach_of(np.array(values)[:, None])[:, 0], [lowest, highest])
+
+
+def test_the_reach_is_that_of_the_uniform_distribution_drawn_from():
+    """In the mean over draws, with few values as with many."""
+    draws = np.random.default_rng(0).uniform(-1, 3, (5, 20_000))
+    np.testing.assert_allclose(reach_of(draws).mean(axis=1), [-1, 3], atol=0.02)
+
+
+def test_where_glaciers_are_alike_or_none_there_is_no_end_to_the_reach():
+    for values in (np.zeros((0, 2)), np.ones((1, 2)), np.full((3, 2), 7.0)):
+        np.testing.assert_array_equal(reach_of(values), [[-np.inf] * 2, [np.inf] * 2])
+    np.testing.assert_array_equal(reach_of(np.array([[1.0], [2.0]]), limited=False), [[-np.inf], [np.inf]])
 
 
 def test_later_years_do_not_change_the_climatology_of_a_glacier_that_was_not_fitted():

@@ -17,7 +17,7 @@ from glacmb_grid.learning.trees import forest_arrays, grow, importances, predict
 from glacmb_grid.samples import operator_of
 from glacmb_grid.settings import ExtraTrees, GradientBoosting, Lasso, RandomForest, Recipe, Ridge
 
-PLAIN = {"recipes": [Recipe()]}
+PLAIN = {"recipes": [Recipe(within_reach=False)]}
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import numpy as np
 from glacmb_grid.learning.degree_days import Floats, height_of
 from glacmb_grid.learning.features import group_means
 from glacmb_grid.learning.ragged import Arrays
+from glacmb_grid.learning.reach import reach_of
 from glacmb_grid.learning.table import Bools, Integers, Texts
 from glacmb_grid.vocabulary import MELTING_POINT
 
@@ -73,38 +74,55 @@ class Climate:
     span : int array, (2,)
         First and last fitted year: the climate of another glacier is the mean of its years from the one to the other,
         so that years to come do not change what is said of older ones.
+    reach : float64 array, (2, 2)
+        Lowest and highest weather that is plausible for another glacier, see `reach_of`.
     """
 
     glaciers: Texts
     values: Floats
     span: Integers
+    reach: Floats
 
     def departure(self, weather: Weather) -> Floats:
-        """Climate of the glacier of each row, less the mean of the fitted glaciers, (row, 2)."""
+        """Climate of the glacier of each row, less the mean of the fitted glaciers, in two parts, (row, 4).
+
+        First how far it is from the mean, at most to the end of `reach`, then what lies beyond: nothing, for a
+        fitted one.
+        """
         if not len(self.glaciers):
-            return np.zeros((len(weather.year), 2))
+            return np.zeros((len(weather.year), 4))
         within = (weather.year >= self.span[0]) & (weather.year <= self.span[1])
         own, all_years = weather.means(within), weather.means(np.ones(len(within), bool))
         own = np.where(np.isfinite(own), own, all_years)
         at = np.searchsorted(self.glaciers, weather.glaciers).clip(max=len(self.glaciers) - 1)
         known = self.glaciers[at] == weather.glaciers
         own[known] = self.values[at[known]]
-        return np.asarray((own - self.values.mean(axis=0))[weather.index])
+        within_reach = own.clip(*self.reach)
+        parts = [within_reach - self.values.mean(axis=0), own - within_reach]
+        return np.concatenate(parts, axis=1)[weather.index]
 
     def state(self) -> Arrays:
         """All that `from_state` needs, as arrays."""
-        return {"climate_glaciers": self.glaciers, "climate_values": self.values, "climate_span": self.span}
+        return {
+            "climate_glaciers": self.glaciers,
+            "climate_values": self.values,
+            "climate_span": self.span,
+            "climate_reach": self.reach,
+        }
 
     @classmethod
     def from_state(cls, state: Arrays) -> Climate:
         """The climate from what `state` gave."""
-        return cls(state["climate_glaciers"].astype(str), state["climate_values"], state["climate_span"])
+        glaciers, *others = (state[f"climate_{n}"] for n in ("glaciers", "values", "span", "reach"))
+        return cls(glaciers.astype(str), *others)
 
 
-def climate_of(weather: Weather, used: Bools) -> Climate:
+def climate_of(weather: Weather, used: Bools, *, within_reach: bool = True) -> Climate:
     """The climate of the glaciers of the used rows, from these rows alone."""
     if not used.any():
-        return Climate(weather.glaciers[:0], np.zeros((0, 2)), np.zeros(2, np.int64))
+        none = np.zeros((0, 2))
+        return Climate(weather.glaciers[:0], none, np.zeros(2, np.int64), reach_of(none))
     means, year = weather.means(used), weather.year[used]
     known = np.isfinite(means[:, 0])
-    return Climate(weather.glaciers[known], means[known], np.array([year.min(), year.max()], np.int64))
+    span = np.array([year.min(), year.max()], np.int64)
+    return Climate(weather.glaciers[known], means[known], span, reach_of(means[known], within_reach))

@@ -31,7 +31,7 @@ Residuals = Callable[[Floats], tuple[Floats, Floats]]  # and their derivatives
 
 _LOWEST = np.concatenate([LOWEST, [0.2, -2.0, -1.0, -1.0]])
 _HIGHEST = np.concatenate([HIGHEST, [1.0, 2.0, 2.0, 2.0]])
-_PULLED = 0.7  # pulls of the second start
+_BARELY = 0.2  # pulls of the second start
 _FIRST = 4  # steps from every start, of which the best goes on
 _MOST = 40  # steps
 _DECREASE = 1e-6  # of the cost, relative, at which a search has converged
@@ -57,6 +57,8 @@ class Form:
         self.spread = np.concatenate([settings.prior_sd, wide])
         self.residual_sd = settings.residual_sd
         self.pulled = np.array([n.endswith("_pull") for n in (*PARAMETERS, *FURTHER)]) & self.free
+        self.centre[self.pulled] = settings.pull_mean
+        self.second = np.where(self.pulled, (_BARELY - settings.pull_mean) / self.spread, 0.0)
 
     def fit(self, table: Table, forcing: Forcing, seen: Bools, departure: Floats) -> Floats:
         """The parameters that fit the seen observations best, (7,); `departure` is that of all rows."""
@@ -76,7 +78,7 @@ class Form:
         lower, upper = ((limit[free] - centre) / spread for limit in (_LOWEST, _HIGHEST))
         starts = [np.zeros(len(centre))]
         if self.pulled.any():
-            starts.append(np.where(self.pulled, _PULLED / self.spread, 0.0)[free])
+            starts.append(self.second[free])
         tries = [_Search(residuals, np.clip(s, lower, upper), lower, upper) for s in starts]
         for one in tries:
             one.go_on(_FIRST if len(tries) > 1 else _MOST)

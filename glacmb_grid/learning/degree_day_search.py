@@ -15,13 +15,13 @@ from glacmb_grid.learning.degree_day_climate import Climate, Weather, climate_of
 from glacmb_grid.learning.degree_day_levels import Calibration, calibrated, unchanged
 from glacmb_grid.learning.degree_day_splits import Splits
 from glacmb_grid.learning.degree_days import SETTINGS, balance
-from glacmb_grid.learning.features import LEAST_GLACIERS
 from glacmb_grid.learning.ragged import Arrays
 from glacmb_grid.learning.search import Hyper, InnerMean, inner_masks, side_by_side
 from glacmb_grid.learning.table import Bools, Floats, Integers, Table, Texts
 from glacmb_grid.progress import track
 from glacmb_grid.settings import TemperatureIndex
 
+_LEAST_GLACIERS = 2  # of a fit with pulls
 Spread = tuple[float, float]
 Seen = tuple[int, Bools]  # a block, and the observations that are fitted on in it
 
@@ -176,11 +176,11 @@ def fits_of(folds: Folds) -> list[Seen]:
 def forms_of(settings: TemperatureIndex, table: Table, folds: Folds) -> list[tuple[str, ...]]:
     """The further parameters of every form that these folds can tell anything of.
 
-    Pulls are learnt from how glaciers differ: where a fit has few glaciers they would only be its names for them.
+    Pulls are learnt from how glaciers differ, for which a fit needs two.
     """
     glacier = np.unique(table.rows.glacier, return_inverse=True)[1]
     masks = [*folds.fit, *(m for f in folds.first for m in folds.inner_fit[f])]
     fewest = min((len(np.unique(glacier[table.row[m]])) for m in masks if m.any()), default=0)
-    pulls = fewest >= LEAST_GLACIERS
+    pulls = fewest >= _LEAST_GLACIERS
     kept = [tuple(n for n in form if pulls or not n.endswith("_pull")) for form in settings.forms]
     return list(dict.fromkeys(kept))

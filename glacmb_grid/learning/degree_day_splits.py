@@ -46,7 +46,7 @@ class Splits:
         if not masks:
             return
         used = [self._table.used_rows(m) for m in masks]
-        climates = [climate_of(self._weather, u) for u in used]
+        climates = [climate_of(self._weather, u, within_reach=self._settings.within_reach) for u in used]
         values = self._together(masks) if not self._forms[form] else self._one_by_one(form, masks, climates)
         for mask, climate, value in zip(masks, climates, values, strict=True):
             self._known[form, mask.tobytes()] = climate, value
@@ -76,7 +76,7 @@ class Splits:
         def fitted(number: int) -> Floats:
             seen = masks[number]
             used = self._table.used_rows(seen)
-            departure = np.zeros((len(used), 2))
+            departure = np.zeros((len(used), 4))
             departure[used] = climates[number].departure(self._weather.take(used))
             return one.fit(self._table, self._forcing, seen, departure)
 

@@ -44,8 +44,9 @@ def balance(
     settings : dict
         `lapse_rate` (K m-1), `temperature_spread` (K), `snow_threshold` (degrees Celsius), `snow_spread` (K),
         `snow_to_ice` (ratio of the degree-day factors, where it is none of the parameters).
-    departure : float64 array, (row, 2), optional
-        Of the climate of each row's glacier from that of the fitted ones, see `Climate`: what the pulls act on.
+    departure : float64 array, (row, 4), optional
+        Of the climate of each row's glacier from that of the fitted ones, see `Climate.departure`: the pulls act on
+        what is within their reach, and what lies beyond is taken off.
 
     Notes
     -----
@@ -81,9 +82,10 @@ def at_rows(forcing: dict[str, Floats], parameters: Floats, departure: Floats | 
     water: Any = precipitation_factor
     if gradient:
         water = water * np.exp(gradient * height_of(forcing) / 1000)
-    if departure is None or not (temperature_pull or precipitation_pull):
+    if departure is None:
         return bias, water
-    return bias - temperature_pull * departure[:, 0], water * np.exp(-precipitation_pull * departure[:, 1:])
+    away = departure[:, :2] * [temperature_pull, precipitation_pull] + departure[:, 2:]
+    return (bias - away[:, 0], water * np.exp(-away[:, 1:])) if away.any() else (bias, water)
 
 
 def height_of(forcing: dict[str, Floats]) -> Floats:

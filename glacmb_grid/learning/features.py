@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse
 
 from glacmb_grid.learning.ragged import Arrays
+from glacmb_grid.learning.reach import reach_of
 from glacmb_grid.learning.selection import select
 from glacmb_grid.learning.table import Bools, Floats, Integers, Rows, Texts
 from glacmb_grid.predictors import matching
@@ -51,6 +52,7 @@ class Features:
     glaciers: Texts  # (glacier,) fitted ones, sorted
     span: Integers  # (2,) first and last fitted year
     climatology: Floats  # (glacier, column)
+    reach: Floats  # (2, column) lowest and highest mean of a glacier that was not fitted on, see `reach_of`
     level: Floats  # (column,) mean of the fitted rows
     gap_columns: Integers  # indices of columns with gaps in the fitted rows
     gap_weights: Floats  # (column + 1, gap column) of the regression on standardised columns that fills gaps
@@ -62,10 +64,8 @@ class Features:
     kept: Integers  # indices of the selected features among the expanded
 
     def state(self) -> Arrays:
-        """Everything `from_state` needs, as arrays; glacier means only if the recipe uses them."""
+        """Everything `from_state` needs, as arrays."""
         out = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self) if f.name != "recipe"}
-        if not self._uses_means:
-            out |= {"glaciers": self.glaciers[:0], "climatology": self.climatology[:0]}
         out["recipe"] = np.array(self.recipe.model_dump_json())
         return {f"features_{n}": v for n, v in out.items()}
 
@@ -75,15 +75,12 @@ class Features:
         recipe = Recipe.model_validate_json(str(state["features_recipe"]))
         return cls(recipe, *(state[f"features_{f.name}"] for f in fields(cls) if f.name != "recipe"))
 
-    @property
-    def _uses_means(self) -> bool:
-        return self.recipe.gaps == "climatology" or bool({"climatology", "anomaly"} & set(self.recipe.parts))
-
     def design(self, rows: Rows) -> Design:
         """Features of rows.
 
         The climatology of a glacier that was not fitted on is the mean of its rows passed here from the first to the
         last fitted year, so that years to come do not change what is said of older ones; of all, where it has none.
+        Means beyond `reach` are moved to its end, and the values of the glacier with them; anomalies stay.
 
         Raises
         ------
@@ -99,11 +96,13 @@ class Features:
         values = rows.in_order(self.predictors).values
         missing = ~np.isfinite(values)
         parts = self.recipe.parts
-        means = self._means(rows, values) if self._uses_means else values
+        means = self._means(rows, values)
         if self.recipe.gaps == "climatology":
             values = np.where(missing, means, values)
         elif self.recipe.gaps == "regress" and len(self.gap_columns):
             values = self._regressed(values)
+        moved = means.clip(*self.reach)
+        values, means = values + (moved - means), moved
         blocks = [values[:, self.taken if "value" in parts else self.taken & ~self.weather]]
         if "climatology" in parts:
             blocks.append(means[:, self.averaged & self.weather])
@@ -208,8 +207,8 @@ def fit_features(rows: Rows, used: Bools, target: Floats, recipe: Recipe, seed: 
     gap_weights, gap_scale = _fit_gaps(values, gap_columns, recipe)
     names = _expanded_names(rows.names[columns], (taken, averaged, weather), gap_columns, recipe)
     features = Features(
-        recipe, rows.names[columns], taken, averaged, weather, glaciers, span, climatology, level, gap_columns,
-        gap_weights, gap_scale, np.zeros(0), np.zeros(0), names[0], names[1], np.zeros(0, np.int64),
+        recipe, rows.names[columns], taken, averaged, weather, glaciers, span, climatology, reach_of(climatology, recipe.within_reach), level,
+        gap_columns, gap_weights, gap_scale, np.zeros(0), np.zeros(0), names[0], names[1], np.zeros(0, np.int64),
     )  # fmt: skip
     expanded = features.expanded(fitted)
     centre, inverse = fit_scaling(expanded, np.ones(len(expanded)))

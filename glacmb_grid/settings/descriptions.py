@@ -231,6 +231,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "parts": "The value, the mean of the glacier over its fitted rows, the deviation from it.",
         "climatology_of": "Predictors that the means are taken of, where they differ.",
         "gaps": "How missing values are filled.",
+        "within_reach": "Whether means of glaciers that were not fitted on keep to what the fitted ones make plausible.",
         "correlation": "Least correlation with the target.",
         "collinearity": "Largest correlation between two predictors.",
         "ranking": "What ranks predictors.",
@@ -299,7 +300,9 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "glacier_sd": "Standard deviations of level (m w.e.) and amplitude between glaciers, in alternative pairs.",
         "snow_to_ice_sd": "Prior standard deviation of `snow_to_ice` where it is fitted.",
         "precipitation_gradient_sd": "Prior standard deviation of the precipitation gradient about 0, km-1.",
-        "pull_sd": "Prior standard deviation of the pulls about 0.",
+        "within_reach": "Whether the climate of another glacier keeps to what the fitted ones make plausible.",
+        "pull_mean": "Prior mean of the pulls.",
+        "pull_sd": "Prior standard deviation of the pulls.",
     },
 }
 """By name of the class in `settings`; what is not found there is looked up under the classes that it is made of."""

@@ -42,7 +42,9 @@ class Recipe(Section):
 
     `take`: `table` leaves out what was computed from monthly values, `seasonal` leaves out the monthly values
     themselves. `parts`: the value, the mean of the glacier over its fitted rows, the deviation from it; the means may
-    be taken of other predictors, `climatology_of`. `gaps`: how missing values are filled. Then, in this order: the
+    be taken of other predictors, `climatology_of`. `gaps`: how missing values are filled. `within_reach`: where the mean
+    of a glacier that was not fitted on is further out than those of the fitted ones make plausible, it is moved there,
+    and its values with it. Then, in this order: the
     least correlation with the target, the largest correlation between two predictors, and how many to keep by their
     rank. `ranking: random_forest` draws its splits at random where rows times predictors exceed 100,000.
     """
@@ -53,6 +55,7 @@ class Recipe(Section):
     parts: tuple[Literal["value", "climatology", "anomaly"], ...] = ("value",)
     climatology_of: Literal["all", "table", "seasonal"] | None = None
     gaps: Literal["mean", "climatology", "regress", "indicator", "drop"] = "mean"
+    within_reach: bool = True
     correlation: float = Field(0.0, ge=0, lt=1)
     collinearity: float = Field(1.0, gt=0, le=1)
     ranking: Literal["correlation", "random_forest"] = "random_forest"
@@ -169,7 +172,8 @@ class TemperatureIndex(Section):
 
     `forms` are alternatives, chosen between on inner folds: the further parameters that are fitted. Pulls move
     temperature and precipitation of a glacier to the mean climate of the fitted ones: 0 not at all, 1 wholly; they are
-    fitted where every fit has at least four glaciers, and drawn to 0: the form without any is part of theirs.
+    fitted where every fit has at least two glaciers, and drawn to `pull_mean`. `within_reach`: where the climate of another glacier is
+    further out than that of the fitted ones makes plausible, it is moved there wholly.
     `pooling` and `glacier_sd` are alternatives too: whether offset and amplitude of the simulated balance stay
     (`none`), are calibrated for `all` glaciers alike, or for each `glacier`, drawn to those of all.
     """
@@ -199,6 +203,8 @@ class TemperatureIndex(Section):
     glacier_sd: list[tuple[Between, Between]] = Field([(0.2, 0.2), (0.5, 0.4)], min_length=1)
     snow_to_ice_sd: Between = 0.15
     precipitation_gradient_sd: Between = 0.3
+    within_reach: bool = True
+    pull_mean: float = Field(1.0, ge=-1, le=2)
     pull_sd: Between = 0.5
 
 
