@@ -73,6 +73,8 @@ HOMES = {
     "jinja2": "report.page",
 }
 ONLY_INSIDE_FUNCTIONS = {"xesmf"}
+MOST_LINES = 350
+TOO_LONG = {"learning.nets.ensembles"}
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,11 @@ def modules() -> list[tuple[Path, str]]:
     files = sorted(FOLDER.rglob("*.py"))
     parts = [file.relative_to(FOLDER).with_suffix("").parts for file in files]
     return [(file, ".".join(p[:-1] if p[-1] == "__init__" else p)) for file, p in zip(files, parts, strict=True)]
+
+
+def test_files_are_short():
+    long = {m: n for f, m in modules() if (n := len(f.read_text(encoding="utf-8").splitlines())) > MOST_LINES}
+    assert set(long) <= TOO_LONG, long
 
 
 def test_the_package_is_there_and_its_rooms_are_known_once():

@@ -21,8 +21,10 @@ from glacmb_grid.settings.inputs import (
     Sampling,
     Synthetic,
 )
-from glacmb_grid.settings.models import FeedForward, Given, ModelName, Models, RandomForest, Recipe
+from glacmb_grid.settings.learners import Recipe
+from glacmb_grid.settings.models import Given, ModelName, Models, RandomForest
 from glacmb_grid.settings.names import OwnName, own_names
+from glacmb_grid.settings.networks import FeedForward
 from glacmb_grid.settings.product import LEARNS_RATES, PREFERRED, Product
 
 Scheme = Literal["logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain", "logo_own_geodetic"]
