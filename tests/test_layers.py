@@ -266,6 +266,19 @@ def test_models_are_named_in_their_own_files_the_registry_and_the_settings_only(
     assert not found, "\n".join(found)
 
 
+def test_nothing_but_the_report_looks_into_the_page_and_levels_are_said_once():
+    users, said = set(), []
+    for file, module in modules():
+        source = file.read_text(encoding="utf-8")
+        imported = imports_of(source, module, file.name == "__init__.py")
+        if any(is_inside(i.name, f"{PACKAGE}.report.page") for i in imported):
+            users.add(module if room_of(module) != "report" else "report")
+        names = [ast.unparse(n.targets[0]) for n in ast.parse(source).body if isinstance(n, ast.Assign)]
+        said += [n for n in names if n in ("LEVEL", "LEVELS", "BAND_LEVEL", "PERCENTS")]
+    assert users == {"report", "workflow.presenting"}
+    assert sorted(said) == ["BAND_LEVEL", "LEVELS", "PERCENTS"]
+
+
 def test_the_registry_can_be_read_without_jax():
     code = "import sys, glacmb_grid.workflow.runner, glacmb_grid.learning.registry; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

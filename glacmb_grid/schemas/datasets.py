@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from glacmb_grid.schemas.checks import DATE, FLAG, NUMBER, TEXT, Field, Schema
-from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES
+from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, PERCENTS, VARIABLES
 
 
 def _numbers(dims: tuple[str, ...], *, required: bool = True, **units: str) -> dict[str, Field]:
@@ -130,16 +130,17 @@ UPSCALED = Schema(
     _numbers(("glacier", "year"), mean="m", variance="m2") | _numbers(("glacier",), nets=""),
     _GLACIER_YEAR,
 )
+_HALF_WIDTHS = tuple(f"half_width_{level}" for level in PERCENTS)
 EXPECTED = Schema(
     "expected errors",
     "`glacier_year_uncertainty`",
-    _numbers(("glacier", "year"), expected_error="m", half_width_50="m", half_width_90="m")
+    _numbers(("glacier", "year"), required=True, **dict.fromkeys(("expected_error", *_HALF_WIDTHS), "m"))
     | _numbers(("glacier", "year"), dissimilarity="1", training_density="1")
     | {"applicable": Field(("glacier", "year"), FLAG)},
     _GLACIER_YEAR,
 )
 _QUALIFYING = ("expected_error", *(f"mass_balance_uncertainty_{n}" for n in ("observation", "model", "member")))
-_QUALIFYING += tuple(f"mass_balance_{n}_{level}" for n in ("lower", "upper") for level in (50, 90))
+_QUALIFYING += tuple(f"mass_balance_{n}_{level}" for n in ("lower", "upper") for level in PERCENTS)
 PRODUCT = Schema(
     "product",
     "`glacier_product`",
