@@ -13,6 +13,13 @@ STANDARD_GRAVITY = 9.80665  # m s-2, turns geopotential into height
 MELTING_POINT = 273.15  # K
 EARTH_RADIUS = 6371007.181  # m, the authalic sphere of WGS 84
 
+LEVELS = (0.5, 0.9)
+"""Probabilities of the intervals of balances."""
+PERCENTS = tuple(round(100 * level) for level in LEVELS)
+"""The same as names of variables have them, %."""
+BAND_LEVEL = 0.9
+"""Share of errors that the bands of sums hold."""
+
 BalanceUnits = Literal["mm w.e.", "m w.e.", "kg m-2", "cm w.e."]
 GeodeticUnits = Literal["m w.e.", "mm w.e.", "cm w.e.", "kg m-2", "m", "cm", "mm"]
 Kind = Literal["instantaneous", "accumulated"]

@@ -137,6 +137,27 @@ def test_blocks_of_any_size_give_the_same(points):
     np.testing.assert_array_equal(found.within, (far <= 1.5).sum(axis=1))
 
 
+def test_what_lies_at_the_very_radius_is_within_whatever_rows_are_beside():
+    """A threshold is the distance of two rows: single precision alone would count these or not, by their block."""
+    rng = np.random.default_rng(6)
+    training = rng.normal(size=(40, 30)) + 3
+    far = cdist(training, training)
+    for radius in np.unique(far[far > 0])[:60]:
+        wanted = (far <= radius * (1 + 1e-12)).sum(axis=1)
+        for rows in (np.arange(40), np.arange(7), np.arange(13, 30)):
+            found = nearest_points(training[rows], training, radius)
+            np.testing.assert_array_equal(found.within, wanted[rows])
+            assert not found.distance.any()
+
+
+def test_the_nearest_of_points_that_single_precision_cannot_tell_apart():
+    points = np.full((50, 3), 1000.0)
+    points[:, 0] += 1 + 1e-3 * np.arange(50)[::-1]
+    found = nearest_points(np.full((1, 3), 1000.0), points, 2.0)
+    assert found.distance[0] == pytest.approx(1.0, rel=1e-12)
+    assert found.within[0] == 50
+
+
 def test_no_training_rows():
     found = nearest_points(np.zeros((2, 3)), np.zeros((0, 3)), 1.0)
     assert np.isnan(found.distance).all()

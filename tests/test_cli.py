@@ -20,6 +20,20 @@ from glacmb_grid.cli.options import STATUSES
 from glacmb_grid.cli.speech import choose_manner, say, tell
 from glacmb_grid.progress import clock
 
+CHECK_THAT_STOPS = """
+import sys
+import glacmb_grid.workflow.check as checking
+from glacmb_grid.cli import main
+right = checking.check_links
+def stopping(*arguments):
+    print("stopped", flush=True)
+    sys.stdin.readline()
+    return right(*arguments)
+checking.check_links = stopping
+sys.exit(main(["check", sys.argv[1]]))
+"""
+"""A check that waits for a line before it links sites and outlines."""
+
 
 @pytest.fixture
 def broken(tmp_path):
@@ -43,6 +57,24 @@ def test_check_lists_all_problems_at_once(broken, capsys):
         assert name in told
     assert "Traceback" not in told
     assert told.count("remedy:") >= 3
+
+
+def test_check_tells_what_it_found_while_it_looks_further(world, tmp_path):
+    """Each line goes out by itself, where nobody reads on a terminal either."""
+    done = subprocess.Popen(
+        [sys.executable, "-c", CHECK_THAT_STOPS, str(world.at(tmp_path))],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        said = list(iter(done.stdout.readline, "stopped\n"))
+        assert "ok: 6 glaciers" in "".join(said)
+        assert done.poll() is None, "it is still looking"
+        rest, _ = done.communicate("\n", timeout=100)
+    finally:
+        done.kill()
+    assert done.returncode == 0
+    assert rest.startswith("ok: ")
+    assert not set(said) & set(rest.splitlines(keepends=True))
 
 
 def test_run_names_the_missing_file(broken, tmp_path, capsys):

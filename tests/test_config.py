@@ -243,6 +243,20 @@ def test_files_that_cannot_be_read(tmp_path):
         load_config(tmp_path / "latin.yaml")
 
 
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ({"validation": {"holdout": [807.0]}}, r"validation.holdout.0\n.*\n.*807.0\n.*in quotes.*: '807.0'"),
+        ({"validation": {"holdout": [True]}}, r"validation.holdout.0\n.*\n.*True\n.*in quotes.*yes, no, on, off"),
+        ({"validation": {"holdout": 807}}, r"write `validation: \{holdout: \[807\]\}`"),
+        ({"product": {"area_change": {13.5: -0.2}}}, r"product.area_change.13.5\n.*\n.*\n.*in quotes.*: '13.5'"),
+        ({"product": {"metadata": {"product_version": 1.0}}}, r"product_version\n.*\n.*\n.*in quotes.*: '1.0'"),
+    ],
+)
+def test_what_yaml_does_not_read_as_text_is_to_be_quoted(tmp_path, section, says):
+    assert re.search(says, refused(tmp_path, changed(**section)))
+
+
 # --- overrides -------------------------------------------------------------------------------------------------------
 
 
@@ -257,6 +271,9 @@ def test_files_that_cannot_be_read(tmp_path):
         ("validation.models=all", lambda c: c.validation.models, "all"),
         ("validation.holdout=0.2", lambda c: c.validation.holdout, 0.2),
         ("validation.holdout=[a, b]", lambda c: c.validation.holdout, ["a", "b"]),
+        ("validation.holdout=[807, 00507, 12]", lambda c: c.validation.holdout, ["807", "00507", "12"]),
+        ("observations.links.mapping={491: 807}", lambda c: c.observations.links.mapping, {"491": "807"}),
+        ("product.area_change={13: -0.2}", lambda c: c.product.area_change, {"13": -0.2}),
         ("protocol.selection=true", lambda c: c.protocol.leaks, True),
         ("climate.units.tp=mm", lambda c: c.climate.units, {"tp": "mm"}),
         ("name=other", lambda c: c.name, "other"),

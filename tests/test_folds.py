@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from glacmb_grid.errors import InputError
 from glacmb_grid.folds.rows import groups_of
-from glacmb_grid.folds.schemes import SCHEMES, join_folds, make_folds, of_scheme, require_grouped
+from glacmb_grid.folds.schemes import SCHEMES, WITHHELD, join_folds, make_folds, of_scheme, require_grouped
 from glacmb_grid.folds.space import nearest_km, spatial_clusters, unit_vectors
 
 BASIC = ("logo", "loyo", "both_out")
@@ -156,6 +156,18 @@ def test_in_every_scheme_what_belongs_together_stays_on_one_side(table, scheme, 
         assert (inner_fit[own] == inner_fit[own[0]]).all()
         assert (inner_score[own] == inner_score[own[0]]).all()
         assert not ((inner_fit | inner_score)[own[0]] & ~fit[own].all(axis=0)).any()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_what_is_said_of_a_scheme_is_what_its_folds_withhold(scheme):
+    samples = many(600, 40, 20)
+    fit, score, *_ = masks(make_folds(samples, scheme, targets=TARGETS))
+
+    def apart(name):
+        of = samples[name].values
+        return all(not set(of[f]) & set(of[s]) for f, s in zip(fit, score, strict=True))
+
+    assert {n for n in ("glacier", "year") if apart(n)} == WITHHELD[scheme]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -101,6 +101,12 @@ def test_what_cannot_be_locked_is_refused(holdout, message):
         choose_holdout(grid(["abc", "def", "ghi"]), holdout)
 
 
+@pytest.mark.parametrize(("wanted", "near"), [("807", "00807"), ("8072", "08072"), ("9", "known are")])
+def test_a_number_that_lost_its_zeros_is_told_from_one_that_is_nearly_alike(wanted, near):
+    with pytest.raises(InputError, match=rf"{near}[^\n]*; write an identifier of digits in quotes"):
+        choose_holdout(grid(["00807", "8071", "08072"]), [wanted])
+
+
 def test_a_record_holds_while_the_rows_do():
     samples = grid("abcdef")
     mask = choose_holdout(samples, ["b", "e"])

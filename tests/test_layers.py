@@ -73,6 +73,8 @@ HOMES = {
     "jinja2": "report.page",
 }
 ONLY_INSIDE_FUNCTIONS = {"xesmf"}
+MOST_LINES = 350
+TOO_LONG = {"learning.nets.ensembles"}
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,11 @@ def modules() -> list[tuple[Path, str]]:
     return [(file, ".".join(p[:-1] if p[-1] == "__init__" else p)) for file, p in zip(files, parts, strict=True)]
 
 
+def test_files_are_short():
+    long = {m: n for f, m in modules() if (n := len(f.read_text(encoding="utf-8").splitlines())) > MOST_LINES}
+    assert set(long) <= TOO_LONG, long
+
+
 def test_the_package_is_there_and_its_rooms_are_known_once():
     assert len(modules()) > 1, f"no modules under {FOLDER}"
     assert len(set(LAYERS)) == len(LAYERS)
@@ -257,6 +264,19 @@ def test_models_are_named_in_their_own_files_the_registry_and_the_settings_only(
             if named:
                 found.append(f"{module}:{node.lineno}: {ast.unparse(node)}")
     assert not found, "\n".join(found)
+
+
+def test_nothing_but_the_report_looks_into_the_page_and_levels_are_said_once():
+    users, said = set(), []
+    for file, module in modules():
+        source = file.read_text(encoding="utf-8")
+        imported = imports_of(source, module, file.name == "__init__.py")
+        if any(is_inside(i.name, f"{PACKAGE}.report.page") for i in imported):
+            users.add(module if room_of(module) != "report" else "report")
+        names = [ast.unparse(n.targets[0]) for n in ast.parse(source).body if isinstance(n, ast.Assign)]
+        said += [n for n in names if n in ("LEVEL", "LEVELS", "BAND_LEVEL", "PERCENTS")]
+    assert users == {"report", "workflow.presenting"}
+    assert sorted(said) == ["BAND_LEVEL", "LEVELS", "PERCENTS"]
 
 
 def test_the_registry_can_be_read_without_jax():

@@ -137,6 +137,10 @@ def test_a_table_is_planned_too(tmp_path, monkeypatch, capsys):
         "evaluation",
     ]  # fmt: skip
     assert assumed == ()
+    tasks = {one.name: one.tasks for one in planned}
+    assert tasks["learning/ridge"].endswith("in 3 schemes")
+    assert tasks["learning/year_mean"] == "8 folds in 1 schemes"
+    assert tasks["learning/year_level"] == "6 folds in 1 schemes"
     lines = list(plan_lines(planned, assumed))
     assert lines[0].split()[0] == "stage"
     assert "7 of 7 stages to run" in lines[-1]

@@ -125,16 +125,20 @@ def test_a_year_is_added_and_no_older_byte_changes(own):
     assert chunks_of(config.root) == after
 
 
-def test_a_year_more_changes_no_mean_climate_of_an_unmeasured_glacier(own):
-    """A model that takes means over the years of a glacier takes them up to the last fitted year."""
-    chosen = ["product.model=gaussian_process", "validation.schemes=[logo]"]
+@pytest.mark.parametrize("model", ["ridge", "gaussian_process", "temperature_index"])
+def test_a_year_that_is_added_is_as_if_all_were_made_at_once(own, model, tmp_path):
+    """Means over the years of a glacier are up to the last fitted year; what lies at a threshold lies within it."""
+    chosen = [f"product.model={model}", f"validation.models=[{model}]", "validation.schemes=[logo]", "report=false"]
     run(load_config(own, [*BEFORE, *chosen]), say=quiet)
-    config = load_config(own, chosen)
+    config, whole = load_config(own, chosen), load_config(own, [*chosen, f"store.root={tmp_path / 'whole'}"])
     before = chunks_of(config.root)
     assert "products" in run(config, append=True, say=quiet)
     after = chunks_of(config.root)
     assert len(after) > len(before)
     assert {n: after[n] for n in before} == before
+    run(whole, say=quiet)
+    for store in STORES:
+        xr.testing.assert_equal(read_zarr(config.root / store), read_zarr(whole.root / store))
 
 
 def test_a_changed_past_is_refused_with_the_difference_and_nothing_is_replaced(own):

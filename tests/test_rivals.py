@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glacmb_grid.folds.schemes import make_folds
+from glacmb_grid.folds.schemes import SCHEMES, make_folds
 from glacmb_grid.identifiers import first_order_region
 from glacmb_grid.judging.fits import fit_model_in_schemes
 from glacmb_grid.judging.plan import compared
@@ -98,6 +98,19 @@ def test_rivals_are_judged_only_where_the_scheme_leaves_them_what_they_rest_on(c
     assert all(v for k, v in fair.items() if k[0] == "ridge")
     few, *_ = crossed(glaciers=9, years=7)
     assert not model_of("year_level").fair_in(few, make_folds(few, "loyo", inner=2))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_where_a_rival_is_fair_is_foreseen_as_the_folds_have_it(crossed, scheme):
+    samples, *_ = crossed()
+    number = np.arange(samples.sizes["sample"]) // 20
+    samples = samples.assign_coords(
+        longitude=("sample", 80.0 + number), latitude=("sample", 40.0 + number % 3), region=("sample", number % 3)
+    )
+    targets = pd.DataFrame({"longitude": np.arange(80.0, 90.0), "latitude": 41.0})
+    folds = make_folds(samples, scheme, inner=2, targets=targets)
+    for name in ("year_mean", "year_level", "ridge"):
+        assert model_of(name).may_be_fair(scheme) == model_of(name).fair_in(samples, folds), name
 
 
 def test_a_rival_is_neither_fitted_nor_judged_where_it_is_not_fair_and_says_so(crossed):

@@ -15,9 +15,12 @@ def check(path: Path, overrides: Overrides) -> int:
     from glacmb_grid.workflow import check as checking
 
     config, unknown, problems = load_partly(path, overrides)
+
+    def say(line: str) -> None:
+        tell(line if line.startswith("note: ") else f"ok: {line}")
+
     with notes_after():
-        for line in checking.check(config, unknown=unknown, problems=problems):
-            tell(line if line.startswith("note: ") else f"ok: {line}")
+        checking.check(config, unknown=unknown, problems=problems, say=say)
     return 0
 
 

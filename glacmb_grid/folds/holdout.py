@@ -48,15 +48,16 @@ def choose_holdout(samples: xr.Dataset, holdout: Sequence[str] | float, seed: in
         mask = np.isin(group, chosen)
     else:
         wanted = [str(h) for h in holdout]
-        known = {*groups.tolist(), *glacier.tolist()}
+        known = sorted({*groups.tolist(), *glacier.tolist()})
         unknown = [w for w in wanted if w not in known]
         if unknown or not wanted:
-            near = [n for w in unknown for n in difflib.get_close_matches(w, sorted(known), 1)]
+            near = [n for w in unknown for n in (_with_zeros(w, known) or difflib.get_close_matches(w, known, 1))]
             raise InputError(
                 WHERE,
                 expected="ids of glaciers (or groups) of the samples",
                 found=listing(unknown) or "an empty list",
-                remedy=f"did you mean {listing(near)}?" if near else f"known are {listing(sorted(known), 5)}",
+                remedy=(f"did you mean {listing(near)}?" if near else f"known are {listing(known, 5)}")
+                + ("; write an identifier of digits in quotes" if any(w.isdigit() for w in unknown) else ""),
             )
         mask = np.isin(group, wanted) | np.isin(glacier, wanted)
     while (more := np.isin(group, group[mask]) | np.isin(glacier, glacier[mask])).sum() > mask.sum():
@@ -69,3 +70,8 @@ def choose_holdout(samples: xr.Dataset, holdout: Sequence[str] | float, seed: in
             remedy="lock fewer",
         )
     return np.asarray(mask)
+
+
+def _with_zeros(wanted: str, known: Sequence[str]) -> list[str]:
+    """Identifiers that differ from a number by their leading zeros, which a number loses."""
+    return [n for n in known if wanted.isdigit() and n.lstrip("0") == wanted.lstrip("0")]

@@ -7,8 +7,9 @@ observed value or on a predictor.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,20 @@ from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.outer import OUTER, Asked, Outer
 from glacmb_grid.folds.rows import BLANK, Bools, Rows, texts
 
-SCHEMES = ("logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain", OWN)
+WITHHELD: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "logo": frozenset({"glacier"}),
+        "loyo": frozenset({"year"}),
+        "both_out": frozenset({"glacier", "year"}),
+        "blocks": frozenset({"glacier"}),
+        "leave_region_out": frozenset({"glacier"}),
+        "random": frozenset(),
+        "domain": frozenset({"glacier"}),
+        OWN: frozenset({"glacier"}),
+    }
+)
+"""By scheme, what no fold fits on of an observation that it scores: its glacier, its year."""
+SCHEMES = tuple(WITHHELD)
 GROUPED = tuple(s for s in SCHEMES if s != "random")
 PARTS = 30
 """Default limit on the number of folds of `logo`, `loyo` and `leave_region_out`."""

@@ -18,12 +18,12 @@ from glacmb_grid.products.metadata import describe
 from glacmb_grid.products.regional import regional_product
 from glacmb_grid.products.regions import Regions, one_region, regions_of_polygons, rgi_regions
 from glacmb_grid.products.series import SAME_AREA, compare_series
-from glacmb_grid.report.page.tables import LEVEL
 from glacmb_grid.settings import Product
 from glacmb_grid.settings import Regions as RegionSettings
 from glacmb_grid.stores.formats import write_netcdf
 from glacmb_grid.stores.work import Work
 from glacmb_grid.uncertainty.correlation import ErrorCorrelation
+from glacmb_grid.vocabulary import BAND_LEVEL
 
 _ID_COLUMNS = ("region_id", "id", "name", "NAME", "RGI_CODE", "o1region", "o2region", "first_order", "FULL_NAME")
 
@@ -142,12 +142,12 @@ def _line(region: xr.Dataset) -> str:
     rate = float(region["mass_change_gt"].mean())
     years = int(region["mass_change_gt"].notnull().sum())
     last = region["cumulative_mass_change_gt_uncertainty"].dropna("year")
-    half = float(ndtri(0.5 + LEVEL / 2)) * float(last[-1]) / years if len(last) else np.nan
+    half = float(ndtri(0.5 + BAND_LEVEL / 2)) * float(last[-1]) / years if len(last) else np.nan
     balance = float(region["mass_balance"].mean())
     called = " ".join(dict.fromkeys(str(region[n].item()) for n in ("region_id", "region_name")))
     return (
         f"{called}: {balance:+.3f} m w.e. and {rate:+.3f} "
-        f"+- {half:.3f} Gt per year ({LEVEL:.0%} band) over {years} years, "
+        f"+- {half:.3f} Gt per year ({BAND_LEVEL:.0%} band) over {years} years, "
         f"{int(region['glaciers_covered'].max())} glaciers"
     )
 

@@ -13,6 +13,8 @@ import numpy as np
 import xarray as xr
 
 from glacmb_grid.folds.masks import Folds
+from glacmb_grid.learning.rivals import RestsOn
+from glacmb_grid.learning.table import table_of
 from glacmb_grid.schemas import CONSTRAINTS, SAMPLES, check
 from glacmb_grid.settings import Section
 
@@ -86,8 +88,8 @@ class Model(ABC):
         Whether the model uses `stop` of the folds.
     learns_rates : bool
         Whether the model can learn from geodetic rates, `Task.constraints`.
-    fair_schemes : tuple of str
-        Schemes that can be fair to it at all, see `fair_in`; without any, all.
+    rests_on : RestsOn, optional
+        What folds must leave it so that it can be judged in them, see `fair_in`.
     """
 
     name: str
@@ -98,7 +100,7 @@ class Model(ABC):
     compiles: ClassVar[bool] = False
     informative: ClassVar[bool] = True
     stops_early: ClassVar[bool] = False
-    fair_schemes: ClassVar[tuple[str, ...]] = ()
+    rests_on: ClassVar[RestsOn | None] = None
     learns_rates: ClassVar[bool] = False
 
     @property
@@ -110,9 +112,12 @@ class Model(ABC):
         """Raise InputError where the model cannot be had at all; by default it always can."""
 
     def fair_in(self, samples: xr.Dataset, folds: Folds) -> bool:
-        """Whether the model can be judged in a scheme, by its folds: by default in every one."""
-        del samples, folds
-        return True
+        """Whether the model can be judged in a scheme, by its folds: in every one if it rests on nothing."""
+        return self.rests_on is None or self.rests_on.in_folds(table_of(samples), folds)
+
+    def may_be_fair(self, scheme: str) -> bool:
+        """The same as far as the scheme tells it, before there are folds."""
+        return self.rests_on is None or self.rests_on.in_scheme(scheme)
 
     def variants(self, samples: xr.Dataset) -> dict[str, Section]:
         """Other settings that a study compares with those of the model, by what they change."""

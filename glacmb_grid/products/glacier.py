@@ -14,13 +14,12 @@ from glacmb_grid.schemas import EXPECTED, GLACIERS, PREDICTORS, PRODUCT, SAMPLES
 from glacmb_grid.sphere import arc_km, unit_vectors
 from glacmb_grid.uncertainty.correlation import ErrorCorrelation
 from glacmb_grid.uncertainty.draws import draw_errors
+from glacmb_grid.vocabulary import PERCENTS
 from glacmb_grid.years import year_bounds
 
 Floats = npt.NDArray[np.float64]
 LARGEST_DRAW = 32.7
 """m w.e.; a 16-bit number holds no more millimetres."""
-LEVELS = (50, 90)
-"""Probabilities of the intervals, %."""
 NO_ALBEDO, OBSERVED_ALBEDO, FILLED_ALBEDO = 0, 1, 2
 PARTS = ("observation", "model", "member")
 
@@ -107,7 +106,7 @@ def glacier_product(
         A Dataset that is not what its schema says.
     """
     check(samples, SAMPLES)
-    said = {f"interval_{n}": str(expected[f"half_width_{n}"].attrs.get("comment", "")) for n in LEVELS}
+    said = {f"interval_{n}": str(expected[f"half_width_{n}"].attrs.get("comment", "")) for n in PERCENTS}
     threshold = expected["dissimilarity"].attrs.get("threshold")
     made = assemble(
         upscaled,
@@ -167,7 +166,7 @@ def assemble(
     by_year = {"mass_balance": mean}
     by_year |= {"mass_balance_uncertainty": parts["total"]}
     by_year |= {f"mass_balance_uncertainty_{n}": parts[n] for n in PARTS}
-    for level in LEVELS:
+    for level in PERCENTS:
         half = expected[f"half_width_{level}"].values
         by_year |= {f"mass_balance_lower_{level}": mean - half, f"mass_balance_upper_{level}": mean + half}
     by_year |= {n: expected[n].values for n in ("expected_error", "dissimilarity")}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from glacmb_grid.years import FIRST_YEAR, LAST_YEAR
 
@@ -23,6 +23,14 @@ Sigma = Annotated[float, Field(gt=0, le=10)]
 """A standard deviation of balances, m w.e."""
 Spread = Annotated[float, Field(gt=0, le=30)]
 """Of temperatures within a month, K."""
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Identifier = Annotated[str, BeforeValidator(_as_text), WithJsonSchema({"type": ["string", "integer"]})]
+"""Of a glacier, a site, a group or a region, as text: YAML reads a bare 807 as a number."""
 
 
 class Section(BaseModel):

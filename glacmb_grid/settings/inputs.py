@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from glacmb_grid.settings.base import Section, Seed, Sigma, Spread, Year, rising
+from glacmb_grid.settings.base import Identifier, Section, Seed, Sigma, Spread, Year, rising
 from glacmb_grid.settings.names import OwnName
 from glacmb_grid.vocabulary import LAND_MASK, OROGRAPHY, VARIABLES, BalanceUnits, GeodeticUnits
 
@@ -39,13 +39,6 @@ def _one_or_summands(theirs: Any) -> Any:
 
 def _each_month_once(months: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(months))
-
-
-def _as_text(mapping: Any) -> Any:
-    """Identifiers as text: YAML reads a bare 491 as a number."""
-    if not isinstance(mapping, dict):
-        return mapping
-    return {str(k): str(v) if isinstance(v, int) and not isinstance(v, bool) else v for k, v in mapping.items()}
 
 
 def _lapse_rate(value: Any) -> Any:
@@ -191,7 +184,7 @@ class Links(Section):
     table: Path | None = None
     positions: Path | None = None
     versions: Path | None = None
-    mapping: Annotated[dict[str, str], BeforeValidator(_as_text)] = {}
+    mapping: dict[Identifier, Identifier] = {}
     suffix: bool = True
     position: bool = True
     max_distance_km: float = Field(2.0, ge=0, le=500)
@@ -212,7 +205,7 @@ class Geodetic(Section):
     missing: list[float] | None = None
     density: tuple[Density, Annotated[float, Field(ge=0, le=1000)]] = (850.0, 60.0)
     shortest: float = Field(1.45, gt=0, le=150)
-    mapping: Annotated[dict[str, str], BeforeValidator(_as_text)] = {}
+    mapping: dict[Identifier, Identifier] = {}
     learn: bool = False
 
 

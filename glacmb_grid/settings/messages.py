@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import re
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import BaseModel
 from glacmb_grid.errors import InputError
 from glacmb_grid.settings.base import REMEDY
 
-_INTERNAL = re.compile(r"(function-|list\[|constrained-|literal\[|tuple\[)")  # pydantic's own parts of locations
+_INTERNAL = re.compile(r"(function-|list\[|dict\[|constrained-|literal\[|tuple\[)")  # pydantic's own parts of locations
 _MISSING = {
     "glaciers": "glaciers: {path: outlines.shp}",
     "climate": "climate: {files: 'folder/*.nc', accumulated: daily_mean}",
@@ -54,6 +55,10 @@ def as_input_error(error: Any, file: Path | str, kind: type[BaseModel]) -> Input
             remedy = f"choose models by `{_line(['validation', 'models'], '[ridge]')}`; here are their settings"
     if error["type"] == "list_type" and isinstance(value := error["input"], (str, int, float)):
         expected, remedy = "a list", f"write `{_line(keys, f'[{value}]')}`"
+    if error["type"] == "string_type" and isinstance(value := error["input"], (bool, int, float, datetime.date)):
+        read = f"{value}".lower() if isinstance(value, bool) else f"{value}"
+        remedy = f"write it in quotes, else YAML does not read it as text: '{read}'"
+        remedy += " (or as it stands there: yes, no, on, off)" if isinstance(value, bool) else ""
     return InputError(where, expected=expected, found=repr(error["input"]), remedy=remedy or "correct the value")
 
 

@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from glacmb_grid.settings.base import Count, Section, Sigma, Spread, each_once
-from glacmb_grid.settings.inputs import SampleTable
+from glacmb_grid.settings.base import Count, Section, each_once
+from glacmb_grid.settings.learners import Learner, Level, Levelled, several
 from glacmb_grid.settings.names import NEIGHBOURS, OwnName, base_of, own_names
+from glacmb_grid.settings.networks import FeedForward, Hybrid
+from glacmb_grid.settings.temperature_index import SharedIndex, TemperatureIndex
 
 
 def _known_model(name: str) -> str:
@@ -31,67 +33,7 @@ def model_names() -> tuple[str, ...]:
 ModelName = Annotated[str, AfterValidator(_known_model)]
 Penalty = Annotated[float, Field(ge=1e-9, le=1e12)]
 Leaves = Annotated[int, Field(ge=2, le=100_000)]
-Step = Annotated[float, Field(gt=0, le=10)]
-Strength = Annotated[float, Field(ge=0, le=1000)]
-Level = Literal["none", "glacier", "year"]
 _ROWS_ONLY: list[Level] = ["none"]
-
-
-class Recipe(Section):
-    """What is made of the predictors inside a fold; several are alternatives, chosen between on inner folds.
-
-    `take`: `table` leaves out what was computed from monthly values, `seasonal` leaves out the monthly values
-    themselves. `parts`: the value, the mean of the glacier over its fitted rows, the deviation from it; the means may
-    be taken of other predictors, `climatology_of`. `gaps`: how missing values are filled. `within_reach`: where the mean
-    of a glacier that was not fitted on is further out than those of the fitted ones make plausible, it is moved there,
-    and its values with it. Then, in this order: the
-    least correlation with the target, the largest correlation between two predictors, and how many to keep by their
-    rank. `ranking: random_forest` draws its splits at random where rows times predictors exceed 100,000.
-    """
-
-    predictors: list[str] = ["*"]
-    exclude: list[str] = []
-    take: Literal["all", "table", "seasonal"] = "all"
-    parts: tuple[Literal["value", "climatology", "anomaly"], ...] = ("value",)
-    climatology_of: Literal["all", "table", "seasonal"] | None = None
-    gaps: Literal["mean", "climatology", "regress", "indicator", "drop"] = "mean"
-    within_reach: bool = True
-    correlation: float = Field(0.0, ge=0, lt=1)
-    collinearity: float = Field(1.0, gt=0, le=1)
-    ranking: Literal["correlation", "random_forest"] = "random_forest"
-    keep: Count | None = None
-
-
-def _several(value: Any) -> Any:
-    """One value where alternatives may be given."""
-    return value if isinstance(value, (list, tuple)) else [value]
-
-
-def _several_widths(value: Any) -> Any:
-    """One network where several may be given."""
-    one = isinstance(value, (list, tuple)) and all(isinstance(v, int) for v in value)
-    return [value] if one else value
-
-
-class Learner(Section):
-    """What the models that learn from predictors share.
-
-    `predictors` are the names and patterns that the model may take at all; `recipes` what is made of them, by default a
-    few that suit the table.
-    """
-
-    predictors: list[str] = ["*"]
-    recipes: list[Recipe] | None = Field(None, min_length=1)
-
-
-class Levelled(Learner):
-    """What the learners share that glaciers may add something to.
-
-    `levels`: `none`, `glacier` (the level of a glacier is taken out first), `year` (one row a year, with level and
-    amplitude of the glacier on top); by default those that suit the table and the scheme.
-    """
-
-    levels: list[Level] | None = Field(None, min_length=1)
 
 
 class Mean(Section):
@@ -101,9 +43,7 @@ class Mean(Section):
 class Ridge(Levelled):
     """Linear model with an L2 penalty."""
 
-    penalties: Annotated[list[Penalty], BeforeValidator(_several)] = Field(
-        [0.1, 1.0, 10.0, 100.0, 1000.0], min_length=1
-    )
+    penalties: Annotated[list[Penalty], BeforeValidator(several)] = Field([0.1, 1.0, 10.0, 100.0, 1000.0], min_length=1)
 
 
 class YearMean(Section):
@@ -113,23 +53,21 @@ class YearMean(Section):
 class YearLevel(Learner):
     """Linear model of the mean balance of each year, with the level and the amplitude of every glacier on top."""
 
-    penalties: Annotated[list[Penalty], BeforeValidator(_several)] = Field(
-        [0.1, 1.0, 10.0, 100.0, 1000.0], min_length=1
-    )
+    penalties: Annotated[list[Penalty], BeforeValidator(several)] = Field([0.1, 1.0, 10.0, 100.0, 1000.0], min_length=1)
 
 
 class Lasso(Levelled):
     """Linear model with an L1 penalty, given as a share of the least one that leaves no predictor."""
 
-    penalties: Annotated[list[Penalty], BeforeValidator(_several)] = Field([0.003, 0.01, 0.03, 0.1, 0.3], min_length=1)
+    penalties: Annotated[list[Penalty], BeforeValidator(several)] = Field([0.003, 0.01, 0.03, 0.1, 0.3], min_length=1)
 
 
 class RandomForest(Levelled):
     """Bagged regression trees."""
 
     trees: Count = 100
-    leaf: Annotated[list[Count], BeforeValidator(_several)] = Field([2, 5], min_length=1)
-    share: Annotated[list[Annotated[float, Field(gt=0, le=1)]], BeforeValidator(_several)] = Field([0.33], min_length=1)
+    leaf: Annotated[list[Count], BeforeValidator(several)] = Field([2, 5], min_length=1)
+    share: Annotated[list[Annotated[float, Field(gt=0, le=1)]], BeforeValidator(several)] = Field([0.33], min_length=1)
 
 
 class ExtraTrees(RandomForest):
@@ -139,8 +77,8 @@ class ExtraTrees(RandomForest):
 class GradientBoosting(Levelled):
     """Boosted regression trees on histograms."""
 
-    rounds: Annotated[list[Count], BeforeValidator(_several)] = Field([50, 150], min_length=1)
-    leaves: Annotated[list[Leaves], BeforeValidator(_several)] = Field([4, 12], min_length=1)
+    rounds: Annotated[list[Count], BeforeValidator(several)] = Field([50, 150], min_length=1)
+    leaves: Annotated[list[Leaves], BeforeValidator(several)] = Field([4, 12], min_length=1)
     learning_rate: float = Field(0.06, gt=0, le=1)
 
 
@@ -151,71 +89,14 @@ class LevelAnomaly(Levelled):
     (`amplitude`). Penalties of level and anomaly are chosen apart.
     """
 
-    level_penalties: Annotated[list[Penalty], BeforeValidator(_several)] = Field(
+    level_penalties: Annotated[list[Penalty], BeforeValidator(several)] = Field(
         [10.0, 100.0, 1000.0, 10000.0], min_length=1
     )
-    anomaly_penalties: Annotated[list[Penalty], BeforeValidator(_several)] = Field(
+    anomaly_penalties: Annotated[list[Penalty], BeforeValidator(several)] = Field(
         [1.0, 10.0, 100.0, 1000.0], min_length=1
     )
-    forms: Annotated[list[Literal["additive", "amplitude"]], BeforeValidator(_several), AfterValidator(each_once)] = (
+    forms: Annotated[list[Literal["additive", "amplitude"]], BeforeValidator(several), AfterValidator(each_once)] = (
         Field(["additive"], min_length=1)
-    )
-
-
-FurtherParameter = Literal["snow_to_ice", "precipitation_gradient", "temperature_pull", "precipitation_pull"]
-_PULLS: tuple[FurtherParameter, ...] = ("temperature_pull", "precipitation_pull")
-Between = Annotated[float, Field(gt=0, le=100)]
-
-
-class TemperatureIndex(Section):
-    """Degree-day melt and solid precipitation over the hypsometry, with weak priors on three parameters.
-
-    `forms` are alternatives, chosen between on inner folds: the further parameters that are fitted. Pulls move
-    temperature and precipitation of a glacier to the mean climate of the fitted ones: 0 not at all, 1 wholly; they are
-    fitted where every fit has at least two glaciers, and drawn to `pull_mean`. `within_reach`: where the climate of another glacier is
-    further out than that of the fitted ones makes plausible, it is moved there wholly.
-    `pooling` and `glacier_sd` are alternatives too: whether offset and amplitude of the simulated balance stay
-    (`none`), are calibrated for `all` glaciers alike, or for each `glacier`, drawn to those of all.
-    """
-
-    lapse_rate: float = Field(-0.0065, gt=-0.02, lt=0)
-    temperature_spread: Spread = 4.0
-    snow_threshold: float = Field(1.0, ge=-10, le=10)
-    snow_spread: Spread = 2.0
-    snow_to_ice: float = Field(0.6, gt=0, le=1)
-    prior_mean: tuple[
-        Annotated[float, Field(gt=0, le=0.1)],
-        Annotated[float, Field(gt=0, le=20)],
-        Annotated[float, Field(ge=-20, le=20)],
-    ] = (0.007, 1.5, 0.0)
-    prior_sd: tuple[
-        Annotated[float, Field(gt=0, le=1)],
-        Annotated[float, Field(gt=0, le=100)],
-        Annotated[float, Field(gt=0, le=100)],
-    ] = (0.003, 0.5, 1.0)
-    residual_sd: Sigma = 0.3
-    forms: list[list[FurtherParameter]] = Field(
-        [[*_PULLS], [*_PULLS, "snow_to_ice", "precipitation_gradient"]], min_length=1
-    )
-    pooling: Annotated[list[Literal["none", "all", "glacier"]], BeforeValidator(_several)] = Field(
-        ["none", "all", "glacier"], min_length=1
-    )
-    glacier_sd: list[tuple[Between, Between]] = Field([(0.2, 0.2), (0.5, 0.4)], min_length=1)
-    snow_to_ice_sd: Between = 0.15
-    precipitation_gradient_sd: Between = 0.3
-    within_reach: bool = True
-    pull_mean: float = Field(1.0, ge=-1, le=2)
-    pull_sd: Between = 0.5
-
-
-class SharedIndex(TemperatureIndex):
-    """A temperature index that another model starts from, calibrated for `none` or `all` glaciers.
-
-    With the level of each fitted glacier in it, nothing of how glaciers differ would be left to learn.
-    """
-
-    pooling: Annotated[list[Literal["none", "all"]], BeforeValidator(_several)] = Field(  # type: ignore[assignment]
-        ["none", "all"], min_length=1
     )
 
 
@@ -232,108 +113,15 @@ class GaussianProcess(Learner):
     from a constant, or from a temperature index with the settings `index`, where there is monthly forcing for one.
     """
 
-    kernels: Annotated[list[Kernel], BeforeValidator(_several), AfterValidator(each_once)] = Field(
+    kernels: Annotated[list[Kernel], BeforeValidator(several), AfterValidator(each_once)] = Field(
         ["usual", "year_level", "without_slow_change", "without_position"], min_length=1
     )
-    means: Annotated[list[Literal["constant", "index"]], BeforeValidator(_several), AfterValidator(each_once)] = Field(
+    means: Annotated[list[Literal["constant", "index"]], BeforeValidator(several), AfterValidator(each_once)] = Field(
         ["constant", "index"], min_length=1
     )
     index: SharedIndex = SharedIndex()
     position: bool = True
     max_rows: int = Field(3000, ge=10, le=100_000)
-
-
-class Network(Levelled):
-    """What the models share that train small fully connected networks, an ensemble of members in every fold.
-
-    The lists are alternatives, chosen between on inner folds; where all combinations are more than `configurations`,
-    that many are drawn.
-    """
-
-    widths: Annotated[list[Annotated[tuple[Count, ...], Field(min_length=1)]], BeforeValidator(_several_widths)] = (
-        Field([(40, 20, 10, 5), (16,)], min_length=1)
-    )
-    learning_rate: Annotated[list[Step], BeforeValidator(_several)] = Field([0.005], min_length=1)
-    input_noise: Annotated[list[Strength], BeforeValidator(_several)] = Field([0.1, 0.3], min_length=1)
-    l1: Annotated[list[Strength], BeforeValidator(_several)] = Field([1e-3, 1e-2], min_length=1)
-    weighting: Annotated[list[Literal["none", "dynamic", "density", "uncertainty"]], BeforeValidator(_several)] = Field(
-        ["none"], min_length=1
-    )
-    configurations: Count = 64
-    members: int = Field(5, ge=1, le=1000)
-    bootstrap: bool = True
-    finish: Literal["refit", "early_stopping"] = "refit"
-    epochs: Count = 600
-    patience: Count = 60
-    block: Count | None = None
-
-
-class FeedForward(Network):
-    """FF-FCNN: small fully connected networks, an ensemble of members in every fold.
-
-    The lists are alternatives, chosen between on inner folds; where all combinations are more than `configurations`,
-    that many are drawn. `geodetic_weight`: of geodetic rates in the loss, where there are rates to learn from.
-
-    `pretrain`: what a network learns before the observations: nothing; balances that a temperature index, fitted in the
-    same fold with the settings `simulation`, gives to the fold's own glacier-years and to those that nobody measured;
-    or the observed balances of the table `transfer`. `frozen`: how many of its first layers then stay as they are.
-    """
-
-    heteroscedastic: Annotated[list[bool], BeforeValidator(_several)] = Field([False], min_length=1)
-    geodetic_weight: Annotated[list[Strength], BeforeValidator(_several)] = Field([0.0, 0.01, 0.1], min_length=1)
-    pretrain: Annotated[list[Literal["none", "simulation", "transfer"]], BeforeValidator(_several)] = Field(
-        ["none"], min_length=1
-    )
-    frozen: Annotated[list[Annotated[int, Field(ge=0, le=100)]], BeforeValidator(_several)] = Field([0], min_length=1)
-    simulation: TemperatureIndex = TemperatureIndex()
-    transfer: SampleTable | None = None
-
-    @model_validator(mode="after")
-    def _transferred_from_a_table(self) -> FeedForward:
-        if ("transfer" in self.pretrain) != (self.transfer is not None):
-            raise ValueError("Input should have `transfer`, a table, if and only if `pretrain` names it")
-        if any(self.frozen) and self.pretrain == ["none"]:
-            raise ValueError("Input should have something to pre-train on, `pretrain`, where layers are frozen")
-        return self
-
-    @property
-    def simulates(self) -> bool:
-        """Whether a temperature index is among what networks may be pre-trained on."""
-        return "simulation" in self.pretrain
-
-
-def _several_bounds(value: Any) -> Any:
-    """One set of bounds where several may be given."""
-    one = isinstance(value, (list, tuple)) and all(isinstance(v, (int, float)) for v in value)
-    return [value] if one else value
-
-
-Factor = Annotated[float, Field(ge=1, le=100)]
-
-
-class Hybrid(Network):
-    """A temperature index whose parameters small networks change within bounds, an ensemble of members in every fold.
-
-    `bounds` are the largest factors of the degree-day factors of ice and of snow and of the precipitation, and the
-    largest addition to the temperature, K; `penalty` draws the changes towards none. The lists are alternatives, as
-    those of `ff_fcnn`. `form: residual` adds the network to the balance instead. `index` are the settings of the index,
-    which is calibrated for `none` or `all` glaciers.
-    """
-
-    widths: Annotated[list[Annotated[tuple[Count, ...], Field(min_length=1)]], BeforeValidator(_several_widths)] = (
-        Field([(16,)], min_length=1)
-    )
-    learning_rate: Annotated[list[Step], BeforeValidator(_several)] = Field([0.003], min_length=1)
-    input_noise: Annotated[list[Strength], BeforeValidator(_several)] = Field([0.2, 0.6], min_length=1)
-    l1: Annotated[list[Strength], BeforeValidator(_several)] = Field([1e-3], min_length=1)
-    levels: list[Literal["none", "glacier"]] | None = Field(None, min_length=1)  # type: ignore[assignment]
-    patience: Count = 100
-    penalty: Annotated[list[Strength], BeforeValidator(_several)] = Field([0.1, 1.0], min_length=1)
-    bounds: Annotated[
-        list[tuple[Factor, Factor, Factor, Annotated[float, Field(ge=0, le=10)]]], BeforeValidator(_several_bounds)
-    ] = Field([(2.0, 2.0, 2.0, 1.5), (4.0, 4.0, 4.0, 4.0)], min_length=1)
-    form: Literal["multipliers", "residual"] = "multipliers"
-    index: SharedIndex = SharedIndex()
 
 
 class Neighbours(Section):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from glacmb_grid.settings.base import REMEDY, Section, each_once
+from glacmb_grid.settings.base import REMEDY, Identifier, Section, each_once
 from glacmb_grid.settings.inputs import Years
 from glacmb_grid.settings.models import ModelName
 
@@ -131,7 +131,7 @@ class Product(Section):
     institution: str = ""
     metadata: Metadata = Metadata()
     draws: int | None = Field(None, ge=0, le=10_000)
-    area_change: Literal["fixed", "rgi"] | dict[str, Rate] = "fixed"
+    area_change: Literal["fixed", "rgi"] | dict[Identifier, Rate] = "fixed"
     area_reference_year: int = Field(2001, ge=1850, le=2100)
     water_density: float = Field(1000.0, ge=990, le=1010)
     intervals: Intervals = Intervals()

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
-from glacmb_grid.settings.base import REMEDY, Count, Section, Seed, each_once, portable
+from glacmb_grid.settings.base import REMEDY, Count, Identifier, Section, Seed, each_once, portable
 from glacmb_grid.settings.inputs import (
     Albedo,
     Climate,
@@ -21,8 +21,10 @@ from glacmb_grid.settings.inputs import (
     Sampling,
     Synthetic,
 )
-from glacmb_grid.settings.models import FeedForward, Given, ModelName, Models, RandomForest, Recipe
+from glacmb_grid.settings.learners import Recipe
+from glacmb_grid.settings.models import Given, ModelName, Models, RandomForest
 from glacmb_grid.settings.names import OwnName, own_names
+from glacmb_grid.settings.networks import FeedForward
 from glacmb_grid.settings.product import LEARNS_RATES, PREFERRED, Product
 
 Scheme = Literal["logo", "loyo", "both_out", "blocks", "leave_region_out", "random", "domain", "logo_own_geodetic"]
@@ -30,7 +32,11 @@ Scheme = Literal["logo", "loyo", "both_out", "blocks", "leave_region_out", "rand
 
 def _share_or_names(value: list[str] | float) -> list[str] | float:
     if isinstance(value, float) and not 0 < value < 1:
-        raise ValueError("a share between 0 and 1 (0.2 locks a fifth of the groups), or a list of glaciers")
+        some = f"[{value:g}]" if value.is_integer() else "0.2"
+        raise ValueError(
+            "a share between 0 and 1 (0.2 locks a fifth of the groups), or a list of glaciers"
+            f"{REMEDY}write `validation: {{holdout: {some}}}`"
+        )
     return value
 
 
@@ -59,7 +65,7 @@ class Validation(Section):
     parts: int = Field(40, ge=2, le=100_000)
     buffer_km: float | None = Field(None, ge=0, le=20_100)
     target_weights: Literal["glacier", "area"] = "glacier"
-    holdout: Annotated[list[str] | float, AfterValidator(_share_or_names)] | None = None
+    holdout: Annotated[list[Identifier] | float, AfterValidator(_share_or_names)] | None = None
 
 
 class Scores(Section):

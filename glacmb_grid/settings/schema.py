@@ -16,7 +16,7 @@ from glacmb_grid.settings.run import RunConfig, TableConfig
 
 Schema = dict[str, Any]
 
-_ONE_OR_SEVERAL = ("_several", "_several_widths")
+_ONE_OR_SEVERAL = ("several", "_several_widths")
 """Names of validators that take one value where a list of alternatives is expected."""
 
 

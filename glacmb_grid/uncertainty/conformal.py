@@ -25,6 +25,7 @@ import xarray as xr
 from glacmb_grid.checking import checking_arguments
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.schemas import require_columns
+from glacmb_grid.vocabulary import LEVELS
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -34,7 +35,6 @@ Texts = npt.NDArray[np.str_]
 Method = Literal["hierarchical", "calibrated"]
 """`hierarchical` promises at least the level, whatever the distribution; of few glaciers it over-covers. `calibrated`
 takes the level at which quantiles of all other glaciers cover withheld ones as often as asked: measured, no promise."""
-LEVELS = (0.5, 0.9)
 KINDS = ("logo", "both_out")
 """Schemes whose residuals are those of years with observations, and of years without."""
 LEAST_SCALE = 1e-9

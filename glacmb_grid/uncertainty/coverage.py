@@ -14,7 +14,6 @@ from scipy.stats import norm
 
 from glacmb_grid.checking import Limits, Share, checking_arguments
 from glacmb_grid.uncertainty.conformal import (
-    LEVELS,
     Method,
     Scores,
     checked_levels,
@@ -24,6 +23,7 @@ from glacmb_grid.uncertainty.conformal import (
 )
 from glacmb_grid.validation.bootstrap import Blocks, blocks_of, interval_of, with_groups
 from glacmb_grid.validation.scores import labels_of, slices_of
+from glacmb_grid.vocabulary import LEVELS
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

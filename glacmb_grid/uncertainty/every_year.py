@@ -20,7 +20,6 @@ from glacmb_grid.uncertainty.applicability import PredictorSpace, dissimilarity,
 from glacmb_grid.uncertainty.conformal import (
     KINDS,
     LEAST_SCALE,
-    LEVELS,
     Calibration,
     Method,
     by_kind,
@@ -29,6 +28,7 @@ from glacmb_grid.uncertainty.conformal import (
     positions_in,
 )
 from glacmb_grid.uncertainty.error_curve import ErrorCurve, fit_error_curve
+from glacmb_grid.vocabulary import LEVELS
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

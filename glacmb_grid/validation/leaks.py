@@ -23,6 +23,7 @@ from scipy.spatial import cKDTree
 from glacmb_grid.errors import InputError, listing
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.folds.rows import groups_of
+from glacmb_grid.folds.schemes import WITHHELD
 from glacmb_grid.folds.space import nearest_km, unit_vectors
 from glacmb_grid.sphere import EARTH_RADIUS_KM
 
@@ -43,7 +44,6 @@ _SIDE = r"(?:north|south|east|west|upper|lower|left|right|main|[nsew]|ne|nw|se|s
 _PART = rf"(?:\b{_SIDE}[ -]+)?\b(?:branch|tongue|arm|total|whole|part)\b(?:[ -]+{_SIDE}\b)?"
 _BRANCH_WORDS = re.compile(rf"\(\s*(?:{_PART}|{_SIDE})\s*\)|{_PART}", re.IGNORECASE)
 _RGI = re.compile(r"^RGI[56]0-(\d\d\.\d{5})(?:_D\d+)?$")
-_BY_GLACIER = ("logo", "both_out", "blocks", "leave_region_out", "domain", "logo_own_geodetic")
 
 
 def row_hashes(samples: xr.Dataset) -> npt.NDArray[np.str_]:
@@ -256,8 +256,9 @@ class _Checks:
 
     def checks(self, scheme: str) -> list[_Check]:
         """The checks of a scheme."""
-        chosen = [*self.by_glacier, self.group] if scheme in (*_BY_GLACIER, "random") else []
-        chosen += [self.year] if scheme in ("loyo", "both_out", "random") else []
+        withheld = ("glacier", "year") if scheme == "random" else WITHHELD.get(scheme, frozenset())
+        chosen = [*self.by_glacier, self.group] if "glacier" in withheld else []
+        chosen += [self.year] if "year" in withheld else []
         return [*self.always, *chosen, *([self.region] if scheme == "leave_region_out" and self.region else [])]
 
     def findings(self, scheme: str, score: Bools, used: dict[str, Bools]) -> Iterator[tuple[str, str, int, str]]:

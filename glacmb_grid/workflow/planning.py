@@ -145,9 +145,13 @@ def _of_fits(model: Model, config: Judged, facts: Facts) -> float:
     learns = hasattr(model.settings, "predictors")
     fold = model.stored(facts.rows, features if learns else 0) if learns or model.needs else 100
     overhead = (150 if learns else 16) * _ARRAY
-    schemes = folds_of(config, facts)
-    folds = [n for scheme, n in schemes.items() if not model.fair_schemes or scheme in model.fair_schemes]
+    folds = _folds_of_fits(model, config, facts)
     return sum(overhead + n * (fold + 0.5 * facts.rows) for n in folds) + 40.0 * facts.rows * len(folds)
+
+
+def _folds_of_fits(model: Model, config: Judged, facts: Facts) -> list[int]:
+    """About how many folds a model is fitted in, by scheme; not in those that cannot be fair to it."""
+    return [n for scheme, n in folds_of(config, facts).items() if model.may_be_fair(scheme)]
 
 
 def _tasks(stage: Stage, config: Judged, facts: Facts) -> str:
@@ -164,7 +168,8 @@ def _tasks(stage: Stage, config: Judged, facts: Facts) -> str:
         "products": lambda: f"{facts.glaciers * facts.years} glacier-years in {blocks} blocks",
     }
     if stage.name.startswith("learning/"):
-        return f"{sum(folds.values())} folds in {len(folds)} schemes"
+        fitted = _folds_of_fits(plan.models_of(config)[stage.name.removeprefix("learning/")], config, facts)
+        return f"{sum(fitted)} folds in {len(fitted)} schemes"
     return counted.get(stage.name, partial(str, ""))()
 
 

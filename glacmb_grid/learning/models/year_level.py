@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import xarray as xr
 
 from glacmb_grid.folds.masks import Folds
 from glacmb_grid.learning.contract import Task
 from glacmb_grid.learning.level import shares_years
 from glacmb_grid.learning.models.ridge import RidgeRegression
-from glacmb_grid.learning.rivals import mostly
+from glacmb_grid.learning.rivals import RestsOn
 from glacmb_grid.learning.table import Table, table_of
 from glacmb_grid.settings import Learner, Recipe, YearLevel
 
@@ -27,7 +26,7 @@ class RidgeOfYears(RidgeRegression):
     settings_type: ClassVar[type[Learner]] = YearLevel
     annual_only: ClassVar[bool] = True
     informative: ClassVar[bool] = False
-    fair_schemes: ClassVar[tuple[str, ...]] = ("loyo",)
+    rests_on: ClassVar[RestsOn | None] = RestsOn(glacier=True, year=False)
 
     def recipes(self, table: Table) -> list[Recipe]:
         """Those of the settings, or the alternatives that select nothing: a penalty suits so few rows better."""
@@ -41,10 +40,4 @@ class RidgeOfYears(RidgeRegression):
 
     def fair_in(self, samples: xr.Dataset, folds: Folds) -> bool:
         """Whether rows share years, and most of what is scored is of a fitted glacier in a year withheld from all."""
-        table = table_of(samples)
-        if not shares_years(table):
-            return False
-        glacier, year = (v[table.row] for v in (table.rows.glacier, table.rows.year))
-        return mostly(
-            folds, lambda fit, score: np.isin(glacier[score], glacier[fit]) & ~np.isin(year[score], year[fit])
-        )
+        return shares_years(table_of(samples)) and super().fair_in(samples, folds)

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from glacmb_grid.folds.masks import Folds
 from glacmb_grid.identifiers import first_order_region
 from glacmb_grid.learning.contract import Model, Predictions, Task
 from glacmb_grid.learning.ragged import Arrays, pack, unpack
-from glacmb_grid.learning.rivals import mostly
+from glacmb_grid.learning.rivals import RestsOn
 from glacmb_grid.learning.search import fold_record, inner_prediction, prediction
 from glacmb_grid.learning.table import Bools, Floats, Integers, Table, Texts, rows_of, table_of
 from glacmb_grid.settings import YearMean
@@ -30,12 +29,7 @@ class RegionYearMean(Model):
 
     settings_type: ClassVar = YearMean
     informative: ClassVar[bool] = False
-
-    def fair_in(self, samples: xr.Dataset, folds: Folds) -> bool:
-        """Whether most of what is scored has fitted balances of the same year."""
-        table = table_of(samples)
-        year = table.rows.year[table.row]
-        return mostly(folds, lambda fit, score: np.isin(year[score], year[fit & table.annual]))
+    rests_on: ClassVar[RestsOn | None] = RestsOn(year=True)
 
     def fit(self, task: Task) -> xr.Dataset:
         """`state_...`: region, year and mean of the fitted balances of every fold, and `level` (fold,), m w.e."""

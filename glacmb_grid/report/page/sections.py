@@ -22,9 +22,9 @@ from glacmb_grid.report.page.learnt import chosen_chart, glaciers_chart, importa
 from glacmb_grid.report.page.section import Section
 from glacmb_grid.report.page.sentences import correlated_as, why_no_interval
 from glacmb_grid.report.page.sums import geodetic_chart, regional_charts
-from glacmb_grid.report.page.tables import LEVEL
 from glacmb_grid.report.results import Results
 from glacmb_grid.report.study import changes_nothing
+from glacmb_grid.vocabulary import BAND_LEVEL
 
 _RUN = "glacmb-grid run"
 
@@ -83,8 +83,8 @@ def _regional(results: Results) -> Section:
             "regional", "Regional series", missing="No regional sums: made by a run with `product: {regions: ...}`."
         )
     lead = (
-        f"Blue: {LEVEL:.0%} bands with errors correlated between glaciers and years {correlated_as(results)}. Orange: "
-        "what independent errors would have claimed, for comparison only."
+        f"Blue: {BAND_LEVEL:.0%} bands with errors correlated between glaciers and years {correlated_as(results)}. "
+        "Orange: what independent errors would have claimed, for comparison only."
     )
     return Section("regional", "Regional series", lead, regional_charts(regional), [tables.region_table(regional)])
 

@@ -11,10 +11,11 @@ import xarray as xr
 from scipy.special import ndtri
 
 from glacmb_grid.errors import listing
-from glacmb_grid.report.page.tables import LEVEL, counted, region_names
+from glacmb_grid.report.page.tables import counted, region_names
 from glacmb_grid.report.results import Results
 from glacmb_grid.report.scores import RIVALS_IN_WORDS
 from glacmb_grid.validation.scores import unbeaten_rivals
+from glacmb_grid.vocabulary import BAND_LEVEL
 
 
 def sentences(results: Results) -> list[str]:
@@ -73,7 +74,7 @@ def why_no_interval(product: xr.Dataset) -> str:
 
 
 def _of_region(one: xr.Dataset, where: str, correlated: str, *, synthetic: bool) -> str:
-    years, half = one.sizes["year"], float(ndtri(0.5 + LEVEL / 2))
+    years, half = one.sizes["year"], float(ndtri(0.5 + BAND_LEVEL / 2))
     last = one.isel(year=-1)
     values = {}
     for name, divisor in (("cumulative_mass_balance", years), ("cumulative_mass_change_gt", 1)):
@@ -91,7 +92,7 @@ def _of_region(one: xr.Dataset, where: str, correlated: str, *, synthetic: bool)
         return f"Balances of {where} are not complete: see the series."
     return (
         f"{glaciers} {_lost(rate)} {abs(rate):.2f} ± {its:.2f} m w.e. a year, {abs(gigatonnes):,.3g} ± "
-        f"{more:,.2g} Gt in {years} years ({LEVEL:.0%} bands, errors correlated {correlated})."
+        f"{more:,.2g} Gt in {years} years ({BAND_LEVEL:.0%} bands, errors correlated {correlated})."
     )
 
 

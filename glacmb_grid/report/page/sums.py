@@ -11,7 +11,8 @@ from bokeh.plotting import figure
 
 from glacmb_grid.plot.series import QUANTITIES, band
 from glacmb_grid.report.page.charts import COLOURS, chart, hover, intervals, settle
-from glacmb_grid.report.page.tables import LEVEL, region_names
+from glacmb_grid.report.page.tables import region_names
+from glacmb_grid.vocabulary import BAND_LEVEL
 
 MOST = 100
 """Regions that can be chosen from."""
@@ -25,7 +26,7 @@ def region_columns(regional: xr.Dataset, number: int, quantity: str) -> dict[str
     for name, kind in (("", "uncertainty"), ("alone_", "uncertainty_independent")):
         known = f"{quantity}_{kind}" in one
         sigma = one[f"{quantity}_{kind}"].values.astype(np.float64) if known else np.full(len(value), np.nan)
-        ends = zip(("lower", "upper"), band(value, sigma, LEVEL), strict=True)
+        ends = zip(("lower", "upper"), band(value, sigma, BAND_LEVEL), strict=True)
         out |= {f"{name}{end}": np.round(values, 4) for end, values in ends}
     return {k: [None if x != x else x for x in np.asarray(v).tolist()] for k, v in out.items()}
 
@@ -62,7 +63,7 @@ def _with_nan(columns: dict[str, Any]) -> dict[str, Any]:
 def _regional_chart(source: ColumnDataSource, label: str) -> figure:
     made = chart("hydrological year", label, height=300)
     made.add_layout(Span(location=0, dimension="width", line_color="#999999", line_width=1))
-    said = f"{LEVEL:.0%} band"
+    said = f"{BAND_LEVEL:.0%} band"
     made.varea("year", "lower", "upper", source=source, color=COLOURS[0], alpha=0.2, legend_label=said)
     said = "if independent"
     made.varea("year", "alone_lower", "alone_upper", source=source, color=COLOURS[1], alpha=0.45, legend_label=said)

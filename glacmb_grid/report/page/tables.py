@@ -18,9 +18,8 @@ from glacmb_grid.products.series import SAME_AREA
 from glacmb_grid.report.page.words import NAMES, explained, in_words, recipe_in_words
 from glacmb_grid.report.scores import TRUTH_HEADS, truth_rows, what_beat_what
 from glacmb_grid.validation.scores import unbeaten_rivals
+from glacmb_grid.vocabulary import BAND_LEVEL, LEVELS
 
-LEVEL = 0.9
-"""Share of errors that the bands of sums hold."""
 MOST_ROWS = 200
 """Rows of a table that the page holds at most."""
 
@@ -133,7 +132,7 @@ def truth_table(truth: pd.DataFrame, scores: pd.DataFrame, model: str) -> Table:
     return table_of(("model", *TRUTH_HEADS), rows, caption, strong=strong)
 
 
-def coverage_table(coverage: pd.DataFrame, scheme: str, model: str, level: float = 0.9) -> Table:
+def coverage_table(coverage: pd.DataFrame, scheme: str, model: str, level: float = LEVELS[-1]) -> Table:
     """Coverage of one model's intervals by method and slice."""
     one = coverage[(coverage["scheme"] == scheme) & (coverage["model"] == model) & (coverage["level"] == level)]
     rows = [
@@ -318,7 +317,7 @@ def region_names(regional: xr.Dataset) -> list[str]:
 def region_table(regional: xr.Dataset) -> Table:
     """Every region with its mean and sum."""
     rows = []
-    years, half = regional.sizes["year"], float(ndtri(0.5 + LEVEL / 2))
+    years, half = regional.sizes["year"], float(ndtri(0.5 + BAND_LEVEL / 2))
     names = region_names(regional)
     for k in range(len(names)):
         last = regional.isel(region=k, year=-1)
@@ -329,5 +328,5 @@ def region_table(regional: xr.Dataset) -> Table:
         rows.append((names[k], str(int(last["glaciers_covered"])), f"{float(last['area']):,.1f}", *parts))
     heads = ("region", "glaciers", "area (km²)", "mean balance (m w.e. a year)", "mass change (Gt)")
     first, final = (int(regional["year"][k]) for k in (0, -1))
-    caption = f"{first} to {final}; ± to the ends of the {LEVEL:.0%} bands; glaciers and area of {final}"
+    caption = f"{first} to {final}; ± to the ends of the {BAND_LEVEL:.0%} bands; glaciers and area of {final}"
     return table_of(heads, rows, caption)

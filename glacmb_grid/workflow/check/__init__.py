@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -46,7 +47,31 @@ _DECLARED = {"accumulated": "daily_mean"}
 _ABOUT_MODELS = frozenset({"models", "validation", "product", "predictions", "predictors"})
 
 
-def check(config: Judged, *, unknown: Collection[str] = (), problems: Problems | None = None) -> list[str]:
+@dataclass
+class Lines:
+    """What was found, told line by line as soon as it is."""
+
+    say: Say
+    lines: list[str] = field(default_factory=list)
+
+    def append(self, line: str) -> None:
+        """Add a line, and tell it."""
+        self.lines.append(line)
+        self.say(line)
+
+    def extend(self, lines: Iterable[str]) -> None:
+        """Add several."""
+        for line in lines:
+            self.append(line)
+
+
+def check(
+    config: Judged,
+    *,
+    unknown: Collection[str] = (),
+    problems: Problems | None = None,
+    say: Say = lambda text: None,
+) -> list[str]:
     """Look for problems that would stop a run.
 
     Parameters
@@ -56,6 +81,8 @@ def check(config: Judged, *, unknown: Collection[str] = (), problems: Problems |
         Sections of the configuration that are not known, from `load_partly`: what depends on them is not looked at.
     problems : Problems, optional
         Found before, and reported with the others.
+    say : callable
+        Takes each line as soon as it is found.
 
     Returns
     -------
@@ -68,19 +95,23 @@ def check(config: Judged, *, unknown: Collection[str] = (), problems: Problems |
         All problems together.
     """
     problems = Problems() if problems is None else problems
-    found: list[str] = []
+    found = Lines(say)
     if "store" not in unknown:
         with problems.collect():
             require_apart(config, RunStore(config.root))
     if isinstance(config, TableConfig):
-        found = _check_table(config, unknown, problems)
+        _check_table(config, unknown, problems, found)
     elif isinstance(config, RunConfig):
         made_later = config.synthetic is not None and RunStore(config.root).mark(RAW.stage) is None
         with closing():
-            found = _check_synthetic(config, problems) if made_later else _check_cubes(config, unknown, problems)
+            if made_later:
+                found.extend(_check_synthetic(config, problems))
+            else:
+                _check_cubes(config, unknown, problems, found)
         with_command(problems, config)
     problems.raise_if_any()
-    return [*found, *(f"note: {line}" for line in idle(config))]
+    found.extend([f"note: {line}" for line in idle(config)])
+    return found.lines
 
 
 def _check_synthetic(config: RunConfig, problems: Problems) -> list[str]:
@@ -89,7 +120,7 @@ def _check_synthetic(config: RunConfig, problems: Problems) -> list[str]:
     return ["the configuration is sound; its raw files are made by the run itself: nothing more to check yet"]
 
 
-def _check_table(config: TableConfig, unknown: Collection[str], problems: Problems) -> list[str]:
+def _check_table(config: TableConfig, unknown: Collection[str], problems: Problems, found: Lines) -> None:
     """Read a user's own table and make its folds: both are cheap."""
     opened = _opened(config, unknown, problems)
     samples, targets = opened.get("samples"), opened.get("targets")
@@ -97,26 +128,24 @@ def _check_table(config: TableConfig, unknown: Collection[str], problems: Proble
     if judged:
         check_models(config, None if samples is None else samples["predictor"].values, problems)
     if samples is None:
-        return []
+        return
     if judged:
         check_needs(config, samples, problems)
     glaciers, years = (np.unique(samples[n].values.astype(str)) for n in ("glacier", "year"))
-    found = [
+    found.append(
         f"{samples.sizes['sample']} rows of {len(glaciers)} glaciers, {years[0]}..{years[-1]}, "
         f"{samples.sizes['predictor']} predictors"
-    ]
+    )
     schemes, validation = plan.schemes_of(config), config.validation
     if "validation" not in unknown:
         if targets is None and config.samples.targets is not None:
             schemes = [s for s in schemes if s != "domain"]  # its problem is told
         for scheme, folds in plan.folds_of(samples, schemes, validation, config.seed, problems, targets).items():
             found.append(f"{scheme}: {len(folds)} folds{matched(folds)}")
-    return found
 
 
-def _check_cubes(config: RunConfig, unknown: Collection[str], problems: Problems) -> list[str]:
+def _check_cubes(config: RunConfig, unknown: Collection[str], problems: Problems, found: Lines) -> None:
     """Check outlines, climate, elevation, albedo and observations, and how they fit together."""
-    found: list[str] = []
     before = len(problems.found)
     opened = _opened(config, unknown, problems, found.append)
     if _undeclared(problems.found[before:]):
@@ -126,7 +155,7 @@ def _check_cubes(config: RunConfig, unknown: Collection[str], problems: Problems
         with problems.collect():
             raise no_xesmf("No module named 'xesmf'")
     if cube is not None:
-        found += _check_climate(config, cube, unknown, problems)
+        found.extend(_check_climate(config, cube, unknown, problems))
     if not _ABOUT_MODELS & set(unknown):
         product = f"the product by {config.product.model}" if config.product else "no product"
         found.append(f"models {listing(plan.compared(config), 20)}; {product}")
@@ -135,7 +164,7 @@ def _check_cubes(config: RunConfig, unknown: Collection[str], problems: Problems
         else:
             check_predictors(config, [str(n) for n in cube.data_vars], problems)
     if outlines is None:
-        return found
+        return
     glaciers, broken = outlines
     found.append(f"{len(glaciers)} glaciers, {glaciers['area'].sum():.1f} km2")
     if broken:
@@ -150,32 +179,31 @@ def _check_cubes(config: RunConfig, unknown: Collection[str], problems: Problems
         if grid is not None:
             covered = problems.attempt(partial(check_area, glaciers, grid, what, least))
             uncovered, lines = covered or (list(glaciers.index), [])
-            found += lines
+            found.extend(lines)
             left = left[~left.index.isin(uncovered)] if least > ANY else left
             nowhere = nowhere or (covered is None and least > ANY)
     if dem is not None and len(left):
         with problems.collect():
-            found += check_elevations(config, left, dem, cube)
+            found.extend(check_elevations(config, left, dem, cube))
     if not nowhere:  # else it is told of the one that covers none
         with problems.collect():
             check_left(len(left))
     if albedo is not None:
         with problems.collect():
-            found += describe_albedo(config, glaciers, albedo)
+            found.extend(describe_albedo(config, glaciers, albedo))
         with problems.collect():
             look_at_albedo(glaciers, albedo)
     years = None
     if cube is not None:
         years = _check_years(config, glaciers, cube, problems)
-        found += [*describe_years(config, glaciers, cube, years), *describe_reading(config, cube, glaciers)]
+        found.extend([*describe_years(config, glaciers, cube, years), *describe_reading(config, cube, glaciers)])
     if tables is not None:
         with problems.collect():
             linked = linking.linked(tables, glaciers, config.observations.links)
-            found += check_links(config, linked, glaciers if nowhere else left, years, unknown, problems)
+            found.extend(check_links(config, linked, glaciers if nowhere else left, years, unknown, problems))
     if (rates := opened.get("rates")) is not None:
         with problems.collect():
-            found += check_rates(config, rates, glaciers, years)
-    return found
+            found.extend(check_rates(config, rates, glaciers, years))
 
 
 def _opened(
