@@ -163,7 +163,7 @@ def test_the_climate_of_a_glacier_is_that_of_its_fitted_rows_or_else_its_own():
 
 
 def test_what_lies_beyond_the_reach_of_the_fitted_glaciers_is_taken_off_whatever_the_pulls():
-    """By hand: cells 2 K apart let another be 2 K colder or warmer than both; one 9 K too warm is as warm as the end."""
+    """By hand: cells 2 K apart let another be 2 K colder or warmer; one 9 K too warm is as warm as the end."""
     forcing, glacier, year = made_up(glaciers=4, years=4, bands=1, water="snowfall")
     for name, warmer in (("g01", 2.0), ("g02", 4.0), ("g03", 11.0)):
         forcing["temperature"][glacier == name] = forcing["temperature"][glacier == "g00"] + warmer

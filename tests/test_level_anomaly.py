@@ -64,8 +64,8 @@ def test_two_penalties_are_the_closed_form(features):
 
 def test_planted_level_and_anomaly_are_found_at_glaciers_years_and_both_left_out(toys):
     made = world(toys)
-    for scheme in ("logo", "loyo", "both_out"):
-        assert error(made.samples, scheme) < 0.13, scheme  # of balances with a spread of 0.8
+    for scheme, most in (("logo", 0.18), ("loyo", 0.13), ("both_out", 0.18)):  # of balances with a spread of 0.8
+        assert error(made.samples, scheme) < most, scheme  # glaciers not fitted on keep within reach of the others
         assert error(made.samples, scheme, model="mean") > 0.7
 
 

@@ -209,7 +209,7 @@ def test_mean_by_hand(samples, folds):
 
 def test_temperature_index_gives_back_planted_parameters(toys):
     samples = toys.samples(toys.predictors(glaciers=8, years=(2001, 2030)), noise=0.0)
-    wide = TemperatureIndex(prior_sd=(0.05, 20.0, 30.0))
+    wide = TemperatureIndex(prior_sd=(0.05, 20.0, 30.0), pull_sd=20.0)
     found = fit("temperature_index", samples, toys.whole(samples), wide)["value"].values[0, :3]
     np.testing.assert_allclose(found, toys.truth, rtol=2e-3, atol=2e-3)
 
@@ -240,7 +240,7 @@ def test_temperature_index_on_a_table_gives_back_planted_parameters(toys, water,
     """Snowfall stands for precipitation; where temperature is clipped, a month at the melting point does not melt."""
     planted = (0.006, 1.3, 0.0)
     samples = forced_table(toys, planted, water=water, clipped=clipped)
-    wide = TemperatureIndex(prior_sd=(0.05, 20.0, 3.0))
+    wide = TemperatureIndex(prior_sd=(0.05, 20.0, 3.0), pull_sd=20.0)
     parameters = fit("temperature_index", samples, toys.whole(samples), wide)
     np.testing.assert_allclose(parameters["value"].values[0, :3], planted, rtol=5e-3, atol=5e-3)
     np.testing.assert_allclose(predict(parameters, samples).values[0, 0], samples["mass_balance"], atol=0.01)

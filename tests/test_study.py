@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from glacmb_grid.folds.schemes import make_folds
+from glacmb_grid.learning.recipes import EXTRAPOLATED
 from glacmb_grid.learning.registry import fit, model_of
 from glacmb_grid.settings import ExtraTrees, FeedForward, GaussianProcess, Recipe, Ridge
 from glacmb_grid.validation.study import (
@@ -90,14 +91,19 @@ def test_predictors_of_a_land_surface_model_are_taken_out(toys):
 def test_ablations_by_model(toys):
     samples = named(toys, ["t2m", "sd"], np.linspace(70, 80, 6))
     shared = ["as it is", "with coordinates as predictors", "without land-surface-model predictors"]
-    assert list(ablations(samples, model_of("ridge", RIDGE))) == shared
+    assert list(ablations(samples, model_of("ridge", RIDGE))) == [*shared, EXTRAPOLATED]
     network = ablations(samples, model_of("ff_fcnn"))
-    assert list(network) == [*shared, "with dynamic loss weighting", "with density loss weighting"]
+    assert list(network) == [*shared, "with dynamic loss weighting", "with density loss weighting", EXTRAPOLATED]
+    assert all(not r.within_reach for r in network[EXTRAPOLATED][1].settings.recipes)
     assert network["with dynamic loss weighting"][1].settings.weighting == ["dynamic"]
     assert "with dynamic loss weighting" not in ablations(
         samples, model_of("ff_fcnn", FeedForward(weighting=["dynamic"]))
     )
-    assert list(ablations(samples, model_of("gaussian_process")))[-1] == "without neighbours in space"
+    process = ablations(samples, model_of("gaussian_process"))
+    assert list(process)[-2:] == ["without neighbours in space", EXTRAPOLATED]
+    assert not process[EXTRAPOLATED][1].settings.index.within_reach
+    free = model_of("ridge", Ridge(recipes=[Recipe(within_reach=False)]))
+    assert EXTRAPOLATED not in ablations(samples, free)
     assert "without neighbours in space" not in ablations(
         samples, model_of("gaussian_process", GaussianProcess(position=False))
     )
@@ -119,7 +125,7 @@ def test_an_ablation_changes_what_the_model_may_take(toys):
     samples = named(toys, ["t2m", "sd"], np.linspace(70, 80, 6))
     weather = model_of("ridge", Ridge(predictors=["a"], recipes=[Recipe(predictors=["a"])], penalties=[1.0]))
     found = ablations(samples, weather)
-    assert list(found) == ["as it is", "with coordinates as predictors"]
+    assert list(found) == ["as it is", "with coordinates as predictors", EXTRAPOLATED]
     assert changing_nothing(samples, weather) == ["without land-surface-model predictors"]
     table, placed = found["with coordinates as predictors"]
     assert placed.settings.predictors == ["a", "longitude", "latitude"]
@@ -157,7 +163,7 @@ def test_an_ablation_is_judged_in_the_same_folds(toys):
     assert bare["rmse"] > 3 * table.loc["as it is", "rmse"]
     assert bare["difference"] == pytest.approx(bare["rmse"] - table.loc["as it is", "rmse"])
     assert (table["n"] == 30).all()
-    assert len(said) == 2
+    assert len(said) == 3
 
 
 def test_skill_grows_with_the_number_of_training_glaciers(toys):

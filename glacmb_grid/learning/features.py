@@ -206,9 +206,10 @@ def fit_features(rows: Rows, used: Bools, target: Floats, recipe: Recipe, seed: 
     gap_columns = np.flatnonzero(missing.any(axis=0))
     gap_weights, gap_scale = _fit_gaps(values, gap_columns, recipe)
     names = _expanded_names(rows.names[columns], (taken, averaged, weather), gap_columns, recipe)
+    reach = reach_of(climatology, recipe.within_reach)
     features = Features(
-        recipe, rows.names[columns], taken, averaged, weather, glaciers, span, climatology, reach_of(climatology, recipe.within_reach), level,
-        gap_columns, gap_weights, gap_scale, np.zeros(0), np.zeros(0), names[0], names[1], np.zeros(0, np.int64),
+        recipe, rows.names[columns], taken, averaged, weather, glaciers, span, climatology, reach, level, gap_columns,
+        gap_weights, gap_scale, np.zeros(0), np.zeros(0), names[0], names[1], np.zeros(0, np.int64),
     )  # fmt: skip
     expanded = features.expanded(fitted)
     centre, inverse = fit_scaling(expanded, np.ones(len(expanded)))

@@ -9,9 +9,10 @@ import numpy as np
 from glacmb_grid.learning.features import choose_columns
 from glacmb_grid.learning.table import Rows, Table
 from glacmb_grid.predictors import matching
-from glacmb_grid.settings import Learner, Recipe
+from glacmb_grid.settings import Learner, Recipe, Section
 
 _MANY = 60  # predictors, beyond which selections of them are tried
+EXTRAPOLATED = "with glaciers far from the fitted ones as they are"
 _KEEP = (27, 9)
 _ENOUGH_GLACIERS = 8
 
@@ -41,6 +42,16 @@ def _alternatives(table: Table, settings: Learner) -> list[Recipe]:
     if not np.isfinite(rows.values[:, allowed]).all():
         out += [parts.model_copy(update={"gaps": g}) for g in ("climatology", "regress", "indicator", "drop")]
     return out
+
+
+def extrapolating(settings: Learner, recipes: Sequence[Recipe]) -> dict[str, Section]:
+    """For the ablations of a study: settings with nothing of another glacier kept within reach of the fitted ones."""
+    free: dict[str, object] = {"recipes": [r.model_copy(update={"within_reach": False}) for r in recipes]}
+    index = getattr(settings, "index", None)
+    if index is not None:
+        free["index"] = index.model_copy(update={"within_reach": False})
+    changed = settings.model_copy(update=free)
+    return {} if changed == settings else {EXTRAPOLATED: changed}
 
 
 def within(table: Table, settings: Learner, recipes: Sequence[Recipe]) -> list[Recipe]:

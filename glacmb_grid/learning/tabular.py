@@ -16,7 +16,7 @@ from glacmb_grid.learning.contract import Model, Predictions, Task
 from glacmb_grid.learning.features import Features, choose_columns, fit_features, group_means
 from glacmb_grid.learning.level import Levels, YearPart, among, kinds_of_level, levels_of, shares_years
 from glacmb_grid.learning.ragged import Arrays, pack, unpack
-from glacmb_grid.learning.recipes import recipes_of
+from glacmb_grid.learning.recipes import extrapolating, recipes_of
 from glacmb_grid.learning.search import (
     Candidate,
     Hyper,
@@ -30,7 +30,7 @@ from glacmb_grid.learning.search import (
 )
 from glacmb_grid.learning.table import Bools, Floats, Table, rows_of, table_of
 from glacmb_grid.progress import track
-from glacmb_grid.settings import Recipe
+from glacmb_grid.settings import Recipe, Section
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,10 @@ class DesignModel(Model):
             found = ["none", "year"] if shares_years(table) else ["none"]
         kept = among(found, self.settings.levels)
         return [None] if kept == ["none"] and not self.has_level else [*kept]
+
+    def variants(self, samples: xr.Dataset) -> dict[str, Section]:
+        """With glaciers far from the fitted ones as they are."""
+        return extrapolating(self.settings, self.recipes(table_of(samples)))
 
     def prepare(self, training: Training) -> Any:
         """Work that all hyper-parameters share."""

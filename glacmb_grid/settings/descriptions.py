@@ -231,7 +231,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "parts": "The value, the mean of the glacier over its fitted rows, the deviation from it.",
         "climatology_of": "Predictors that the means are taken of, where they differ.",
         "gaps": "How missing values are filled.",
-        "within_reach": "Whether means of glaciers that were not fitted on keep to what the fitted ones make plausible.",
+        "within_reach": "Whether means of other glaciers keep to what the fitted ones make plausible.",
         "correlation": "Least correlation with the target.",
         "collinearity": "Largest correlation between two predictors.",
         "ranking": "What ranks predictors.",

@@ -19,7 +19,8 @@ class Recipe(Section):
     be taken of other predictors, `climatology_of`. `gaps`: how missing values are filled. `within_reach`: where the
     mean of a glacier that was not fitted on is further out than those of the fitted ones make plausible, it is moved to
     the end of what is, and the glacier's values with it. Then, in this order: the least correlation with the target,
-    the largest correlation between two predictors, and how many to keep by their rank. `ranking: random_forest` draws its splits at random where rows times predictors exceed 100,000.
+    the largest correlation between two predictors, and how many to keep by their rank. `ranking: random_forest` draws
+    its splits at random where rows times predictors exceed 100,000.
     """
 
     predictors: list[str] = ["*"]

@@ -9,6 +9,8 @@ import xarray as xr
 
 from glacmb_grid.learning.contract import has_forcing
 from glacmb_grid.learning.models.networks import NetworkEnsemble
+from glacmb_grid.learning.recipes import extrapolating, recipes_of
+from glacmb_grid.learning.table import table_of
 from glacmb_grid.settings import FeedForward, Section
 
 
@@ -32,9 +34,9 @@ class FeedForwardEnsemble(NetworkEnsemble):
             samples_of(self.settings.transfer)
 
     def variants(self, samples: xr.Dataset) -> dict[str, Section]:
-        """With other weightings of the observations, and pre-trained on a temperature index."""
+        """With other weightings, pre-trained on a temperature index, and with far glaciers as they are."""
         new = [w for w in ("dynamic", "density") if self.settings.weighting != [w]]
         out = {f"with {w} loss weighting": self.settings.model_copy(update={"weighting": [w]}) for w in new}
         if self.settings.pretrain == ["none"] and has_forcing(samples):
             out["pre-trained on a temperature index"] = self.settings.model_copy(update={"pretrain": ["simulation"]})
-        return out
+        return out | extrapolating(self.settings, recipes_of(table_of(samples), self.settings))

@@ -25,7 +25,7 @@ from glacmb_grid.learning.features import Design, Features
 from glacmb_grid.learning.kernel import KERNELS, Hyper, Inputs
 from glacmb_grid.learning.kriging import Posterior, Settings, learn, learn_and_weigh, posterior, terms_of
 from glacmb_grid.learning.ragged import pack, unpack
-from glacmb_grid.learning.recipes import within
+from glacmb_grid.learning.recipes import extrapolating, within
 from glacmb_grid.learning.search import (
     Candidate,
     InnerMean,
@@ -137,13 +137,15 @@ class StructuredProcess(Model):
         return prediction(values[:, None], parameters)
 
     def variants(self, samples: xr.Dataset) -> dict[str, Section]:
-        """Without the terms of position, and about a constant where a temperature index may be the mean."""
+        """Without terms of position; about a constant where there may be an index; with far glaciers as they are."""
         out: dict[str, dict[str, object]] = {}
         if self.settings.position:
             out["without neighbours in space"] = {"position": False}
         if "index" in self.settings.means and has_forcing(samples):
             out["about a constant"] = {"means": ["constant"]}
-        return {name: self.settings.model_copy(update=changed) for name, changed in out.items()}
+        recipes = self.settings.recipes or _default_recipes(table_of(samples).rows)
+        changes = {name: self.settings.model_copy(update=changed) for name, changed in out.items()}
+        return changes | extrapolating(self.settings, recipes)
 
     def _index(self, task: Task, table: Table) -> IndexSearch | None:
         """The temperature index, if it may be the mean, fitted on all that it is wanted for."""

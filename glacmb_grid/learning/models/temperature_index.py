@@ -14,6 +14,7 @@ from glacmb_grid.learning.degree_day_climate import weather_of
 from glacmb_grid.learning.degree_day_search import Fitted, IndexSearch
 from glacmb_grid.learning.degree_days import FURTHER, FURTHER_UNITS, PARAMETERS, UNITS, forcing_of
 from glacmb_grid.learning.ragged import pack, unpack
+from glacmb_grid.learning.recipes import EXTRAPOLATED
 from glacmb_grid.learning.search import fold_record, prediction, side_by_side
 from glacmb_grid.learning.table import table_of
 from glacmb_grid.progress import track
@@ -69,10 +70,12 @@ class DegreeDays(Model):
         return 80 * (rows // 10) + super().stored(rows, features)  # ten rows a glacier
 
     def variants(self, samples: xr.Dataset) -> dict[str, Section]:
-        """With its three parameters alone: no further ones, no calibration."""
+        """With its three parameters alone: no further ones, no calibration; with far glaciers as they are."""
         del samples
-        plain = self.settings.model_copy(update={"forms": [[]], "pooling": ["none"]})
-        return {} if plain == self.settings else {"without pulls and calibration": plain}
+        plain = self.settings.model_copy(update={"forms": [[]], "pooling": ["none"], "within_reach": False})
+        free = self.settings.model_copy(update={"within_reach": False})
+        every = {"without pulls and calibration": plain, EXTRAPOLATED: free}
+        return {name: other for name, other in every.items() if other != self.settings}
 
     def predict(self, parameters: xr.Dataset, rows: xr.Dataset, below: Predictions) -> xr.DataArray:
         """Simulated and calibrated balance, (fold, member, row), m w.e."""
