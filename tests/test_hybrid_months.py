@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -128,6 +129,24 @@ def test_parameters_that_are_alike_in_all_months_give_the_balance_of_the_year(wa
     whole = balance(forcing, year, bias, FIXED, water == "snowfall", 0.3)
     found = balance_by_month(forcing, months[:3], months[3], FIXED, water == "snowfall", 0.3)
     np.testing.assert_allclose(found, whole, atol=3e-6, rtol=3e-6)
+
+
+@pytest.mark.parametrize("water", ["snowfall", "precipitation"])
+def test_slopes_of_the_year_are_the_sums_of_those_of_its_months(water):
+    """The former are computed in one pass beside the balance, the latter derived by JAX."""
+    rng, snowfall = np.random.default_rng(8), water == "snowfall"
+    forcing = forcing_arrays(forcing_of(40, 6, water))
+    year = [jnp.asarray(a * rng.uniform(0.5, 2, 40), jnp.float32) for a in (0.006, 0.004, 1.3)]
+    bias = jnp.asarray(rng.normal(size=40), jnp.float32)
+
+    def loss(simulate, *given):
+        return jnp.sin(3 * simulate(forcing, given[:3], given[3], FIXED, snowfall, 0.2)).sum()
+
+    months = [jnp.tile(a, (12, 1)) for a in (*year, bias)]
+    expected = jax.grad(partial(loss, balance_by_month), argnums=(0, 1, 2, 3))(*months)
+    found = jax.grad(partial(loss, balance), argnums=(0, 1, 2, 3))(*year, bias)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other.sum(axis=0), rtol=2e-4, atol=2e-5 * float(jnp.abs(one).max()))
 
 
 @pytest.mark.parametrize("water", ["snowfall", "precipitation"])

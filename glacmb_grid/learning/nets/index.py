@@ -5,6 +5,7 @@ The balance is that of `degree_days.balance`, written for JAX, so that training 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -22,6 +23,7 @@ CHANGES = ("ice_factor", "snow_factor", "precipitation_factor", "temperature_bia
 WEATHER = 2
 """How many inputs changes by month have."""
 _WARMTH, _WATER = 10.0, 0.1  # K and m w.e.: scales of a month's weather, which nothing is fitted for
+_DRIEST = 1e-6  # factor of precipitation; that of padding is 0
 _FARTHEST = 2.0  # such scales from the melting point, beyond which temperatures count as equal
 
 
@@ -141,7 +143,20 @@ def balance(
         Whether the water of the forcing is snowfall.
     gradient : float
         Of the logarithm of the precipitation with height, km-1.
+
+    Notes
+    -----
+    It can be differentiated with respect to factors and bias, in reverse mode.
     """
+    known = tuple(fixed[n] for n in SETTINGS), snowfall
+    factors = tuple(jnp.broadcast_to(f, jnp.shape(bias)) for f in factors)
+    return jnp.asarray(_balance(known, forcing, gradient, factors, bias))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _balance(known: tuple[Any, ...], forcing: Forcing, gradient: Any, factors: Any, bias: Any) -> jax.Array:
+    """See `balance`."""
+    fixed, snowfall = dict(zip(SETTINGS, known[0], strict=True)), known[1]
     ice, snow, precipitation = factors
     water = precipitation * jnp.exp(gradient * forcing.height / 1000)
     height = fixed["lapse_rate"] * forcing.height
@@ -157,6 +172,52 @@ def balance(
     months = (forcing.temperature, forcing.water, forcing.days)
     (_, left, fallen, warm), _ = jax.lax.scan(before, (nothing,) * 4, months, reverse=True)
     return jnp.asarray(balance_of((fallen, warm), left, ice, 1.0, snow / ice).mean(axis=0))
+
+
+def _balance_with_slopes(
+    known: tuple[Any, ...], forcing: Forcing, gradient: Any, factors: Any, bias: Any
+) -> tuple[jax.Array, Any]:
+    """Balance of rows and its derivatives, (row,), by the four parameters: in one pass, with nothing kept of months.
+
+    Those of the snow that is left are the sums since the month that leaves most.
+    """
+    fixed, snowfall = dict(zip(SETTINGS, known[0], strict=True)), known[1]
+    ice, snow, precipitation = factors
+    water = precipitation * jnp.exp(gradient * forcing.height / 1000)
+    height = fixed["lapse_rate"] * forcing.height
+    nothing = (jnp.zeros(height.shape),) * 3
+
+    def before(year: Any, month: Any) -> tuple[Any, None]:
+        since, left, sums, at = year
+        (solid, degree_days), (less, more) = jax.jvp(
+            lambda bias: month_on_bands(month, water, bias, height, fixed, snowfall), (bias,), (jnp.ones_like(bias),)
+        )
+        since = since + solid - snow * degree_days
+        added = (solid, degree_days, less - snow * more)
+        sums = tuple(a + b for a, b in zip(sums, added, strict=True))
+        at = tuple(jnp.where(since > left, a, b) for a, b in zip(sums, at, strict=True))
+        return (since, jnp.maximum(left, since), sums, at), None
+
+    months = (forcing.temperature, forcing.water, forcing.days)
+    (_, left, sums, at), _ = jax.lax.scan(before, (nothing[0], nothing[0], nothing, nothing), months, reverse=True)
+    ratio = snow / ice
+    out = balance_of(sums, left, ice, 1.0, ratio).mean(axis=0)
+    left, *means = (a.mean(axis=0) for a in (left, *sums, *at))
+    fallen, warm, warmer, fallen_at, warm_at, warmer_at = means
+    share = 1 - 1 / ratio  # of snow that is left, in the balance
+    by_ice = (fallen - left) / snow - warm
+    by_snow = -share * warm_at - (fallen - left) / (ratio * snow)
+    by_precipitation = (share * fallen_at + fallen / ratio) / jnp.maximum(precipitation, _DRIEST)
+    return out, ((by_ice, by_snow, by_precipitation), share * warmer_at + warmer / ratio)
+
+
+def _slopes(known: tuple[Any, ...], slopes: Any, along: jax.Array) -> tuple[Any, ...]:
+    """Of the loss by the parameters; forcing and gradient are not learnt."""
+    del known
+    return None, None, *jax.tree.map(lambda slope: along * slope, slopes)
+
+
+_balance.defvjp(_balance_with_slopes, _slopes)
 
 
 def balance_by_month(
