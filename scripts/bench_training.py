@@ -187,8 +187,11 @@ def with_nets(count: int, epochs: int, block: int | None, repeat: int) -> float:
     return fastest(lambda: train(problem, nets, patience=epochs, shape=shape), repeat) / (count * epochs)
 
 
-def with_index(count: int, epochs: int, bands: int, repeat: int) -> float:
-    """How many times as long a net-epoch takes with a temperature index of so many bands behind the network."""
+def with_index(count: int, epochs: int, bands: int, repeat: int, months: bool = False) -> float:
+    """How many times as long a net-epoch takes with a temperature index of so many bands behind the network.
+
+    `months`: with changes by month.
+    """
     problem, nets = table(), same_nets(count, epochs)
     draws, one = np.random.default_rng(3), np.ones(count, np.float32)
     season = -5 - 10 * np.cos(2 * np.pi * np.arange(12) / 12)[:, None]
@@ -199,11 +202,11 @@ def with_index(count: int, epochs: int, bands: int, repeat: int) -> float:
         draws.normal(0, 200, (bands, ROWS)).astype(np.float32),
         np.full(ROWS, 1 / ROWS, np.float32),
     )
-    base = index_arrays([(0.006, 0.6, 0.0)] * count, [(2.0, 2.0, 2.0, 1.5)] * count, one, 0.1 * one)
+    base = index_arrays([(0.006, 0.6, 0.0)] * count, [(2, 2, 2, 1.5)] * count, one, 0.1 * one, one if months else None)
     local = np.repeat([[[0.0], [1.3], [1.0], [0.0]]], ROWS, axis=2).astype(np.float32)
     hybrid, many = replace(problem, forcing=weather, local=local), replace(nets, index=base)
     fixed = tuple(float(getattr(TemperatureIndex(), n)) for n in SETTINGS)
-    layout = IndexNet(PREDICTORS, WIDTHS, len(CHANGES), form="multipliers", fixed=fixed)
+    layout = IndexNet(PREDICTORS, WIDTHS, len(CHANGES), form="multipliers", fixed=fixed, months=months)
     plain, changed = shape_of(problem, nets), shape_of(hybrid, many)._replace(layout=layout)
     seconds = []
     for data, members, shape in ((problem, nets, plain), (hybrid, many, changed)):
@@ -403,9 +406,9 @@ def measure(quick: bool) -> list[Line]:
     sklearn = with_sklearn(100 if quick else 500)
     lines.append(("net-epoch, scikit-learn loop", None if sklearn is None else 1e3 * sklearn, "ms", None, False))
     lines.append(("net-epoch, JAX one net at a time", 1e3 * one_at_a_time(4, 100 if quick else 300), "ms", None, False))
-    for bands in (1, 10):
-        ratio = with_index(*((128, 40) if quick else (512, 60)), bands, repeat)
-        name = f"net-epoch with a temperature index of {bands} band{'s' * (bands > 1)} / without"
+    for bands, months in ((1, False), (10, False), (10, True)):
+        ratio = with_index(*((128, 40) if quick else (512, 60)), bands, repeat, months)
+        name = f"net-epoch with a temperature index of {bands} band{'s' * (bands > 1)}{', by month' * months} / without"
         lines.append((name, ratio, "x", 2.0 if bands == 1 else None, False))
     lines.append(("operations of a net-epoch", operations() / 1e6, "MFLOP", None, True))
     lines.append(("share of the large product's rate (aim)", 100 * operations() / many / rate, "%", 40.0, True))

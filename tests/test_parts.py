@@ -44,7 +44,9 @@ SETTINGS = {
         patience=6,
         weighting=["none", "dynamic"],
     ),
-    "hybrid": Hybrid(**SHARED, widths=[(6, 3), (4,)], input_noise=[0.1], members=3, epochs=30, patience=6),
+    "hybrid": Hybrid(
+        **SHARED, widths=[(6, 3), (4,)], input_noise=[0.1], members=3, epochs=30, patience=6, months=[False, True]
+    ),
 }
 BLEND = ("mean", "ridge")
 SLOW = ("ff_fcnn", "ff_fcnn_neighbours", "temperature_index", "hybrid")

@@ -281,6 +281,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
     "Hybrid": {
         "penalty": "Strength that draws changes of the index's parameters towards none.",
         "bounds": "Largest factors of the melt of ice, of snow, of precipitation; largest addition to temperature, K.",
+        "months": "Whether changes differ from month to month by the month's own weather; alternatives.",
         "form": "Whether the network changes the parameters of the index, or adds to its balance.",
         "index": "Settings of the temperature index.",
     },

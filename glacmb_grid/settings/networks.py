@@ -93,9 +93,10 @@ class Hybrid(Network):
     """A temperature index whose parameters small networks change within bounds, an ensemble of members in every fold.
 
     `bounds` are the largest factors of the degree-day factors of ice and of snow and of the precipitation, and the
-    largest addition to the temperature, K; `penalty` draws the changes towards none. The lists are alternatives, as
-    those of `ff_fcnn`. `form: residual` adds the network to the balance instead. `index` are the settings of the index,
-    which is calibrated for `none` or `all` glaciers.
+    largest addition to the temperature, K; `penalty` draws the changes towards none. With `months` the changes differ
+    from month to month, by the month's own weather. The lists are alternatives, as those of `ff_fcnn`. `form: residual`
+    adds the network to the balance instead. `index` are the settings of the index, which is calibrated for `none` or
+    `all` glaciers.
     """
 
     widths: Annotated[list[Annotated[tuple[Count, ...], Field(min_length=1)]], BeforeValidator(_several_widths)] = (
@@ -110,5 +111,12 @@ class Hybrid(Network):
     bounds: Annotated[
         list[tuple[Factor, Factor, Factor, Annotated[float, Field(ge=0, le=10)]]], BeforeValidator(_several_bounds)
     ] = Field([(2.0, 2.0, 2.0, 1.5), (4.0, 4.0, 4.0, 4.0)], min_length=1)
+    months: Annotated[list[bool], BeforeValidator(several)] = Field([False], min_length=1)
     form: Literal["multipliers", "residual"] = "multipliers"
     index: SharedIndex = SharedIndex()
+
+    @model_validator(mode="after")
+    def _months_of_an_index(self) -> Hybrid:
+        if self.form == "residual" and any(self.months):
+            raise ValueError("Input should have `months: false` with `form: residual`, which changes no parameter")
+        return self

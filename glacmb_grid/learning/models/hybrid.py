@@ -17,7 +17,8 @@ class HybridEnsemble(NetworkEnsemble):
 
     The index is fitted first, on what a fold or an inner split may see. From the features of a glacier-year the network
     gives factors of the degree-day factors of ice and of snow and of the precipitation, and an addition to the
-    temperature; all lie within bounds, start at none and are penalised towards none. Gradients pass through the index.
+    temperature; all lie within bounds, start at none and are penalised towards none. With `months` the temperature and
+    the water of each month change them too, in that month. Gradients pass through the index.
     """
 
     settings_type: ClassVar = Hybrid
@@ -25,8 +26,13 @@ class HybridEnsemble(NetworkEnsemble):
     outputs: ClassVar[int] = 4
 
     def variants(self, samples: xr.Dataset) -> dict[str, Section]:
-        """With a network added to the index, which is not bounded."""
+        """With a network added to the index, which is not bounded; with or without changes by month."""
         del samples
         if self.settings.form == "residual":
             return {}
-        return {"with a network added to the index": self.settings.model_copy(update={"form": "residual"})}
+        months = not any(self.settings.months)
+        changed = {
+            "with a network added to the index": {"form": "residual", "months": [False]},
+            f"{'with' if months else 'without'} changes by month": {"months": [months]},
+        }
+        return {name: self.settings.model_copy(update=update) for name, update in changed.items()}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
 
+from glacmb_grid.learning.nets.index import WEATHER
 from glacmb_grid.learning.search import Candidate
 from glacmb_grid.learning.table import Floats, Integers
 from glacmb_grid.settings import FeedForward, Hybrid, Network
@@ -21,7 +22,7 @@ def configurations(
     `held`: whether there are constraints, whose weight is then one of the alternatives.
     """
     names: tuple[str, ...] = ("widths", "learning_rate", "input_noise", "l1", "weighting")
-    names += ("penalty", "bounds") if isinstance(settings, Hybrid) else ("heteroscedastic",)
+    names += ("penalty", "bounds", "months") if isinstance(settings, Hybrid) else ("heteroscedastic",)
     names += ("geodetic_weight",) if held else ()
     others = product(beginnings(settings), range(recipes), levels, *(getattr(settings, n) for n in names))
     every: list[tuple[Any, ...]] = [c for c in others if c[0].get("frozen", 0) <= len(c[3])]
@@ -41,6 +42,12 @@ def beginnings(settings: Network) -> list[dict[str, Any]]:
     if not isinstance(settings, FeedForward) or settings.pretrain == ["none"]:
         return [{}]
     return [{"pretrain": p, "frozen": f} for p in settings.pretrain for f in settings.frozen if p != "none" or not f]
+
+
+def parameter_count(features: int, hyper: dict[str, Any], outputs: int) -> int:
+    """Number of parameters of a net of a configuration."""
+    count: int = sum((a + 1) * b for a, b in pairwise([features, *hyper["widths"], outputs]))
+    return count + outputs * WEATHER * bool(hyper.get("months"))
 
 
 def chosen_with_epochs(loss: Floats, scale: Floats, count: Floats) -> tuple[Integers, Floats, Integers]:

@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from glacmb_grid.learning.contract import Task
 from glacmb_grid.learning.degree_days import FURTHER, PARAMETERS
 from glacmb_grid.learning.features import Features
 from glacmb_grid.learning.level import among, kinds_of_level, shares_years
-from glacmb_grid.learning.nets.configurations import chosen_with_epochs, configurations
+from glacmb_grid.learning.nets.configurations import chosen_with_epochs, configurations, parameter_count
 from glacmb_grid.learning.nets.held import Held, held_for
 from glacmb_grid.learning.nets.index_fits import IndexFits
 from glacmb_grid.learning.nets.predict import balance, forward
@@ -74,9 +73,8 @@ def fit_ensembles(settings: Network, task: Task) -> xr.Dataset:
     trained, sets = _ensembles(plan, tuned.choice, epochs)
     record = search_record(recipes, candidates, tuned, [s.features for s in sets], task.own)
     outputs = trained[0].layout.outputs if plan.index is not None else 1
-    sizes = [
-        [len(s.features.kept), *candidates[c].hyper["widths"], outputs] for s, c in zip(sets, tuned.choice, strict=True)
-    ]
+    chosen = [candidates[c].hyper for c in tuned.choice]
+    sizes = [parameter_count(len(s.features.kept), h, outputs) for s, h in zip(sets, chosen, strict=True)]
     if plan.index is not None:
         fitted = [s.base.fitted for s in sets if s.base is not None]
         record = record.assign(index=(("fold", "coefficient"), np.array([f.value for f in fitted])))
@@ -98,7 +96,7 @@ def fit_ensembles(settings: Network, task: Task) -> xr.Dataset:
             best_epoch=(("fold", "member"), np.concatenate([t.best_epoch for t in trained]).reshape(shape)),
             target_centre=("fold", [s.centre for s in sets]),
             target_scale=("fold", [s.scale for s in sets]),
-            parameter_count=("fold", [sum(a * b + b for a, b in pairwise(s)) for s in sizes]),
+            parameter_count=("fold", sizes),
         )
         .assign_coords(part=["fit", "stop"])
         .assign_attrs({**record.attrs, "layout": json.dumps(trained[0].layout.described())})

@@ -63,6 +63,7 @@ class IndexFits:
         widths = tuple(max(w, outputs) for w in plain.widths)
         fixed = tuple(float(getattr(self._settings.index, n)) for n in SETTINGS)
         how: dict[str, Any] = {"form": self._settings.form, "fixed": fixed, "snowfall": self._snowfall}
+        how["months"] = any(self._settings.months)
         return IndexNet(plain.predictors, widths, outputs, **how)
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from glacmb_grid.learning.nets.index import CHANGES
 from glacmb_grid.learning.nets.module import FeedForward, applied, variables_of
 
 _BETA = 0.5  # exponent of the variance in beta-NLL
@@ -89,7 +90,7 @@ class View(NamedTuple):
     slot: Slot
     missed: jax.Array | None = None  # (constraint,), misfit of the drawn constraints over their uncertainty
     drawn: Drawn | None = None
-    changes: jax.Array | None = None  # (change, row), of a temperature index
+    changes: jax.Array | None = None  # (change, row), of a temperature index, or (change and month, row)
 
 
 def observed(values: jax.Array, look: Look, power: int = 1) -> jax.Array:
@@ -159,10 +160,11 @@ def missed(variables: Any, module: FeedForward, drawn: Drawn, depth: Any) -> jax
 
 
 def restraint(view: View) -> jax.Array:
-    """Mean square of the changes of the temperature index over the fitted rows, 0 without an index."""
+    """Mean square of the changes of the temperature index over fitted rows and months, 0 without an index."""
     if view.slot.index is None or view.changes is None:
         return jnp.zeros(())
-    size = jnp.sum(view.changes**2, axis=0)
+    months = max(len(view.changes) // len(CHANGES), 1)
+    size = jnp.sum(view.changes**2, axis=0) / months
     return jnp.asarray(view.slot.index.penalty * jnp.sum(view.slot.fit.forcing.share * size))
 
 

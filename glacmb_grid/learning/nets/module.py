@@ -87,6 +87,10 @@ class FeedForward(nn.Module):
         values = self.sums(values, depth)
         return values.at[1:].set(_WIDEST * jnp.tanh(values[1:] / _WIDEST)) if self.outputs > 1 else values
 
+    def begun(self, values: jax.Array) -> jax.Array:
+        """As `sums`: what is called for the parameters of all parts to be there."""
+        return self.sums(values)
+
     @nn.compact
     def sums(self, values: jax.Array, depth: jax.Array | None = None) -> jax.Array:
         """The sums of the last layer, (output, row)."""
@@ -104,7 +108,7 @@ class FeedForward(nn.Module):
 @lru_cache
 def _ravelled(module: FeedForward) -> tuple[int, Callable[[Any], Any]]:
     """Number of parameters, and the function that turns the flat vector into variables."""
-    start = partial(module.init, method="sums")
+    start = partial(module.init, method="begun")
     tree = jax.eval_shape(start, jax.random.key(0), np.zeros((module.predictors, 1), np.float32))
     flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree))
     return flat.size, unravel
@@ -127,7 +131,7 @@ def applied(module: FeedForward, variables: Any, values: jax.Array, depth: Any, 
 
 def layers_of(module: FeedForward) -> npt.NDArray[np.int64]:
     """Number of the layer that each parameter of the flat vector belongs to, (parameter,)."""
-    out = np.zeros(size_of(module), np.int64)
+    out = np.full(size_of(module), len(module.widths) + 1)  # what is in none of them
     with jax.ensure_compile_time_eval():  # also while a function is traced
         for number, layer in enumerate(places_of(module)):
             for place in layer.values():
@@ -138,4 +142,5 @@ def layers_of(module: FeedForward) -> npt.NDArray[np.int64]:
 def places_of(module: FeedForward) -> list[dict[str, npt.NDArray[np.int64]]]:
     """Indices of every layer's parameters in the flat vector: `kernel` (unit, input) and `bias` (unit,)."""
     layers = variables_of(module, np.arange(size_of(module), dtype=np.float32))["params"]
-    return [{k: np.asarray(v).astype(int) for k, v in layers[f"layer_{n}"].items()} for n in range(len(layers))]
+    names = [f"layer_{n}" for n in range(len(module.widths) + 1)]
+    return [{k: np.asarray(v).astype(int) for k, v in layers[name].items()} for name in names]

@@ -30,7 +30,7 @@ from glacmb_grid.settings import Hybrid
 def predict_ensembles(parameters: xr.Dataset, rows: xr.Dataset) -> xr.DataArray:
     """Balance by every member, (fold, member, row), m w.e."""
     new, layout, members = rows_of(rows), layout_of(parameters), parameters.sizes["member"]
-    physics = _Physics(parameters, rows) if isinstance(layout, IndexNet) else None
+    physics = _Physics(parameters, rows, layout) if isinstance(layout, IndexNet) else None
     out = np.empty((parameters.sizes["fold"], members, len(new.year)))
     for fold in range(len(out)):
         state = unpack(parameters, fold)
@@ -57,7 +57,8 @@ def chosen(parameters: xr.Dataset, fold: int) -> dict[str, Any]:
 class _Physics:
     """The temperature index that networks change, and its forcing."""
 
-    def __init__(self, parameters: xr.Dataset, rows: xr.Dataset) -> None:
+    def __init__(self, parameters: xr.Dataset, rows: xr.Dataset, layout: IndexNet) -> None:
+        self._months = layout.months
         self._parameters, self._settings = parameters, Hybrid.model_validate_json(parameters.attrs["settings"]).index
         self._forcing = forcing_of(rows, "hybrid")
         self._arrays, self._glacier = forcing_arrays(self._forcing), rows["row_glacier"].values.astype(str)
@@ -68,8 +69,10 @@ class _Physics:
         """What `forward` needs for the members of a fold."""
         fitted = Fitted.from_state(self._parameters["index"].values[fold], state)
         local, _ = simulated(fitted, self._forcing, self._weather, self._glacier, self._settings)
-        members, bounds = self._parameters.sizes["member"], chosen(self._parameters, fold)["bounds"]
-        index = index_arrays([factors_of(fitted)] * members, [bounds] * members, [scale] * members, [0.0] * members)
+        hyper = chosen(self._parameters, fold)
+        one = [factors_of(fitted), hyper["bounds"], scale, 0.0]
+        one += [hyper["months"]] if self._months else []
+        index = index_arrays(*([value] * self._parameters.sizes["member"] for value in one))
         return {"forcing": self._arrays, "local": local[None].astype(np.float32), "index": index}
 
 

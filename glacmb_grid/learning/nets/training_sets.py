@@ -181,7 +181,7 @@ def problem_of(
     def each(name: str) -> npt.NDArray[np.float32]:
         return np.array([n.hyper[name] for n in nets], np.float32)
 
-    based = _bases(nets)
+    based = _bases(nets, months=getattr(shape.layout, "months", False))
     many = Nets(
         matrix=matrix,
         target=on,
@@ -219,7 +219,7 @@ def _constraints(
     return Constraints(rows, sums.row, sums.weight, target, precision, np.array([s.rates for s in sets]))
 
 
-def _bases(nets: Sequence[Net]) -> tuple[Index, Integers, npt.NDArray[np.float32]] | None:
+def _bases(nets: Sequence[Net], *, months: bool) -> tuple[Index, Integers, npt.NDArray[np.float32]] | None:
     """The temperature indices that nets change, and the number of each in what differs from row to row, the last."""
     bases = [n.on.base for n in nets if n.on.base is not None]
     if not bases:
@@ -228,7 +228,8 @@ def _bases(nets: Sequence[Net]) -> tuple[Index, Integers, npt.NDArray[np.float32
     local = np.array([b.local for b in {id(b): b for b in bases}.values()], np.float32)
     hypers, scales = [n.hyper for n in nets], [n.on.scale for n in nets]
     factors = [factors_of(b.fitted) for b in bases]
-    index = index_arrays(factors, [h["bounds"] for h in hypers], scales, [h["penalty"] for h in hypers])
+    given = (factors, [h["bounds"] for h in hypers], scales, [h["penalty"] for h in hypers])
+    index = index_arrays(*given, [h["months"] for h in hypers] if months else None)
     return index, np.array([place[id(b)] for b in bases], np.int64), local
 
 
