@@ -193,10 +193,12 @@ def planted(toys, glaciers=32, years=8):
 def test_planted_melt_factors_are_recovered_better_than_by_the_index_and_by_a_network(toys):
     samples, truth = planted(toys)
     folds = make_folds(samples, "logo", parts=4, inner=2)
-    plain = FeedForward(**{n: v for n, v in QUICK.model_dump().items() if n in FeedForward.model_fields})
+    free = {"recipes": [Recipe(within_reach=False)], "index": SharedIndex(within_reach=False)}
+    quick = QUICK.model_copy(update=free)  # what was planted holds everywhere
+    plain = FeedForward(**{n: v for n, v in quick.model_dump().items() if n in FeedForward.model_fields})
     error = {}
-    bare = QUICK.model_copy(update={"index": SharedIndex(forms=[[]])})  # what was planted has no pulls
-    tried = {"hybrid": bare, "temperature_index": TemperatureIndex(), "ff_fcnn": plain, "with pulls": QUICK}
+    bare = quick.model_copy(update={"index": SharedIndex(forms=[[]], within_reach=False)})  # without pulls
+    tried = {"hybrid": bare, "temperature_index": TemperatureIndex(), "ff_fcnn": plain, "with pulls": quick}
     for name, settings in tried.items():
         model = "hybrid" if name == "with pulls" else name
         made = predict(fit(model, samples, folds, settings), samples).mean("member").values

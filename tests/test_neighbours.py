@@ -46,7 +46,8 @@ def folds(samples):
     return make_folds(samples, "logo", inner=3, parts=4, blocks=2)
 
 
-RIDGE = Ridge(recipes=[Recipe()], penalties=[1.0])
+FREE = Recipe(within_reach=False)
+RIDGE = Ridge(recipes=[FREE], penalties=[1.0])
 
 
 def scored(parameters, samples, folds, below=None):
@@ -84,7 +85,7 @@ def test_neighbours_of_a_class_of_the_users_own(samples, folds):
 
 
 def test_neighbours_of_a_blend_and_a_blend_of_neighbours(samples, folds):
-    below = {"ridge": fit("ridge", samples, folds, RIDGE), "lasso": fit("lasso", samples, folds, {"recipes": [{}]})}
+    below = {"ridge": fit("ridge", samples, folds, RIDGE), "lasso": fit("lasso", samples, folds, {"recipes": [FREE]})}
     below["blend"] = fit("blend", samples, folds, built_on=below)
     added = fit("blend_neighbours", samples, folds, built_on=below)
     assert scored(added, samples, folds, below) < 0.5 * scored(below["blend"], samples, folds, below)

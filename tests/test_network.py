@@ -111,7 +111,7 @@ def test_keeping_the_state_of_the_training_does_not_matter(samples, folds, fitte
 @pytest.mark.parametrize("heteroscedastic", [False, True])
 def test_a_net_can_be_taken_out_without_its_padding(samples, folds, heteroscedastic):
     """Its standardised balance, scaled back, is what the ensemble predicts; the wide net and the narrow one."""
-    settings = changed(heteroscedastic=[heteroscedastic], recipes=[Recipe(keep=3)], epochs=20)
+    settings = changed(heteroscedastic=[heteroscedastic], recipes=[Recipe(keep=3, within_reach=False)], epochs=20)
     for widths in ([(8, 4), (3,)], [(3,), (8, 4)], [(8, 4)]):
         fitted = fit("ff_fcnn", samples, folds, settings.model_copy(update={"widths": widths}))
         expected = predict(fitted, samples)

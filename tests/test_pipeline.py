@@ -48,7 +48,7 @@ CONFIG = {
     "models": {
         "ff_fcnn": {
             "predictors": ["degree_days_*", "snowfall_*", "summer_albedo_*", "elevation_*"],
-            "recipes": [{}],
+            "recipes": [{"within_reach": False}],
             "widths": [8, 4],
             "input_noise": 0.1,
             "members": 2,
@@ -231,6 +231,18 @@ def test_the_years_of_a_product_are_those_asked_for_and_what_is_before_the_obser
         np.testing.assert_array_equal(part["observed_period"], expected[1:3])
     with pytest.raises(InputError, match=r"product: years[\s\S]*1999..2003"):
         run(load_config(copy, ["product.years=[1999, 2003]"]), say=quiet)
+
+
+@pytest.mark.parametrize("model", ["ridge", "temperature_index"])
+def test_the_years_that_are_asked_for_do_not_change_what_is_said_of_a_year(copy, model):
+    """Models that look at the mean climate of a glacier take it of the observed years, asked for or not."""
+    asked = [f"product.model={model}", "models.ridge.recipes=[{parts: [climatology, anomaly]}]"]
+    made = []
+    for years in ([], ["product.years=[2006, 2007]"]):
+        config = load_config(copy, [*asked, *years])
+        run(config, say=quiet)
+        made.append(read_zarr(config.root / "products" / "glacier_annual.zarr")["mass_balance"].load())
+    np.testing.assert_array_equal(made[1], made[0].sel(year=[2006, 2007]))
 
 
 def test_a_product_that_was_not_rerun_is_the_one_of_a_fresh_run(world, tmp_path):

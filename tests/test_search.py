@@ -23,7 +23,12 @@ from glacmb_grid.validation.audit import scrambled
 from glacmb_grid.vocabulary import Meaning
 
 PENALTIES = [0.1, 3.0, 50.0]
-RECIPES = [Recipe(), Recipe(predictors=["useless_*"]), Recipe(correlation=0.2, keep=2, ranking="correlation")]
+FREE = Recipe(within_reach=False)  # scikit-learn is the oracle
+RECIPES = [
+    FREE,
+    FREE.model_copy(update={"predictors": ["useless_*"]}),
+    FREE.model_copy(update={"correlation": 0.2, "keep": 2, "ranking": "correlation"}),
+]
 
 
 @pytest.fixture(scope="module")

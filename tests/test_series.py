@@ -150,7 +150,9 @@ def test_a_run_by_subregions_is_compared_with_series_of_others(world, tmp_path, 
 
 
 def test_outlines_without_subregions_and_intervals_that_follow_the_error(world, tmp_path, capsys):
-    path = world.run(tmp_path)
+    free = {"recipes": [{"within_reach": False}]}  # so that errors grow with dissimilarity
+    path = world.run(tmp_path, models={"ff_fcnn": free, "ridge": free})
+    assert main(["run", str(path)]) == 0
     before = read_zarr(tmp_path / "out" / "products" / "glacier_annual.zarr").load()
     assert main(["run", str(path), "--set", "product.intervals.follow_error=true"]) == 0
     after = read_zarr(tmp_path / "out" / "products" / "glacier_annual.zarr").load()

@@ -56,13 +56,15 @@ def make_products(
 ) -> dict[str, Any]:
     """The glacier x year dataset by one model; if the truth is known, the scores of all fitted models against it."""
     ids = predictors["glacier"].values
-    predictors = within_years(predictors, product.years)
+    whole, predictors = predictors, within_years(predictors, product.years)
+    asked = predictors["year"].values
+    every = whole.isel(year=np.isin(whole["year"].values, asked) | years_of(whole, samples))
     glaciers = glaciers_dataset(outlines.loc[ids])
     fitted = {n: p.load() for n, p in fitted_in(fits, PRODUCT_SCHEME).items()}
     require_fitted(model, fitted)
 
     def balance_by(one: str) -> xr.Dataset:
-        return upscale(partial(predict, fitted[one], built_on=fitted), predictors, samples, folds)
+        return upscale(partial(predict, fitted[one], built_on=fitted), every, samples, folds).sel(year=asked)
 
     balance = balance_by(model)
     require_balances(work, model, balance)
@@ -125,6 +127,15 @@ def require_balances(work: Work, model: str, balance: xr.Dataset) -> None:
         )
     if gaps:
         work.say(f"note: {gaps} of {balance['mean'].size} glacier-years have no balance by {model}, and are NaN")
+
+
+def years_of(predictors: xr.Dataset, samples: xr.Dataset) -> npt.NDArray[np.bool_]:
+    """Years from the first to the last observed one, (year,): the mean climate of a glacier is that of all of them.
+
+    It must not depend on which years a product is asked for.
+    """
+    observed, years = samples["row_year"].values, predictors["year"].values
+    return np.asarray((years >= observed.min()) & (years <= observed.max()))
 
 
 def within_years(predictors: xr.Dataset, years: tuple[int, int] | None) -> xr.Dataset:
