@@ -1,5 +1,6 @@
 """Networks that learn from geodetic rates: what it does to them, that nothing leaks, and a run with it."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -128,6 +129,8 @@ def test_none_wins_where_rates_mislead_and_rates_where_they_help(region):
         weights = ['"geodetic_weight": 1.0' in parameters["candidate"].values[c] for c in parameters["choice"].values]
         np.testing.assert_array_equal(parameters["rates_fitted"].any("constraint"), weights)
         chosen[name] = sum(weights)
+        # glaciers with rates alone are learnt from: they are not moved to within reach of those with balances
+        assert not any(r["within_reach"] for r in json.loads(parameters.attrs["recipes"]))
     assert chosen["true"] == 3
     assert chosen["wrong"] == 0
 

@@ -102,6 +102,8 @@ def test_ablations_by_model(toys):
     process = ablations(samples, model_of("gaussian_process"))
     assert list(process)[-2:] == ["without neighbours in space", EXTRAPOLATED]
     assert not process[EXTRAPOLATED][1].settings.index.within_reach
+    changed = ablations(toys.samples(toys.predictors(glaciers=4, years=(2001, 2004))), model_of("hybrid"))
+    assert not changed[EXTRAPOLATED][1].settings.index.within_reach
     free = model_of("ridge", Ridge(recipes=[Recipe(within_reach=False)]))
     assert EXTRAPOLATED not in ablations(samples, free)
     assert "without neighbours in space" not in ablations(

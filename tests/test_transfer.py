@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -97,6 +99,7 @@ def test_inner_splits_withhold_rows_of_another_table_too(tmp_path):
     samples, settings, _ = tables(tmp_path)
     folds = make_folds(samples, "logo", inner=3)
     one = fit("ff_fcnn", samples, folds, settings.model_copy(update={"epochs": 200, "patience": 200}))
+    assert not any(r["within_reach"] for r in json.loads(one.attrs["recipes"]))  # the other table may lie far away
     residual = one["inner_prediction"].values - samples["mass_balance"].values
     assert np.nanstd(residual) > 0.15  # the noise of the balances alone is 0.2
 

@@ -117,8 +117,8 @@ class Features:
         own, index = np.unique(rows.glacier, return_inverse=True)
         within = (rows.year >= self.span[0]) & (rows.year <= self.span[1])
         table: Floats = group_means(values[within], index[within], len(own))
-        if not np.isin(own, rows.glacier[within]).all():
-            table = np.where(np.isfinite(table), table, group_means(values, index, len(own)))
+        if (elsewhen := ~np.isin(own, rows.glacier[within])).any():
+            table[elsewhen] = group_means(values, index, len(own))[elsewhen]
         if len(self.glaciers):
             at = np.searchsorted(self.glaciers, own).clip(max=len(self.glaciers) - 1)
             known = self.glaciers[at] == own

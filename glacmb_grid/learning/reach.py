@@ -10,7 +10,7 @@ import numpy as np
 
 from glacmb_grid.learning.table import Floats
 
-_ALIKE = 1e-9  # relative to the range: values closer to each other count once
+_ALIKE = 1e-9  # relative to the largest of the values: those closer to each other count once
 
 
 def reach_of(values: Floats, limited: bool = True) -> Floats:

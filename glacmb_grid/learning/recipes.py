@@ -46,12 +46,17 @@ def _alternatives(table: Table, settings: Learner) -> list[Recipe]:
 
 def extrapolating(settings: Learner, recipes: Sequence[Recipe]) -> dict[str, Section]:
     """For the ablations of a study: settings with nothing of another glacier kept within reach of the fitted ones."""
-    free: dict[str, object] = {"recipes": [r.model_copy(update={"within_reach": False}) for r in recipes]}
+    free: dict[str, object] = {"recipes": without_limits(recipes)}
     index = getattr(settings, "index", None)
     if index is not None:
         free["index"] = index.model_copy(update={"within_reach": False})
     changed = settings.model_copy(update=free)
     return {} if changed == settings else {EXTRAPOLATED: changed}
+
+
+def without_limits(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """The recipes with other glaciers as they are."""
+    return [r.model_copy(update={"within_reach": False}) for r in recipes]
 
 
 def within(table: Table, settings: Learner, recipes: Sequence[Recipe]) -> list[Recipe]:

@@ -8,6 +8,8 @@ from typing import ClassVar
 import xarray as xr
 
 from glacmb_grid.learning.models.networks import NetworkEnsemble
+from glacmb_grid.learning.recipes import extrapolating, recipes_of
+from glacmb_grid.learning.table import table_of
 from glacmb_grid.settings import Hybrid, Section
 
 
@@ -26,13 +28,13 @@ class HybridEnsemble(NetworkEnsemble):
     outputs: ClassVar[int] = 4
 
     def variants(self, samples: xr.Dataset) -> dict[str, Section]:
-        """With a network added to the index, which is not bounded; with or without changes by month."""
-        del samples
+        """With a network added to the index; with or without changes by month; with far glaciers as they are."""
+        free = extrapolating(self.settings, recipes_of(table_of(samples), self.settings))
         if self.settings.form == "residual":
-            return {}
+            return free
         months = not any(self.settings.months)
         changed = {
             "with a network added to the index": {"form": "residual", "months": [False]},
             f"{'with' if months else 'without'} changes by month": {"months": [months]},
         }
-        return {name: self.settings.model_copy(update=update) for name, update in changed.items()}
+        return {name: self.settings.model_copy(update=update) for name, update in changed.items()} | free

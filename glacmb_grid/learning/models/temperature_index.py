@@ -72,7 +72,7 @@ class DegreeDays(Model):
     def variants(self, samples: xr.Dataset) -> dict[str, Section]:
         """With its three parameters alone: no further ones, no calibration; with far glaciers as they are."""
         del samples
-        plain = self.settings.model_copy(update={"forms": [[]], "pooling": ["none"], "within_reach": False})
+        plain = self.settings.model_copy(update={"forms": [[]], "pooling": ["none"]})
         free = self.settings.model_copy(update={"within_reach": False})
         every = {"without pulls and calibration": plain, EXTRAPOLATED: free}
         return {name: other for name, other in every.items() if other != self.settings}

@@ -39,7 +39,7 @@ from glacmb_grid.learning.nets.training_sets import (
     whole_shape,
 )
 from glacmb_grid.learning.ragged import pack
-from glacmb_grid.learning.recipes import most_features, recipes_of
+from glacmb_grid.learning.recipes import most_features, recipes_of, without_limits
 from glacmb_grid.learning.search import (
     Candidate,
     InnerMean,
@@ -59,10 +59,12 @@ Masks = tuple[Bools, Bools]  # fitted, scored or stopped on
 def fit_ensembles(settings: Network, task: Task) -> xr.Dataset:
     """Choose a configuration in every block and train an ensemble in every fold: see the model's `fit`."""
     table, shape = table_of(task.samples), (len(task.own), settings.members)
+    sums, allowed = _constraints(settings, task)
     recipes = recipes_of(table, settings)
+    if sums is not None or "transfer" in getattr(settings, "pretrain", ()):
+        recipes = without_limits(recipes)  # other glaciers are learnt from, too, and may be far from those of the table
     years = shares_years(table) and not isinstance(settings, Hybrid)  # the index simulates every row
     kinds = among(kinds_of_level(task.folds, task.samples, years=years), settings.levels)
-    sums, allowed = _constraints(settings, task)
     candidates = configurations(settings, len(recipes), kinds, task.seed, held=sums is not None)
     if task.checkpoints is not None:
         task.checkpoints.mkdir(parents=True, exist_ok=True)
