@@ -284,12 +284,13 @@ def test_rows_that_a_fold_may_not_see_change_nothing_in_it(toys):
     np.testing.assert_array_equal(*made)
 
 
-def test_it_is_an_alternative_and_an_ablation():
+def test_it_is_an_alternative_and_an_ablation(toys):
+    samples = toys.samples(toys.predictors(glaciers=4, years=(2001, 2004)))
     assert Hybrid(months=True).months == [True]
     assert Hybrid().months == [False]
     with pytest.raises(ValueError, match="months: false"):
         Hybrid(months=[False, True], form="residual")
-    without, has = (model_of("hybrid", Hybrid(months=m)).variants(None) for m in (False, [False, True]))
+    without, has = (model_of("hybrid", Hybrid(months=m)).variants(samples) for m in (False, [False, True]))
     assert without["with changes by month"].months == [True]
     assert has["without changes by month"].months == [False]
     for changed in (*without.values(), *has.values()):

@@ -84,9 +84,15 @@ def test_mean_and_variance_over_allowed_folds_and_members(block, predictors, sam
         np.testing.assert_allclose(variance[glacier], level.var() * year**2)
 
 
-@pytest.mark.parametrize("model", ["ridge", "temperature_index"])
-def test_the_product_of_a_measured_glacier_year_is_its_out_of_fold_prediction(model, predictors, samples, folds):
-    parameters = fit(model, samples, folds)
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [("ridge", {"recipes": [{"within_reach": False}]}), ("temperature_index", {"forms": [[]], "within_reach": False})],
+)
+def test_the_product_of_a_measured_glacier_year_is_its_out_of_fold_prediction(
+    model, settings, predictors, samples, folds
+):
+    """By models that do not look at the mean climate of a glacier, which is that of other years in the two."""
+    parameters = fit(model, samples, folds, settings)
     mean = upscale(lambda rows: predict(parameters, rows), predictors, samples, folds)["mean"].values
     table = out_of_fold(samples, folds, predict(parameters, samples), model=model)
     glacier = pd.Index(predictors["glacier"].values).get_indexer(table["glacier"])
@@ -94,12 +100,13 @@ def test_the_product_of_a_measured_glacier_year_is_its_out_of_fold_prediction(mo
     np.testing.assert_allclose(mean[glacier, year], table["predicted"], rtol=1e-6)
 
 
-@pytest.mark.parametrize("model", ["ridge", "extra_trees", "gaussian_process"])
+@pytest.mark.parametrize("model", ["ridge", "extra_trees", "gaussian_process", "temperature_index"])
 def test_climatologies_of_a_withheld_glacier_are_those_of_the_rows_that_are_predicted(model, predictors, toys):
     """Where a glacier is observed in all years, its product is its out-of-fold prediction by any recipe."""
     samples = toys.samples(predictors.isel(glacier=slice(0, 5)), keep=1.0)
     folds = make_folds(samples, "logo", inner=2)
-    settings = model_of(model).settings_type(recipes=[Recipe(parts=("value", "climatology", "anomaly"))])
+    given = {} if model == "temperature_index" else {"recipes": [Recipe(parts=("value", "climatology", "anomaly"))]}
+    settings = model_of(model).settings_type(**given)
     settings = settings.model_copy(update={"trees": 5}) if model == "extra_trees" else settings
     parameters = fit(model, samples, folds, settings)
     mean = upscale(lambda rows: predict(parameters, rows), predictors, samples, folds)["mean"].values
