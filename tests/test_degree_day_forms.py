@@ -355,7 +355,7 @@ def test_the_old_form_alone_is_what_it_was(samples, folds):
     assert parameters["coefficient"].values[:3].tolist() == list(PARAMETERS)
 
 
-def test_three_glaciers_tell_nothing_of_how_glaciers_differ(toys):
+def test_fits_of_a_single_glacier_tell_nothing_of_how_glaciers_differ(toys):
     settings = TemperatureIndex()
     for glaciers, expected in (
         (3, [(), ("snow_to_ice", "precipitation_gradient")]),

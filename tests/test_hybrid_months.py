@@ -22,7 +22,7 @@ from glacmb_grid.learning.nets.index import (
     balance_by_month,
     forcing_arrays,
     index_arrays,
-    weather_of,
+    weather_of_months,
 )
 from glacmb_grid.learning.nets.losses import objective
 from glacmb_grid.learning.nets.module import layers_of, size_of, variables_of
@@ -224,7 +224,9 @@ def test_scales_of_the_weather_are_fixed_and_their_ends_finite():
     forcing = forcing_arrays(forcing_of(3, 2, "precipitation"))
     temperature, water = forcing.temperature.copy(), forcing.water.copy()
     temperature[:3, 0], water[:3, 0] = (-200.0, 5.0, 99.0), (0.0, 0.1, 99.0)
-    found = np.asarray(weather_of(forcing._replace(temperature=temperature, water=water, height=0 * forcing.height), 0))
+    found = np.asarray(
+        weather_of_months(forcing._replace(temperature=temperature, water=water, height=0 * forcing.height), 0)
+    )
     np.testing.assert_allclose(found[:, :3, 0], [[-2, 0.5, 2], [-1, 0, 2]])
 
 

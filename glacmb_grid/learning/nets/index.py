@@ -90,7 +90,7 @@ def below(value: jax.Array) -> jax.Array:
     return jnp.asarray(0.5 + 0.5 * jax.lax.erf(value * np.float32(np.sqrt(0.5))))
 
 
-def weather_of(forcing: Forcing, lapse_rate: float) -> jax.Array:
+def weather_of_months(forcing: Forcing, lapse_rate: float) -> jax.Array:
     """What changes by month depend on, (input, month, row): temperature and water of each month, on fixed scales.
 
     The temperature is that at the mean height of the bands; the root of the water is taken.
@@ -320,7 +320,7 @@ class IndexNet(FeedForward):
         bias, precipitation, stretch, shift = local
         factors, physics = (ice, ice * ratio, precipitation), balance
         if self.months:
-            monthly = index.months * self.monthly(weather_of(forcing, fixed["lapse_rate"]))
+            monthly = index.months * self.monthly(weather_of_months(forcing, fixed["lapse_rate"]))
             out, physics = out[:, None] + monthly, balance_by_month
         if self.form == "multipliers":
             out = jnp.tanh(out)
